@@ -1,0 +1,48 @@
+/// The parts of a connect string, checked: the C client itself reads past a host that has no port.
+struct ServerList: Sendable, Hashable {
+    /// `host:port,…` for the C client.
+    let servers: String
+    /// The chroot, or an empty string. It is never given to the C client, whose own handling of it frees memory
+    /// twice (rule 5).
+    let chroot: String
+
+    init(parsing string: String) throws {
+        func refuse(_ why: String) -> ZooKeeperError {
+            ZooKeeperError(
+                code: .invalidArgument,
+                message: "The servers \"\(string)\" \(why). Write host:port,host:port, an IPv6 address in brackets, "
+                    + "and a chroot at the end if wanted: 10.0.0.1:2181,[::1]:2181/app.",
+                path: nil, outcome: .notApplied)
+        }
+        let slash = string.firstIndex(of: "/") ?? string.endIndex
+        var chroot = String(string[slash...])
+        if chroot == "/" { chroot = "" }
+        if !chroot.isEmpty { try NodePath.validate(chroot) }
+        let hosts = string[..<slash].split(separator: ",", omittingEmptySubsequences: false)
+        for host in hosts {
+            guard let colon = host.lastIndex(of: ":"), let port = Int(host[host.index(after: colon)...]),
+                (1...65_535).contains(port)
+            else { throw refuse("must name a port, 1 to 65535, for each host") }
+            let name = host[..<colon]
+            let isBracketed = name.hasPrefix("[") && name.hasSuffix("]")
+            let characters = isBracketed ? name.dropFirst().dropLast() : name
+            if characters.isEmpty { throw refuse("hold a host without a name") }
+            if !isBracketed, characters.contains(":") { throw refuse("hold an IPv6 address without brackets") }
+            guard characters.utf8.allSatisfy({ Self.isHostCharacter($0, allowsColon: isBracketed) }) else {
+                throw refuse("hold a character that no host name has")
+            }
+        }
+        servers = hosts.joined(separator: ",")
+        self.chroot = chroot
+    }
+
+    private static func isHostCharacter(_ byte: UInt8, allowsColon: Bool) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        case UInt8(ascii: ":"), UInt8(ascii: "%"): allowsColon
+        default: false
+        }
+    }
+}

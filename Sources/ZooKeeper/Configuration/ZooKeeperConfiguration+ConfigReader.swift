@@ -1,0 +1,47 @@
+public import Configuration
+
+extension ZooKeeperConfiguration {
+    /// Creates a configuration from a reader.
+    ///
+    /// | key | type | default |
+    /// |---|---|---|
+    /// | `servers` | string | required |
+    /// | `sessionTimeoutSeconds` | double | 10 |
+    /// | `auth` | string, secret: `user:password` | none |
+    /// | `inFlightWindow` | int | 500 |
+    /// | `inFlightBytes` | int | 16777216 |
+    /// | `maximumWaitingCalls` | int | 65536 |
+    /// | `callDeadlineSeconds` | double | 30 |
+    /// | `maximumRequestSize` | int | 524288 |
+    ///
+    /// - Throws: ``ZooKeeperError`` for a value that is not valid, and the reader's error when `servers` is missing.
+    public init(config: ConfigReader) throws {
+        func seconds(_ key: ConfigKey, _ fallback: Double) -> Duration {
+            // Clamped, since a Duration traps on a value that is out of all bounds; `validate` refuses it then.
+            .seconds(max(-1, min(1e9, config.double(forKey: key, default: fallback))))
+        }
+        try self.init(
+            servers: config.requiredString(forKey: "servers"),
+            sessionTimeout: seconds("sessionTimeoutSeconds", 10),
+            authentication: config.string(forKey: "auth", isSecret: true).map { try Authentication(parsing: $0) },
+            inFlightWindow: config.int(forKey: "inFlightWindow", default: 500),
+            inFlightBytes: config.int(forKey: "inFlightBytes", default: 16 << 20),
+            maximumWaitingCalls: config.int(forKey: "maximumWaitingCalls", default: 65_536),
+            callDeadline: seconds("callDeadlineSeconds", 30),
+            maximumRequestSize: config.int(forKey: "maximumRequestSize", default: 512 << 10))
+    }
+}
+
+extension ZooKeeperConfiguration.Authentication {
+    /// Reads `user:password`.
+    ///
+    /// - Throws: ``ZooKeeperError`` when there is no colon; the text is not repeated, since it may be a password.
+    public init(parsing text: String) throws {
+        guard let colon = text.firstIndex(of: ":"), colon != text.startIndex else {
+            throw ZooKeeperError(
+                code: .invalidArgument, message: "Credentials must have the form user:password.", path: nil,
+                outcome: .notApplied)
+        }
+        self = .digest(user: String(text[..<colon]), password: String(text[text.index(after: colon)...]))
+    }
+}

@@ -1,0 +1,89 @@
+import CZooKeeper
+
+/// Memory for the strings and bytes of one call into the library, freed all at once.
+final class CArena {
+    private let base: UnsafeMutableBufferPointer<CChar>
+    private var used = 0
+
+    init(capacity: Int) { base = .allocate(capacity: max(1, capacity)) }
+    deinit { base.deallocate() }
+
+    /// A copy of the string with a NUL at its end.
+    func string(_ string: String) -> UnsafePointer<CChar>? {
+        let start = take(string.utf8.count + 1)
+        var index = start
+        for byte in string.utf8 {
+            base[index] = CChar(bitPattern: byte)
+            index += 1
+        }
+        base[index] = 0
+        return base.baseAddress.map { UnsafePointer($0 + start) }
+    }
+
+    /// A copy of the bytes. The library takes a length of -1 as null data, and 0 as empty data (rule 29).
+    func data(_ data: [UInt8]?) -> (UnsafePointer<CChar>?, Int32) {
+        guard let data else { return (nil, -1) }
+        let start = take(max(1, data.count))
+        UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(base)[start...]).copyBytes(from: data)
+        return (base.baseAddress.map { UnsafePointer($0 + start) }, Int32(data.count))
+    }
+
+    private func take(_ count: Int) -> Int {
+        defer { used += count }
+        precondition(used + count <= base.count, "an arena was made too small: a fault of this file's callers")
+        return used
+    }
+}
+
+/// An access control list in the library's form.
+final class CACL {
+    private let arena: CArena
+    private let entries: UnsafeMutableBufferPointer<CZooKeeper.ACL>
+    private let vector: UnsafeMutablePointer<ACL_vector>
+
+    var pointer: UnsafePointer<ACL_vector> { UnsafePointer(vector) }
+
+    init(_ acl: [ACL]) {
+        arena = CArena(capacity: acl.reduce(0) { $0 + $1.scheme.utf8.count + $1.id.utf8.count + 2 })
+        entries = .allocate(capacity: max(1, acl.count))
+        for (index, entry) in acl.enumerated() {
+            // The library only reads these strings, though its structure does not say so.
+            let id = Id(
+                scheme: UnsafeMutablePointer(mutating: arena.string(entry.scheme)),
+                id: UnsafeMutablePointer(mutating: arena.string(entry.id)))
+            (entries.baseAddress.map { $0 + index })?.initialize(
+                to: CZooKeeper.ACL(perms: entry.permissions.rawValue, id: id))
+        }
+        vector = .allocate(capacity: 1)
+        vector.initialize(to: ACL_vector(count: Int32(acl.count), data: entries.baseAddress))
+    }
+
+    deinit {
+        vector.deallocate()
+        entries.deallocate()
+    }
+}
+
+extension CreateMode {
+    /// The library's flags for the mode.
+    var flags: Int32 {
+        switch kind {
+        case .persistent: ZOO_PERSISTENT
+        case .ephemeral: ZOO_EPHEMERAL
+        case .persistentSequential: ZOO_PERSISTENT_SEQUENTIAL
+        case .ephemeralSequential: ZOO_EPHEMERAL_SEQUENTIAL
+        case .container: ZOO_CONTAINER
+        case .persistentWithTTL: ZOO_PERSISTENT_WITH_TTL
+        case .persistentSequentialWithTTL: ZOO_PERSISTENT_SEQUENTIAL_WITH_TTL
+        }
+    }
+}
+
+extension Stat {
+    init(_ stat: CZooKeeper.Stat) {
+        self.init(
+            czxid: stat.czxid, mzxid: stat.mzxid, pzxid: stat.pzxid, ctime: stat.ctime, mtime: stat.mtime,
+            version: stat.version, cversion: stat.cversion, aversion: stat.aversion,
+            ephemeralOwner: stat.ephemeralOwner, dataLength: stat.dataLength, numChildren: stat.numChildren)
+    }
+}

@@ -1,0 +1,88 @@
+import CZooKeeper
+
+// The functions that the library calls, on its own threads. They stand alone in this file and are nonisolated: a closure
+// passed as a callback from isolated code inherits that isolation, and traps when the library calls it (rule 47).
+// Each copies what it was given, since nothing is valid after it returns (rule 8), and hands it on by its token.
+
+/// One watcher for all handles and all paths; the context says which handle (rule 11).
+nonisolated func libraryWatcher(
+    _ handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
+) {
+    let id = HandleID(rawValue: czk_token_value(context))
+    guard let inbox = LibraryInboxes.shared[id.client] else { return }
+    if type == ZOO_SESSION_EVENT {
+        inbox.sessionEvent(id, state: state)
+    } else if let path, let kind = WatchEvent.Kind(libraryType: type) {
+        inbox.watchEvent(WatchEvent(kind: kind, path: String(cString: path)))
+    }
+}
+
+nonisolated func libraryAuthenticated(code: Int32, data: UnsafeRawPointer?) {
+    // Runs under the library's lock: only records and returns (rule 30).
+    let id = HandleID(rawValue: czk_token_value(data))
+    LibraryInboxes.shared[id.client]?.authenticated(id, code: code)
+}
+
+nonisolated func libraryCompletedVoid(code: Int32, data: UnsafeRawPointer?) {
+    deliver(code, nil, data)
+}
+
+nonisolated func libraryCompletedStat(code: Int32, stat: UnsafePointer<CZooKeeper.Stat>?, data: UnsafeRawPointer?) {
+    deliver(code, (code == 0 ? stat : nil).map { .stat(Stat($0.pointee)) }, data)
+}
+
+nonisolated func libraryCompletedData(
+    code: Int32, value: UnsafePointer<CChar>?, count: Int32, stat: UnsafePointer<CZooKeeper.Stat>?,
+    data: UnsafeRawPointer?
+) {
+    guard code == 0, let stat else { return deliver(code, nil, data) }
+    // Null data has the length -1 (rule 29).
+    var bytes: [UInt8]?
+    if count >= 0 { bytes = value.map { Array(UnsafeRawBufferPointer(start: $0, count: Int(count))) } ?? [] }
+    deliver(code, .node(Node(data: bytes, stat: Stat(stat.pointee))), data)
+}
+
+nonisolated func libraryCompletedChildren(
+    code: Int32, strings: UnsafePointer<String_vector>?, stat: UnsafePointer<CZooKeeper.Stat>?, data: UnsafeRawPointer?
+) {
+    guard code == 0, let stat else { return deliver(code, nil, data) }
+    let vector = UnsafeBufferPointer(start: strings?.pointee.data, count: Int(strings?.pointee.count ?? 0))
+    let names = vector.compactMap { $0.map { String(cString: $0) } }
+    deliver(code, .children(NodeChildren(names: names, stat: Stat(stat.pointee))), data)
+}
+
+nonisolated func libraryCompletedCreate(
+    code: Int32, path: UnsafePointer<CChar>?, stat: UnsafePointer<CZooKeeper.Stat>?, data: UnsafeRawPointer?
+) {
+    guard code == 0, let path else { return deliver(code, nil, data) }
+    let created = CreatedNode(path: String(cString: path), stat: stat.map { Stat($0.pointee) } ?? Stat())
+    deliver(code, .created(created), data)
+}
+
+nonisolated func libraryCompletedString(code: Int32, string: UnsafePointer<CChar>?, data: UnsafeRawPointer?) {
+    deliver(code, nil, data)
+}
+
+nonisolated func libraryCompletedACL(
+    code: Int32, acl: UnsafeMutablePointer<ACL_vector>?, stat: UnsafeMutablePointer<CZooKeeper.Stat>?,
+    data: UnsafeRawPointer?
+) {
+    guard code == 0, let stat else { return deliver(code, nil, data) }
+    let vector = UnsafeBufferPointer(start: acl?.pointee.data, count: Int(acl?.pointee.count ?? 0))
+    let entries = vector.map { entry in
+        ACL(
+            ACL.Permissions(rawValue: entry.perms), scheme: entry.id.scheme.map { String(cString: $0) } ?? "",
+            id: entry.id.id.map { String(cString: $0) } ?? "")
+    }
+    deliver(code, .acl(NodeACL(entries: entries, stat: Stat(stat.pointee))), data)
+}
+
+nonisolated func libraryLogged(message: UnsafePointer<CChar>?) {
+    guard let message else { return }
+    LibraryLog.shared.append(String(cString: message))
+}
+
+private nonisolated func deliver(_ code: Int32, _ reply: Reply?, _ data: UnsafeRawPointer?) {
+    let token = czk_token_value(data)
+    LibraryInboxes.shared[HandleID.client(ofToken: token)]?.completed(token, code: code, reply: reply)
+}

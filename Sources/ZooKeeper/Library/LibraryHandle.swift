@@ -1,0 +1,108 @@
+import CZooKeeper
+import Glibc
+
+/// A handle of the C client. It is owned by one ``Connection``, which calls it on its own queue alone (rules 1 and 2).
+struct LibraryHandle {
+    let id: HandleID
+    private let handle: OpaquePointer
+
+    /// Opens a handle; callbacks may run before this returns. It blocks while host names are resolved.
+    ///
+    /// - Throws: the system's word when none of the hosts can be resolved.
+    init(id: HandleID, servers: String, sessionTimeout: Duration) throws(LibraryOpenError) {
+        // Process-wide: at INFO the library can crash on a reserved xid, at DEBUG it uses freed memory.
+        zoo_set_debug_level(ZOO_LOG_LEVEL_WARN)
+        errno = 0
+        guard
+            let handle = czk_open(
+                servers, libraryWatcher, Int32(clamping: sessionTimeout.milliseconds), id.rawValue, libraryLogged)
+        else { throw LibraryOpenError(reason: errno == 0 ? "unknown reason" : String(cString: strerror(errno))) }
+        // Else every turn of the library's loop resolves the hosts again (rule 3).
+        zoo_set_servers_resolution_delay(handle, -1)
+        self.id = id
+        self.handle = handle
+    }
+
+    /// Whether the session is established, so that requests are sent at once.
+    var isConnected: Bool { zoo_state(handle) == ZOO_CONNECTED_STATE }
+    /// The session's number; 0 before the first connection.
+    var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
+    /// The session's number and password, by which another handle could take it over: tests expire a session so.
+    var sessionIdentity: clientid_t? { zoo_client_id(handle)?.pointee }
+    /// The timeout on which the server and the client agreed.
+    var sessionTimeout: Duration { .milliseconds(Int(zoo_recv_timeout(handle))) }
+
+    /// Adds the credentials; the library sends them again on each connection.
+    func authenticate(scheme: String, credentials: String) -> Int32 {
+        zoo_add_auth(
+            handle, scheme, credentials, Int32(credentials.utf8.count), libraryAuthenticated, czk_token(id.rawValue))
+    }
+
+    /// Closes the session. It blocks for up to some seconds; completions run before it returns and none after it.
+    func close() {
+        // It takes an xid too, but nobody waits for the answer by that number, so it need not be guarded.
+        XidGuard.shared.count()
+        _ = zookeeper_close(handle)
+    }
+
+    /// Hands a request to the library.
+    ///
+    /// - Returns: 0 when a completion will come, else the code with which the library refused it: nothing was sent.
+    func send(_ call: Call) -> Int32 {
+        XidGuard.shared.guarding(burn: { zoo_aget(handle, "", 0, libraryCompletedData, nil) }) { submit(call) }
+    }
+
+    private func submit(_ call: Call) -> Int32 {
+        let token = czk_token(call.token)
+        let context = czk_context(id.rawValue)
+        switch call.request {
+        case .create(let path, let data, let mode, let acl):
+            let bytes = CArena(capacity: max(1, data?.count ?? 1))
+            let (value, count) = bytes.data(data)
+            let list = CACL(acl)
+            return withExtendedLifetime((bytes, list)) {
+                guard let ttl = mode.timeToLive else {
+                    return zoo_acreate2(
+                        handle, path, value, count, list.pointer, mode.flags, libraryCompletedCreate, token)
+                }
+                return zoo_acreate2_ttl(
+                    handle, path, value, count, list.pointer, mode.flags, ttl.milliseconds, libraryCompletedCreate, token)
+            }
+        case .delete(let path, let version):
+            return zoo_adelete(handle, path, version ?? -1, libraryCompletedVoid, token)
+        case .exists(let path, let watch):
+            return zoo_awexists(handle, path, watch ? libraryWatcher : nil, context, libraryCompletedStat, token)
+        case .get(let path, let watch):
+            return zoo_awget(handle, path, watch ? libraryWatcher : nil, context, libraryCompletedData, token)
+        case .children(let path, let watch):
+            return zoo_awget_children2(handle, path, watch ? libraryWatcher : nil, context, libraryCompletedChildren, token)
+        case .set(let path, let data, let version):
+            let bytes = CArena(capacity: max(1, data?.count ?? 1))
+            let (value, count) = bytes.data(data)
+            return withExtendedLifetime(bytes) {
+                zoo_aset(handle, path, value, count, version ?? -1, libraryCompletedStat, token)
+            }
+        case .getACL(let path):
+            return zoo_aget_acl(handle, path, libraryCompletedACL, token)
+        case .setACL(let path, let acl, let version):
+            let list = CACL(acl)
+            // The library only reads the list, though its signature does not say so.
+            return withExtendedLifetime(list) {
+                zoo_aset_acl(
+                    handle, path, version ?? -1, UnsafeMutablePointer(mutating: list.pointer), libraryCompletedVoid, token)
+            }
+        case .sync(let path):
+            return zoo_async(handle, path, libraryCompletedString, token)
+        case .multi:
+            guard let multi = call.multi else { return Int32(ZBADARGUMENTS.rawValue) }
+            return multi.withOperations { count, operations, results in
+                czk_amulti(handle, count, operations, results, libraryCompletedVoid, call.token)
+            }
+        }
+    }
+}
+
+/// The library could not open a handle.
+struct LibraryOpenError: Error {
+    let reason: String
+}

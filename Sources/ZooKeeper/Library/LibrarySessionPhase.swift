@@ -1,0 +1,16 @@
+import CZooKeeper
+
+/// What a session event of the library says.
+enum LibrarySessionPhase: Sendable {
+    case connecting, connected, expired, authenticationFailed, other
+
+    init(libraryState: Int32) {
+        switch libraryState {
+        case ZOO_CONNECTED_STATE: self = .connected
+        case ZOO_EXPIRED_SESSION_STATE: self = .expired
+        case ZOO_AUTH_FAILED_STATE: self = .authenticationFailed
+        case ZOO_CONNECTING_STATE, ZOO_ASSOCIATING_STATE, ZOO_NOTCONNECTED_STATE: self = .connecting
+        default: self = .other
+        }
+    }
+}

@@ -1,0 +1,14 @@
+import CZooKeeper
+
+extension WatchEvent.Kind {
+    /// The kind for the library's number; `nil` for one that says nothing about a node.
+    init?(libraryType: Int32) {
+        switch libraryType {
+        case ZOO_CREATED_EVENT: self = .created
+        case ZOO_DELETED_EVENT: self = .deleted
+        case ZOO_CHANGED_EVENT: self = .dataChanged
+        case ZOO_CHILD_EVENT: self = .childrenChanged
+        default: return nil
+        }
+    }
+}

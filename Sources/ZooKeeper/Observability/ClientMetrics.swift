@@ -1,0 +1,47 @@
+import CoreMetrics
+
+/// The client's metrics, made once. They are recorded on callers' tasks, never on the library's threads.
+///
+/// | label | kind | meaning |
+/// |---|---|---|
+/// | `zookeeper_client_requests` | counter, `operation` | calls that ended, whatever their result |
+/// | `zookeeper_client_failures` | counter, `operation` | those of them that threw |
+/// | `zookeeper_client_latency` | timer, `operation` | from the call to its end |
+/// | `zookeeper_client_in_flight` | gauge | requests sent and not answered |
+/// | `zookeeper_client_reconnections` | counter | connections that came back |
+/// | `zookeeper_client_expirations` | counter | sessions that ended at the ensemble |
+struct ClientMetrics: Sendable {
+    private struct PerOperation: Sendable {
+        let requests: Counter
+        let failures: Counter
+        let latency: Timer
+    }
+    private let operations: [String: PerOperation]
+    let inFlight: Gauge
+    let reconnections: Counter
+    let expirations: Counter
+
+    init(factory: any MetricsFactory) {
+        var operations: [String: PerOperation] = [:]
+        for name in Request.names {
+            let dimensions = [("operation", name)]
+            operations[name] = PerOperation(
+                requests: Counter(label: "zookeeper_client_requests", dimensions: dimensions, factory: factory),
+                failures: Counter(label: "zookeeper_client_failures", dimensions: dimensions, factory: factory),
+                latency: Timer(label: "zookeeper_client_latency", dimensions: dimensions, factory: factory))
+        }
+        self.operations = operations
+        inFlight = Gauge(label: "zookeeper_client_in_flight", factory: factory)
+        reconnections = Counter(label: "zookeeper_client_reconnections", factory: factory)
+        expirations = Counter(label: "zookeeper_client_expirations", factory: factory)
+    }
+
+    func ended(_ name: String, after duration: Duration, failed: Bool, inFlight count: Int) {
+        guard let operation = operations[name] else { return }
+        operation.requests.increment()
+        if failed { operation.failures.increment() }
+        let (seconds, attoseconds) = duration.components
+        operation.latency.recordNanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+        inFlight.record(Double(count))
+    }
+}

@@ -1,0 +1,80 @@
+extension Request {
+    /// Most operations of one multi, the server's own practical limit and ours.
+    static let maximumOperations = 1_000
+
+    /// Throws a definite, typed error for everything that could be refused later, or could harm the process.
+    func validate(maximumSize: Int) throws {
+        switch self {
+        case .create(let path, _, let mode, let acl):
+            try NodePath.validate(path, sequential: mode.isSequential)
+            try Self.validate(mode)
+            try Self.validate(acl)
+        case .setACL(let path, let acl, _):
+            try NodePath.validate(path)
+            try Self.validate(acl)
+        case .delete(let path, _), .exists(let path, _), .get(let path, _), .children(let path, _), .set(let path, _, _),
+            .getACL(let path), .sync(let path):
+            try NodePath.validate(path)
+        case .multi(let operations):
+            try Self.validate(operations)
+        }
+        let size = encodedSize
+        if size > maximumSize {
+            throw ZooKeeperError(
+                code: .requestTooLarge,
+                message: "The request is \(size) bytes long and the limit is \(maximumSize): send less at once. "
+                    + "A server drops the connection, and every other request on it, above its jute.maxbuffer.",
+                path: path, outcome: .notApplied)
+        }
+    }
+
+    private static func validate(_ operations: [Operation]) throws {
+        if operations.isEmpty { throw invalid("A multi needs at least one operation.") }
+        if operations.count > maximumOperations {
+            throw invalid("A multi may have \(maximumOperations) operations, and this one has \(operations.count): send several.")
+        }
+        for case .create(_, _, let mode, let acl) in operations {
+            guard mode.isAllowedInMulti else {
+                throw invalid("A multi cannot create a container or a node with a time to live: use create(_:data:mode:acl:).")
+            }
+            if let acl { try validate(acl) }
+        }
+        for operation in operations {
+            if case .create(let path, _, let mode, _) = operation, mode.isSequential {
+                try NodePath.validate(path, sequential: true)
+            } else {
+                try NodePath.validate(operation.path)
+            }
+        }
+    }
+
+    private static func validate(_ mode: CreateMode) throws {
+        guard let ttl = mode.timeToLive else { return }
+        // EphemeralType.TTL in the server's source keeps the time in 40 bits.
+        guard ttl >= .milliseconds(1), ttl.milliseconds <= 0xFF_FFFF_FFFF else {
+            throw invalid("A time to live must be from 1 millisecond to 2^40-1 milliseconds.")
+        }
+    }
+
+    private static func validate(_ acl: [ACL]) throws {
+        if acl.isEmpty { throw invalid("An access control list needs at least one entry; .open allows everything to anyone.") }
+        for entry in acl where entry.scheme.utf8.contains(0) || entry.id.utf8.contains(0) {
+            throw invalid("An access control entry must not hold a NUL character.")
+        }
+    }
+
+    private static func invalid(_ message: String) -> ZooKeeperError {
+        ZooKeeperError(code: .invalidArgument, message: message, path: nil, outcome: .notApplied)
+    }
+}
+
+extension Duration {
+    /// Whole milliseconds, towards zero; clamped, so that a nonsensical Duration cannot trap.
+    var milliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000)
+        if overflow { return seconds < 0 ? .min : .max }
+        let (sum, tooLarge) = product.addingReportingOverflow(attoseconds / 1_000_000_000_000_000)
+        return tooLarge ? product : sum
+    }
+}

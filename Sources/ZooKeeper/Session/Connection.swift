@@ -1,0 +1,375 @@
+import CZooKeeper
+import CoreMetrics
+import Dispatch
+import Logging
+import Synchronization
+
+/// The owner of the library's handle. Every call into the library is made here, on one queue of its own (rule 1); the
+/// library's threads enter only through the ``LibraryInbox`` methods, which do not wait.
+///
+/// It opens a session at the first call, opens another when one has expired, and closes it once.
+actor Connection {
+    private enum Phase {
+        /// Nothing was asked for yet. Can transition to opening, closed.
+        case idle
+        /// A session is to be opened, now or after a pause. Can transition to open, closed.
+        case opening
+        /// There is a handle, connected or not. Can transition to opening (session expired, credentials refused), closed.
+        case open(LibraryHandle)
+        /// `close()` was called and goes on. Can transition to closed.
+        case closing(LibraryHandle?)
+        case closed
+    }
+
+    nonisolated let desk: CallDesk
+    nonisolated let watches: WatchTable
+    nonisolated let session = SessionStateSource(SessionState())
+    private nonisolated let executor = QueueExecutor(label: "zookeeper.connection")
+    private nonisolated let client = LibraryInboxes.shared.nextClient()
+    private nonisolated let nextSerial = Atomic<UInt64>(1)
+    private nonisolated let isDrainScheduled = Atomic<Bool>(false)
+    private nonisolated let isStarted = Atomic<Bool>(false)
+    private nonisolated let heartbeatToken = Atomic<UInt64>(0)
+    /// Raised when a client that is being closed has no call left in flight.
+    private nonisolated let drained = WatchSignal()
+    private nonisolated let lastProblem: Mutex<String>
+    private let configuration: ZooKeeperConfiguration
+    private let logger: Logger
+    private let metrics: ClientMetrics
+
+    private var phase = Phase.idle
+    private var generation: UInt64 = 0
+    private var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
+    /// Requests wait until the credentials were answered: a multi that is sent before may abort the process (rule 24).
+    private var isAuthenticating = false
+    private var mustAuthenticate = false
+    private var hasPulse = false
+    private var lastLogDrain = ContinuousClock.now
+
+    nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
+
+    init(configuration: ZooKeeperConfiguration, logger: Logger, metrics: ClientMetrics) {
+        self.configuration = configuration
+        self.logger = logger
+        self.metrics = metrics
+        let problem = "The client was not connected to any of \(configuration.servers) yet."
+        lastProblem = Mutex(problem)
+        let watches = WatchTable()
+        self.watches = watches
+        let session = session
+        desk = CallDesk(
+            queue: CallQueue(
+                window: configuration.inFlightWindow, windowBytes: configuration.inFlightBytes,
+                maximumWaiting: configuration.maximumWaitingCalls),
+            watches: watches,
+            hint: {
+                switch session.current.phase {
+                case .connected: "A server is connected; it may be slow, or the deadline short."
+                case .connecting, .suspended, .inDoubt:
+                    "No server answers at \(configuration.servers): check the addresses and that a majority of the ensemble runs."
+                case .closed: "The client is closed."
+                }
+            })
+    }
+
+    // MARK: Calls
+
+    /// A number for a call that names this client.
+    nonisolated func nextToken() -> UInt64 {
+        client << 40 | nextSerial.wrappingAdd(1, ordering: .relaxed).oldValue & 0xFF_FFFF_FFFF
+    }
+
+    /// Takes a call, which is sent as soon as the session and the window allow.
+    nonisolated func submit(_ call: Call) {
+        desk.submit(call)
+        start()
+        scheduleDrain()
+    }
+
+    /// Opens a session, unless that was done.
+    nonisolated func start() {
+        if isStarted.load(ordering: .relaxed) || isStarted.exchange(true, ordering: .relaxed) { return }
+        onQueue { $0.begin() }
+    }
+
+    /// Hands what waits to the library, soon; many callers share one turn of the queue.
+    private nonisolated func scheduleDrain() {
+        if isDrainScheduled.exchange(true, ordering: .acquiringAndReleasing) { return }
+        onQueue { $0.drain() }
+    }
+
+    private nonisolated func onQueue(after delay: Duration = .zero, _ body: @escaping @Sendable (isolated Connection) -> Void) {
+        if delay <= .zero {
+            executor.queue.async { self.assumeIsolated(body) }
+        } else {
+            executor.queue.asyncAfter(deadline: .now() + .milliseconds(Int(delay.milliseconds) + 1)) {
+                self.assumeIsolated(body)
+            }
+        }
+    }
+
+    private func drain() {
+        isDrainScheduled.store(false, ordering: .releasing)
+        guard case .open(let handle) = phase, handle.isConnected, !isAuthenticating else { return }
+        while let call = desk.read({ $0.nextToSend(now: .now) }) {
+            let code = handle.send(call)
+            if code == 0 { continue }
+            if ZooKeeperError.Code(rawValue: code) == .invalidState {
+                // It broke off just now. The next CONNECTED drains again.
+                desk.update { $0.postpone(call.token) }
+                return
+            }
+            desk.update { $0.refuse(call.token, ZooKeeperError.Code(rawValue: code)) }
+        }
+    }
+
+    // MARK: Opening
+
+    private func begin() {
+        guard case .idle = phase else { return }
+        phase = .opening
+        open()
+    }
+
+    private func open() {
+        guard case .opening = phase else { return }
+        generation += 1
+        LibraryInboxes.shared.add(self, client: client)
+        let id = HandleID(client: client, generation: generation)
+        do {
+            let handle = try LibraryHandle(
+                id: id, servers: configuration.servers, sessionTimeout: configuration.sessionTimeout)
+            phase = .open(handle)
+            mustAuthenticate = configuration.authentication != nil
+            authenticateIfNeeded(handle)
+            startPulse()
+        } catch {
+            logger.info("ZooKeeper's servers cannot be resolved", metadata: ["reason": "\(error.reason)"])
+            reopen()
+        }
+    }
+
+    private func authenticateIfNeeded(_ handle: LibraryHandle) {
+        guard mustAuthenticate, let authentication = configuration.authentication else { return }
+        isAuthenticating = true
+        let code = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
+        // The library refuses it between two attempts to connect; the next change of state tries again (rule 30).
+        mustAuthenticate = code != 0
+    }
+
+    private func reopen() {
+        phase = .opening
+        onQueue(after: backoff.next()) { $0.open() }
+    }
+
+    // MARK: The session
+
+    private func sessionEvent(_ id: HandleID, phase event: LibrarySessionPhase, at instant: ContinuousClock.Instant) {
+        guard case .open(let handle) = phase, handle.id == id else { return }
+        switch event {
+        case .connected: connected(handle, at: instant)
+        case .connecting:
+            authenticateIfNeeded(handle)
+            session.update { state in
+                if state.phase == .connected { state.phase = .suspended }
+            }
+            logger.debug("The connection to ZooKeeper is lost")
+        case .expired: ended(handle, reason: "session expired")
+        case .authenticationFailed:
+            desk.updateAll { $0.failWaiting(.authenticationFailed) }
+            ended(handle, reason: "authentication failed")
+        case .other: break
+        }
+    }
+
+    private func connected(_ handle: LibraryHandle, at instant: ContinuousClock.Instant) {
+        backoff.reset()
+        authenticateIfNeeded(handle)
+        desk.read { $0.heard(at: instant) }
+        let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
+        let isFirst = session.current.reconnections == 0 && session.current.sessionID == 0 && session.current.expirations == 0
+        session.update { state in
+            if !isFirst { state.reconnections += 1 }
+            state.phase = .connected
+            state.sessionID = id
+            state.timeout = timeout
+        }
+        if !isFirst { metrics.reconnections.increment() }
+        logger.debug("Connected to ZooKeeper", metadata: ["session": "0x\(String(id, radix: 16))", "timeout": "\(timeout)"])
+        watches.reconnected()
+        drain()
+    }
+
+    /// The handle is dead: it is closed at once and a new session opened (rule 31).
+    private func ended(_ handle: LibraryHandle, reason: String) {
+        logger.info("The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
+        metrics.expirations.increment()
+        phase = .opening
+        closeHandle(handle)
+        session.update { state in
+            state.phase = .connecting
+            state.sessionID = 0
+            state.expirations += 1
+        }
+        reopen()
+    }
+
+    private func closeHandle(_ handle: LibraryHandle) {
+        handle.close()
+        isAuthenticating = false
+        // The library may drop completions when it closes (ZOOKEEPER-2894), so what is left ends here.
+        desk.updateAll { $0.handleClosed() }
+        watches.handleClosed()
+        drainLog(force: true)
+    }
+
+    /// What another handle needs to take over the session; for tests.
+    var sessionIdentity: clientid_t? {
+        guard case .open(let handle) = phase else { return nil }
+        return handle.sessionIdentity
+    }
+
+    // MARK: The pulse
+
+    private func startPulse() {
+        guard !hasPulse else { return }
+        hasPulse = true
+        onQueue(after: .milliseconds(500)) { $0.pulse() }
+    }
+
+    /// Looks after what no callback tells: whether the session is in doubt, and that it is not for want of requests.
+    private func pulse() {
+        drainLog(force: false)
+        switch phase {
+        case .open, .opening: break
+        case .idle, .closing, .closed:
+            hasPulse = false
+            return
+        }
+        onQueue(after: checkSession()) { $0.pulse() }
+    }
+
+    /// - Returns: after how long to look again.
+    private func checkSession() -> Duration {
+        let state = session.current
+        guard state.sessionID != 0, let heard = desk.read({ $0.lastHeard }) else { return .seconds(1) }
+        let silence = heard.duration(to: .now)
+        let (quarter, doubt) = (state.timeout / 4, state.timeout * 2 / 3)
+        let isDoubtful = silence >= doubt
+        session.update { state in
+            if isDoubtful, state.phase == .connected || state.phase == .suspended { state.phase = .inDoubt }
+            if !isDoubtful, state.phase == .inDoubt { state.phase = .connected }
+        }
+        if isDoubtful, state.phase != .inDoubt {
+            logger.info("The ZooKeeper session is in doubt: no server has answered", metadata: ["silence": "\(silence)"])
+        }
+        if silence >= quarter, desk.read({ $0.inFlight == 0 }), case .open(let handle) = phase, handle.isConnected {
+            sendHeartbeat()
+        }
+        if silence < quarter { return quarter - silence }
+        if silence < doubt { return min(doubt - silence, quarter) }
+        return state.timeout / 12
+    }
+
+    /// A cheap request of our own: the library's pings are invisible (rule 32).
+    private func sendHeartbeat() {
+        let token = nextToken()
+        heartbeatToken.store(token, ordering: .relaxed)
+        desk.submit(Call(token: token, request: .exists(path: "/", watch: false), deadline: .now, waiter: nil))
+        drain()
+    }
+
+    private func drainLog(force: Bool) {
+        let now = ContinuousClock.now
+        guard force || now - lastLogDrain >= .milliseconds(900) else { return }
+        lastLogDrain = now
+        let (lines, dropped) = LibraryLog.shared.drain(limit: 10)
+        for line in lines {
+            logger.debug("C client: \(line.text)", metadata: ["level": "\(line.level)"])
+        }
+        if dropped > 0 { logger.debug("More lines of the C client were dropped", metadata: ["dropped": "\(dropped)"]) }
+    }
+
+    // MARK: Closing
+
+    /// Refuses new calls, waits for those in flight (for at most two thirds of the session timeout, when the library
+    /// itself gives them up), closes the handle and ends every sequence. Calling it again waits for the same end.
+    func close() async {
+        switch phase {
+        case .closed: return
+        case .closing:
+            for await _ in session.states {}
+            return
+        case .idle, .opening: phase = .closing(nil)
+        case .open(let handle): phase = .closing(handle)
+        }
+        isStarted.store(true, ordering: .relaxed)
+        desk.updateAll { $0.close() }
+        if case .closing(.some) = phase, desk.read({ $0.inFlight > 0 }) {
+            let state = session.current
+            let patience = min((state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3, .seconds(20))
+            onQueue(after: patience) { $0.drained.end() }
+            while desk.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
+        }
+        finish()
+    }
+
+    /// Closes without waiting for anybody: the client object itself is gone.
+    nonisolated func abandon() {
+        onQueue { connection in
+            switch connection.phase {
+            case .closing, .closed: return
+            case .idle, .opening: connection.phase = .closing(nil)
+            case .open(let handle): connection.phase = .closing(handle)
+            }
+            connection.desk.updateAll { $0.close() }
+            connection.finish()
+        }
+    }
+
+    private func finish() {
+        guard case .closing(let handle) = phase else { return }
+        if let handle { closeHandle(handle) }
+        phase = .closed
+        LibraryInboxes.shared.remove(client: client)
+        watches.end()
+        session.update { $0.phase = .closed }
+        logger.debug("The ZooKeeper client is closed")
+    }
+}
+
+extension ZooKeeperError.Code {
+    /// The library's word for a handle that is not connected; callers never see it, since such a call is postponed.
+    fileprivate static let invalidState = Self(rawValue: -9)
+}
+
+// MARK: - From the library's threads
+
+extension Connection: LibraryInbox {
+    nonisolated func sessionEvent(_ handle: HandleID, state: Int32) {
+        let phase = LibrarySessionPhase(libraryState: state)
+        let instant = ContinuousClock.now
+        // A dispatch queue keeps the order of the library's one thread, which tasks would not (rule 10).
+        onQueue { $0.sessionEvent(handle, phase: phase, at: instant) }
+    }
+
+    nonisolated func watchEvent(_ event: WatchEvent) { watches.received(event) }
+
+    nonisolated func authenticated(_ handle: HandleID, code: Int32) {
+        onQueue { connection in
+            guard case .open(let current) = connection.phase, current.id == handle else { return }
+            connection.isAuthenticating = false
+            connection.drain()
+        }
+    }
+
+    nonisolated func completed(_ token: UInt64, code: Int32, reply: Reply?) {
+        desk.update { $0.complete(token, code: code, reply: reply) }
+        let (hasWork, isIdle) = desk.read { ($0.hasWork, $0.inFlight == 0) }
+        if hasWork { scheduleDrain() }
+        if isIdle { drained.raise() }
+        if token == heartbeatToken.load(ordering: .relaxed), session.current.phase == .inDoubt {
+            onQueue { _ = $0.checkSession() }
+        }
+    }
+}

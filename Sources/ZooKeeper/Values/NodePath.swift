@@ -1,0 +1,42 @@
+/// The rules for paths, checked before anything reaches the C client: a bad path inside a multi makes it free
+/// memory twice and abort the process.
+///
+/// They are the server's (`PathUtils.validatePath` in ZooKeeper's Java source), which are stricter than the C
+/// client's.
+enum NodePath {
+    /// Throws ``ZooKeeperError/Code/invalidArgument``, saying what is wrong, unless `path` is an absolute path
+    /// that the server accepts. A sequential create may end in `/`: the number becomes the whole name.
+    static func validate(_ path: String, sequential: Bool = false) throws {
+        func refuse(_ why: String) -> ZooKeeperError {
+            ZooKeeperError(
+                code: .invalidArgument, message: "The path \(quoted(path)) \(why).", path: nil, outcome: .notApplied)
+        }
+        guard path.utf8.first == UInt8(ascii: "/") else { throw refuse("must begin with \"/\"") }
+        if path.utf8.count == 1, !sequential { return }
+        if let character = path.unicodeScalars.first(where: isForbidden) {
+            throw refuse("holds the character U+\(String(character.value, radix: 16, uppercase: true)), which ZooKeeper refuses")
+        }
+        var segments = path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        if sequential, let last = segments.last, last.isEmpty { segments.removeLast() }
+        for segment in segments {
+            if segment.isEmpty { throw refuse("holds an empty name (\"//\", or a \"/\" at its end)") }
+            if segment.elementsEqual(".".utf8) || segment.elementsEqual("..".utf8) {
+                throw refuse("must not hold the names \".\" and \"..\"")
+            }
+        }
+    }
+
+    /// Control characters, and those that ZooKeeper's server cannot write; surrogates cannot occur in a String.
+    private static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x00...0x1F, 0x7F...0x9F, 0xF000...0xF8FF, 0xFFF0...0xFFFF: true
+        default: false
+        }
+    }
+
+    /// The path for a message: escaped, and cut when it is long, since it came from outside.
+    private static func quoted(_ path: String) -> String {
+        let shown = path.unicodeScalars.prefix(120).map { $0.escaped(asASCII: true) }.joined()
+        return "\"\(shown)\(path.unicodeScalars.count > 120 ? "…" : "")\""
+    }
+}

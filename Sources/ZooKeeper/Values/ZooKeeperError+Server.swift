@@ -1,0 +1,47 @@
+extension ZooKeeperError {
+    /// The error for a result code of the C client.
+    ///
+    /// - Parameter sent: whether the request had left when the code came. Codes by which the library itself ends a
+    ///   sent request leave its outcome unknown; codes that a server sends are definite. See
+    ///   https://zookeeper.apache.org/doc/r3.8.0/zookeeperProgrammers.html#ch_zkErrorHandling (connection loss).
+    init(code: Code, path: String?, operationIndex: Int? = nil, sent: Bool) {
+        self.init(
+            code: code, message: Self.message(for: code), path: path, operationIndex: operationIndex,
+            outcome: sent && code.leavesOutcomeUnknown ? .unknown : .notApplied)
+    }
+
+    private static func message(for code: Code) -> String {
+        switch code {
+        case .noNode: "The node does not exist."
+        case .noAuth: "The access control list of the node, or of its parent, does not allow this to the session's identity."
+        case .badVersion: "The node's version is not the expected one: somebody changed it."
+        case .noChildrenForEphemerals: "The parent is ephemeral, and an ephemeral node cannot have children."
+        case .nodeExists: "The node exists already."
+        case .notEmpty: "The node has children: delete them first."
+        case .sessionExpired: "The session expired before an answer came."
+        case .invalidACL: "The access control list is empty or not valid, or names the creator while the session is not authenticated."
+        case .authenticationFailed: "The ensemble refused the session's credentials."
+        case .closing: "The client was closed before an answer came."
+        case .sessionMoved: "The session went on at another server."
+        case .notReadOnly: "The server is read-only for now."
+        case .throttled: "The server throttled the request."
+        case .connectionLoss: "The connection was lost before an answer came."
+        case .operationTimeout: "The server said nothing for two thirds of the session timeout."
+        case .runtimeInconsistency: "The connection was dropped since answers did not match requests."
+        case .unimplemented: "The server does not know this operation, or does not allow it by its configuration."
+        case .badArguments: "The server refused the arguments."
+        default: "ZooKeeper answered with the code \(code.rawValue)."
+        }
+    }
+}
+
+extension ZooKeeperError.Code {
+    /// Codes by which the C client itself ends a request that it has sent, without a server's answer.
+    var leavesOutcomeUnknown: Bool {
+        switch self {
+        case .runtimeInconsistency, .connectionLoss, .operationTimeout, .sessionExpired, .authenticationFailed, .closing:
+            true
+        default: false
+        }
+    }
+}

@@ -1,0 +1,149 @@
+extension ZooKeeperClient {
+    /// Creates a node.
+    ///
+    /// - Parameters:
+    ///   - path: the node's path; with a sequential mode the server appends a number to it.
+    ///   - data: the node's bytes. `nil` stores null data, which is told apart from no bytes.
+    ///   - mode: what kind of node. A session's ephemeral nodes should stay few: their paths must fit into one
+    ///     transaction when the session ends (ZOOKEEPER-4306).
+    ///   - acl: who may do what with the node; `nil` is ``ZooKeeperConfiguration/defaultACL``.
+    ///   - timeout: how long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
+    /// - Returns: the path, with its number if it has one, and the new node's metadata.
+    /// - Throws: ``ZooKeeperError``, `.nodeExists` and `.noNode` (of the parent) among them.
+    @discardableResult
+    public func create(
+        _ path: String, data: [UInt8]? = [], mode: CreateMode = .persistent, acl: [ACL]? = nil, timeout: Duration? = nil
+    ) async throws -> CreatedNode {
+        let request = Request.create(path: full(path), data: data, mode: mode, acl: acl ?? configuration.defaultACL)
+        return try await localizing {
+            guard case .created(let node) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            return CreatedNode(path: local(node.path), stat: node.stat)
+        }
+    }
+
+    /// Deletes a node that has no children.
+    ///
+    /// - Parameter version: deletes it only if its data has this version; `nil` is any.
+    /// - Throws: ``ZooKeeperError``, `.noNode`, `.badVersion` and `.notEmpty` among them.
+    public func delete(_ path: String, version: Int32? = nil, timeout: Duration? = nil) async throws {
+        _ = try await localizing { try await perform(.delete(path: full(path), version: version), timeout: timeout) }
+    }
+
+    /// A node's metadata, or `nil` when the node does not exist.
+    ///
+    /// Like every read it may be some moments old, at a server that lags behind; ``sync(_:timeout:)`` first.
+    public func exists(_ path: String, timeout: Duration? = nil) async throws -> Stat? {
+        try await localizing { try await stat(full(path), watch: false, timeout: timeout) }
+    }
+
+    /// A node's data and metadata.
+    ///
+    /// - Throws: ``ZooKeeperError``, `.noNode` among them.
+    public func get(_ path: String, timeout: Duration? = nil) async throws -> Node {
+        try await localizing { try await node(full(path), watch: false, timeout: timeout) }
+    }
+
+    /// Sets a node's data.
+    ///
+    /// - Parameter version: sets it only if the data has this version; `nil` is any.
+    /// - Returns: the node's metadata afterwards.
+    /// - Throws: ``ZooKeeperError``, `.noNode` and `.badVersion` among them.
+    @discardableResult
+    public func set(_ path: String, data: [UInt8]?, version: Int32? = nil, timeout: Duration? = nil) async throws -> Stat {
+        let request = Request.set(path: full(path), data: data, version: version)
+        return try await localizing {
+            guard case .stat(let stat) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            return stat
+        }
+    }
+
+    /// The names of a node's children, and the node's own metadata. The answer has no limit: a node with a million
+    /// children costs the server and this process some hundred milliseconds and tens of megabytes.
+    ///
+    /// - Throws: ``ZooKeeperError``, `.noNode` among them.
+    public func children(of path: String, timeout: Duration? = nil) async throws -> NodeChildren {
+        try await localizing { try await nodeChildren(full(path), watch: false, timeout: timeout) }
+    }
+
+    /// A node's access control list and metadata.
+    public func acl(of path: String, timeout: Duration? = nil) async throws -> NodeACL {
+        let request = Request.getACL(path: full(path))
+        return try await localizing {
+            guard case .acl(let acl) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            return acl
+        }
+    }
+
+    /// Sets a node's access control list.
+    ///
+    /// - Parameter version: sets it only if the list has this version (``Stat/aversion``); `nil` is any.
+    public func setACL(of path: String, to acl: [ACL], version: Int32? = nil, timeout: Duration? = nil) async throws {
+        _ = try await localizing {
+            try await perform(.setACL(path: full(path), acl: acl, version: version), timeout: timeout)
+        }
+    }
+
+    /// Returns when the server of this session has seen every write that was applied before the call, so that reads
+    /// after it see them too.
+    public func sync(_ path: String = "/", timeout: Duration? = nil) async throws {
+        _ = try await localizing { try await perform(.sync(path: full(path)), timeout: timeout) }
+    }
+
+    /// Applies all operations in order, at one zxid, or none of them.
+    ///
+    /// - Returns: a result for each operation, in their order.
+    /// - Throws: ``ZooKeeperError``. When an operation failed, ``ZooKeeperError/operationIndex`` says which one and
+    ///   ``ZooKeeperError/code`` why; nothing was applied then.
+    @discardableResult
+    public func multi(_ operations: [Operation], timeout: Duration? = nil) async throws -> [OperationResult] {
+        let request = Request.multi(operations.map(full))
+        return try await localizing {
+            guard case .multi(let results) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            if configuration.chroot.isEmpty { return results }
+            return results.map { result in
+                if case .created(let path) = result { return .created(path: local(path)) }
+                return result
+            }
+        }
+    }
+
+    /// The operation as it is sent: with the chroot, and with the default ACL filled in.
+    private func full(_ operation: Operation) -> Operation {
+        switch operation {
+        case .create(let path, let data, let mode, let acl):
+            .create(full(path), data: data, mode: mode, acl: acl ?? configuration.defaultACL)
+        case .delete(let path, let version): .delete(full(path), version: version)
+        case .set(let path, let data, let version): .set(full(path), data: data, version: version)
+        case .check(let path, let version): .check(full(path), version: version)
+        }
+    }
+
+    // MARK: Reads, with a watch or without, by full paths
+
+    func stat(_ path: String, watch: Bool, timeout: Duration?) async throws -> Stat? {
+        let request = Request.exists(path: path, watch: watch)
+        do {
+            guard case .stat(let stat) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            return stat
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return nil
+        }
+    }
+
+    func node(_ path: String, watch: Bool, timeout: Duration?) async throws -> Node {
+        let request = Request.get(path: path, watch: watch)
+        guard case .node(let node) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+        return node
+    }
+
+    func nodeChildren(_ path: String, watch: Bool, timeout: Duration?) async throws -> NodeChildren {
+        let request = Request.children(path: path, watch: watch)
+        guard case .children(let children) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+        return children
+    }
+
+    /// The library answered with something else than was asked for; it has then mixed up answers.
+    private static func mismatch(_ request: Request) -> ZooKeeperError {
+        ZooKeeperError(code: .runtimeInconsistency, path: request.path, sent: !request.isRead)
+    }
+}

@@ -1,0 +1,177 @@
+public import CoreMetrics
+public import Logging
+public import ServiceLifecycle
+import Synchronization
+
+/// An async client of a ZooKeeper ensemble, over the C client `libzookeeper_mt`.
+///
+/// ```swift
+/// try await ZooKeeperClient.withClient(configuration: .init(servers: "127.0.0.1:2181")) { zookeeper in
+///     try await zookeeper.create("/greeting", data: Array("hello".utf8))
+///     for try await node in zookeeper.data(of: "/greeting") { … }
+/// }
+/// ```
+///
+/// It connects at the first call, and reconnects by itself. When the ensemble has expired its session, it opens a new
+/// one and says so in ``sessionStates``; ephemeral nodes of the old session are gone then.
+///
+/// Inside a service, put it into a `ServiceGroup`, before the services that use it, so that it is closed after them;
+/// otherwise end it with ``close()``.
+///
+/// ### Every call
+///
+/// - waits while there is no connection, and ends at its deadline at the latest;
+/// - throws ``ZooKeeperError``, whose ``ZooKeeperError/outcome`` says whether a write may have been applied all the same.
+///   A read whose answer was lost is asked again by itself;
+/// - throws `CancellationError` when its task is cancelled. Only its own waiting ends: a write that was sent may still
+///   be applied.
+///
+/// ### File descriptors and fork
+///
+/// The C client's socket and pipe are not close-on-exec: start child processes with all other descriptors closed (as
+/// swift-subprocess does), and do not use a client after `fork`.
+public final class ZooKeeperClient: Sendable {
+    let configuration: ZooKeeperConfiguration
+    let connection: Connection
+    private let metrics: ClientMetrics
+    private let isRunning = Mutex(false)
+
+    /// Creates a client. Nothing is opened until the first call, or ``run()``.
+    ///
+    /// - Parameters:
+    ///   - configuration: where the ensemble is, and limits.
+    ///   - logger: gets state changes of the session, and the C client's own lines, rate-limited. The C client names no
+    ///     handle in its lines: with several clients in a process, any of their loggers may get a line.
+    ///   - metricsFactory: where metrics go; default is the process's own.
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) for a setting outside its limits.
+    public init(
+        configuration: ZooKeeperConfiguration,
+        logger: Logger = Logger(label: "zookeeper"),
+        metricsFactory: any MetricsFactory = MetricsSystem.factory
+    ) throws {
+        try configuration.validate()
+        self.configuration = configuration
+        metrics = ClientMetrics(factory: metricsFactory)
+        connection = Connection(configuration: configuration, logger: logger, metrics: metrics)
+    }
+
+    deinit { connection.abandon() }
+
+    /// Makes a client, gives it to `body`, and closes it when `body` has returned or thrown.
+    ///
+    /// - Throws: what `body` throws, or ``ZooKeeperError`` for a setting outside its limits.
+    public static func withClient<Result>(
+        configuration: ZooKeeperConfiguration,
+        logger: Logger = Logger(label: "zookeeper"),
+        metricsFactory: any MetricsFactory = MetricsSystem.factory,
+        _ body: (ZooKeeperClient) async throws -> Result
+    ) async throws -> Result {
+        let client = try ZooKeeperClient(configuration: configuration, logger: logger, metricsFactory: metricsFactory)
+        do {
+            let result = try await body(client)
+            await client.close()
+            return result
+        } catch {
+            await client.close()
+            throw error
+        }
+    }
+
+    /// Closes the session, so that its ephemeral nodes go at once. New calls are refused; calls that were sent are
+    /// waited for, for at most two thirds of the session timeout. Closing again waits for the same end. It is not
+    /// affected by cancellation.
+    public func close() async { await connection.close() }
+
+    /// What is known of the session now.
+    public var sessionState: SessionState { connection.session.current }
+
+    /// The session's state now, and after each change.
+    public var sessionStates: SessionStates {
+        connection.start()
+        return connection.session.states
+    }
+
+    // MARK: Performing
+
+    /// Sends a request and waits for its answer.
+    func perform(_ request: Request, timeout: Duration?) async throws -> Reply {
+        try Task.checkCancellation()
+        try request.validate(maximumSize: configuration.maximumRequestSize)
+        let start = ContinuousClock.now
+        let deadline = start + (timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.callDeadline)
+        if let watch = request.watch { try connection.watches.reserve(watch) }
+        let token = connection.nextToken()
+        var failed = true
+        defer {
+            metrics.ended(
+                request.name, after: start.duration(to: .now), failed: failed,
+                inFlight: connection.desk.read { $0.inFlight })
+        }
+        let reply = try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                connection.submit(Call(token: token, request: request, deadline: deadline, waiter: continuation))
+                // A cancellation that came before the call was known has found nothing to cancel.
+                if Task.isCancelled { cancel(token) }
+            }
+        } onCancel: {
+            cancel(token)
+        }
+        failed = false
+        return reply
+    }
+
+    private func cancel(_ token: UInt64) { connection.desk.update { $0.cancel(token) } }
+
+    // MARK: Chroot
+
+    /// The path on the ensemble.
+    func full(_ path: String) -> String {
+        if configuration.chroot.isEmpty { return path }
+        return path == "/" ? configuration.chroot : configuration.chroot + path
+    }
+
+    /// The path as the caller knows it.
+    func local(_ path: String) -> String {
+        guard !configuration.chroot.isEmpty, path.hasPrefix(configuration.chroot) else { return path }
+        let rest = path.dropFirst(configuration.chroot.count)
+        return rest.isEmpty ? "/" : String(rest)
+    }
+
+    /// Runs `body` and names the caller's own path in an error.
+    func localizing<T>(_ body: () async throws -> T) async throws -> T {
+        do {
+            return try await body()
+        } catch let error as ZooKeeperError {
+            guard !configuration.chroot.isEmpty, let path = error.path else { throw error }
+            throw ZooKeeperError(
+                code: error.code, message: error.message, path: local(path), operationIndex: error.operationIndex,
+                outcome: error.outcome)
+        }
+    }
+}
+
+extension ZooKeeperClient: Service {
+    /// Keeps the session open until the service group shuts down or the task is cancelled, then closes it.
+    ///
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/alreadyRunning``) at the second call.
+    public func run() async throws {
+        let isFirst = isRunning.withLock { isRunning in
+            defer { isRunning = true }
+            return !isRunning
+        }
+        guard isFirst else {
+            throw ZooKeeperError(
+                code: .alreadyRunning, message: "run() was called already: a client runs once.", path: nil,
+                outcome: .notApplied)
+        }
+        let states = sessionStates
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await gracefulShutdown() }
+            // Ends too when somebody else closes the client.
+            group.addTask { for await _ in states {} }
+            await group.next()
+            group.cancelAll()
+        }
+        await close()
+    }
+}

@@ -1,0 +1,29 @@
+import Foundation
+
+/// Where Java and ZooKeeper's jars are.
+struct Installation: Sendable {
+    let java: String
+    let classPath: String
+
+    init(environment: [String: String] = ProcessInfo.processInfo.environment) throws {
+        let isExecutable = FileManager.default.isExecutableFile(atPath:)
+        let candidates =
+            (environment["JAVA_HOME"].map { [$0 + "/bin/java"] } ?? [])
+            + (environment["PATH"] ?? "/usr/bin").split(separator: ":").map { $0 + "/java" }
+        guard let java = candidates.first(where: isExecutable) else {
+            throw LocalServerError(description: "No Java was found. Install ZooKeeper with it: apt-get install zookeeper")
+        }
+        self.java = java
+        if let classPath = environment["ZOOKEEPER_CLASSPATH"] {
+            self.classPath = classPath
+            return
+        }
+        let jars = ["zookeeper.jar", "slf4j-simple.jar"].map { "/usr/share/java/" + $0 }
+        guard jars.allSatisfy(FileManager.default.isReadableFile(atPath:)) else {
+            throw LocalServerError(
+                description: "ZooKeeper's jars are not in /usr/share/java. Install them: apt-get install zookeeper "
+                    + "(or name them in ZOOKEEPER_CLASSPATH)")
+        }
+        classPath = jars.joined(separator: ":")
+    }
+}

@@ -1,0 +1,147 @@
+import Foundation
+import Subprocess
+import SystemPackage
+
+/// One server process.
+actor LocalServer {
+    private let id: Int
+    private let port: Int
+    private let directory: String
+    private let deletesDirectory: Bool
+    private let installation: Installation
+    private let configuration: LocalEnsembleConfiguration
+    /// The process, while it runs.
+    private var process: Running?
+
+    private struct Running {
+        let pid: pid_t
+        /// The end of a pipe that the process's guard reads: when it closes, the guard kills the server.
+        let lifeline: FileDescriptor
+        /// Ends when the process has ended and been waited for.
+        let task: Task<Void, Never>
+    }
+
+    init(
+        id: Int, ports: [Int], peers: [(quorum: Int, election: Int)], configuration: LocalEnsembleConfiguration,
+        directory: LocalDirectory, installation: Installation
+    ) throws {
+        self.id = id
+        self.port = ports[id - 1]
+        self.directory = directory.path + "/server-\(id)"
+        self.deletesDirectory = directory.isTemporary
+        self.installation = installation
+        self.configuration = configuration
+        try FileManager.default.createDirectory(atPath: self.directory + "/data", withIntermediateDirectories: true)
+        var lines = [
+            "tickTime": "\(max(1, Int(configuration.tickTime / .milliseconds(1))))",
+            "initLimit": "20", "syncLimit": "10", "maxClientCnxns": "0", "admin.enableServer": "false",
+            "4lw.commands.whitelist": "*", "clientPort": "\(port)", "clientPortAddress": "127.0.0.1",
+            "dataDir": self.directory + "/data",
+        ]
+        if ports.count > 1 {
+            for (index, peer) in peers.enumerated() {
+                lines["server.\(index + 1)"] = "127.0.0.1:\(peer.quorum):\(peer.election)"
+            }
+            try Data("\(id)\n".utf8).write(to: URL(filePath: self.directory + "/data/myid"))
+        }
+        lines.merge(configuration.settings) { $1 }
+        let text = lines.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined()
+        try Data(text.utf8).write(to: URL(filePath: self.directory + "/zoo.cfg"))
+    }
+
+    /// The guard reads the lifeline in the background and the shell becomes the server. When the lifeline ends without
+    /// a word, our process has died: the guard kills the server and deletes the folder, if it is told one.
+    private static let guardScript = """
+        exec 3<&0 </dev/null
+        (if ! read -r word <&3; then
+            kill -9 $$ 2>/dev/null
+            while [ -n "$1" ] && ! rm -rf -- "$1" 2>/dev/null; do sleep 0.1; done
+            [ -n "$1" ] && rmdir -- "$(dirname -- "$1")" 2>/dev/null
+        fi) &
+        shift
+        exec 3<&-
+        exec "$@"
+        """
+
+    func start() async throws {
+        guard process == nil else { return }
+        // Another process of ours that held this one's lifeline would keep its guard waiting.
+        let (reading, lifeline) = try FileDescriptor.pipe()
+        for end in [reading, lifeline] { _ = fcntl(end.rawValue, F_SETFD, FD_CLOEXEC) }
+        let log = try FileDescriptor.open(
+            FilePath(logPath), .writeOnly, options: [.create, .append, .closeOnExec], permissions: [.ownerReadWrite])
+        var options = PlatformOptions()
+        // A session of its own: an interrupt from the terminal is for our process, which stops the server in order.
+        options.createSession = true
+        let properties = configuration.systemProperties.merging(
+            ["org.slf4j.simpleLogger.defaultLogLevel": "warn"]) { mine, _ in mine }
+        let command =
+            [installation.java, "-Xmx\(configuration.heapMegabytes)m"]
+            + properties.sorted { $0.key < $1.key }.map { "-D\($0.key)=\($0.value)" }
+            + ["-cp", installation.classPath, "org.apache.zookeeper.server.quorum.QuorumPeerMain", directory + "/zoo.cfg"]
+        let guarded = ["-c", Self.guardScript, "zookeeper-server", deletesDirectory ? directory : ""] + command
+        let (started, report) = AsyncStream.makeStream(of: Result<pid_t, any Error>.self)
+        // Not a child task, since the server outlives this call; `kill()` waits for it.
+        let task = Task { [options] in
+            do {
+                _ = try await run(
+                    .path("/bin/sh"), arguments: Arguments(guarded), platformOptions: options,
+                    input: .fileDescriptor(reading, closeAfterSpawningProcess: true),
+                    output: .fileDescriptor(log, closeAfterSpawningProcess: false),
+                    error: .fileDescriptor(log, closeAfterSpawningProcess: false)
+                ) { execution in
+                    report.yield(.success(execution.processIdentifier.value))
+                }
+            } catch {
+                report.yield(.failure(error))
+            }
+            try? log.close()
+            report.finish()
+        }
+        guard let result = await started.first(where: { _ in true }) else { return }
+        do {
+            process = Running(pid: try result.get(), lifeline: lifeline, task: task)
+        } catch {
+            try? lifeline.close()
+            throw LocalServerError(description: "The server cannot be started: \(error).")
+        }
+    }
+
+    func kill() async {
+        guard let process else { return }
+        self.process = nil
+        _ = Glibc.kill(process.pid, SIGKILL)
+        await process.task.value
+        // A word, so that the guard ends without deleting anything.
+        _ = try? process.lifeline.writeAll("stopped\n".utf8)
+        try? process.lifeline.close()
+    }
+
+    func signal(_ signal: Int32) {
+        if let process { _ = Glibc.kill(process.pid, signal) }
+    }
+
+    /// Another process's state can only be asked for, so this asks every twentieth of a second.
+    func waitUntilServing(within limit: Duration = .seconds(60)) async throws {
+        let end = ContinuousClock.now + limit
+        while await mode() == nil {
+            guard let process, Glibc.kill(process.pid, 0) == 0, ContinuousClock.now < end else {
+                throw LocalServerError(
+                    description: "Server \(id) at port \(port) does not serve. The end of its log:\n\(logTail())")
+            }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+    }
+
+    func mode() async -> String? {
+        guard process != nil, let answer = await FourLetterWord.ask("srvr", port: port) else { return nil }
+        return answer.split(separator: "\n").first { $0.hasPrefix("Mode: ") }.map { String($0.dropFirst(6)) }
+    }
+
+    private var logPath: String { directory + "/server.log" }
+
+    private func logTail() -> String {
+        guard let data = FileManager.default.contents(atPath: logPath) else { return "(no log)" }
+        return String(decoding: data.suffix(2_000), as: UTF8.self)
+    }
+}

@@ -1,0 +1,41 @@
+import CZooKeeper
+import Dispatch
+import Foundation
+import Glibc
+@testable public import ZooKeeper
+
+/// Expires a client's session for real: a second handle takes the session over and closes it, so that the client's own
+/// handle learns at its next reconnect that its session has expired.
+///
+/// Returns when the client knows. The two handles can also take the session from each other so fast that the thief's
+/// close is not sent; then it is tried again.
+public func expireSession(of client: ZooKeeperClient) async throws {
+    let before = client.sessionState.expirations
+    for _ in 0..<20 where client.sessionState.expirations == before {
+        guard let identity = await client.connection.sessionIdentity else { continue }
+        await steal(identity, servers: client.configuration.servers)
+        try? await withDeadline("the expiry", within: .seconds(2)) {
+            for await state in client.sessionStates where state.expirations > before { break }
+        }
+    }
+    if client.sessionState.expirations == before { throw TestTimeout(what: "a session to expire") }
+}
+
+private func steal(_ identity: clientid_t, servers: String) async {
+    await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+        DispatchQueue.global().async {
+            var identity = identity
+            let handle = zookeeper_init2(servers, ignoreEvent, 10_000, &identity, nil, ZOO_NO_LOG_CLIENTENV, ignoreLog)
+            // Not an event that could be awaited: the thief's own watcher would need a context of its own.
+            while zoo_state(handle) != ZOO_CONNECTED_STATE, zoo_state(handle) != ZOO_EXPIRED_SESSION_STATE { usleep(200) }
+            zookeeper_close(handle)
+            continuation.resume()
+        }
+    }
+}
+
+private nonisolated func ignoreEvent(
+    _ handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
+) {}
+
+private nonisolated func ignoreLog(_ message: UnsafePointer<CChar>?) {}

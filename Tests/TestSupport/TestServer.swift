@@ -1,0 +1,72 @@
+import Foundation
+public import ZooKeeper
+public import ZooKeeperServer
+
+/// The real server that the tests of one process share. It ends with the process, since nobody holds its lifeline then.
+public actor TestServer {
+    public static let shared = TestServer()
+    private var starting: Task<LocalEnsemble, any Error>?
+
+    /// Starts the server at the first call.
+    public func ensemble() async throws -> LocalEnsemble {
+        let task =
+            starting
+            ?? Task {
+                let ensemble = try LocalEnsemble(.forTests())
+                try await ensemble.start()
+                return ensemble
+            }
+        starting = task
+        return try await task.value
+    }
+
+    /// The connect string of an empty part of the tree that no other test uses.
+    public static func address(_ name: String = #function) async throws -> String {
+        let ensemble = try await shared.ensemble()
+        let path = "/" + name.prefix { $0.isLetter || $0.isNumber } + "-" + UUID().uuidString.prefix(8)
+        try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) {
+            _ = try await $0.create(path)
+        }
+        return ensemble.connectString + path
+    }
+}
+
+extension LocalEnsembleConfiguration {
+    /// Short ticks, so that sessions can be short: 1 to 10 seconds.
+    public static func forTests(servers: Int = 1) -> LocalEnsembleConfiguration {
+        LocalEnsembleConfiguration(
+            servers: servers, tickTime: .milliseconds(500), heapMegabytes: 256,
+            systemProperties: ["zookeeper.extendedTypesEnabled": "true"])
+    }
+}
+
+/// Runs `body` with a client on an empty part of the shared server's tree.
+public func withTestClient<Result>(
+    sessionTimeout: Duration = .seconds(5), callDeadline: Duration = .seconds(20), _ name: String = #function,
+    _ body: (ZooKeeperClient) async throws -> Result
+) async throws -> Result {
+    let configuration = try ZooKeeperConfiguration(
+        servers: try await TestServer.address(name), sessionTimeout: sessionTimeout, callDeadline: callDeadline)
+    return try await ZooKeeperClient.withClient(configuration: configuration, body)
+}
+
+/// Throws when `body` takes longer than a minute: a test that hangs says where.
+public func withDeadline<Result: Sendable>(
+    _ what: String, within limit: Duration = .seconds(60), _ body: @escaping @Sendable () async throws -> Result
+) async throws -> Result {
+    try await withThrowingTaskGroup(of: Result.self) { group in
+        group.addTask { try await body() }
+        group.addTask {
+            try await Task.sleep(for: limit)
+            throw TestTimeout(what: what)
+        }
+        defer { group.cancelAll() }
+        guard let result = try await group.next() else { throw TestTimeout(what: what) }
+        return result
+    }
+}
+
+public struct TestTimeout: Error, CustomStringConvertible {
+    let what: String
+    public var description: String { "Waited too long for: \(what)" }
+}

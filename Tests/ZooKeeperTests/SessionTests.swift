@@ -1,0 +1,227 @@
+import Logging
+import MetricsTestKit
+import ServiceLifecycle
+import ServiceLifecycleTestKit
+import Synchronization
+import Testing
+import TestSupport
+import ZooKeeperServer
+
+@testable import ZooKeeper
+
+/// What happens to sessions and calls when servers stop, hang and come back.
+@Suite(.timeLimit(.minutes(5)))
+struct SessionTests {
+    @Test func anExpiredSessionIsReplacedAndTold() async throws {
+        try await withTestClient { client in
+            try await client.create("/e", mode: .ephemeral)
+            let before = client.sessionState
+            var states = client.sessionStates.makeAsyncIterator()
+            #expect(await states.next()?.phase == .connected)
+            try await expireSession(of: client)
+            while let state = await states.next(), state.sessionID == before.sessionID || state.phase != .connected {}
+            let after = client.sessionState
+            #expect(after.expirations == 1 && after.sessionID != before.sessionID && after.sessionID != 0)
+            #expect(try await client.exists("/e") == nil)
+            try await client.create("/e", mode: .ephemeral)
+        }
+    }
+
+    @Test func twoClientsDoNotDisturbEachOther() async throws {
+        try await withTestClient { first in
+            let configuration = first.configuration
+            try await ZooKeeperClient.withClient(
+                configuration: .init(servers: configuration.servers + configuration.chroot)
+            ) { second in
+                try await first.create("/one", mode: .ephemeral)
+                try await second.create("/two", mode: .ephemeral)
+                let id = second.sessionState.sessionID
+                try await expireSession(of: first)
+                for await state in first.sessionStates where state.expirations == 1 && state.phase == .connected { break }
+                #expect(second.sessionState.sessionID == id && second.sessionState.expirations == 0)
+                #expect(try await second.exists("/two") != nil)
+                #expect(try await second.exists("/one") == nil)
+            }
+        }
+    }
+
+    @Test func callsWaitForAServerThatComesLater() async throws {
+        let ensemble = try LocalEnsemble(.forTests())
+        try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) { client in
+            async let early = client.create("/early")
+            try await ensemble.start()
+            #expect(try await early.path == "/early")
+        }
+        await ensemble.stop()
+    }
+
+    @Test func aCallEndsAtItsDeadlineWhenNoServerAnswers() async throws {
+        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", callDeadline: .milliseconds(300))
+        try await ZooKeeperClient.withClient(configuration: configuration) { client in
+            let start = ContinuousClock.now
+            await expect(.deadlineExceeded, outcome: .notApplied) { try await client.create("/a") }
+            await expect(.deadlineExceeded) { _ = try await client.get("/a", timeout: .milliseconds(50)) }
+            #expect(ContinuousClock.now - start < .seconds(5))
+            let error = await #expect(throws: ZooKeeperError.self) { try await client.sync() }
+            #expect(error?.message.contains("127.0.0.1:1") == true)
+        }
+    }
+
+    @Test func cancellingACallEndsOnlyItsOwnWaiting() async throws {
+        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1")
+        try await ZooKeeperClient.withClient(configuration: configuration) { client in
+            let task = Task { try await client.create("/a") }
+            let other = Task { try await client.get("/a", timeout: .seconds(2)) }
+            task.cancel()
+            await #expect(throws: CancellationError.self) { try await task.value }
+            await expect(.deadlineExceeded) { _ = try await other.value }
+        }
+    }
+
+    @Test func aServerRestartIsSurvivedByTheSession() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(10))
+            try await ZooKeeperClient.withClient(configuration: configuration) { client in
+                try await client.create("/e", mode: .ephemeral)
+                let id = client.sessionState.sessionID
+                await ensemble.kill(0)
+                // A read that meets the dead server is asked again by itself.
+                async let read = client.exists("/e")
+                for await state in client.sessionStates where state.phase != .connected { break }
+                try await ensemble.start(0)
+                #expect(try await read?.ephemeralOwner == id)
+                #expect(client.sessionState.sessionID == id && client.sessionState.reconnections >= 1)
+            }
+        }
+    }
+
+    @Test func aHungServerLeavesWritesUnknownAndTheSessionInDoubt() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, sessionTimeout: .seconds(3), callDeadline: .seconds(1))
+            let client = try ZooKeeperClient(configuration: configuration)
+            try await client.create("/before")
+            await ensemble.pause(0)
+            let paused = ContinuousClock.now
+            await expect(.deadlineExceeded, outcome: .unknown) { try await client.create("/hung") }
+            for await state in client.sessionStates where state.phase == .inDoubt { break }
+            let silence = ContinuousClock.now - paused
+            #expect(silence > .milliseconds(1_200) && silence < .milliseconds(2_900), "doubt came after \(silence)")
+            let closing = ContinuousClock.now
+            await client.close()
+            #expect(ContinuousClock.now - closing < .seconds(8))
+            await ensemble.resume(0)
+        }
+    }
+
+    @Test func closingUnderLoadCompletesEveryCall() async throws {
+        for _ in 0..<20 {
+            try await withTestClient { client in
+                try await client.sync()
+                let tasks = (0..<200).map { index in
+                    Task { try await client.create("/n-", data: [UInt8(index & 255)], mode: .persistentSequential) }
+                }
+                let closing = Task { await client.close() }
+                let ends = try await withDeadline("calls of a client that is closed") {
+                    var ends = 0
+                    for task in tasks {
+                        _ = await task.result
+                        ends += 1
+                    }
+                    return ends
+                }
+                await closing.value
+                #expect(ends == 200)
+                await expect(.closed) { _ = try await client.get("/") }
+            }
+        }
+    }
+
+    @Test func closingTwiceAndWithoutUseIsHarmless() async throws {
+        let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
+        await client.close()
+        await client.close()
+        await expect(.closed, outcome: .notApplied) { try await client.create("/a") }
+        var states = client.sessionStates.makeAsyncIterator()
+        #expect(await states.next()?.phase == .closed)
+        #expect(await states.next() == nil)
+    }
+
+    @Test func aDroppedClientClosesItsSession() async throws {
+        try await withTestClient { watcher in
+            let configuration = watcher.configuration
+            func leaveAnEphemeral() async throws {
+                let client = try ZooKeeperClient(configuration: configuration)
+                try await client.create("/e", mode: .ephemeral)
+            }
+            try await leaveAnEphemeral()
+            // Long before the session could expire.
+            try await withDeadline("the dropped client's ephemeral node to go", within: .seconds(4)) {
+                for try await stat in watcher.existence(of: "/e") where stat == nil { break }
+            }
+        }
+    }
+
+    @Test func theServiceClosesItsSessionAtGracefulShutdown() async throws {
+        let address = try await TestServer.address()
+        let client = try ZooKeeperClient(configuration: .init(servers: address))
+        try await testGracefulShutdown { trigger in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await client.run() }
+                try await client.create("/a")
+                await expect(.alreadyRunning) { try await client.run() }
+                trigger.triggerGracefulShutdown()
+                try await group.waitForAll()
+            }
+        }
+        #expect(client.sessionState.phase == .closed)
+    }
+
+    @Test func runEndsWhenItsTaskIsCancelled() async throws {
+        let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
+        let task = Task { try await client.run() }
+        task.cancel()
+        try await task.value
+        #expect(client.sessionState.phase == .closed)
+    }
+
+    @Test func callsAreCounted() async throws {
+        let metrics = TestMetrics()
+        let address = try await TestServer.address()
+        let client = try ZooKeeperClient(configuration: .init(servers: address), metricsFactory: metrics)
+        try await client.create("/a")
+        _ = try? await client.create("/a")
+        let requests = try metrics.expectCounter("zookeeper_client_requests", [("operation", "create")])
+        let failures = try metrics.expectCounter("zookeeper_client_failures", [("operation", "create")])
+        #expect(requests.totalValue == 2 && failures.totalValue == 1)
+        #expect(try metrics.expectTimer("zookeeper_client_latency", [("operation", "create")]).values.count == 2)
+        try await expireSession(of: client)
+        for await state in client.sessionStates where state.expirations == 1 && state.phase == .connected { break }
+        #expect(try metrics.expectCounter("zookeeper_client_expirations").totalValue == 1)
+        await client.close()
+    }
+
+    @Test func theLibrarysLinesReachTheLogger() async throws {
+        let lines = Mutex<[String]>([])
+        let recorder = RecordingLog(lines: { line in lines.withLock { $0.append(line) } })
+        let logger = Logger(label: "test", factory: { _ in recorder })
+        let client = try ZooKeeperClient(
+            configuration: .init(servers: "127.0.0.1:1", callDeadline: .milliseconds(200)), logger: logger)
+        await expect(.deadlineExceeded) { try await client.sync() }
+        await client.close()
+        #expect(lines.withLock { $0.contains { $0.contains("C client:") && $0.contains("refused") } })
+        #expect(lines.withLock { $0.count } < 40)
+    }
+}
+
+private struct RecordingLog: LogHandler {
+    let lines: @Sendable (String) -> Void
+    var logLevel = Logger.Level.trace
+    var metadata: Logger.Metadata = [:]
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+    init(lines: @escaping @Sendable (String) -> Void) { self.lines = lines }
+    func log(event: LogEvent) { lines("\(event.message)") }
+}

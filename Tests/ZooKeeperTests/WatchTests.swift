@@ -1,0 +1,139 @@
+import Testing
+import TestSupport
+import ZooKeeperServer
+
+@testable import ZooKeeper
+
+@Suite(.timeLimit(.minutes(3)))
+struct WatchTests {
+    @Test func dataIsYieldedNowAndAfterEachChange() async throws {
+        try await withTestClient { client in
+            var watch = client.data(of: "/a").makeAsyncIterator()
+            #expect(try await watch.next() == .some(nil))
+            try await client.create("/a", data: [1])
+            #expect(try await watch.next()??.data == [1])
+            try await client.set("/a", data: [2])
+            #expect(try await watch.next()??.data == [2])
+            try await client.delete("/a")
+            #expect(try await watch.next() == .some(nil))
+        }
+    }
+
+    @Test func theNewestStateReplacesUnreadOnes() async throws {
+        try await withTestClient { client in
+            try await client.create("/a", data: [0])
+            var watch = client.data(of: "/a").makeAsyncIterator()
+            _ = try await watch.next()
+            for value in 1...50 { try await client.set("/a", data: [UInt8(value)]) }
+            #expect(try await watch.next()??.data == [50])
+        }
+    }
+
+    @Test func childrenAndExistenceAreWatched() async throws {
+        try await withTestClient { client in
+            var children = client.childrenUpdates(of: "/p").makeAsyncIterator()
+            var existence = client.existence(of: "/p").makeAsyncIterator()
+            #expect(try await children.next() == .some(nil))
+            #expect(try await existence.next() == .some(nil))
+            try await client.create("/p")
+            #expect(try await children.next()??.names == [])
+            #expect(try await existence.next()??.numChildren == 0)
+            try await client.create("/p/x")
+            #expect(try await children.next()??.names == ["x"])
+            try await client.multi([.delete("/p/x"), .delete("/p")])
+            #expect(try await children.next() == .some(nil))
+            #expect(try await existence.next() == .some(nil))
+        }
+    }
+
+    @Test func watchesGoOnAfterTheSessionHasExpired() async throws {
+        try await withTestClient { client in
+            try await client.create("/a", data: [1])
+            var data = client.data(of: "/a").makeAsyncIterator()
+            var children = client.childrenUpdates(of: "/").makeAsyncIterator()
+            _ = try await (data.next(), children.next())
+            try await expireSession(of: client)
+            for await state in client.sessionStates where state.expirations == 1 && state.phase == .connected { break }
+            try await client.create("/b")
+            try await client.set("/a", data: [2])
+            #expect(try await data.next()??.data == [2])
+            #expect(try await children.next()??.names.sorted() == ["a", "b"])
+        }
+    }
+
+    @Test func watchesGoOnAfterTheServerWasRestarted() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString)
+            try await ZooKeeperClient.withClient(configuration: configuration) { client in
+                try await client.create("/a", data: [1])
+                var watch = client.data(of: "/a").makeAsyncIterator()
+                _ = try await watch.next()
+                await ensemble.kill(0)
+                try await ensemble.start(0)
+                try await client.set("/a", data: [2])
+                #expect(try await watch.next()??.data == [2])
+            }
+        }
+    }
+
+    @Test func cancellationEndsASequenceAndLeavesNothing() async throws {
+        try await withTestClient { client in
+            try await client.create("/a")
+            let task = Task {
+                var count = 0
+                for try await _ in client.data(of: "/a") { count += 1 }
+                return count
+            }
+            while client.connection.watches.watchedBytes == 0 { await Task.yield() }
+            task.cancel()
+            #expect(try await task.value <= 1)
+            #expect(client.connection.watches.interestCount == 0)
+        }
+    }
+
+    @Test func aDroppedIteratorLeavesNothing() async throws {
+        try await withTestClient { client in
+            for index in 0..<100 {
+                var watch = client.data(of: "/n\(index)").makeAsyncIterator()
+                _ = try await watch.next()
+            }
+            #expect(client.connection.watches.interestCount == 0)
+            // The library's own watches go with their events.
+            for index in 0..<100 { try await client.create("/n\(index)") }
+            try await client.sync()
+            #expect(client.connection.watches.watchedBytes == 0)
+        }
+    }
+
+    @Test func closingTheClientEndsItsSequences() async throws {
+        let client = try ZooKeeperClient(configuration: .init(servers: try await TestServer.address()))
+        try await client.create("/a")
+        let task = Task { for try await _ in client.data(of: "/a") {} }
+        while client.connection.watches.watchedBytes == 0 { await Task.yield() }
+        await client.close()
+        try await task.value
+    }
+
+    @Test func aNodeThatMayNotBeReadThrows() async throws {
+        try await withTestClient { client in
+            try await client.create("/closed", acl: [.world(.admin)])
+            var watch = client.data(of: "/closed").makeAsyncIterator()
+            await expect(.noAuth) { _ = try await watch.next() }
+        }
+    }
+
+    @Test func moreWatchedPathsThanOnePacketHoldsAreRefused() async throws {
+        try await withTestClient { client in
+            let name = String(repeating: "x", count: 5_000)
+            var iterators: [WatchSequence<Stat?>.Iterator] = []
+            await expect(.tooManyWatches, outcome: .notApplied) {
+                for index in 0..<200 {
+                    var watch = client.existence(of: "/\(index)\(name)").makeAsyncIterator()
+                    _ = try await watch.next()
+                    iterators.append(watch)
+                }
+            }
+            #expect(iterators.count > 90 && iterators.count < 101)
+        }
+    }
+}
