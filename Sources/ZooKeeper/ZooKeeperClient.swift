@@ -85,6 +85,9 @@ public final class ZooKeeperClient: Sendable {
     /// What is known of the session now.
     public var sessionState: SessionState { connection.session.current }
 
+    /// The largest request in bytes that the client sends: ``ZooKeeperConfiguration/maximumRequestSize``.
+    public var maximumRequestSize: Int { configuration.maximumRequestSize }
+
     /// The session's state now, and after each change.
     public var sessionStates: SessionStates {
         connection.start()

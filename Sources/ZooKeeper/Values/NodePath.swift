@@ -3,10 +3,10 @@
 ///
 /// They are the server's (`PathUtils.validatePath` in ZooKeeper's Java source), which are stricter than the C
 /// client's.
-enum NodePath {
+public enum NodePath {
     /// Throws ``ZooKeeperError/Code/invalidArgument``, saying what is wrong, unless `path` is an absolute path
     /// that the server accepts. A sequential create may end in `/`: the number becomes the whole name.
-    static func validate(_ path: String, sequential: Bool = false) throws {
+    public static func validate(_ path: String, sequential: Bool = false) throws {
         func refuse(_ why: String) -> ZooKeeperError {
             ZooKeeperError(
                 code: .invalidArgument, message: "The path \(quoted(path)) \(why).", path: nil, outcome: .notApplied)

@@ -1,0 +1,100 @@
+import Synchronization
+import ZooKeeper
+
+/// One message's lease, shared by the consumer that keeps it and by the message that was handed out.
+final class Lease: Sendable {
+    let name: ItemName
+    /// The node's bytes, as they are written back when the message is given back.
+    let data: [UInt8]
+    let envelope: Envelope
+    let stat: Stat
+    let fencingToken: Int64
+    /// The lease's node.
+    let path: String
+
+    private struct State {
+        var lease = LeaseState.held
+        /// Whether a settlement is under way, so that a second one is refused.
+        var isSettling = false
+        /// A settlement that was sent without an answer, so that it may have been applied.
+        var unresolved: Settlement.Kind?
+        var waiters: [UInt64: CheckedContinuation<LeaseState, Never>] = [:]
+        var nextWaiter: UInt64 = 0
+    }
+    private let storage = Mutex(State())
+
+    init(name: ItemName, data: [UInt8], envelope: Envelope, stat: Stat, fencingToken: Int64, path: String) {
+        self.name = name
+        self.data = data
+        self.envelope = envelope
+        self.stat = stat
+        self.fencingToken = fencingToken
+        self.path = path
+    }
+
+    var state: LeaseState { storage.withLock { $0.lease } }
+
+    // MARK: Settling
+
+    /// Begins a settlement; there is only one at a time, and one that succeeds.
+    func beginSettling() throws {
+        try storage.withLock { state in
+            switch state.lease {
+            case .lost: throw Self.lostError
+            case .settled: throw QueueError(.alreadySettled, "The message was settled before; nothing was changed.")
+            case .held, .inDoubt:
+                guard !state.isSettling else {
+                    throw QueueError(.alreadySettled, "The message is being settled already.")
+                }
+                state.isSettling = true
+            }
+        }
+    }
+
+    /// The settlement failed, and may be tried again unless the lease is lost.
+    func settlingFailed() { storage.withLock { $0.isSettling = false } }
+
+    /// A settlement that may have been applied, though nobody was told.
+    var unresolved: Settlement.Kind? {
+        get { storage.withLock { $0.unresolved } }
+        set { storage.withLock { $0.unresolved = newValue } }
+    }
+
+    static let lostError = QueueError(
+        .leaseLost, "The lease is lost, since the consumer's session has ended: the message is, or will be, somebody else's. "
+            + "Nothing was changed.")
+
+    // MARK: States
+
+    /// Changes the state; lost and settled are final.
+    func update(_ new: LeaseState) {
+        let waiters = storage.withLock { state -> [CheckedContinuation<LeaseState, Never>] in
+            guard state.lease != .lost, state.lease != .settled, state.lease != new else { return [] }
+            state.lease = new
+            defer { state.waiters = [:] }
+            return Array(state.waiters.values)
+        }
+        for waiter in waiters { waiter.resume(returning: new) }
+    }
+
+    /// Returns the state once it is not the given one any more, or at once when the task is cancelled.
+    func change(from old: LeaseState) async -> LeaseState {
+        let id = storage.withLock { state in
+            defer { state.nextWaiter += 1 }
+            return state.nextWaiter
+        }
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let current = storage.withLock { state -> LeaseState? in
+                    if state.lease != old || Task.isCancelled { return state.lease }
+                    state.waiters[id] = continuation
+                    return nil
+                }
+                if let current { continuation.resume(returning: current) }
+            }
+        } onCancel: {
+            let (waiter, current) = storage.withLock { ($0.waiters.removeValue(forKey: id), $0.lease) }
+            waiter?.resume(returning: current)
+        }
+    }
+}

@@ -1,0 +1,251 @@
+import Logging
+import Synchronization
+import ZooKeeper
+
+/// A ready message as it was read, before it is claimed.
+struct ReadyItem: Sendable {
+    let name: ItemName
+    let data: [UInt8]
+    let envelope: Envelope
+    let stat: Stat
+}
+
+extension QueueConsumer {
+    /// Takes more messages, unless that is under way or enough are held.
+    func refill() {
+        guard filler == nil, wantsMore else { return }
+        filler = Task {
+            await fill()
+            filler = nil
+            // What was settled while the filler ended has not started another one.
+            if wantsMore, !Task.isCancelled { refill() }
+        }
+    }
+
+    /// Messages are taken many at a time: when none is left to hand out, or half of the places are free.
+    private var wantsMore: Bool {
+        phase == .open && iterators.load(ordering: .relaxed) > 0 && free > 0
+            && (buffer.isEmpty || free >= (prefetch + 1) / 2)
+    }
+
+    private func fill() async {
+        while wantsMore, !Task.isCancelled {
+            do {
+                let registration = try await register()
+                if try await !claim(with: registration) { try await untilSomethingIsReady() }
+            } catch is CancellationError {
+                return
+            } catch {
+                let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
+                if let cause, cause.isPassing {
+                    // Whoever refuses at once would be asked again at once; the others have waited for a connection.
+                    if cause.code == .throttled || cause.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
+                    continue
+                }
+                isPrepared = false
+                fail((error as? ZooKeeperError).map { QueueError($0, while: "taking messages", queue: queue.path) } ?? error)
+                return
+            }
+        }
+    }
+
+    // MARK: Claiming
+
+    /// Tries for some messages.
+    ///
+    /// - Returns: whether there may be more to try for.
+    private func claim(with registration: Registration) async throws -> Bool {
+        var names = ready.take(free, now: .now)
+        if names.isEmpty {
+            try await list(registration)
+            names = ready.take(free, now: .now)
+        }
+        if names.isEmpty { return false }
+        let items = try await read(names)
+        if items.isEmpty { return true }
+        // A claim that is under way is never abandoned: what it took would be held by nobody.
+        await Task { await self.commit(items, with: registration) }.value
+        return true
+    }
+
+    private func list(_ registration: Registration) async throws {
+        let start = ContinuousClock.now
+        let names = try await queue.store.children(of: queue.tree.items).names
+        let items = claimable(names)
+        let share = items.isEmpty ? ReadyList.Share() : try await share(of: registration)
+        let now = ContinuousClock.now
+        ready.refill(items, share: share, prefetch: prefetch, listingTook: now - start, now: now)
+    }
+
+    /// The names that can be tried for now.
+    private func claimable(_ names: [String]) -> [ItemName] {
+        let now = ContinuousClock.now
+        if now - unfilledCleared > .seconds(1) {
+            unfilled = []
+            unfilledCleared = now
+        }
+        if !ignored.isEmpty { ignored.formIntersection(names) }
+        return names.compactMap { name in
+            if ignored.contains(name) || unfilled.contains(name) { return nil }
+            if let item = ItemName(name) { return item }
+            ignore(name, why: "its name is no item's")
+            return nil
+        }
+    }
+
+    private func ignore(_ name: String, why: String) {
+        ignored.insert(name)
+        queue.logger.notice(
+            "A node among the items is left alone", metadata: ["node": "\(queue.tree.item(name))", "why": "\(why)"])
+    }
+
+    /// The consumer's rank among those that are registered.
+    private func share(of registration: Registration) async throws -> ReadyList.Share {
+        let consumers = try await queue.store.children(of: queue.tree.consumers).names.sorted()
+        guard let rank = consumers.firstIndex(of: registration.name) else { return .init() }
+        return ReadyList.Share(rank: rank, consumers: consumers.count)
+    }
+
+    /// Reads the messages at once; leaves out what is gone, still being written, or unknown.
+    private func read(_ names: [ItemName]) async throws -> [ReadyItem] {
+        let (store, tree) = (queue.store, queue.tree)
+        let nodes = try await withThrowingTaskGroup(of: (Int, Node?).self) { group in
+            for (index, name) in names.enumerated() {
+                group.addTask {
+                    do {
+                        return (index, try await store.get(tree.item(name.string)))
+                    } catch let error as ZooKeeperError where error.code == .noNode {
+                        return (index, nil)
+                    }
+                }
+            }
+            return try await group.reduce(into: [Node?](repeating: nil, count: names.count)) { $0[$1.0] = $1.1 }
+        }
+        return zip(names, nodes).compactMap { name, node in node.flatMap { readyItem(name, $0) } }
+    }
+
+    private func readyItem(_ name: ItemName, _ node: Node) -> ReadyItem? {
+        let data = node.data ?? []
+        if data.isEmpty, node.stat.version == 0 {
+            // An older producer creates an item empty and fills it with a second write.
+            unfilled.insert(name.string)
+            return nil
+        }
+        switch Envelope.read(data) {
+        case .message(let envelope): return ReadyItem(name: name, data: data, envelope: envelope, stat: node.stat)
+        case .unknown:
+            ignore(name.string, why: "its envelope is of a version or kind that this library does not know")
+            return nil
+        }
+    }
+
+    /// Claims the messages, as many as are still there.
+    private func commit(_ items: [ReadyItem], with registration: Registration) async {
+        var items = items
+        while !items.isEmpty, self.registration == registration {
+            let batch = fitting(items)
+            do {
+                let results = try await queue.store.multi(Self.operations(batch, registration.paths, queue.tree))
+                guard case .set(let stat) = results[1] else { return }
+                hold(batch, token: stat.mzxid, registration)
+                items.removeFirst(batch.count)
+            } catch {
+                guard let error = error as? ZooKeeperError else { return }
+                if error.outcome == .unknown { return await resolve(batch, registration) }
+                guard let index = error.operationIndex else { return }
+                // The registration's own nodes are gone: its session has ended.
+                guard index >= 2 else { return lose(registration) }
+                // Somebody else has it, or it has changed since it was read.
+                items.remove(at: (index - 2) / 2)
+            }
+        }
+    }
+
+    /// One atomic step: only while the session lives (`active` is there), and with a zxid that is the fencing token.
+    private static func operations(_ items: [ReadyItem], _ paths: ConsumerPaths, _ tree: QueueTree) -> [Operation] {
+        [.check(paths.active), .set(paths.path, data: [])]
+            + items.flatMap { item -> [Operation] in
+                [
+                    .delete(tree.item(item.name.string), version: item.stat.version),
+                    .create(paths.lease(item.name.string), data: item.data),
+                ]
+            }
+    }
+
+    /// As many from the front as fit into one multi.
+    private func fitting(_ items: [ReadyItem]) -> [ReadyItem] {
+        var bytes = 512
+        let limit = queue.store.maximumRequestSize
+        let batch = items.prefix(400).prefix { item in
+            bytes += item.data.count + 2 * item.name.string.utf8.count + 2 * queue.path.utf8.count + 192
+            return bytes <= limit
+        }
+        return batch.isEmpty ? Array(items.prefix(1)) : Array(batch)
+    }
+
+    private func hold(_ items: [ReadyItem], token: Int64, _ registration: Registration) {
+        for item in items {
+            let lease = Lease(
+                name: item.name, data: item.data, envelope: item.envelope, stat: item.stat, fencingToken: token,
+                path: registration.paths.lease(item.name.string))
+            leases[item.name.string] = lease
+            buffer.append(lease)
+        }
+        // The session may have ended while the answer was on its way.
+        sessionChanged()
+        wakeTakers()
+    }
+
+    /// The answer to a claim was lost: what stands below the consumer's own node is its own.
+    private func resolve(_ items: [ReadyItem], _ registration: Registration) async {
+        let store = queue.store
+        while self.registration == registration, phase == .open {
+            do {
+                // Later than the claim in the order of the session, so the claim is applied by now or never.
+                try await store.sync(registration.paths.item)
+                let held = Set(try await store.children(of: registration.paths.item).names)
+                for item in items where held.contains(item.name.string) && leases[item.name.string] == nil {
+                    guard let stat = try await store.exists(registration.paths.lease(item.name.string)) else { continue }
+                    hold([item], token: stat.czxid, registration)
+                }
+                return
+            } catch let error as ZooKeeperError where error.isPassing {
+                continue
+            } catch {
+                return lose(registration)
+            }
+        }
+    }
+
+    // MARK: Waiting
+
+    /// Returns when something may have become ready: a child was added, or one that was being written has changed.
+    private func untilSomethingIsReady() async throws {
+        let (store, tree) = (queue.store, queue.tree)
+        let watched = Array(unfilled.sorted().prefix(16))
+        let known = unfilled.union(ignored)
+        isIdle = true
+        defer { isIdle = false }
+        wakeTakers()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for try await children in store.childrenUpdates(of: tree.items) {
+                    guard let children else { throw Self.missing(tree.items) }
+                    if children.names.contains(where: { !known.contains($0) }) { return }
+                }
+            }
+            for name in watched {
+                group.addTask {
+                    for try await node in store.data(of: tree.item(name)) where node?.stat.version != 0 { return }
+                }
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+        unfilled.subtract(watched)
+    }
+
+    private static func missing(_ path: String) -> ZooKeeperError {
+        ZooKeeperError(code: .noNode, message: "The node does not exist.", path: path, outcome: .notApplied)
+    }
+}

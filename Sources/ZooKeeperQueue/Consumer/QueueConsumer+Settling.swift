@@ -1,0 +1,130 @@
+import Logging
+import ZooKeeper
+
+extension QueueConsumer {
+    /// Ends a lease. Settlements that come while one is under way go together with the next.
+    func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
+        try lease.beginSettling()
+        // Waited for without a handler for cancellation: an acknowledgement of work that is done is worth its end, and
+        // every attempt has the deadline of a call.
+        try await withCheckedThrowingContinuation { waiter in
+            settlements.append(Settlement(lease: lease, kind: kind, waiter: waiter))
+            if committer == nil {
+                committer = Task {
+                    while !settlements.isEmpty { await commit(nextSettlements()) }
+                    committer = nil
+                    await deregisterIfUnused()
+                }
+            }
+        }
+    }
+
+    /// As many as fit into one multi.
+    private func nextSettlements() -> [Settlement] {
+        var batch: [Settlement] = []
+        var (count, bytes) = (0, 64)
+        while let next = settlements.first {
+            let operations = next.operations(queue)
+            count += operations.count
+            bytes += operations.reduce(0) { $0 + $1.sizeInMulti }
+            if !batch.isEmpty, count > 1_000 || bytes > queue.store.maximumRequestSize { break }
+            batch.append(next)
+            settlements.removeFirst()
+        }
+        return batch
+    }
+
+    private func commit(_ settlements: [Settlement]) async {
+        var batch = settlements
+        while !batch.isEmpty {
+            do {
+                _ = try await queue.store.multi(batch.flatMap { $0.operations(queue) })
+                for settlement in batch { succeed(settlement) }
+                return
+            } catch {
+                guard let error = error as? ZooKeeperError else { return fail(batch, error) }
+                if error.outcome == .unknown {
+                    for settlement in batch { settlement.lease.unresolved = settlement.kind }
+                    // Repeated as it is: when it was applied, the repetition fails at its very first operation. A call
+                    // that has waited for its deadline is not repeated; whoever settles may do so.
+                    if error.code != .deadlineExceeded { continue }
+                }
+                guard let index = error.operationIndex, let place = Self.place(of: index, in: batch, queue) else {
+                    return fail(batch, QueueError(error, while: "settling messages", queue: queue.path))
+                }
+                if place.isLease, error.code == .noNode, index == 0, batch.allSatisfy({ $0.lease.unresolved == $0.kind }) {
+                    return resolveApplied(batch)
+                }
+                refuse(&batch, at: place, error)
+            }
+        }
+    }
+
+    /// The leases are gone after an answer was lost. While the session lives nobody else can have taken them.
+    private func resolveApplied(_ batch: [Settlement]) {
+        if let registration, queue.store.sessionState.sessionID == registration.sessionID {
+            for settlement in batch { succeed(settlement) }
+            return
+        }
+        fail(
+            batch,
+            QueueError(
+                .outcomeUnknown,
+                "The session ended before the answer came: the message is settled as was asked, or is given to somebody else."))
+    }
+
+    /// One settlement of the batch was refused, and nothing of the batch applied: it is told, and the others go on.
+    private func refuse(_ batch: inout [Settlement], at place: (settlement: Int, isLease: Bool), _ error: ZooKeeperError) {
+        let settlement = batch[place.settlement]
+        if place.isLease, error.code == .noNode {
+            settlement.lease.update(.lost)
+            forget(settlement.lease)
+            batch.remove(at: place.settlement)
+            settlement.waiter.resume(throwing: Lease.lostError)
+        } else if error.code == .nodeExists, !settlement.isAcknowledgement, settlement.extraReturns < 1_000 {
+            // A message of that name is there, from before the server's counter began anew.
+            batch[place.settlement].extraReturns += 1
+        } else {
+            batch.remove(at: place.settlement)
+            fail([settlement], QueueError(error, while: "settling a message", queue: queue.path))
+        }
+    }
+
+    /// Which settlement an operation of the multi belongs to, and whether it is the one on its lease.
+    private static func place(
+        of index: Int, in batch: [Settlement], _ queue: MessageQueue
+    ) -> (settlement: Int, isLease: Bool)? {
+        var first = 0
+        for (number, settlement) in batch.enumerated() {
+            let count = settlement.operations(queue).count
+            if index < first + count { return (number, index == first) }
+            first += count
+        }
+        return nil
+    }
+
+    private func succeed(_ settlement: Settlement) {
+        settlement.lease.update(.settled)
+        forget(settlement.lease)
+        if case .giveBack(let reason) = settlement.kind {
+            queue.logger.debug(
+                "Gave a message back",
+                metadata: ["message": "\(settlement.lease.name.string)", "reason": "\(reason ?? "none")"])
+        }
+        settlement.waiter.resume()
+    }
+
+    private func fail(_ settlements: [Settlement], _ error: any Error) {
+        for settlement in settlements {
+            settlement.lease.settlingFailed()
+            settlement.waiter.resume(throwing: error)
+        }
+    }
+}
+
+extension Settlement {
+    fileprivate var isAcknowledgement: Bool {
+        if case .acknowledge = kind { return true }
+        return false
+    }
+}

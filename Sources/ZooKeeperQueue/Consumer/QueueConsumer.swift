@@ -1,0 +1,325 @@
+import DequeModule
+import Logging
+import Synchronization
+import ZooKeeper
+
+/// Takes messages from a queue: an `AsyncSequence` of leased messages.
+///
+/// ```swift
+/// for try await message in QueueConsumer(queue) {
+///     try await message.process { try await handle($0.payload) }
+/// }
+/// ```
+///
+/// It waits without polling when the queue is empty, and goes on by itself after lost connections and expired sessions,
+/// with a new registration. The sequence ends when its task is cancelled or the consumer is closed. It throws only what
+/// waiting cannot cure: no permission, a queue that is gone, a client that is closed.
+///
+/// Several tasks may iterate over one consumer; each message goes to one of them. When the last iterator is dropped,
+/// what was taken and not handed out goes back to its place.
+///
+/// A lease lasts as long as the session of the client. Run a ``QueueRecovery`` somewhere: it gives the messages of
+/// failed consumers back to the queue.
+public actor QueueConsumer {
+    enum Phase { case open, closing, closed }
+
+    nonisolated let queue: MessageQueue
+    nonisolated let configuration: ConsumerConfiguration
+    /// How many iterators there are.
+    nonisolated let iterators = Atomic<Int>(0)
+
+    var phase = Phase.open
+    var registration: Registration?
+    /// What is held and not settled, by the names of the messages.
+    var leases: [String: Lease] = [:]
+    /// What is held and not yet handed out, in order.
+    var buffer: Deque<Lease> = []
+    var ready = ReadyList()
+    /// Items that are still being written, as far as was seen.
+    var unfilled: Set<String> = []
+    var unfilledCleared = ContinuousClock.now
+    /// Items of a kind that this library does not know, and nodes that are no items: logged once.
+    var ignored: Set<String> = []
+    var settlements: Deque<Settlement> = []
+    var isPrepared = false
+    /// Whether the filler has looked and found nothing to take.
+    var isIdle = false
+
+    // Tasks of the consumer's own. Each is waited for by `close()`, and ends when there is nothing for it to do.
+    var filler: Task<Void, Never>?
+    var committer: Task<Void, Never>?
+    private var sessionWatch: Task<Void, Never>?
+    private var closing: Task<Void, Never>?
+
+    private var failure: (any Error)?
+    private var takers: [UInt64: CheckedContinuation<Void, Never>] = [:]
+    private var nextTaker: UInt64 = 0
+    /// Who waits until nothing is held any more.
+    private var emptyWaiter: CheckedContinuation<Void, Never>?
+
+    /// Creates a consumer; it registers itself in the tree when it is first asked for a message.
+    public init(_ queue: MessageQueue, configuration: ConsumerConfiguration = .init()) {
+        self.queue = queue
+        self.configuration = configuration
+    }
+
+    var prefetch: Int { Swift.max(1, configuration.prefetch) }
+    var free: Int { prefetch - leases.count }
+
+    // MARK: Handing out
+
+    func next(within limit: Duration?) async throws -> QueueMessage? {
+        let end = limit.map { ContinuousClock.now + $0 }
+        // A time limit: that nothing comes is no event.
+        let timer = limit.map { limit in
+            Task { [weak self] in
+                try? await Task.sleep(for: limit)
+                await self?.wakeTakers()
+            }
+        }
+        defer { timer?.cancel() }
+        while phase == .open, !Task.isCancelled {
+            if let lease = nextBuffered() {
+                refill()
+                return QueueMessage(lease: lease, consumer: self)
+            }
+            if let failure {
+                self.failure = nil
+                throw failure
+            }
+            refill()
+            if let end, end <= .now, isIdle || limit != .zero { return nil }
+            await changeOfBuffer()
+        }
+        return nil
+    }
+
+    /// The next message that may be handed out; none while the leases are in doubt.
+    private func nextBuffered() -> Lease? {
+        guard let lease = buffer.first, lease.state == .held else { return nil }
+        return buffer.removeFirst()
+    }
+
+    private func changeOfBuffer() async {
+        let id = nextTaker
+        nextTaker += 1
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled {
+                    continuation.resume()
+                } else {
+                    takers[id] = continuation
+                }
+            }
+        } onCancel: {
+            Task { await self.wake(id) }
+        }
+    }
+
+    private func wake(_ id: UInt64) { takers.removeValue(forKey: id)?.resume() }
+
+    /// Whoever waits for a message looks again.
+    func wakeTakers() {
+        let waiting = takers
+        takers = [:]
+        for taker in waiting.values { taker.resume() }
+    }
+
+    /// What the fillers could not cure; the next taker throws it.
+    func fail(_ error: any Error) {
+        failure = error
+        wakeTakers()
+    }
+
+    // MARK: The session
+
+    /// Registers the consumer, unless it is, and watches over the session that its leases depend on.
+    func register() async throws -> Registration {
+        if let registration { return registration }
+        if !isPrepared {
+            try await queue.prepare()
+            isPrepared = true
+        }
+        let made = try await Registration.make(in: queue)
+        registration = made
+        let states = queue.store.sessionStates
+        sessionWatch?.cancel()
+        sessionWatch = Task { [weak self] in
+            for await _ in states { await self?.sessionChanged() }
+        }
+        queue.logger.debug("Registered a consumer", metadata: ["consumer": "\(made.paths.path)"])
+        return made
+    }
+
+    func sessionChanged() {
+        guard let registration else { return }
+        let state = queue.store.sessionState
+        if state.sessionID != registration.sessionID || state.phase == .closed { return lose(registration) }
+        switch state.phase {
+        case .inDoubt: for lease in leases.values { lease.update(.inDoubt) }
+        case .connected:
+            for lease in leases.values { lease.update(.held) }
+            wakeTakers()
+        case .connecting, .suspended, .closed: break
+        }
+    }
+
+    /// The registration's session has ended: what it holds is, or will be, somebody else's.
+    func lose(_ lost: Registration) {
+        guard registration == lost else { return }
+        registration = nil
+        let held = leases.values
+        leases = [:]
+        buffer = []
+        ready.clear()
+        for lease in held { lease.update(.lost) }
+        if !held.isEmpty {
+            queue.logger.info("Leases are lost with their session", metadata: ["count": "\(held.count)"])
+        }
+        becameEmpty()
+        wakeTakers()
+        refill()
+    }
+
+    /// A lease has ended.
+    func forget(_ lease: Lease) {
+        if leases[lease.name.string] === lease { leases[lease.name.string] = nil }
+        if leases.isEmpty { becameEmpty() }
+        refill()
+    }
+
+    private func becameEmpty() {
+        emptyWaiter?.resume()
+        emptyWaiter = nil
+    }
+
+    // MARK: The end
+
+    /// Stops taking messages, gives back what was not handed out, waits until what was handed out is settled, gives
+    /// back what is left after `gracePeriod`, and takes the consumer out of the tree.
+    ///
+    /// Iterations end. It is not affected by cancellation; closing again waits for the same end.
+    ///
+    /// - Parameter gracePeriod: how long handlers may take. Default: 30 seconds.
+    public func close(gracePeriod: Duration = .seconds(30)) async {
+        let task =
+            closing
+            ?? Task {
+                phase = .closing
+                wakeTakers()
+                await stopFilling()
+                await releaseBuffered()
+                await untilEmpty(within: gracePeriod)
+                for lease in leases.values {
+                    try? await settle(lease, by: .giveBack(reason: "the consumer was closed"))
+                    lease.update(.lost)
+                }
+                await deregister()
+                phase = .closed
+            }
+        closing = task
+        await task.value
+    }
+
+    /// The last iterator is gone: nobody will fetch what is buffered.
+    func iteratorEnded() async {
+        guard phase == .open, iterators.load(ordering: .relaxed) == 0 else { return }
+        await stopFilling()
+        guard phase == .open, iterators.load(ordering: .relaxed) == 0 else { return refill() }
+        await releaseBuffered()
+        await deregisterIfUnused()
+    }
+
+    /// Without iterators and leases there is no need to stand in the tree.
+    func deregisterIfUnused() async {
+        guard phase == .open, iterators.load(ordering: .relaxed) == 0, leases.isEmpty, filler == nil else { return }
+        await deregister()
+    }
+
+    private func stopFilling() async {
+        filler?.cancel()
+        await filler?.value
+    }
+
+    private func releaseBuffered() async {
+        let leases = buffer
+        buffer = []
+        await withTaskGroup(of: Void.self) { group in
+            for lease in leases { group.addTask { try? await self.settle(lease, by: .release) } }
+        }
+    }
+
+    private func untilEmpty(within gracePeriod: Duration) async {
+        guard !leases.isEmpty else { return }
+        let timer = Task {
+            // A time limit: there is no event to wait for.
+            try? await Task.sleep(for: gracePeriod)
+            becameEmpty()
+        }
+        await withCheckedContinuation { emptyWaiter = $0 }
+        timer.cancel()
+        await timer.value
+    }
+
+    private func deregister() async {
+        await committer?.value
+        guard let registration else { return }
+        self.registration = nil
+        sessionWatch?.cancel()
+        sessionWatch = nil
+        do {
+            try await registration.remove(from: queue.store)
+        } catch {
+            // A recovery removes it when the session has ended.
+            queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])
+        }
+    }
+}
+
+// MARK: - The sequence
+
+extension QueueConsumer: AsyncSequence {
+    /// Begins to take messages at the first call of `next()`.
+    public nonisolated func makeAsyncIterator() -> Iterator { Iterator(place: IteratorPlace(self)) }
+
+    /// Hands out messages to one task.
+    public struct Iterator: AsyncIteratorProtocol {
+        let place: IteratorPlace
+
+        /// The next message, as soon as there is one.
+        ///
+        /// - Returns: `nil` when the task is cancelled or the consumer is closed.
+        /// - Throws: ``QueueError`` for what waiting cannot cure. The next call tries again.
+        public mutating func next() async throws -> QueueMessage? { try await place.consumer.next(within: nil) }
+
+        /// The next message, if one comes within the time.
+        ///
+        /// - Parameter limit: how long to wait; zero returns as soon as the queue was looked through and had nothing.
+        /// - Returns: `nil` when none came, the task is cancelled, or the consumer is closed.
+        /// - Throws: as ``next()``.
+        public mutating func next(within limit: Duration) async throws -> QueueMessage? {
+            try await place.consumer.next(within: Swift.max(.zero, limit))
+        }
+    }
+}
+
+@available(*, unavailable)
+extension QueueConsumer.Iterator: Sendable {}
+
+/// Counts an iterator while it lives.
+final class IteratorPlace {
+    let consumer: QueueConsumer
+
+    init(_ consumer: QueueConsumer) {
+        self.consumer = consumer
+        consumer.iterators.wrappingAdd(1, ordering: .relaxed)
+    }
+
+    deinit {
+        let (_, left) = consumer.iterators.wrappingSubtract(1, ordering: .relaxed)
+        guard left == 0 else { return }
+        let consumer = consumer
+        // Not a child of anything, since a deinit cannot wait. A `close()` does the same and waits.
+        Task { await consumer.iteratorEnded() }
+    }
+}

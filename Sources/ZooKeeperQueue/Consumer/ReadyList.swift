@@ -1,0 +1,58 @@
+/// The ready messages as they were listed once, and how far a consumer has worked through them: a value.
+///
+/// Several consumers work on different parts of the list, by their rank among the active ones, so that they do not all
+/// try for the same messages: a multi that fails costs the ensemble as much as one that succeeds. The list is made
+/// again when it is used up, or too old: a message of higher priority may have come, and another consumer may have left
+/// its part lying.
+struct ReadyList {
+    /// One consumer's rank among so many.
+    struct Share: Sendable, Hashable {
+        var rank = 0
+        var consumers = 1
+    }
+
+    private var names: ArraySlice<ItemName> = []
+    private var validUntil: ContinuousClock.Instant?
+    private(set) var listings = 0
+
+    var isEmpty: Bool { names.isEmpty }
+
+    /// Takes a new list, of which the listing itself took so long.
+    mutating func refill(
+        _ all: [ItemName], share: Share, prefetch: Int, listingTook: Duration, now: ContinuousClock.Instant
+    ) {
+        listings += 1
+        // Not more than a twentieth of the time goes into listing, however long the queue.
+        validUntil = now + max(.seconds(1), listingTook * 20)
+        let sorted = all.sorted()
+        guard share.consumers > 1 else {
+            names = sorted[...]
+            return
+        }
+        // Now and then everybody begins at the head, or the part of a consumer that is busy would wait for ever.
+        let rank = listings % 4 == 0 ? 0 : share.rank
+        let part = max(1, min(prefetch, (sorted.count + share.consumers - 1) / share.consumers))
+        var mine: [ItemName] = []
+        for start in stride(from: rank * part, to: sorted.count, by: part * share.consumers) {
+            mine += sorted[start..<min(start + part, sorted.count)]
+        }
+        // With fewer messages than consumers, those without a part of their own try for any.
+        names = (mine.isEmpty ? sorted : mine)[...]
+    }
+
+    /// The next messages to try for; none when the list is used up or too old.
+    mutating func take(_ count: Int, now: ContinuousClock.Instant) -> [ItemName] {
+        guard let validUntil, now < validUntil else {
+            names = []
+            return []
+        }
+        defer { names = names.dropFirst(count) }
+        return Array(names.prefix(count))
+    }
+
+    /// Puts back what was taken and not tried.
+    mutating func putBack(_ untried: [ItemName]) { names = (untried + names)[...] }
+
+    /// Forgets the list.
+    mutating func clear() { names = [] }
+}

@@ -1,0 +1,104 @@
+/// The form in which a message is stored when there is something to say beside its payload.
+///
+/// A message without headers is stored as its bare bytes, so that any client can read it, unless its payload is empty
+/// (an empty node is a message that is still being written) or begins like an envelope. Byte for byte, numbers in
+/// network order:
+///
+/// | offset | bytes | meaning |
+/// |---|---|---|
+/// | 0 | 4 | magic `8F 5A 4B 51`; no UTF-8 text begins with `8F` |
+/// | 4 | 1 | version: 1 |
+/// | 5 | 1 | kind: 1, one message |
+/// | 6 | 4 | length L of the fields |
+/// | 10 | L | fields, each: tag (1 byte), length N (4 bytes), N bytes |
+/// | 10 + L | rest | payload |
+///
+/// Tag 1 is a header: length of its name (2 bytes), name, value, both UTF-8. A tag from 128 on may be passed over by a
+/// reader that does not know it; below, the envelope counts as one of an unknown kind.
+struct Envelope: Sendable, Hashable {
+    var headers: [String: String]
+    var payload: [UInt8]
+
+    static let magic: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51]
+    static let version: UInt8 = 1
+    static let singleMessage: UInt8 = 1
+    private static let headLength = 10
+    private static let headerTag: UInt8 = 1
+    private static let firstOptionalTag: UInt8 = 128
+
+    /// What a node's data turned out to be.
+    enum Reading: Sendable, Hashable {
+        case message(Envelope)
+        /// A well-formed envelope of a version or kind that this library does not know: to be left where it is.
+        case unknown
+    }
+
+    // MARK: Writing
+
+    /// The node's data for the message.
+    func encoded() -> [UInt8] {
+        if headers.isEmpty, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
+        var fields: [UInt8] = []
+        for (name, value) in headers.sorted(by: { $0.key < $1.key }) {
+            fields.append(Self.headerTag)
+            fields.append(bigEndian: UInt32(2 + name.utf8.count + value.utf8.count))
+            fields.append(bigEndian: UInt16(name.utf8.count))
+            fields += name.utf8
+            fields += value.utf8
+        }
+        var bytes = Self.magic + [Self.version, Self.singleMessage]
+        bytes.append(bigEndian: UInt32(fields.count))
+        return bytes + fields + payload
+    }
+
+    /// The longest name of a header in bytes, by its field of two bytes.
+    static let maximumHeaderName = Int(UInt16.max)
+
+    // MARK: Reading
+
+    /// Reads any bytes: what is no well-formed envelope is a bare payload, never an error.
+    static func read(_ data: [UInt8]) -> Reading {
+        let bare = Reading.message(Envelope(headers: [:], payload: data))
+        guard data.count >= headLength, data.starts(with: magic) else { return bare }
+        let fieldsEnd = headLength + Int(UInt32(bigEndian: data[6..<10]))
+        guard fieldsEnd <= data.count else { return bare }
+        guard data[4] == version, data[5] == singleMessage else { return .unknown }
+        var headers: [String: String] = [:]
+        var offset = headLength
+        while offset < fieldsEnd {
+            guard fieldsEnd - offset >= 5 else { return bare }
+            let tag = data[offset]
+            let start = offset + 5
+            let length = Int(UInt32(bigEndian: data[(offset + 1)..<start]))
+            guard length <= fieldsEnd - start else { return bare }
+            offset = start + length
+            if tag == headerTag {
+                guard let header = header(data[start..<offset]) else { return bare }
+                headers[header.name] = header.value
+            } else if tag < firstOptionalTag {
+                return .unknown
+            }
+        }
+        return .message(Envelope(headers: headers, payload: Array(data[fieldsEnd...])))
+    }
+
+    private static func header(_ field: ArraySlice<UInt8>) -> (name: String, value: String)? {
+        guard field.count >= 2 else { return nil }
+        let nameLength = Int(UInt16(field[field.startIndex]) << 8 | UInt16(field[field.startIndex + 1]))
+        let rest = field.dropFirst(2)
+        guard nameLength <= rest.count, let name = String(validating: rest.prefix(nameLength), as: UTF8.self),
+            let value = String(validating: rest.dropFirst(nameLength), as: UTF8.self)
+        else { return nil }
+        return (name, value)
+    }
+}
+
+extension [UInt8] {
+    fileprivate mutating func append<T: FixedWidthInteger>(bigEndian value: T) {
+        Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
+    }
+}
+
+extension UInt32 {
+    fileprivate init(bigEndian bytes: ArraySlice<UInt8>) { self = bytes.reduce(0) { $0 << 8 | UInt32($1) } }
+}

@@ -1,0 +1,127 @@
+import Glibc
+import ZooKeeper
+
+extension MessageQueue {
+    /// How many messages are where. It costs a few reads and one for each consumer, however long the queue.
+    ///
+    /// - Throws: ``QueueError``; ``QueueError/Code/queueMissing`` when there is no queue.
+    public func statistics() async throws -> QueueStatistics {
+        try await QueueError.translating(while: "counting", queue: path) {
+            func count(_ path: String) async throws -> Int { Int(try await store.exists(path)?.numChildren ?? 0) }
+            guard let items = try await store.exists(tree.items) else { throw missing }
+            var statistics = QueueStatistics(
+                ready: Int(items.numChildren), leased: 0, partial: try await count(tree.partial),
+                dead: try await count(tree.dead), consumers: 0)
+            let consumers = try await names(tree.consumers)
+            statistics.consumers = consumers.count
+            for name in consumers {
+                guard let stat = try await store.exists(tree.consumer(name).item) else { continue }
+                // The Python ancestor holds its one message as the data of this node.
+                statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
+            }
+            return statistics
+        }
+    }
+
+    /// How long the oldest ready message has waited, by this machine's clock; `nil` when none is ready.
+    ///
+    /// It reads the list of all ready messages.
+    public func oldestAge() async throws -> Duration? {
+        try await QueueError.translating(while: "looking for the oldest message", queue: path) {
+            let items = try await names(tree.items).compactMap(ItemName.init)
+            for item in items.sorted(by: { $0.sequence < $1.sequence }) {
+                guard let stat = try await store.exists(tree.item(item.string)) else { continue }
+                return .milliseconds(max(0, Self.milliseconds() - stat.ctime))
+            }
+            return nil
+        }
+    }
+
+    /// The first ready messages, in the order in which they will be handed out. Nothing is taken.
+    public func browse(limit: Int = 100) async throws -> [BrowsedMessage] {
+        try await QueueError.translating(while: "browsing", queue: path) {
+            var messages: [BrowsedMessage] = []
+            for item in try await names(tree.items).compactMap(ItemName.init).sorted() {
+                if messages.count >= limit { break }
+                guard let node = try await node(tree.item(item.string)) else { continue }
+                let data = node.data ?? []
+                guard case .message(let envelope) = Envelope.read(data), !(data.isEmpty && node.stat.version == 0) else { continue }
+                messages.append(
+                    BrowsedMessage(
+                        name: item.string, priority: item.priority, deliveryCount: item.returns + 1,
+                        payload: envelope.payload, headers: envelope.headers, enqueueTime: node.stat.ctime))
+            }
+            return messages
+        }
+    }
+
+    /// Deletes every ready message, at any depth. Leased, partial and dead messages stay.
+    ///
+    /// - Parameter progress: is told, now and then, how many are deleted of how many.
+    /// - Returns: how many were deleted.
+    /// - Throws: ``QueueError``; `CancellationError`. What was deleted by then stays deleted.
+    @discardableResult
+    public func purge(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
+        try await QueueError.translating(while: "purging", queue: path) {
+            let items = try await names(tree.items).filter { ItemName($0) != nil }.map { [Operation.delete(tree.item($0))] }
+            return try await applyAll(items, progress: progress)
+        }
+    }
+
+    // MARK: Helpers
+
+    /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone.
+    func applyAll(_ groups: [[Operation]], progress: (Int, Int) -> Void) async throws -> Int {
+        var rest = groups[...]
+        var done = 0
+        while !rest.isEmpty {
+            try Task.checkCancellation()
+            var batch = Array(rest.prefix(300))
+            rest = rest.dropFirst(300)
+            while !batch.isEmpty {
+                do {
+                    _ = try await store.multi(batch.flatMap { $0 })
+                    done += batch.count
+                    batch = []
+                } catch let error as ZooKeeperError where error.code == .noNode || error.code == .notEmpty {
+                    guard let index = error.operationIndex else { throw error }
+                    var end = 0
+                    let failed = batch.firstIndex { group in
+                        end += group.count
+                        return index < end
+                    }
+                    batch.remove(at: failed ?? 0)
+                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                    // Deleting again is harmless: what is gone is passed over.
+                }
+            }
+            progress(groups.count - rest.count, groups.count)
+        }
+        return done
+    }
+
+    func names(_ path: String) async throws -> [String] {
+        do {
+            return try await store.children(of: path).names
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            if path == tree.items { throw missing }
+            return []
+        }
+    }
+
+    func node(_ path: String) async throws -> Node? {
+        do {
+            return try await store.get(path)
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return nil
+        }
+    }
+
+    private var missing: QueueError { QueueError(.queueMissing, "There is no queue at \(path).") }
+
+    private static func milliseconds() -> Int64 {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
+    }
+}

@@ -1,0 +1,96 @@
+public import Logging
+import ZooKeeper
+
+/// A queue in a ZooKeeper: where it is, and its settings. It holds no state of its own; make as many as you like.
+///
+/// ```swift
+/// let queue = try MessageQueue(zookeeper, path: "/queue")
+/// try await QueueProducer(queue).send("hello")
+/// for try await message in QueueConsumer(queue) {
+///     try await handle(message.payload)
+///     try await message.acknowledge()
+/// }
+/// ```
+///
+/// **The guarantee.** A message whose `send` returned is stored on a majority of the ensemble, once. It is delivered
+/// until a consumer acknowledges it, or it is moved to the dead letters. At any moment at most one consumer holds a
+/// message's lease. Within a priority, messages are handed out in the order in which the ensemble stored them, and a
+/// message that was given back keeps its place.
+public struct MessageQueue: Sendable {
+    /// The path of the queue's root, below the client's chroot.
+    public let path: String
+    /// The queue's settings.
+    public let settings: QueueSettings
+    let store: any NodeStore
+    let tree: QueueTree
+    let logger: Logger
+
+    /// Names a queue; nothing is sent.
+    ///
+    /// - Parameters:
+    ///   - store: a client of the ensemble, ``ZooKeeper/ZooKeeperClient`` as a rule.
+    ///   - path: the root of the queue. Several queues have several roots.
+    ///   - settings: limits and times. All members of a queue should use the same.
+    ///   - logger: gets what producers, consumers and recoveries of this queue have to say, never a payload.
+    /// - Throws: ``QueueError`` (``QueueError/Code/invalidArgument``) for a bad path or setting.
+    public init(
+        _ store: any NodeStore, path: String = "/queue", settings: QueueSettings = .init(),
+        logger: Logger = Logger(label: "zookeeper.queue")
+    ) throws {
+        do {
+            try NodePath.validate(path)
+        } catch let error as ZooKeeperError {
+            throw QueueError(.invalidArgument, "The queue's path is not valid. \(error.message)", cause: error)
+        }
+        guard path != "/" else {
+            throw QueueError(.invalidArgument, "A queue cannot be the root itself: give it a path such as /queue.")
+        }
+        try settings.validate()
+        self.store = store
+        self.path = path
+        self.settings = settings
+        self.tree = QueueTree(root: path)
+        self.logger = logger
+    }
+
+    /// Creates the queue's nodes where they are missing. Producers, consumers and recoveries do it by themselves.
+    ///
+    /// - Throws: ``QueueError``: ``QueueError/Code/queueMissing`` when the settings do not allow to create it,
+    ///   ``QueueError/Code/notPermitted``, ``QueueError/Code/unreachable``.
+    public func prepare() async throws {
+        try await QueueError.translating(while: "preparing the queue", queue: path) {
+            let parents = tree.parents
+            if let last = parents.last, try await store.exists(last) != nil { return }
+            guard settings.createsQueue else {
+                // A queue of an older or a foreign client may lack a parent or two, which are no use to them.
+                guard try await store.exists(tree.root) != nil else {
+                    throw QueueError(
+                        .queueMissing,
+                        "There is no queue at \(path), and the settings (createsQueue) do not allow to create it.")
+                }
+                return try await create(parents)
+            }
+            try await create(tree.rootAndAncestors + parents)
+        }
+    }
+
+    private func create(_ paths: [String]) async throws {
+        for path in paths {
+            var isDone = false
+            while !isDone {
+                do {
+                    _ = try await store.create(path, data: [], mode: .persistent)
+                    isDone = true
+                } catch let error as ZooKeeperError where error.code == .nodeExists {
+                    isDone = true
+                } catch let error as ZooKeeperError where error.outcome == .unknown {
+                    // Creating it again is harmless. Each attempt waits for a connection, up to the call's deadline.
+                } catch let error as ZooKeeperError where error.code == .noAuth {
+                    // An ancestor that may be used, but not created below.
+                    guard try await store.exists(path) != nil else { throw error }
+                    isDone = true
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+/// A message to be sent.
+public struct OutgoingMessage: Sendable, Hashable {
+    /// The bytes to deliver. They may be empty.
+    public var payload: [UInt8]
+    /// 0…999; a lower number is served first. Default: 100.
+    public var priority: Int
+    /// Names and values that travel with the payload. A message with headers is stored in an envelope, which foreign
+    /// clients see.
+    public var headers: [String: String]
+
+    /// Creates a message of bytes.
+    public init(_ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:]) {
+        self.payload = payload
+        self.priority = priority
+        self.headers = headers
+    }
+
+    /// Creates a message of a text's UTF-8 bytes.
+    public init(_ text: String, priority: Int = 100, headers: [String: String] = [:]) {
+        self.init(Array(text.utf8), priority: priority, headers: headers)
+    }
+}
+
+/// What is known of a message that was stored.
+public struct SendReceipt: Sendable, Hashable {
+    /// The name of the message's node below `items`; `nil` when the message is stored but the answer with its name was
+    /// lost.
+    public let name: String?
+}
+
+/// Names a send of one producer, so that it can be repeated.
+public struct SendID: Sendable, Hashable {
+    let number: UInt64
+}

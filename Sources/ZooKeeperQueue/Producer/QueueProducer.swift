@@ -1,0 +1,285 @@
+import Logging
+import ZooKeeper
+
+/// Stores messages in a queue, each exactly once, in the order of the calls.
+///
+/// A lost connection, an expired session and a restarted server are survived: a batch whose answer was lost is repeated
+/// in a form that cannot be stored twice (see the lane protocol in the documentation). While one batch is under way,
+/// further messages gather and go with the next one; a lone message waits for nobody.
+///
+/// Close it with ``close()``, which removes its lane from the tree. A producer that is dropped unclosed leaves a small
+/// node, which a recovery removes later.
+public actor QueueProducer {
+    private let queue: MessageQueue
+    private let sendTimeout: Duration
+    private var lane: SendLane
+    private var laneName: String?
+    private var pending = PendingSends()
+    /// Sends batch after batch while there is something to send. It is waited for by every sender, and by `close()`.
+    private var pump: Task<Void, Never>?
+    private var isPrepared = false
+    private var isClosed = false
+
+    /// Room for the multi's own header and the operation on the lane.
+    private static let overhead = 256
+
+    /// Creates a producer; nothing is sent before its first message.
+    ///
+    /// - Parameter sendTimeout: how long a send waits for an answer before it throws. Default: 30 seconds. It is looked
+    ///   at each time that the client's own call deadline passes or a connection is lost.
+    public init(_ queue: MessageQueue, sendTimeout: Duration = .seconds(30)) {
+        self.queue = queue
+        self.sendTimeout = sendTimeout
+        lane = SendLane(
+            maximumBytes: queue.store.maximumRequestSize - 64, maximumOperations: Self.maximumOperations)
+    }
+
+    /// With the lane's own operation, the most that one multi may have.
+    private static let maximumOperations = 999
+
+    /// The longest payload in bytes that a message of this queue can have; headers take from it.
+    public nonisolated var maximumPayloadSize: Int { queue.store.maximumRequestSize - 1_024 - queue.path.utf8.count }
+
+    // MARK: Sending
+
+    /// Stores a message.
+    ///
+    /// - Returns: when the message is stored on a majority of the ensemble, with its name.
+    /// - Throws: ``QueueError``. ``QueueError/Code/outcomeUnknown`` says that the message may be stored or not;
+    ///   ``repeatSend(_:)`` with ``QueueError/unresolvedSend`` then finds out, and the message is stored once. After any
+    ///   other error it is not stored. `CancellationError` when the task was cancelled: a message that was under way
+    ///   may still be stored.
+    @discardableResult
+    public func send(_ message: OutgoingMessage) async throws -> SendReceipt {
+        let receipts = try await send([message])
+        return receipts.first ?? SendReceipt(name: nil)
+    }
+
+    /// Stores bytes.
+    ///
+    /// - Parameters:
+    ///   - priority: 0…999; a lower number is served first.
+    ///   - headers: names and values that travel with the bytes.
+    /// - Throws: see ``send(_:)-(OutgoingMessage)``.
+    @discardableResult
+    public func send(_ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:]) async throws -> SendReceipt {
+        try await send(OutgoingMessage(payload, priority: priority, headers: headers))
+    }
+
+    /// Stores a text as UTF-8.
+    ///
+    /// - Throws: see ``send(_:)-(OutgoingMessage)``.
+    @discardableResult
+    public func send(_ text: String, priority: Int = 100, headers: [String: String] = [:]) async throws -> SendReceipt {
+        try await send(OutgoingMessage(text, priority: priority, headers: headers))
+    }
+
+    /// Stores several messages in their order. They may become ready in several steps, the first ones first.
+    ///
+    /// - Returns: a receipt for each message, in their order, when all are stored.
+    /// - Throws: see ``send(_:)-(OutgoingMessage)``; a part of the messages may be stored then, the first ones.
+    @discardableResult
+    public func send(_ messages: [OutgoingMessage]) async throws -> [SendReceipt] {
+        try Task.checkCancellation()
+        let operations = try messages.map(operation)
+        if isClosed { throw QueueError(.closed, "The producer is closed: use a new one.") }
+        if messages.isEmpty { return [] }
+        let deadline = ContinuousClock.now + sendTimeout
+        return try await waiting { waiter in
+            let id = pending.add(count: operations.count, waiter: waiter)
+            lane.append(
+                operations.enumerated().map {
+                    SendLane.Entry(send: id, index: $0.offset, operation: $0.element, deadline: deadline)
+                })
+            startPump()
+            return id
+        }
+    }
+
+    /// Waits again for a send that threw ``QueueError/Code/outcomeUnknown``, or whose task was cancelled.
+    ///
+    /// - Returns: its receipts, when its messages are stored: once, however often this is called.
+    /// - Throws: see ``send(_:)-(OutgoingMessage)``; ``QueueError/Code/notFound`` for a send that is not this
+    ///   producer's, or whose result was fetched, or forgotten since a thousand others came after it.
+    @discardableResult
+    public func repeatSend(_ id: SendID) async throws -> [SendReceipt] {
+        try await waiting { waiter in
+            pending.reattach(id, waiter: waiter)
+            startPump()
+            return id
+        }
+    }
+
+    /// Sends what has gathered, removes the lane from the tree, and refuses further messages. Messages that cannot be
+    /// stored by the time of their deadline fail as usual. Closing again waits for the same end.
+    public func close() async {
+        isClosed = true
+        await pump?.value
+        guard let laneName else { return }
+        self.laneName = nil
+        // Left behind on an error, it is removed by a recovery.
+        try? await queue.store.delete(queue.tree.lane(laneName), version: nil)
+    }
+
+    private func waiting(_ register: (PendingSends.Waiter) -> SendID) async throws -> [SendReceipt] {
+        // The handler may run at once, before there is a number, or at any later time.
+        let cancellation = Cancellation()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { waiter in
+                let id = register(waiter)
+                if cancellation.arm(id) { cancel(id) }
+            }
+        } onCancel: {
+            if let id = cancellation.fire() { Task { await self.cancel(id) } }
+        }
+    }
+
+    private func cancel(_ id: SendID) {
+        for entry in lane.removeWaiting(where: { $0.send == id }) {
+            pending.finish(id, index: entry.index, with: .failure(CancellationError()))
+        }
+        pending.detach(id, with: CancellationError())
+    }
+
+    /// The create for a message, or the reason why it cannot be one.
+    private func operation(_ message: OutgoingMessage) throws -> Operation {
+        guard ItemName.priorities.contains(message.priority) else {
+            throw QueueError(
+                .invalidArgument, "A priority is a number from 0 to 999, and a lower one is served first; \(message.priority) is not.")
+        }
+        if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
+            throw QueueError(.invalidArgument, "A header's name of \(name.utf8.count) bytes is too long.")
+        }
+        let data = Envelope(headers: message.headers, payload: message.payload).encoded()
+        guard data.count <= maximumPayloadSize else {
+            throw QueueError(
+                .payloadTooLarge,
+                "The message is \(data.count) bytes long with its headers, and the limit is \(maximumPayloadSize): store "
+                    + "large things elsewhere and send where they are, or raise the client's maximumRequestSize.")
+        }
+        return .create(
+            queue.tree.item(ItemName.prefix(priority: message.priority)), data: data, mode: .persistentSequential)
+    }
+
+    // MARK: The pump
+
+    private func startPump() {
+        guard pump == nil, !lane.isEmpty else { return }
+        pump = Task {
+            while !lane.isEmpty { await sendBatch() }
+            pump = nil
+        }
+    }
+
+    private func sendBatch() async {
+        do {
+            try await openLane()
+            let batch = lane.nextBatch(overhead: Self.overhead)
+            guard let laneName, !batch.isEmpty else { return }
+            let guardian = Operation.set(queue.tree.lane(laneName), data: [], version: lane.version)
+            let results = try await queue.store.multi([guardian] + batch.map(\.operation))
+            finish(lane.stored(), names: results.dropFirst().map(Self.name))
+        } catch {
+            await handle(error)
+        }
+    }
+
+    private static func name(_ result: OperationResult) -> String? {
+        guard case .created(let path) = result else { return nil }
+        return path.split(separator: "/").last.map(String.init)
+    }
+
+    private func openLane() async throws {
+        if !isPrepared {
+            try await queue.prepare()
+            isPrepared = true
+        }
+        // A version is 32 bits wide. Never changed while a batch is unresolved, which only its own lane can resolve.
+        if laneName != nil, lane.version < 1_000_000_000 || lane.isBatchUnresolved { return }
+        let old = laneName
+        let name = UniqueName.make()
+        do {
+            _ = try await queue.store.create(queue.tree.lane(name), data: [], mode: .persistent)
+        } catch let error as ZooKeeperError where error.code == .nodeExists {
+            // The answer to an earlier attempt with this very name was lost; nobody else knows the name.
+        }
+        laneName = name
+        lane.renewed()
+        if let old { try? await queue.store.delete(queue.tree.lane(old), version: nil) }
+    }
+
+    private func handle(_ error: any Error) async {
+        guard let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause else { return fail(with: error) }
+        let isAboutLane = cause.operationIndex == 0
+        if isAboutLane, cause.code == .badVersion, lane.isBatchUnresolved {
+            // The version has moved on, and nobody but this producer moves it: the batch was stored.
+            let batch = lane.stored()
+            finish(batch, names: .init(repeating: nil, count: batch.count))
+        } else if isAboutLane, cause.code == .badVersion || cause.code == .noNode {
+            renewLane()
+        } else if cause.isPassing {
+            if cause.outcome == .unknown, !lane.batch.isEmpty { lane.unanswered() }
+            lane.postponed()
+            giveUpExpired(cause)
+            // Whoever refuses at once would be asked again at once; the others have waited for a connection.
+            if cause.code == .throttled || cause.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
+        } else {
+            if cause.code == .noNode { isPrepared = false }
+            // An operation of the batch was refused, so the lane's version still fitted: nothing was stored before.
+            fail(with: error, isCertain: cause.operationIndex != nil)
+        }
+    }
+
+    /// The lane is gone, after a silence longer than ``QueueSettings/laneRetention``, or somebody wrote to it. Only a
+    /// new one can tell from here on; what was unresolved on the old one stays so.
+    private func renewLane() {
+        laneName = nil
+        if lane.isBatchUnresolved {
+            let error = QueueError(
+                .outcomeUnknown, "The producer's lane was removed before the outcome of the send could be learnt.")
+            finish(lane.refused(), error: error)
+        } else {
+            lane.postponed()
+        }
+    }
+
+    /// A refusal holds for all that waits, since it is not about one message.
+    private func fail(with error: any Error, isCertain: Bool = false) {
+        let refusal = (error as? ZooKeeperError).map { QueueError($0, while: "storing messages", queue: queue.path) } ?? error
+        let unknown = QueueError(
+            .outcomeUnknown, "The messages may be stored or not, and it can no longer be found out.",
+            cause: error as? ZooKeeperError)
+        let isUnknown = lane.isBatchUnresolved && !isCertain
+        finish(lane.refused(), error: isUnknown ? unknown : refusal)
+        finish(lane.removeWaiting { _ in true }, error: refusal)
+    }
+
+    private func finish(_ entries: [SendLane.Entry], names: [String?]) {
+        for (entry, name) in zip(entries, names) {
+            pending.finish(entry.send, index: entry.index, with: .success(SendReceipt(name: name)))
+        }
+    }
+
+    private func finish(_ entries: [SendLane.Entry], error: any Error) {
+        for entry in entries { pending.finish(entry.send, index: entry.index, with: .failure(error)) }
+    }
+
+    /// Tells those whose time is over. An unresolved batch is tried on even when nobody waits for it: what comes after it
+    /// must not overtake it.
+    private func giveUpExpired(_ cause: ZooKeeperError) {
+        let now = ContinuousClock.now
+        finish(
+            lane.removeWaiting { $0.deadline <= now },
+            error: QueueError(
+                .unreachable, "No server answered in time; the message is not stored.", cause: cause))
+        let unknown = { (send: SendID?) in
+            QueueError(
+                .outcomeUnknown,
+                "No answer came in time: the messages may be stored or not. Repeat the send to find out; it stores nothing "
+                    + "twice.", cause: cause, unresolvedSend: send)
+        }
+        for send in Set(lane.batch.filter { $0.deadline <= now }.map(\.send)) { pending.detach(send, with: unknown(send)) }
+        // Nobody will ask any more, and `close()` waits.
+        if isClosed, lane.batch.allSatisfy({ $0.deadline <= now }) { finish(lane.refused(), error: unknown(nil)) }
+    }
+}

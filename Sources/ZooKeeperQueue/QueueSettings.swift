@@ -1,0 +1,36 @@
+/// Limits and times of a queue. All members of a queue should use the same.
+public struct QueueSettings: Sendable, Hashable {
+    /// Whether the queue's nodes are created where they are missing. Default: true.
+    public var createsQueue: Bool
+    /// How often a message is delivered before it goes to the dead letters instead of back. Default: 10.
+    public var maximumDeliveries: Int
+    /// How long a recovery keeps the message of a failed consumer before it gives it back. Default: none.
+    public var redeliveryDelay: Duration
+    /// How long a producer may be silent before a recovery removes its lane. It must be much longer than any send takes;
+    /// a producer that comes back makes a new one. Default: an hour.
+    public var laneRetention: Duration
+    /// How old a node that an older producer created and never filled must be before a recovery removes it, by the
+    /// ensemble's clock. Default: five minutes.
+    public var unfilledItemAge: Duration
+
+    /// Creates settings.
+    public init(
+        createsQueue: Bool = true, maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero,
+        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300)
+    ) {
+        self.createsQueue = createsQueue
+        self.maximumDeliveries = maximumDeliveries
+        self.redeliveryDelay = redeliveryDelay
+        self.laneRetention = laneRetention
+        self.unfilledItemAge = unfilledItemAge
+    }
+
+    func validate() throws {
+        guard maximumDeliveries >= 1 else {
+            throw QueueError(.invalidArgument, "maximumDeliveries must be at least 1.")
+        }
+        guard redeliveryDelay >= .zero, laneRetention > .zero, unfilledItemAge > .zero else {
+            throw QueueError(.invalidArgument, "The times of a queue's settings cannot be negative.")
+        }
+    }
+}

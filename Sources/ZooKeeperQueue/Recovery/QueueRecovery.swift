@@ -1,0 +1,98 @@
+import Logging
+public import ServiceLifecycle
+import ZooKeeper
+
+/// Finds consumers that have failed and gives their messages back to the queue; removes what nobody needs any more.
+///
+/// Run at least one for each queue, as many as you like: one acts at a time, and two at once do no harm. It takes the
+/// messages of consumers whose session has ended, gives them back in their old places with their delivery count raised
+/// (after ``QueueSettings/redeliveryDelay``), or moves them to the dead letters when they were delivered
+/// ``QueueSettings/maximumDeliveries`` times. It removes the nodes of failed consumers, the lanes of producers that are
+/// gone, and items that were never filled.
+public actor QueueRecovery {
+    private let queue: MessageQueue
+    private let period: Duration
+    private var isRunning = false
+    private var isPrepared = false
+    private var passes = 0
+
+    /// Creates a recovery; nothing is done before ``run()`` or ``recover()``.
+    ///
+    /// - Parameter period: how long to rest between two passes. Default: 5 seconds.
+    public init(_ queue: MessageQueue, every period: Duration = .seconds(5)) {
+        self.queue = queue
+        self.period = period
+    }
+
+    /// Looks through the queue once, when no other recovery acts.
+    ///
+    /// - Returns: what was done.
+    /// - Throws: ``QueueError``; `CancellationError`. What was done by then stays done, and every step is complete.
+    @discardableResult
+    public func recover() async throws -> RecoveryReport {
+        if !isPrepared {
+            try await queue.prepare()
+            isPrepared = true
+        }
+        return try await QueueError.translating(while: "recovering", queue: queue.path) {
+            let lock = RecoveryLock(queue)
+            let now = try await lock.acquire()
+            do {
+                let report = try await pass(now: now)
+                await lock.release()
+                return report
+            } catch {
+                await lock.release()
+                throw error
+            }
+        }
+    }
+
+    private func pass(now: Int64) async throws -> RecoveryReport {
+        var pass = RecoveryPass(queue, now: now)
+        try await pass.recoverConsumers()
+        try await pass.redeliver()
+        // Garbage is no hurry, and looking for it reads the list of all messages.
+        if passes.isMultiple(of: 12) {
+            try await pass.removeLanes()
+            try await pass.removeUnfilled()
+        }
+        passes += 1
+        let report = pass.report
+        if !report.isEmpty {
+            queue.logger.info(
+                "Recovered",
+                metadata: [
+                    "recovered": "\(report.recovered)", "redelivered": "\(report.redelivered)",
+                    "deadLettered": "\(report.deadLettered)", "consumersRemoved": "\(report.consumersRemoved)",
+                ])
+        }
+        return report
+    }
+}
+
+extension QueueRecovery: Service {
+    /// Looks through the queue again and again, until the service group shuts down or the task is cancelled. Servers that
+    /// do not answer are waited for.
+    ///
+    /// - Throws: ``QueueError`` for what waiting cannot cure, ``QueueError/Code/alreadyRunning`` at the second call.
+    public func run() async throws {
+        guard !isRunning else {
+            throw QueueError(.alreadyRunning, "run() was called already: a recovery runs once.")
+        }
+        isRunning = true
+        try await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do {
+                    try await self.recover()
+                } catch let error as QueueError where error.cause?.isPassing == true {
+                    // The next pass looks again.
+                } catch is CancellationError {
+                    return
+                }
+                // The period of a service that looks for what no event tells: a session that ends elsewhere.
+                try? await Task.sleep(for: self.period)
+            }
+        }
+    }
+}

@@ -1,0 +1,18 @@
+/// What one pass of a recovery did.
+public struct RecoveryReport: Sendable, Hashable {
+    /// Messages taken from failed consumers.
+    public var recovered = 0
+    /// Messages given back to the queue.
+    public var redelivered = 0
+    /// Messages moved to the dead letters, since they were delivered too often.
+    public var deadLettered = 0
+    /// Failed consumers whose nodes were removed.
+    public var consumersRemoved = 0
+    /// Lanes of producers that are gone.
+    public var lanesRemoved = 0
+    /// Items that a producer created and never filled.
+    public var unfilledRemoved = 0
+
+    /// Whether there was nothing to do.
+    public var isEmpty: Bool { self == RecoveryReport() }
+}

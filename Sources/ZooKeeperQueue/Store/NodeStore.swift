@@ -1,0 +1,42 @@
+public import ZooKeeper
+
+/// All that the queue asks of a ZooKeeper: a small set of operations, watches, and the state of the session.
+///
+/// ``ZooKeeper/ZooKeeperClient`` is one; another can speak another protocol, or keep the tree in memory for tests. The
+/// guarantees of the queue hold over every store that keeps these rules:
+///
+/// - a multi is atomic, and its operations share one zxid;
+/// - errors are ``ZooKeeper/ZooKeeperError``, whose outcome is `unknown` whenever the operation may have been applied;
+/// - requests of one session are applied in the order in which they were sent, and once the session has an answer,
+///   nothing that it sent before can still be applied later;
+/// - an ephemeral node goes when its session ends, and a new session is told by
+///   ``ZooKeeper/SessionState/sessionID``.
+public protocol NodeStore: Sendable {
+    /// The largest multi in bytes that the store takes, by ``ZooKeeper/Operation/sizeInMulti``.
+    var maximumRequestSize: Int { get }
+    /// The session now.
+    var sessionState: SessionState { get }
+    /// The session now and after each change.
+    var sessionStates: SessionStates { get }
+
+    /// Creates a node.
+    func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode
+    /// Deletes a node, if it has the version.
+    func delete(_ path: String, version: Int32?) async throws
+    /// Sets a node's data, if it has the version.
+    func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat
+    /// A node's data and metadata.
+    func get(_ path: String) async throws -> Node
+    /// A node's metadata, `nil` when there is no node.
+    func exists(_ path: String) async throws -> Stat?
+    /// The names of a node's children.
+    func children(of path: String) async throws -> NodeChildren
+    /// Returns when later reads see every write that came before.
+    func sync(_ path: String) async throws
+    /// Applies all operations or none.
+    func multi(_ operations: [Operation]) async throws -> [OperationResult]
+    /// A node's data now and after each change, without a buffer.
+    func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable
+    /// The names of a node's children now and after each change, without a buffer.
+    func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable
+}

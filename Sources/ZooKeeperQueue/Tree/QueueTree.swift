@@ -1,0 +1,42 @@
+/// The paths of a queue's nodes. They are a wire format; the README draws the tree.
+struct QueueTree: Sendable, Hashable {
+    let root: String
+
+    /// Messages that are ready.
+    var items: String { root + "/items" }
+    /// Messages of failed consumers, not yet given back.
+    var partial: String { root + "/partial" }
+    /// Registered consumers.
+    var consumers: String { root + "/consumers" }
+    /// Messages that were given up.
+    var dead: String { root + "/dead" }
+    /// Producers' lanes.
+    var producers: String { root + "/producers" }
+    /// The recovery that acts now.
+    var recoveryLock: String { root + "/gc-lock" }
+
+    func item(_ name: String) -> String { "\(items)/\(name)" }
+    func partial(_ name: String) -> String { "\(partial)/\(name)" }
+    func dead(_ name: String) -> String { "\(dead)/\(name)" }
+    func cause(ofDead name: String) -> String { "\(dead)/\(name)/cause" }
+    func lane(_ name: String) -> String { "\(producers)/\(name)" }
+    func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
+
+    /// The nodes below the root, the last of which is created last.
+    var parents: [String] { [items, partial, consumers, dead, producers] }
+
+    /// The root's ancestors and the root itself, from the top.
+    var rootAndAncestors: [String] {
+        root.split(separator: "/").reduce(into: []) { paths, name in paths.append((paths.last ?? "") + "/" + name) }
+    }
+}
+
+/// The paths of one consumer's nodes.
+struct ConsumerPaths: Sendable, Hashable {
+    let path: String
+    /// Ephemeral: the consumer's session lives.
+    var active: String { path + "/active" }
+    /// The parent of its leases.
+    var item: String { path + "/item" }
+    func lease(_ name: String) -> String { "\(item)/\(name)" }
+}

@@ -1,0 +1,77 @@
+import ArgumentParser
+import ZooKeeperQueue
+
+struct Dead: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "The messages that were given up.", subcommands: [List.self, Redrive.self, PurgeDead.self],
+        defaultSubcommand: List.self)
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Print them: name, cause and payload, a line each.")
+
+        @OptionGroup var options: QueueOptions
+
+        @Option(help: "The most to print.")
+        var count = 1_000
+
+        @Option(help: "Columns with tabs in between (text), or JSON.")
+        var format = MessageFormat.text
+
+        func run() async throws {
+            try await withInterruption { [self] in
+                try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+                    for letter in try await queue.deadLetters(limit: max(0, count)) {
+                        let text = Array("\(letter.name)\t\(letter.cause)\t".utf8) + letter.payload
+                        try StandardOutput.line(format == .json ? MessageLine(letter).json() : text)
+                    }
+                }
+            }
+        }
+    }
+
+    struct Redrive: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Send them back to their old places in the queue: those named, or all.")
+
+        @OptionGroup var options: QueueOptions
+
+        @Argument(help: "Names, as \"dead list\" prints them.")
+        var names: [String] = []
+
+        @Flag(help: "All of them.")
+        var all = false
+
+        func validate() throws {
+            guard all == names.isEmpty else { throw ValidationError("Give either names or --all.") }
+        }
+
+        func run() async throws {
+            try await withInterruption { [self] in
+                try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+                    for name in names { try await queue.redrive(name) }
+                    let progress = Progress("redrive")
+                    let done = all ? try await queue.redriveAll { progress.update($0, of: $1) } : names.count
+                    try StandardOutput.line("\(done)")
+                }
+            }
+        }
+    }
+
+    struct PurgeDead: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(commandName: "purge", abstract: "Delete all of them.")
+
+        @OptionGroup var options: QueueOptions
+        @OptionGroup var confirmation: Confirmation
+
+        func run() async throws {
+            try confirmation.ask("Delete all dead letters of \(options.queue)?")
+            try await withInterruption { [self] in
+                try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+                    let progress = Progress("purge")
+                    try StandardOutput.line("\(try await queue.purgeDeadLetters { progress.update($0, of: $1) })")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+import ArgumentParser
+import ZooKeeperServer
+
+struct Dev: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Start real ZooKeeper servers on loopback, until SIGINT or SIGTERM.",
+        discussion: "Prints one line \"ready HOST:PORT,…\" once they answer and have a leader.")
+
+    @Option(help: "How many servers.")
+    var servers = 1
+
+    @Option(help: "The first server's client port; the others' follow. Default: free ports.")
+    var port: Int?
+
+    @Option(help: "Where to keep the data. Default: a temporary folder, deleted at the end.")
+    var data: String?
+
+    func run() async throws {
+        let configuration = LocalEnsembleConfiguration(servers: servers, firstPort: port, dataDirectory: data)
+        try await withInterruption(isNormalEnd: true) {
+            try await LocalEnsemble.withEnsemble(configuration) { ensemble in
+                try StandardOutput.line("ready \(ensemble.connectString)")
+                // Until the task is cancelled.
+                for await _ in AsyncStream<Never>.makeStream().stream {}
+            }
+        }
+    }
+}

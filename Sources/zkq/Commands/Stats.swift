@@ -1,0 +1,48 @@
+import ArgumentParser
+import ZooKeeperQueue
+
+struct Stats: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Print how many messages are where.")
+
+    @OptionGroup var options: QueueOptions
+
+    @Flag(help: "As one line of JSON.")
+    var json = false
+
+    private struct Line: Encodable {
+        let ready, leased, partial, dead, consumers: Int
+        let oldestAgeSeconds: Double?
+
+        private enum Key: String, CodingKey { case ready, leased, partial, dead, consumers, oldestAgeSeconds }
+
+        /// With `null` where no message is ready, so that the key is always there.
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(ready, forKey: .ready)
+            try container.encode(leased, forKey: .leased)
+            try container.encode(partial, forKey: .partial)
+            try container.encode(dead, forKey: .dead)
+            try container.encode(consumers, forKey: .consumers)
+            try container.encode(oldestAgeSeconds, forKey: .oldestAgeSeconds)
+        }
+    }
+
+    func run() async throws {
+        try await withInterruption { [self] in
+            try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+                let statistics = try await queue.statistics()
+                let age = try await queue.oldestAge().map { $0 / .milliseconds(1) / 1_000 }
+                let line = Line(
+                    ready: statistics.ready, leased: statistics.leased, partial: statistics.partial,
+                    dead: statistics.dead, consumers: statistics.consumers, oldestAgeSeconds: age)
+                if json { return try StandardOutput.line(try JSON.line(line)) }
+                try StandardOutput.line("ready      \(line.ready)")
+                try StandardOutput.line("leased     \(line.leased)")
+                try StandardOutput.line("partial    \(line.partial)")
+                try StandardOutput.line("dead       \(line.dead)")
+                try StandardOutput.line("consumers  \(line.consumers)")
+                try StandardOutput.line("oldest     \(age.map { "\($0) seconds" } ?? "-")")
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+import ArgumentParser
+import Glibc
+
+/// What destroys asks first.
+struct Confirmation: ParsableArguments {
+    @Flag(name: .shortAndLong, help: "Do not ask.")
+    var yes = false
+
+    /// - Throws: ``ToolError`` when there is nobody to ask, `ExitCode` when the answer is no.
+    func ask(_ question: String) throws {
+        if yes { return }
+        guard isatty(STDIN_FILENO) == 1 else {
+            throw ToolError("This destroys messages, and there is no terminal to ask at: add --yes if you mean it.")
+        }
+        StandardError.write("\(question) [y/N] ")
+        guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+            StandardError.line("Nothing was changed.")
+            throw ExitCode.failure
+        }
+    }
+}

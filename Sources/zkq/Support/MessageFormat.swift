@@ -1,0 +1,57 @@
+import ArgumentParser
+import Foundation
+import ZooKeeperQueue
+
+/// How a message is printed.
+enum MessageFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
+    case text, json
+}
+
+/// A message as a line of JSON.
+struct MessageLine: Encodable {
+    let name: String
+    var priority: Int?
+    var deliveryCount: Int?
+    var fencingToken: Int64?
+    let headers: [String: String]
+    /// The payload when it is UTF-8, else `payloadBase64`.
+    let payload: String?
+    let payloadBase64: String?
+    var cause: String?
+
+    init(name: String, headers: [String: String], payload: [UInt8]) {
+        self.name = name
+        self.headers = headers
+        self.payload = String(validating: payload, as: UTF8.self)
+        payloadBase64 = self.payload == nil ? Data(payload).base64EncodedString() : nil
+    }
+
+    init(_ message: QueueMessage) {
+        self.init(name: message.name, headers: message.headers, payload: message.payload)
+        priority = message.priority
+        deliveryCount = message.deliveryCount
+        fencingToken = message.fencingToken
+    }
+
+    init(_ message: BrowsedMessage) {
+        self.init(name: message.name, headers: message.headers, payload: message.payload)
+        priority = message.priority
+        deliveryCount = message.deliveryCount
+    }
+
+    init(_ letter: DeadLetter) {
+        self.init(name: letter.name, headers: letter.headers, payload: letter.payload)
+        cause = letter.cause
+    }
+
+    func json() throws -> [UInt8] { try JSON.line(self) }
+}
+
+enum JSON {
+    /// A value as JSON on one line, its keys in order.
+    static func line(_ value: some Encodable) throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Array(try encoder.encode(value))
+    }
+}

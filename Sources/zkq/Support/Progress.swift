@@ -1,0 +1,22 @@
+import Synchronization
+
+/// A bar on stderr while something long is under way; nothing when stderr is no terminal.
+final class Progress: Sendable {
+    private let what: String
+    private let shown = Mutex(-1)
+
+    init(_ what: String) { self.what = what }
+
+    func update(_ done: Int, of total: Int) {
+        guard StandardError.isTerminal, total > 0 else { return }
+        let percent = min(100, done * 100 / total)
+        let isNew = shown.withLock { shown in
+            defer { shown = percent }
+            return shown != percent
+        }
+        guard isNew else { return }
+        let filled = percent * 30 / 100
+        let bar = String(repeating: "#", count: filled) + String(repeating: " ", count: 30 - filled)
+        StandardError.write("\r\(what) [\(bar)] \(done)/\(total)\(percent == 100 ? "\n" : "")")
+    }
+}

@@ -1,0 +1,36 @@
+import ArgumentParser
+import Glibc
+
+/// Results, line by line, each written out at once.
+enum StandardOutput {
+    /// Writes bytes and the end of a line.
+    ///
+    /// - Throws: `ExitCode` when whoever read has gone: the tool ends without a word, as programs do then.
+    static func line(_ bytes: [UInt8]) throws {
+        var rest = (bytes + [UInt8(ascii: "\n")])[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            if count < 0 {
+                if errno == EINTR { continue }
+                if errno == EPIPE { throw ExitCode(128 + SIGPIPE) }
+                throw ToolError("Nothing can be written to stdout: \(String(cString: strerror(errno))).")
+            }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    static func line(_ text: String) throws { try line(Array(text.utf8)) }
+}
+
+/// Words for the person at the terminal.
+enum StandardError {
+    static func line(_ text: String) { write(text + "\n") }
+
+    static func write(_ text: String) {
+        let bytes = Array(text.utf8)
+        // Nobody can be told when this fails.
+        _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    }
+
+    static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+}
