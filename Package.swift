@@ -89,6 +89,14 @@ let package = Package(
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
             ]
         ),
+        .testTarget(
+            name: "ZooKeeperQueueTests",
+            dependencies: [
+                "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+            ]
+        ),
     ]
 )
 

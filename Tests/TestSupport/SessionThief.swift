@@ -12,6 +12,7 @@ import Glibc
 public func expireSession(of client: ZooKeeperClient) async throws {
     let before = client.sessionState.expirations
     for _ in 0..<20 where client.sessionState.expirations == before {
+        for await state in client.sessionStates where state.phase == .connected { break }
         guard let identity = await client.connection.sessionIdentity else { continue }
         await steal(identity, servers: client.configuration.servers)
         try? await withDeadline("the expiry", within: .seconds(2)) {

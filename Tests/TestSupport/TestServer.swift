@@ -1,5 +1,5 @@
 import Foundation
-public import ZooKeeper
+@testable public import ZooKeeper
 public import ZooKeeperServer
 
 /// The real server that the tests of one process share. It ends with the process, since nobody holds its lifeline then.
@@ -69,4 +69,9 @@ public func withDeadline<Result: Sendable>(
 public struct TestTimeout: Error, CustomStringConvertible {
     let what: String
     public var description: String { "Waited too long for: \(what)" }
+}
+
+extension ZooKeeperClient {
+    /// The connect string of the client.
+    public var address: String { configuration.servers + configuration.chroot }
 }

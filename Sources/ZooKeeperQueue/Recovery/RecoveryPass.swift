@@ -241,7 +241,8 @@ struct RecoveryPass {
 
     // MARK: Reading
 
-    private func isOlder(_ time: Int64, than age: Duration) -> Bool { .milliseconds(now - time) >= age }
+    /// Of something that is younger than this pass, no age is known.
+    private func isOlder(_ time: Int64, than age: Duration) -> Bool { age <= .zero || .milliseconds(now - time) >= age }
 
     private func children(_ path: String) async throws -> [String]? {
         do {

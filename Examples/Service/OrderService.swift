@@ -1,0 +1,48 @@
+import Logging
+import ServiceLifecycle
+import ZooKeeper
+import ZooKeeperQueue
+
+/// A service as it would run in production: a producer, workers and a recovery in one service group, which ends in order
+/// on SIGINT and SIGTERM. The client stands first in the group, so that it is closed last.
+///
+///     swift run service [HOST:PORT]
+@main
+struct OrderService {
+    static func main() async throws {
+        let servers = CommandLine.arguments.dropFirst().first ?? "127.0.0.1:2181"
+        let logger = Logger(label: "orders")
+        let zookeeper = try ZooKeeperClient(configuration: .init(servers: servers), logger: logger)
+        let queue = try MessageQueue(zookeeper, path: "/orders", logger: logger)
+
+        let worker = QueueWorker(QueueConsumer(queue), concurrency: 4, gracePeriod: .seconds(20)) { message in
+            logger.info("handled", metadata: ["order": "\(String(decoding: message.payload, as: UTF8.self))"])
+        }
+        let group = ServiceGroup(
+            services: [zookeeper, QueueRecovery(queue), worker, OrderSource(queue: queue)],
+            gracefulShutdownSignals: [.sigint, .sigterm], logger: logger)
+        try await group.run()
+    }
+}
+
+/// Stores an order each second until the group shuts down.
+struct OrderSource: Service {
+    let queue: MessageQueue
+
+    func run() async throws {
+        let producer = QueueProducer(queue)
+        var number = 0
+        do {
+            try await cancelWhenGracefulShutdown {
+                while true {
+                    number += 1
+                    try await producer.send("order \(number)", headers: ["number": "\(number)"])
+                    try await Task.sleep(for: .seconds(1))
+                }
+            }
+        } catch is CancellationError {
+            // The end that was asked for.
+        }
+        await producer.close()
+    }
+}

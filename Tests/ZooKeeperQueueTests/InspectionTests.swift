@@ -1,0 +1,62 @@
+import Testing
+import TestSupport
+import ZooKeeper
+
+@testable import ZooKeeperQueue
+
+@Suite(.timeLimit(.minutes(3)))
+struct InspectionTests {
+    @Test func countsAgeAndBrowsing() async throws {
+        try await withTestQueue { _, queue in
+            await expect(.queueMissing) { _ = try await queue.statistics() }
+            try await queue.prepare()
+            #expect(try await queue.oldestAge() == nil)
+            let producer = QueueProducer(queue)
+            try await producer.send([OutgoingMessage("b"), OutgoingMessage("c"), OutgoingMessage("a", priority: 1)])
+            await producer.close()
+            #expect(try await queue.statistics() == .init(ready: 3, leased: 0, partial: 0, dead: 0, consumers: 0))
+            let age = try #require(try await queue.oldestAge())
+            #expect(age >= .zero && age < .seconds(30))
+            let browsed = try await queue.browse(limit: 2)
+            #expect(browsed.map { String(decoding: $0.payload, as: UTF8.self) } == ["a", "b"])
+            #expect(browsed.map(\.priority) == [1, 100] && browsed.map(\.deliveryCount) == [1, 1])
+            #expect(try await queue.statistics().ready == 3)
+        }
+    }
+
+    @Test func deadLettersAreListedSentBackAndPurged() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<4).map { OutgoingMessage("\($0)", headers: ["n": "\($0)"]) })
+            await producer.close()
+            try await queue.drain { try await $0.deadLetter(reason: "no good: \($0.name)") }
+            let letters = try await queue.deadLetters()
+            #expect(letters.map { String(decoding: $0.payload, as: UTF8.self) } == ["0", "1", "2", "3"])
+            #expect(letters[2].cause == "no good: \(letters[2].name)" && letters[2].headers == ["n": "2"])
+            try await queue.redrive(letters[2].name)
+            await expect(.notFound) { try await queue.redrive(letters[2].name) }
+            await expect(.invalidArgument) { try await queue.redrive("../items") }
+            #expect(try await queue.drain() == ["2"])
+            #expect(try await queue.redriveAll() == 3)
+            #expect(try await queue.drain { try await $0.deadLetter(reason: "again") } == ["0", "1", "3"])
+            #expect(try await queue.purgeDeadLetters() == 3)
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    @Test func purgingDeletesWhatIsReadyAlone() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<1_000).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
+            var messages = consumer.makeAsyncIterator()
+            let held = try #require(try await messages.next())
+            try await client.create("/queue/items/notes")
+            #expect(try await queue.purge() == 999)
+            #expect(try await queue.statistics() == .init(ready: 1, leased: 1, partial: 0, dead: 0, consumers: 1))
+            try await held.acknowledge()
+            await consumer.close()
+        }
+    }
+}

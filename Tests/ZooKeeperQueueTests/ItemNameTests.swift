@@ -1,0 +1,37 @@
+import Testing
+
+@testable import ZooKeeperQueue
+
+struct ItemNameTests {
+    @Test(arguments: [
+        ("item-100-0000000042", 100, 42, 0), ("item-000-0000000000", 0, 0, 0), ("item-999-2147483647", 999, 2_147_483_647, 0),
+        ("item-100-0000000042.2", 100, 42, 2), ("item-100-0000000042.17", 100, 42, 17),
+        ("item-100--2147483648", 100, -2_147_483_648, 0), ("item-100--000000005", 100, -5, 0),
+    ])
+    func namesAreRead(name: String, priority: Int, sequence: Int32, returns: Int) throws {
+        let item = try #require(ItemName(name))
+        #expect(item.priority == priority && item.sequence == sequence && item.returns == returns)
+        #expect(item.string == name && item.with(returns: returns) == name)
+    }
+
+    @Test(arguments: [
+        "", "item-", "item-100", "item-100-", "item-1-0000000001", "item-abc-0000000001", "item-100-x", "item-100-1.",
+        "item-100-1.0", "item-100-1.x", "item-100-1.-1", "item-100-99999999999", "item-100-2147483648", "Item-100-1",
+        "item--10-0000000001", "something", "item-100-0000000001.2.3", "item-100-١٢٣",
+    ])
+    func otherNamesAreNoItems(name: String) { #expect(ItemName(name) == nil) }
+
+    @Test func theOrderIsByPriorityThenNumber() throws {
+        let names = [
+            "item-005-0000000009", "item-100--000000007", "item-100-0000000002.3", "item-100-0000000010", "item-101-0000000000",
+        ]
+        #expect(names.reversed().compactMap(ItemName.init).sorted().map(\.string) == names)
+    }
+
+    @Test func theCountIsReplacedNotAppended() throws {
+        let item = try #require(ItemName("item-100-0000000042.9"))
+        #expect(item.with(returns: 10) == "item-100-0000000042.10")
+        #expect(item.with(returns: 0) == "item-100-0000000042")
+        #expect(ItemName.prefix(priority: 7) == "item-007-")
+    }
+}

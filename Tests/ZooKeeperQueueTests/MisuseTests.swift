@@ -1,0 +1,165 @@
+import ServiceLifecycle
+import ServiceLifecycleTestKit
+import Synchronization
+import Testing
+import TestSupport
+import ZooKeeper
+
+@testable import ZooKeeperQueue
+
+/// What users do by mistake, each by its name.
+@Suite(.timeLimit(.minutes(3)))
+struct MisuseTests {
+    @Test func droppedBeforeUse() async throws {
+        let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
+        let queue = try MessageQueue(client)
+        _ = QueueProducer(queue)
+        _ = QueueConsumer(queue)
+        _ = QueueConsumer(queue).makeAsyncIterator()
+        _ = QueueRecovery(queue)
+        _ = QueueWorker(QueueConsumer(queue)) { _ in }
+        #expect(client.sessionState.sessionID == 0)
+    }
+
+    @Test func closedBeforeUse() async throws {
+        let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
+        let queue = try MessageQueue(client)
+        let (producer, consumer) = (QueueProducer(queue), QueueConsumer(queue))
+        await producer.close()
+        await producer.close()
+        await consumer.close()
+        await consumer.close()
+        await expect(.closed) { try await producer.send("x") }
+        var messages = consumer.makeAsyncIterator()
+        #expect(try await messages.next()?.name == nil)
+    }
+
+    @Test func cancelledBeforeRun() async throws {
+        let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
+        let queue = try MessageQueue(client)
+        for service in [QueueRecovery(queue) as any Service, QueueWorker(QueueConsumer(queue)) { _ in }] {
+            let task = Task { try await service.run() }
+            task.cancel()
+            _ = await task.result
+        }
+        let iteration = Task { for try await _ in QueueConsumer(queue) {} }
+        iteration.cancel()
+        try await iteration.value
+        await client.close()
+    }
+
+    @Test func acknowledgedTwice() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send([OutgoingMessage("a"), OutgoingMessage("b")])
+            await producer.close()
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            let first = try #require(try await messages.next())
+            try await first.acknowledge()
+            await expect(.alreadySettled) { try await first.acknowledge() }
+            await expect(.alreadySettled) { try await first.giveBack() }
+            let second = try #require(try await messages.next())
+            async let once: Void = second.acknowledge()
+            async let twice: Void = second.deadLetter(reason: "both at once")
+            var failures = 0
+            do { try await once } catch { failures += 1 }
+            do { try await twice } catch { failures += 1 }
+            #expect(failures == 1)
+            await consumer.close()
+            #expect(try await queue.statistics().ready == 0)
+        }
+    }
+
+    @Test func acknowledgedWhileShuttingDown() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send([OutgoingMessage("a"), OutgoingMessage("b")])
+            await producer.close()
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 2))
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            async let closing: Void = consumer.close()
+            try await withDeadline("the other one to go back") { [queue] in
+                while try await queue.statistics().ready < 1 { await Task.yield() }
+            }
+            try await message.acknowledge()
+            await closing
+            #expect(try await messages.next()?.name == nil)
+            #expect(try await queue.drain() == ["b"])
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    @Test func neverSettledWhileShuttingDown() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send("a")
+            await producer.close()
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            await consumer.close(gracePeriod: .milliseconds(50))
+            await expect(.alreadySettled) { try await message.acknowledge() }
+            try await queue.drain {
+                #expect($0.deliveryCount == 2)
+                try await $0.acknowledge()
+            }
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    @Test func manyTasksOnOneConsumer() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<200).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let consumer = QueueConsumer(queue)
+            let payloads = try await withThrowingTaskGroup(of: [[UInt8]].self) { group in
+                for _ in 0..<8 {
+                    group.addTask {
+                        var messages = consumer.makeAsyncIterator()
+                        var payloads: [[UInt8]] = []
+                        while let message = try await messages.next(within: .zero) {
+                            payloads.append(message.payload)
+                            try await message.acknowledge()
+                        }
+                        return payloads
+                    }
+                }
+                return try await group.reduce(into: []) { $0 += $1 }
+            }
+            #expect(payloads.count == 200 && Set(payloads).count == 200)
+            await consumer.close()
+        }
+    }
+
+    @Test func theWorkerHandlesRetriesAndShutsDownInOrder() async throws {
+        struct Failure: Error {}
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<100).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let handled = Mutex<[String: Int]>([:])
+            let (progress, step) = AsyncStream.makeStream(of: Int.self)
+            let worker = QueueWorker(QueueConsumer(queue), concurrency: 4) { message in
+                let text = String(decoding: message.payload, as: UTF8.self)
+                if message.deliveryCount == 1, text.hasSuffix("7") { throw Failure() }
+                step.yield(handled.withLock { handled in
+                    handled[text, default: 0] += 1
+                    return handled.count
+                })
+            }
+            try await testGracefulShutdown { trigger in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await worker.run() }
+                    for await count in progress where count == 100 { break }
+                    trigger.triggerGracefulShutdown()
+                    try await group.waitForAll()
+                }
+            }
+            #expect(handled.withLock { $0.values.allSatisfy { $0 == 1 } && $0.count == 100 })
+            try await queue.expectEmptyTree()
+        }
+    }
+}

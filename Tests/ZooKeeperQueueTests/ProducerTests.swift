@@ -1,0 +1,216 @@
+import Testing
+import TestSupport
+import ZooKeeper
+import ZooKeeperServer
+
+@testable import ZooKeeperQueue
+
+@Suite(.timeLimit(.minutes(3)))
+struct ProducerTests {
+    @Test func messagesAreStoredInOrderAndDelivered() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            let first = try await producer.send("one")
+            #expect(first.name == "item-100-0000000000")
+            let receipts = try await producer.send([OutgoingMessage("two"), OutgoingMessage("three")])
+            #expect(receipts.map(\.name) == ["item-100-0000000001", "item-100-0000000002"])
+            await producer.close()
+            #expect(try await queue.drain() == ["one", "two", "three"])
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    @Test func concurrentSendsAreGatheredAndEachKeepsItsOwnReceipt() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            let names = try await withThrowingTaskGroup(of: (Int, String?).self) { group in
+                for index in 0..<2_000 { group.addTask { (index, try await producer.send("\(index)").name) } }
+                return try await group.reduce(into: [Int: String]()) { $0[$1.0] = $1.1 }
+            }
+            #expect(Set(names.values).count == 2_000)
+            for (index, name) in names.prefix(50) {
+                #expect(try await client.get("/queue/items/\(name)").data == Array("\(index)".utf8))
+            }
+            await producer.close()
+        }
+    }
+
+    @Test func prioritiesAndHeadersTravel() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send("late", priority: 999)
+            try await producer.send("normal")
+            try await producer.send("urgent", priority: 0, headers: ["trace": "abc", "empty": ""])
+            await producer.close()
+            // Without headers the node holds exactly the payload.
+            #expect(try await client.get("/queue/items/item-100-0000000001").data == Array("normal".utf8))
+            var headers: [[String: String]] = []
+            let payloads = try await queue.drain {
+                headers.append($0.headers)
+                try await $0.acknowledge()
+            }
+            #expect(payloads == ["urgent", "normal", "late"])
+            #expect(headers == [["trace": "abc", "empty": ""], [:], [:]])
+        }
+    }
+
+    @Test func anEmptyPayloadIsDelivered() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send([UInt8]())
+            await producer.close()
+            #expect(try await queue.drain() == [""])
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    @Test func badInputIsRefusedBeforeAnythingIsSent() async throws {
+        let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
+        let queue = try MessageQueue(client)
+        let producer = QueueProducer(queue)
+        await expect(.invalidArgument) { try await producer.send("x", priority: 1_000) }
+        await expect(.invalidArgument) { try await producer.send("x", priority: -1) }
+        await expect(.payloadTooLarge) { try await producer.send([UInt8](repeating: 0, count: 600_000)) }
+        await expect(.payloadTooLarge) { try await producer.send("x", headers: ["h": String(repeating: "y", count: 600_000)]) }
+        await expect(.invalidArgument) { try await producer.send("x", headers: [String(repeating: "n", count: 70_000): ""]) }
+        #expect(client.sessionState.phase == .connecting)
+        #expect(throws: QueueError.self) { try MessageQueue(client, path: "queue") }
+        #expect(throws: QueueError.self) { try MessageQueue(client, path: "/") }
+        #expect(throws: QueueError.self) { try MessageQueue(client, path: "/a//b") }
+        #expect(throws: QueueError.self) { try MessageQueue(client, settings: .init(maximumDeliveries: 0)) }
+        await producer.close()
+        await client.close()
+    }
+
+    @Test func theLargestPayloadIsStored() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            let payload = [UInt8](repeating: 7, count: producer.maximumPayloadSize)
+            try await producer.send([OutgoingMessage(payload), OutgoingMessage(payload), OutgoingMessage("small")])
+            await producer.close()
+            var sizes: [Int] = []
+            try await queue.drain {
+                sizes.append($0.payload.count)
+                try await $0.acknowledge()
+            }
+            #expect(sizes == [payload.count, payload.count, 5])
+        }
+    }
+
+    @Test func aQueueThatIsMissingAndMayNotBeCreatedIsTold() async throws {
+        try await withTestQueue(settings: .init(createsQueue: false)) { client, queue in
+            let producer = QueueProducer(queue)
+            await expect(.queueMissing) { try await producer.send("x") }
+            #expect(try await client.exists("/queue") == nil)
+            try await client.create("/queue")
+            try await producer.send("x")
+            await producer.close()
+        }
+    }
+
+    @Test func noPermissionIsTold() async throws {
+        try await withTestQueue { client, queue in
+            try await client.create("/queue", acl: [.world(.read)])
+            let producer = QueueProducer(queue)
+            await expect(.notPermitted) { try await producer.send("x") }
+            await producer.close()
+        }
+    }
+
+    @Test func serversThatAreNotThereAreTold() async throws {
+        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", callDeadline: .milliseconds(200))
+        try await ZooKeeperClient.withClient(configuration: configuration) { client in
+            let producer = QueueProducer(try MessageQueue(client), sendTimeout: .milliseconds(300))
+            await expect(.unreachable) { try await producer.send("x") }
+            await producer.close()
+        }
+    }
+
+    @Test func aCancelledSendIsTakenBackWhileItWaits() async throws {
+        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", callDeadline: .seconds(2))
+        try await ZooKeeperClient.withClient(configuration: configuration) { client in
+            let producer = QueueProducer(try MessageQueue(client), sendTimeout: .milliseconds(300))
+            let task = Task { try await producer.send("x") }
+            task.cancel()
+            await #expect(throws: CancellationError.self) { try await task.value }
+            await client.close()
+            await producer.close()
+            await expect(.closed) { try await producer.send("y") }
+        }
+    }
+
+    @Test func sendsSurviveAnExpiredSession() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            let sending = Task {
+                for index in 0..<300 { try await producer.send("\(index)") }
+            }
+            for _ in 0..<3 { try await expireSession(of: client) }
+            try await sending.value
+            await producer.close()
+            #expect(try await queue.drain() == (0..<300).map(String.init))
+        }
+    }
+
+    @Test func sendsSurviveRestartsOfTheServer() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) { client in
+                let queue = try MessageQueue(client)
+                let producer = QueueProducer(queue)
+                let sending = Task {
+                    try await withThrowingTaskGroup(of: Void.self) { group in
+                        for index in 0..<400 { group.addTask { try await producer.send("\(index)") } }
+                        for index in 400..<600 { try await producer.send("\(index)") }
+                        try await group.waitForAll()
+                    }
+                }
+                for _ in 0..<2 {
+                    await ensemble.kill(0)
+                    try await ensemble.start(0)
+                }
+                try await sending.value
+                await producer.close()
+                let payloads = try await queue.drain()
+                #expect(payloads.count == 600 && Set(payloads).count == 600)
+                try await queue.expectEmptyTree()
+            }
+        }
+    }
+
+    @Test func anUnknownOutcomeIsFoundOutByRepeating() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, sessionTimeout: .seconds(10), callDeadline: .milliseconds(500))
+            try await ZooKeeperClient.withClient(configuration: configuration) { client in
+                let queue = try MessageQueue(client)
+                let producer = QueueProducer(queue, sendTimeout: .milliseconds(400))
+                try await producer.send("first")
+                await ensemble.pause(0)
+                let error = await #expect(throws: QueueError.self) { try await producer.send("second") }
+                #expect(error?.code == .outcomeUnknown)
+                let send = try #require(error?.unresolvedSend)
+                async let third = producer.send("third")
+                await ensemble.resume(0)
+                try await producer.repeatSend(send)
+                _ = try? await third
+                await expect(.notFound) { try await producer.repeatSend(send) }
+                await producer.close()
+                let payloads = try await queue.drain()
+                #expect(payloads.filter { $0 == "second" }.count == 1 && payloads.starts(with: ["first", "second"]))
+            }
+        }
+    }
+
+    @Test func aProducerWhoseLaneWasRemovedMakesAnother() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send("one")
+            for lane in try await client.children(of: "/queue/producers").names {
+                try await client.delete("/queue/producers/\(lane)")
+            }
+            try await producer.send("two")
+            await producer.close()
+            #expect(try await queue.drain() == ["one", "two"])
+        }
+    }
+}

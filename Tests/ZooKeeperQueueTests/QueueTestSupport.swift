@@ -1,0 +1,74 @@
+import Testing
+import TestSupport
+import ZooKeeper
+
+@testable import ZooKeeperQueue
+
+/// Runs `body` with a client on an empty part of the shared server's tree, and a queue in it.
+func withTestQueue(
+    settings: QueueSettings = .init(), sessionTimeout: Duration = .seconds(5), _ name: String = #function,
+    _ body: (ZooKeeperClient, MessageQueue) async throws -> Void
+) async throws {
+    try await withTestClient(sessionTimeout: sessionTimeout, name) { client in
+        try await body(client, try MessageQueue(client, settings: settings))
+    }
+}
+
+/// Runs `body` with a further client on the same tree: another process, as far as the ensemble can tell.
+func withAnotherClient<Result>(
+    like client: ZooKeeperClient, _ body: (ZooKeeperClient) async throws -> Result
+) async throws -> Result {
+    let configuration = try ZooKeeperConfiguration(
+        servers: client.address, sessionTimeout: .seconds(5), callDeadline: .seconds(20))
+    return try await ZooKeeperClient.withClient(configuration: configuration, body)
+}
+
+extension MessageQueue {
+    /// Takes what is ready, and settles each by `settle`; acknowledges when none is given.
+    @discardableResult
+    func drain(
+        prefetch: Int = 32, _ settle: (QueueMessage) async throws -> Void = { try await $0.acknowledge() }
+    ) async throws -> [String] {
+        let consumer = QueueConsumer(self, configuration: .init(prefetch: prefetch))
+        var messages = consumer.makeAsyncIterator()
+        var payloads: [String] = []
+        while let message = try await messages.next(within: .zero) {
+            payloads.append(String(decoding: message.payload, as: UTF8.self))
+            try await settle(message)
+        }
+        await consumer.close()
+        return payloads
+    }
+
+    /// Every path below the queue's root.
+    func paths() async throws -> Set<String> { try await Self.paths(below: path, in: store) }
+
+    private static func paths(below path: String, in store: any NodeStore) async throws -> Set<String> {
+        var paths: Set<String> = []
+        for name in try await store.children(of: path).names {
+            paths.insert("\(path)/\(name)")
+            paths.formUnion(try await Self.paths(below: "\(path)/\(name)", in: store))
+        }
+        return paths
+    }
+
+    /// Expects the tree of a queue that was never used.
+    func expectEmptyTree(sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        let found = try await paths()
+        #expect(found == Set(tree.parents), sourceLocation: sourceLocation)
+    }
+}
+
+/// Expects a ``QueueError`` of the code.
+func expect(
+    _ code: QueueError.Code, sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Void
+) async {
+    do {
+        try await body()
+        Issue.record("nothing was thrown instead of \(code)", sourceLocation: sourceLocation)
+    } catch let error as QueueError {
+        #expect(error.code == code, "\(error)", sourceLocation: sourceLocation)
+    } catch {
+        Issue.record("threw \(error) instead of \(code)", sourceLocation: sourceLocation)
+    }
+}

@@ -1,0 +1,48 @@
+import Testing
+
+@testable import ZooKeeperQueue
+
+struct ReadyListTests {
+    private let now = ContinuousClock.now
+
+    private func items(_ count: Int) -> [ItemName] {
+        (0..<count).compactMap { ItemName("item-100-" + String(repeating: "0", count: 10 - String($0).count) + String($0)) }
+    }
+
+    private func list(_ count: Int, rank: Int, of consumers: Int, prefetch: Int = 4, listings: Int = 1) -> [ItemName] {
+        var list = ReadyList()
+        for _ in 0..<listings {
+            list.refill(
+                items(count).shuffled(), share: .init(rank: rank, consumers: consumers), prefetch: prefetch,
+                listingTook: .zero, now: now)
+        }
+        return list.take(count, now: now)
+    }
+
+    @Test func aLoneConsumerGoesThroughAllInOrder() { #expect(list(10, rank: 0, of: 1) == items(10)) }
+
+    @Test(arguments: [2, 3, 7]) func consumersSharesAreDisjointAndComplete(consumers: Int) {
+        let shares = (0..<consumers).map { list(100, rank: $0, of: consumers) }
+        #expect(Set(shares.joined()) == Set(items(100)) && shares.joined().count == 100)
+        for share in shares { #expect(share == share.sorted()) }
+    }
+
+    @Test func withFewMessagesEverybodyTries() {
+        #expect(list(1, rank: 0, of: 3) == items(1))
+        #expect(list(1, rank: 2, of: 3) == items(1))
+    }
+
+    @Test func nowAndThenEverybodyBeginsAtTheHead() {
+        #expect(list(100, rank: 1, of: 2, listings: 3).first != items(1).first)
+        #expect(list(100, rank: 1, of: 2, listings: 4).first == items(1).first)
+    }
+
+    @Test func anOldListIsForgotten() {
+        var list = ReadyList()
+        list.refill(items(3), share: .init(), prefetch: 4, listingTook: .zero, now: now)
+        #expect(list.take(1, now: now + .milliseconds(900)).count == 1)
+        #expect(list.take(1, now: now + .milliseconds(1_100)).isEmpty)
+        list.refill(items(3), share: .init(), prefetch: 4, listingTook: .milliseconds(500), now: now)
+        #expect(list.take(1, now: now + .seconds(9)).count == 1)
+    }
+}

@@ -1,0 +1,165 @@
+import ServiceLifecycle
+import ServiceLifecycleTestKit
+import Testing
+import TestSupport
+import ZooKeeper
+
+@testable import ZooKeeperQueue
+
+@Suite(.timeLimit(.minutes(3)))
+struct RecoveryTests {
+    /// Lets a consumer take messages and vanish without a word, as a crash does.
+    private func crash(holding count: Int, of queue: MessageQueue, like client: ZooKeeperClient) async throws {
+        try await withAnotherClient(like: client) { other in
+            let consumer = QueueConsumer(try MessageQueue(other), configuration: .init(prefetch: count))
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            while try await queue.statistics().leased < count { await Task.yield() }
+            // The session ends with the client; the consumer has not been told.
+            await other.close()
+            _ = message
+        }
+    }
+
+    @Test func aCrashedConsumersMessagesComeBackInTheirOldOrder() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<20).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            try await crash(holding: 10, of: queue, like: client)
+            #expect(try await queue.statistics().leased == 10)
+            let report = try await QueueRecovery(queue).recover()
+            #expect(report.recovered == 10 && report.redelivered == 10 && report.consumersRemoved == 1)
+            var counts: [Int] = []
+            let payloads = try await queue.drain {
+                counts.append($0.deliveryCount)
+                try await $0.acknowledge()
+            }
+            #expect(payloads == (0..<20).map(String.init))
+            #expect(counts == .init(repeating: 2, count: 10) + .init(repeating: 1, count: 10))
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    @Test func aLivingConsumerIsNeverRobbed() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<5).map { OutgoingMessage("\($0)") })
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            let report = try await QueueRecovery(queue).recover()
+            #expect(report.isEmpty)
+            // Even by a recovery that has not seen that the consumer lives.
+            let name = try #require(try await client.children(of: "/queue/consumers").names.first)
+            let error = await #expect(throws: ZooKeeperError.self) {
+                try await client.multi([
+                    .create("/queue/consumers/\(name)/active", data: []),
+                    .delete("/queue/consumers/\(name)/item/\(message.name)"),
+                ])
+            }
+            #expect(error?.code == .nodeExists && error?.operationIndex == 0)
+            try await message.acknowledge()
+            await consumer.close()
+            await producer.close()
+        }
+    }
+
+    @Test func manyRecoveriesAtOnceDoNoHarm() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<150).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            try await crash(holding: 150, of: queue, like: client)
+            let lock = try await client.create("/queue/gc-lock", data: [1])
+            let recovered = try await withThrowingTaskGroup(of: RecoveryReport.self) { group in
+                for _ in 0..<4 {
+                    // Past the lock, which two can hold for a moment when a session ends.
+                    group.addTask {
+                        var pass = RecoveryPass(queue, now: lock.stat.ctime)
+                        try await pass.recoverConsumers()
+                        try await pass.redeliver()
+                        return pass.report
+                    }
+                }
+                return try await group.reduce(0) { $0 + $1.redelivered }
+            }
+            #expect(recovered == 150)
+            try await client.delete("/queue/gc-lock")
+            try await QueueRecovery(queue).recover()
+            #expect(try await queue.drain() == (0..<150).map(String.init))
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    @Test func redeliveryIsDelayedAndBounded() async throws {
+        let settings = QueueSettings(maximumDeliveries: 2, redeliveryDelay: .seconds(3_600))
+        try await withTestQueue(settings: settings) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send("x")
+            await producer.close()
+            try await crash(holding: 1, of: queue, like: client)
+            let report = try await QueueRecovery(queue).recover()
+            #expect(report.recovered == 1 && report.redelivered == 0)
+            #expect(try await queue.statistics() == .init(ready: 0, leased: 0, partial: 1, dead: 0, consumers: 0))
+            let prompt = try MessageQueue(client, settings: .init(maximumDeliveries: 2))
+            #expect(try await QueueRecovery(prompt).recover().redelivered == 1)
+            try await crash(holding: 1, of: queue, like: client)
+            #expect(try await QueueRecovery(prompt).recover().deadLettered == 1)
+            let letter = try #require(try await queue.deadLetters().first)
+            #expect(letter.payload == Array("x".utf8) && letter.cause.contains("delivered 2 times"))
+        }
+    }
+
+    @Test func garbageIsRemovedAndWhatLivesStays() async throws {
+        let settings = QueueSettings(laneRetention: .milliseconds(1), unfilledItemAge: .milliseconds(1))
+        try await withTestQueue(settings: settings) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send("x")
+            try await client.create("/queue/items/item-100-", mode: .persistentSequential)
+            try await client.create("/queue/consumers/consumer-0000000077")
+            let report = try await QueueRecovery(queue).recover()
+            #expect(report.lanesRemoved == 1 && report.unfilledRemoved == 1)
+            // Too young: a foreign client may be about to register.
+            #expect(report.consumersRemoved == 0)
+            // A producer whose lane is gone makes another.
+            try await producer.send("y")
+            await producer.close()
+            #expect(try await queue.drain() == ["x", "y"])
+        }
+    }
+
+    @Test func theServiceRecoversUntilItIsShutDown() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send("x")
+            await producer.close()
+            try await crash(holding: 1, of: queue, like: client)
+            let recovery = QueueRecovery(queue, every: .milliseconds(50))
+            try await testGracefulShutdown { trigger in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await recovery.run() }
+                    #expect(try await queue.drain(waiting: .seconds(20), until: "x") == ["x"])
+                    await expect(.alreadyRunning) { try await recovery.run() }
+                    trigger.triggerGracefulShutdown()
+                    try await group.waitForAll()
+                }
+            }
+        }
+    }
+}
+
+extension MessageQueue {
+    /// Takes and acknowledges messages until the one with the payload has come.
+    fileprivate func drain(waiting limit: Duration, until last: String) async throws -> [String] {
+        let consumer = QueueConsumer(self)
+        var messages = consumer.makeAsyncIterator()
+        var payloads: [String] = []
+        while payloads.last != last, let message = try await messages.next(within: limit) {
+            payloads.append(String(decoding: message.payload, as: UTF8.self))
+            try await message.acknowledge()
+        }
+        await consumer.close()
+        return payloads
+    }
+}
