@@ -73,9 +73,35 @@ let package = Package(
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
         ),
+        .executableTarget(
+            name: "demo",
+            dependencies: [
+                "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            path: "Examples/Demo"
+        ),
+        .executableTarget(
+            name: "hello-world", dependencies: ["ZooKeeper", "ZooKeeperQueue"], path: "Examples/HelloWorld"),
+        .executableTarget(
+            name: "service",
+            dependencies: [
+                "ZooKeeper", "ZooKeeperQueue",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            path: "Examples/Service"
+        ),
+        .executableTarget(name: "put-all", dependencies: ["ZooKeeper", "ZooKeeperQueue"], path: "Examples/PutAll"),
+        .executableTarget(name: "check-all", dependencies: ["ZooKeeper", "ZooKeeperQueue"], path: "Examples/CheckAll"),
         .target(
             name: "TestSupport",
-            dependencies: ["CZooKeeper", "ZooKeeper", "ZooKeeperServer", .product(name: "Logging", package: "swift-log")],
+            dependencies: [
+                "CZooKeeper", "ZooKeeper", "ZooKeeperServer", .product(name: "Logging", package: "swift-log"),
+            ],
             path: "Tests/TestSupport"
         ),
         .testTarget(
@@ -97,9 +123,21 @@ let package = Package(
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
             ]
         ),
+        .testTarget(
+            name: "ToolTests",
+            dependencies: [
+                "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "zkq",
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ]
+        ),
     ]
 )
 
+// The project's own commands build without warnings; whoever uses the package is not held to that.
+// https://github.com/swiftlang/swift-evolution/blob/main/proposals/0480-swiftpm-warning-control.md
+let strict: [SwiftSetting] = Context.environment["ZKQ_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)]
+
 for target in package.targets where target.type != .system {
-    target.swiftSettings = swiftSettings
+    target.swiftSettings = swiftSettings + strict
 }

@@ -1,5 +1,6 @@
 import Logging
 import ServiceLifecycle
+import UnixSignals
 import ZooKeeper
 import ZooKeeperQueue
 
@@ -31,11 +32,9 @@ struct OrderSource: Service {
 
     func run() async throws {
         let producer = QueueProducer(queue)
-        var number = 0
         do {
             try await cancelWhenGracefulShutdown {
-                while true {
-                    number += 1
+                for number in 1... {
                     try await producer.send("order \(number)", headers: ["number": "\(number)"])
                     try await Task.sleep(for: .seconds(1))
                 }

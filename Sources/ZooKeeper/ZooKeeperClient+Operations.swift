@@ -16,7 +16,9 @@ extension ZooKeeperClient {
     ) async throws -> CreatedNode {
         let request = Request.create(path: full(path), data: data, mode: mode, acl: acl ?? configuration.defaultACL)
         return try await localizing {
-            guard case .created(let node) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            guard case .created(let node) = try await perform(request, timeout: timeout) else {
+                throw Self.mismatch(request)
+            }
             return CreatedNode(path: local(node.path), stat: node.stat)
         }
     }
@@ -49,10 +51,14 @@ extension ZooKeeperClient {
     /// - Returns: the node's metadata afterwards.
     /// - Throws: ``ZooKeeperError``, `.noNode` and `.badVersion` among them.
     @discardableResult
-    public func set(_ path: String, data: [UInt8]?, version: Int32? = nil, timeout: Duration? = nil) async throws -> Stat {
+    public func set(_ path: String, data: [UInt8]?, version: Int32? = nil, timeout: Duration? = nil) async throws
+        -> Stat
+    {
         let request = Request.set(path: full(path), data: data, version: version)
         return try await localizing {
-            guard case .stat(let stat) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            guard case .stat(let stat) = try await perform(request, timeout: timeout) else {
+                throw Self.mismatch(request)
+            }
             return stat
         }
     }
@@ -69,7 +75,9 @@ extension ZooKeeperClient {
     public func acl(of path: String, timeout: Duration? = nil) async throws -> NodeACL {
         let request = Request.getACL(path: full(path))
         return try await localizing {
-            guard case .acl(let acl) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            guard case .acl(let acl) = try await perform(request, timeout: timeout) else {
+                throw Self.mismatch(request)
+            }
             return acl
         }
     }
@@ -98,7 +106,9 @@ extension ZooKeeperClient {
     public func multi(_ operations: [Operation], timeout: Duration? = nil) async throws -> [OperationResult] {
         let request = Request.multi(operations.map(full))
         return try await localizing {
-            guard case .multi(let results) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            guard case .multi(let results) = try await perform(request, timeout: timeout) else {
+                throw Self.mismatch(request)
+            }
             if configuration.chroot.isEmpty { return results }
             return results.map { result in
                 if case .created(let path) = result { return .created(path: local(path)) }
@@ -123,7 +133,9 @@ extension ZooKeeperClient {
     func stat(_ path: String, watch: Bool, timeout: Duration?) async throws -> Stat? {
         let request = Request.exists(path: path, watch: watch)
         do {
-            guard case .stat(let stat) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+            guard case .stat(let stat) = try await perform(request, timeout: timeout) else {
+                throw Self.mismatch(request)
+            }
             return stat
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
@@ -138,7 +150,9 @@ extension ZooKeeperClient {
 
     func nodeChildren(_ path: String, watch: Bool, timeout: Duration?) async throws -> NodeChildren {
         let request = Request.children(path: path, watch: watch)
-        guard case .children(let children) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+        guard case .children(let children) = try await perform(request, timeout: timeout) else {
+            throw Self.mismatch(request)
+        }
         return children
     }
 

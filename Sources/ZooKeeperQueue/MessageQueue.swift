@@ -1,5 +1,5 @@
 public import Logging
-import ZooKeeper
+public import ZooKeeper
 
 /// A queue in a ZooKeeper: where it is, and its settings. It holds no state of its own; make as many as you like.
 ///
@@ -28,13 +28,23 @@ public struct MessageQueue: Sendable {
     /// Names a queue; nothing is sent.
     ///
     /// - Parameters:
-    ///   - store: a client of the ensemble, ``ZooKeeper/ZooKeeperClient`` as a rule.
+    ///   - client: a client of the ensemble.
     ///   - path: the root of the queue. Several queues have several roots.
     ///   - settings: limits and times. All members of a queue should use the same.
     ///   - logger: gets what producers, consumers and recoveries of this queue have to say, never a payload.
     /// - Throws: ``QueueError`` (``QueueError/Code/invalidArgument``) for a bad path or setting.
     public init(
-        _ store: any NodeStore, path: String = "/queue", settings: QueueSettings = .init(),
+        _ client: ZooKeeperClient, path: String = "/queue", settings: QueueSettings = .init(),
+        logger: Logger = Logger(label: "zookeeper.queue")
+    ) throws {
+        try self.init(store: ClientNodeStore(client: client), path: path, settings: settings, logger: logger)
+    }
+
+    /// Names a queue in another kind of ZooKeeper.
+    ///
+    /// - Throws: as ``init(_:path:settings:logger:)``.
+    public init(
+        store: any NodeStore, path: String = "/queue", settings: QueueSettings = .init(),
         logger: Logger = Logger(label: "zookeeper.queue")
     ) throws {
         do {

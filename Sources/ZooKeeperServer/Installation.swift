@@ -11,7 +11,8 @@ struct Installation: Sendable {
             (environment["JAVA_HOME"].map { [$0 + "/bin/java"] } ?? [])
             + (environment["PATH"] ?? "/usr/bin").split(separator: ":").map { $0 + "/java" }
         guard let java = candidates.first(where: isExecutable) else {
-            throw LocalServerError(description: "No Java was found. Install ZooKeeper with it: apt-get install zookeeper")
+            throw LocalServerError(
+                description: "No Java was found. Install ZooKeeper with it: apt-get install zookeeper")
         }
         self.java = java
         if let classPath = environment["ZOOKEEPER_CLASSPATH"] {

@@ -24,7 +24,9 @@ public actor LocalEnsemble {
         let ports = try (0..<configuration.servers).map { index in
             try configuration.firstPort.map { try chooser.take($0 + index) } ?? chooser.free()
         }
-        let peers = try (0..<configuration.servers).map { _ in (quorum: try chooser.free(), election: try chooser.free()) }
+        let peers = try (0..<configuration.servers).map { _ in
+            (quorum: try chooser.free(), election: try chooser.free())
+        }
         let directory = try LocalDirectory(configuration.dataDirectory)
         self.directory = directory
         self.ports = ports

@@ -78,7 +78,10 @@ actor LocalServer {
         let command =
             [installation.java, "-Xmx\(configuration.heapMegabytes)m"]
             + properties.sorted { $0.key < $1.key }.map { "-D\($0.key)=\($0.value)" }
-            + ["-cp", installation.classPath, "org.apache.zookeeper.server.quorum.QuorumPeerMain", directory + "/zoo.cfg"]
+            + [
+                "-cp", installation.classPath, "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+                directory + "/zoo.cfg",
+            ]
         let guarded = ["-c", Self.guardScript, "zookeeper-server", deletesDirectory ? directory : ""] + command
         let (started, report) = AsyncStream.makeStream(of: Result<pid_t, any Error>.self)
         // Not a child task, since the server outlives this call; `kill()` waits for it.

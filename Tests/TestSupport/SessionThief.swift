@@ -28,7 +28,9 @@ private func steal(_ identity: clientid_t, servers: String) async {
             var identity = identity
             let handle = zookeeper_init2(servers, ignoreEvent, 10_000, &identity, nil, ZOO_NO_LOG_CLIENTENV, ignoreLog)
             // Not an event that could be awaited: the thief's own watcher would need a context of its own.
-            while zoo_state(handle) != ZOO_CONNECTED_STATE, zoo_state(handle) != ZOO_EXPIRED_SESSION_STATE { usleep(200) }
+            while zoo_state(handle) != ZOO_CONNECTED_STATE, zoo_state(handle) != ZOO_EXPIRED_SESSION_STATE {
+                usleep(200)
+            }
             zookeeper_close(handle)
             continuation.resume()
         }

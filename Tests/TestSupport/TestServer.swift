@@ -4,6 +4,7 @@ public import ZooKeeperServer
 
 /// The real server that the tests of one process share. It ends with the process, since nobody holds its lifeline then.
 public actor TestServer {
+    /// The one of this process.
     public static let shared = TestServer()
     private var starting: Task<LocalEnsemble, any Error>?
 
@@ -66,8 +67,10 @@ public func withDeadline<Result: Sendable>(
     }
 }
 
+/// A test waited too long.
 public struct TestTimeout: Error, CustomStringConvertible {
     let what: String
+    /// What was waited for.
     public var description: String { "Waited too long for: \(what)" }
 }
 

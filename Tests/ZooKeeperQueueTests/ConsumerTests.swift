@@ -289,7 +289,8 @@ struct ConsumerTests {
 
     @Test func consumersGoOnAfterTheServerWasRestarted() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
-            let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(10))
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, sessionTimeout: .seconds(10))
             try await ZooKeeperClient.withClient(configuration: configuration) { client in
                 let queue = try MessageQueue(client)
                 let producer = QueueProducer(queue)

@@ -24,21 +24,23 @@ struct EnvelopeTests {
         #expect(Envelope.read(bytes) == .message(envelope))
     }
 
-    @Test(arguments: [
-        [], [0x8F], Envelope.magic, Envelope.magic + [1, 1, 0, 0, 0], Envelope.magic + [1, 1, 0, 0, 0, 1],
-        Envelope.magic + [1, 1, 255, 255, 255, 255], Envelope.magic + [1, 1, 0, 0, 0, 4, 1, 0, 0, 0],
-        Envelope.magic + [1, 1, 0, 0, 0, 5, 1, 0, 0, 0, 9], Envelope.magic + [1, 1, 0, 0, 0, 6, 1, 0, 0, 0, 1, 7],
-        Envelope.magic + [1, 1, 0, 0, 0, 7, 1, 0, 0, 0, 2, 0, 9], Envelope.magic + [9, 1, 0, 0, 1, 0],
-        Envelope.magic + [1, 1, 0, 0, 0, 8, 1, 0, 0, 0, 3, 0, 1, 0xFF],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [], [0x8F], Envelope.magic, Envelope.magic + [1, 1, 0, 0, 0], Envelope.magic + [1, 1, 0, 0, 0, 1],
+            Envelope.magic + [1, 1, 255, 255, 255, 255], Envelope.magic + [1, 1, 0, 0, 0, 4, 1, 0, 0, 0],
+            Envelope.magic + [1, 1, 0, 0, 0, 5, 1, 0, 0, 0, 9], Envelope.magic + [1, 1, 0, 0, 0, 6, 1, 0, 0, 0, 1, 7],
+            Envelope.magic + [1, 1, 0, 0, 0, 7, 1, 0, 0, 0, 2, 0, 9], Envelope.magic + [9, 1, 0, 0, 1, 0],
+            Envelope.magic + [1, 1, 0, 0, 0, 8, 1, 0, 0, 0, 3, 0, 1, 0xFF],
+        ] as [[UInt8]])
     func whatIsMalformedIsABarePayload(bytes: [UInt8]) {
         #expect(Envelope.read(bytes) == .message(Envelope(headers: [:], payload: bytes)))
     }
 
-    @Test(arguments: [
-        Envelope.magic + [2, 1, 0, 0, 0, 0], Envelope.magic + [1, 2, 0, 0, 0, 1, 5, 6],
-        Envelope.magic + [1, 1, 0, 0, 0, 5, 127, 0, 0, 0, 0],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            Envelope.magic + [2, 1, 0, 0, 0, 0], Envelope.magic + [1, 2, 0, 0, 0, 1, 5, 6],
+            Envelope.magic + [1, 1, 0, 0, 0, 5, 127, 0, 0, 0, 0],
+        ] as [[UInt8]])
     func anotherVersionOrKindIsNeverMisread(bytes: [UInt8]) { #expect(Envelope.read(bytes) == .unknown) }
 
     @Test func optionalFieldsArePassedOver() {
@@ -50,7 +52,9 @@ struct EnvelopeTests {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<20_000 {
             var bytes = Envelope.magic + [1, 1, 0, 0, 0]
-            for _ in 0..<Int.random(in: 0...24, using: &generator) { bytes.append(.random(in: 0...12, using: &generator)) }
+            for _ in 0..<Int.random(in: 0...24, using: &generator) {
+                bytes.append(.random(in: 0...12, using: &generator))
+            }
             if case .message(let envelope) = Envelope.read(bytes), envelope.payload != bytes {
                 // What was understood is written back in a form that is understood alike.
                 #expect(Envelope.read(envelope.encoded()) == .message(envelope))

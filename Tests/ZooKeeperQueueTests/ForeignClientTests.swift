@@ -7,9 +7,13 @@ import ZooKeeper
 /// Clients in other languages, older ones, and plain ZooKeeper share the tree.
 @Suite(.timeLimit(.minutes(3)))
 struct ForeignClientTests {
-    private func withForeignTree(_ name: String = #function, _ body: (ZooKeeperClient, MessageQueue) async throws -> Void) async throws {
+    private func withForeignTree(
+        _ name: String = #function, _ body: (ZooKeeperClient, MessageQueue) async throws -> Void
+    ) async throws {
         try await withTestQueue(name) { client, queue in
-            for path in ["/queue", "/queue/items", "/queue/partial", "/queue/consumers"] { try await client.create(path) }
+            for path in ["/queue", "/queue/items", "/queue/partial", "/queue/consumers"] {
+                try await client.create(path)
+            }
             try await body(client, queue)
         }
     }

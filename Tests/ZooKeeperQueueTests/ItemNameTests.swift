@@ -4,7 +4,8 @@ import Testing
 
 struct ItemNameTests {
     @Test(arguments: [
-        ("item-100-0000000042", 100, 42, 0), ("item-000-0000000000", 0, 0, 0), ("item-999-2147483647", 999, 2_147_483_647, 0),
+        ("item-100-0000000042", 100, 42, 0), ("item-000-0000000000", 0, 0, 0),
+        ("item-999-2147483647", 999, 2_147_483_647, 0),
         ("item-100-0000000042.2", 100, 42, 2), ("item-100-0000000042.17", 100, 42, 17),
         ("item-100--2147483648", 100, -2_147_483_648, 0), ("item-100--000000005", 100, -5, 0),
     ])
@@ -23,7 +24,8 @@ struct ItemNameTests {
 
     @Test func theOrderIsByPriorityThenNumber() throws {
         let names = [
-            "item-005-0000000009", "item-100--000000007", "item-100-0000000002.3", "item-100-0000000010", "item-101-0000000000",
+            "item-005-0000000009", "item-100--000000007", "item-100-0000000002.3", "item-100-0000000010",
+            "item-101-0000000000",
         ]
         #expect(names.reversed().compactMap(ItemName.init).sorted().map(\.string) == names)
     }

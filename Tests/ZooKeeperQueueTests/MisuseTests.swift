@@ -145,10 +145,11 @@ struct MisuseTests {
             let worker = QueueWorker(QueueConsumer(queue), concurrency: 4) { message in
                 let text = String(decoding: message.payload, as: UTF8.self)
                 if message.deliveryCount == 1, text.hasSuffix("7") { throw Failure() }
-                step.yield(handled.withLock { handled in
-                    handled[text, default: 0] += 1
-                    return handled.count
-                })
+                step.yield(
+                    handled.withLock { handled in
+                        handled[text, default: 0] += 1
+                        return handled.count
+                    })
             }
             try await testGracefulShutdown { trigger in
                 try await withThrowingTaskGroup(of: Void.self) { group in

@@ -71,8 +71,12 @@ struct ProducerTests {
         await expect(.invalidArgument) { try await producer.send("x", priority: 1_000) }
         await expect(.invalidArgument) { try await producer.send("x", priority: -1) }
         await expect(.payloadTooLarge) { try await producer.send([UInt8](repeating: 0, count: 600_000)) }
-        await expect(.payloadTooLarge) { try await producer.send("x", headers: ["h": String(repeating: "y", count: 600_000)]) }
-        await expect(.invalidArgument) { try await producer.send("x", headers: [String(repeating: "n", count: 70_000): ""]) }
+        await expect(.payloadTooLarge) {
+            try await producer.send("x", headers: ["h": String(repeating: "y", count: 600_000)])
+        }
+        await expect(.invalidArgument) {
+            try await producer.send("x", headers: [String(repeating: "n", count: 70_000): ""])
+        }
         #expect(client.sessionState.phase == .connecting)
         #expect(throws: QueueError.self) { try MessageQueue(client, path: "queue") }
         #expect(throws: QueueError.self) { try MessageQueue(client, path: "/") }

@@ -6,7 +6,9 @@ struct ReadyListTests {
     private let now = ContinuousClock.now
 
     private func items(_ count: Int) -> [ItemName] {
-        (0..<count).compactMap { ItemName("item-100-" + String(repeating: "0", count: 10 - String($0).count) + String($0)) }
+        (0..<count).compactMap {
+            ItemName("item-100-" + String(repeating: "0", count: 10 - String($0).count) + String($0))
+        }
     }
 
     private func list(_ count: Int, rank: Int, of consumers: Int, prefetch: Int = 4, listings: Int = 1) -> [ItemName] {

@@ -7,7 +7,8 @@ struct SendLaneTests {
     private func entries(_ numbers: ClosedRange<Int>, bytes: Int = 10) -> [SendLane.Entry] {
         numbers.map {
             SendLane.Entry(
-                send: SendID(number: UInt64($0)), index: 0, operation: .create("/q/items/item-100-", data: .init(repeating: 1, count: bytes)),
+                send: SendID(number: UInt64($0)), index: 0,
+                operation: .create("/q/items/item-100-", data: .init(repeating: 1, count: bytes)),
                 deadline: .now)
         }
     }

@@ -95,7 +95,8 @@ struct OperationTests {
         let address = try await TestServer.address()
         let authentication = try ZooKeeperConfiguration.Authentication(parsing: "ann:secret:with:colons")
         #expect(!"\(authentication)".contains("secret"))
-        let mine = try ZooKeeperConfiguration(servers: address, authentication: authentication, defaultACL: .creatorOnly)
+        let mine = try ZooKeeperConfiguration(
+            servers: address, authentication: authentication, defaultACL: .creatorOnly)
         try await ZooKeeperClient.withClient(configuration: mine) { client in
             try await client.create("/mine", data: [1])
             try await client.multi([.create("/too", data: [2])])
@@ -153,7 +154,9 @@ struct OperationTests {
         try await withTestClient { client in
             try await withThrowingTaskGroup(of: String.self) { group in
                 for index in 0..<1_000 {
-                    group.addTask { try await client.create("/n-", data: [UInt8(index & 255)], mode: .persistentSequential).path }
+                    group.addTask {
+                        try await client.create("/n-", data: [UInt8(index & 255)], mode: .persistentSequential).path
+                    }
                 }
                 var paths: Set<String> = []
                 for try await path in group { paths.insert(path) }
@@ -192,7 +195,8 @@ struct ServerAddress {
 
 /// Expects a ``ZooKeeperError`` of the code, and of the outcome when one is given.
 func expect(
-    _ code: ZooKeeperError.Code, outcome: ZooKeeperError.Outcome? = nil, sourceLocation: SourceLocation = #_sourceLocation,
+    _ code: ZooKeeperError.Code, outcome: ZooKeeperError.Outcome? = nil,
+    sourceLocation: SourceLocation = #_sourceLocation,
     _ body: () async throws -> Void
 ) async {
     do {

@@ -37,7 +37,9 @@ struct SessionTests {
                 try await second.create("/two", mode: .ephemeral)
                 let id = second.sessionState.sessionID
                 try await expireSession(of: first)
-                for await state in first.sessionStates where state.expirations == 1 && state.phase == .connected { break }
+                for await state in first.sessionStates where state.expirations == 1 && state.phase == .connected {
+                    break
+                }
                 #expect(second.sessionState.sessionID == id && second.sessionState.expirations == 0)
                 #expect(try await second.exists("/two") != nil)
                 #expect(try await second.exists("/one") == nil)
@@ -80,7 +82,8 @@ struct SessionTests {
 
     @Test func aServerRestartIsSurvivedByTheSession() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
-            let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(10))
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, sessionTimeout: .seconds(10))
             try await ZooKeeperClient.withClient(configuration: configuration) { client in
                 try await client.create("/e", mode: .ephemeral)
                 let id = client.sessionState.sessionID

@@ -84,7 +84,8 @@ public struct ZooKeeperConfiguration: Sendable {
         try require(inFlightBytes >= 1_024, "inFlightBytes must be at least 1024.")
         try require(maximumWaitingCalls >= 1, "maximumWaitingCalls must be at least 1.")
         try require(
-            callDeadline > .zero && callDeadline <= .seconds(86_400), "callDeadline must be positive and at most a day.")
+            callDeadline > .zero && callDeadline <= .seconds(86_400), "callDeadline must be positive and at most a day."
+        )
         try require(
             (1_024...1_048_575).contains(maximumRequestSize), "maximumRequestSize must be from 1024 to 1048575 bytes.")
         try require(!defaultACL.isEmpty, "defaultACL must have an entry; .open allows everything to anyone.")

@@ -66,7 +66,8 @@ struct LibraryHandle {
                         handle, path, value, count, list.pointer, mode.flags, libraryCompletedCreate, token)
                 }
                 return zoo_acreate2_ttl(
-                    handle, path, value, count, list.pointer, mode.flags, ttl.milliseconds, libraryCompletedCreate, token)
+                    handle, path, value, count, list.pointer, mode.flags, ttl.milliseconds, libraryCompletedCreate,
+                    token)
             }
         case .delete(let path, let version):
             return zoo_adelete(handle, path, version ?? -1, libraryCompletedVoid, token)
@@ -75,7 +76,8 @@ struct LibraryHandle {
         case .get(let path, let watch):
             return zoo_awget(handle, path, watch ? libraryWatcher : nil, context, libraryCompletedData, token)
         case .children(let path, let watch):
-            return zoo_awget_children2(handle, path, watch ? libraryWatcher : nil, context, libraryCompletedChildren, token)
+            return zoo_awget_children2(
+                handle, path, watch ? libraryWatcher : nil, context, libraryCompletedChildren, token)
         case .set(let path, let data, let version):
             let bytes = CArena(capacity: max(1, data?.count ?? 1))
             let (value, count) = bytes.data(data)
@@ -89,7 +91,8 @@ struct LibraryHandle {
             // The library only reads the list, though its signature does not say so.
             return withExtendedLifetime(list) {
                 zoo_aset_acl(
-                    handle, path, version ?? -1, UnsafeMutablePointer(mutating: list.pointer), libraryCompletedVoid, token)
+                    handle, path, version ?? -1, UnsafeMutablePointer(mutating: list.pointer), libraryCompletedVoid,
+                    token)
             }
         case .sync(let path):
             return zoo_async(handle, path, libraryCompletedString, token)

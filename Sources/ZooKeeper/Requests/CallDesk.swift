@@ -57,7 +57,8 @@ final class CallDesk: Sendable {
 
     private func scheduleCheck(at instant: ContinuousClock.Instant) {
         let delay = max(.zero, instant - .now)
-        clockQueue.asyncAfter(deadline: .now() + .milliseconds(Int(min(delay.milliseconds + 1, 86_400_000)))) { [self] in
+        clockQueue.asyncAfter(deadline: .now() + .milliseconds(Int(min(delay.milliseconds + 1, 86_400_000)))) {
+            [self] in
             let now = ContinuousClock.now
             let hint = hint()
             let (completions, next) = state.withLock { state in

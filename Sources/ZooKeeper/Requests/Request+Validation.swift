@@ -12,7 +12,8 @@ extension Request {
         case .setACL(let path, let acl, _):
             try NodePath.validate(path)
             try Self.validate(acl)
-        case .delete(let path, _), .exists(let path, _), .get(let path, _), .children(let path, _), .set(let path, _, _),
+        case .delete(let path, _), .exists(let path, _), .get(let path, _), .children(let path, _),
+            .set(let path, _, _),
             .getACL(let path), .sync(let path):
             try NodePath.validate(path)
         case .multi(let operations):
@@ -31,11 +32,13 @@ extension Request {
     private static func validate(_ operations: [Operation]) throws {
         if operations.isEmpty { throw invalid("A multi needs at least one operation.") }
         if operations.count > maximumOperations {
-            throw invalid("A multi may have \(maximumOperations) operations, and this one has \(operations.count): send several.")
+            throw invalid(
+                "A multi may have \(maximumOperations) operations, and this one has \(operations.count): send several.")
         }
         for case .create(_, _, let mode, let acl) in operations {
             guard mode.isAllowedInMulti else {
-                throw invalid("A multi cannot create a container or a node with a time to live: use create(_:data:mode:acl:).")
+                throw invalid(
+                    "A multi cannot create a container or a node with a time to live: use create(_:data:mode:acl:).")
             }
             if let acl { try validate(acl) }
         }
@@ -57,7 +60,9 @@ extension Request {
     }
 
     private static func validate(_ acl: [ACL]) throws {
-        if acl.isEmpty { throw invalid("An access control list needs at least one entry; .open allows everything to anyone.") }
+        if acl.isEmpty {
+            throw invalid("An access control list needs at least one entry; .open allows everything to anyone.")
+        }
         for entry in acl where entry.scheme.utf8.contains(0) || entry.id.utf8.contains(0) {
             throw invalid("An access control entry must not hold a NUL character.")
         }

@@ -98,7 +98,9 @@ actor Connection {
         onQueue { $0.drain() }
     }
 
-    private nonisolated func onQueue(after delay: Duration = .zero, _ body: @escaping @Sendable (isolated Connection) -> Void) {
+    private nonisolated func onQueue(
+        after delay: Duration = .zero, _ body: @escaping @Sendable (isolated Connection) -> Void
+    ) {
         if delay <= .zero {
             executor.queue.async { self.assumeIsolated(body) }
         } else {
@@ -187,7 +189,8 @@ actor Connection {
         authenticateIfNeeded(handle)
         desk.read { $0.heard(at: instant) }
         let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
-        let isFirst = session.current.reconnections == 0 && session.current.sessionID == 0 && session.current.expirations == 0
+        let isFirst =
+            session.current.reconnections == 0 && session.current.sessionID == 0 && session.current.expirations == 0
         session.update { state in
             if !isFirst { state.reconnections += 1 }
             state.phase = .connected
@@ -195,14 +198,16 @@ actor Connection {
             state.timeout = timeout
         }
         if !isFirst { metrics.reconnections.increment() }
-        logger.debug("Connected to ZooKeeper", metadata: ["session": "0x\(String(id, radix: 16))", "timeout": "\(timeout)"])
+        logger.debug(
+            "Connected to ZooKeeper", metadata: ["session": "0x\(String(id, radix: 16))", "timeout": "\(timeout)"])
         watches.reconnected()
         drain()
     }
 
     /// The handle is dead: it is closed at once and a new session opened (rule 31).
     private func ended(_ handle: LibraryHandle, reason: String) {
-        logger.info("The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
+        logger.info(
+            "The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
         metrics.expirations.increment()
         phase = .opening
         closeHandle(handle)
@@ -261,7 +266,8 @@ actor Connection {
             if !isDoubtful, state.phase == .inDoubt { state.phase = .connected }
         }
         if isDoubtful, state.phase != .inDoubt {
-            logger.info("The ZooKeeper session is in doubt: no server has answered", metadata: ["silence": "\(silence)"])
+            logger.info(
+                "The ZooKeeper session is in doubt: no server has answered", metadata: ["silence": "\(silence)"])
         }
         if silence >= quarter, desk.read({ $0.inFlight == 0 }), case .open(let handle) = phase, handle.isConnected {
             sendHeartbeat()
@@ -307,7 +313,8 @@ actor Connection {
         desk.updateAll { $0.close() }
         if case .closing(.some) = phase, desk.read({ $0.inFlight > 0 }) {
             let state = session.current
-            let patience = min((state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3, .seconds(20))
+            let patience = min(
+                (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3, .seconds(20))
             onQueue(after: patience) { $0.drained.end() }
             while desk.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
         }

@@ -14,7 +14,8 @@ public enum NodePath {
         guard path.utf8.first == UInt8(ascii: "/") else { throw refuse("must begin with \"/\"") }
         if path.utf8.count == 1, !sequential { return }
         if let character = path.unicodeScalars.first(where: isForbidden) {
-            throw refuse("holds the character U+\(String(character.value, radix: 16, uppercase: true)), which ZooKeeper refuses")
+            throw refuse(
+                "holds the character U+\(String(character.value, radix: 16, uppercase: true)), which ZooKeeper refuses")
         }
         var segments = path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         if sequential, let last = segments.last, last.isEmpty { segments.removeLast() }

@@ -13,13 +13,15 @@ extension ZooKeeperError {
     private static func message(for code: Code) -> String {
         switch code {
         case .noNode: "The node does not exist."
-        case .noAuth: "The access control list of the node, or of its parent, does not allow this to the session's identity."
+        case .noAuth:
+            "The access control list of the node, or of its parent, does not allow this to the session's identity."
         case .badVersion: "The node's version is not the expected one: somebody changed it."
         case .noChildrenForEphemerals: "The parent is ephemeral, and an ephemeral node cannot have children."
         case .nodeExists: "The node exists already."
         case .notEmpty: "The node has children: delete them first."
         case .sessionExpired: "The session expired before an answer came."
-        case .invalidACL: "The access control list is empty or not valid, or names the creator while the session is not authenticated."
+        case .invalidACL:
+            "The access control list is empty or not valid, or names the creator while the session is not authenticated."
         case .authenticationFailed: "The ensemble refused the session's credentials."
         case .closing: "The client was closed before an answer came."
         case .sessionMoved: "The session went on at another server."
@@ -39,7 +41,8 @@ extension ZooKeeperError.Code {
     /// Codes by which the C client itself ends a request that it has sent, without a server's answer.
     var leavesOutcomeUnknown: Bool {
         switch self {
-        case .runtimeInconsistency, .connectionLoss, .operationTimeout, .sessionExpired, .authenticationFailed, .closing:
+        case .runtimeInconsistency, .connectionLoss, .operationTimeout, .sessionExpired, .authenticationFailed,
+            .closing:
             true
         default: false
         }

@@ -91,6 +91,7 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
 }
 
 extension ZooKeeperError: CustomStringConvertible {
+    /// What was wrong and what to do, without payloads or secrets.
     public var description: String {
         var text = message
         if let path { text += " Path: \(path)." }

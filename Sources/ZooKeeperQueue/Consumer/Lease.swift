@@ -61,7 +61,8 @@ final class Lease: Sendable {
     }
 
     static let lostError = QueueError(
-        .leaseLost, "The lease is lost, since the consumer's session has ended: the message is, or will be, somebody else's. "
+        .leaseLost,
+        "The lease is lost, since the consumer's session has ended: the message is, or will be, somebody else's. "
             + "Nothing was changed.")
 
     // MARK: States

@@ -39,11 +39,15 @@ extension QueueConsumer {
                 let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
                 if let cause, cause.isPassing {
                     // Whoever refuses at once would be asked again at once; the others have waited for a connection.
-                    if cause.code == .throttled || cause.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
+                    if cause.code == .throttled || cause.code == .overloaded {
+                        try? await Task.sleep(for: .milliseconds(50))
+                    }
                     continue
                 }
                 isPrepared = false
-                fail((error as? ZooKeeperError).map { QueueError($0, while: "taking messages", queue: queue.path) } ?? error)
+                fail(
+                    (error as? ZooKeeperError).map { QueueError($0, while: "taking messages", queue: queue.path) }
+                        ?? error)
                 return
             }
         }
@@ -205,7 +209,9 @@ extension QueueConsumer {
                 try await store.sync(registration.paths.item)
                 let held = Set(try await store.children(of: registration.paths.item).names)
                 for item in items where held.contains(item.name.string) && leases[item.name.string] == nil {
-                    guard let stat = try await store.exists(registration.paths.lease(item.name.string)) else { continue }
+                    guard let stat = try await store.exists(registration.paths.lease(item.name.string)) else {
+                        continue
+                    }
                     hold([item], token: stat.czxid, registration)
                 }
                 return

@@ -52,7 +52,9 @@ extension QueueConsumer {
                 guard let index = error.operationIndex, let place = Self.place(of: index, in: batch, queue) else {
                     return fail(batch, QueueError(error, while: "settling messages", queue: queue.path))
                 }
-                if place.isLease, error.code == .noNode, index == 0, batch.allSatisfy({ $0.lease.unresolved == $0.kind }) {
+                if place.isLease, error.code == .noNode, index == 0,
+                    batch.allSatisfy({ $0.lease.unresolved == $0.kind })
+                {
                     return resolveApplied(batch)
                 }
                 refuse(&batch, at: place, error)
@@ -70,11 +72,14 @@ extension QueueConsumer {
             batch,
             QueueError(
                 .outcomeUnknown,
-                "The session ended before the answer came: the message is settled as was asked, or is given to somebody else."))
+                "The session ended before the answer came: the message is settled as was asked, or is given to somebody else."
+            ))
     }
 
     /// One settlement of the batch was refused, and nothing of the batch applied: it is told, and the others go on.
-    private func refuse(_ batch: inout [Settlement], at place: (settlement: Int, isLease: Bool), _ error: ZooKeeperError) {
+    private func refuse(
+        _ batch: inout [Settlement], at place: (settlement: Int, isLease: Bool), _ error: ZooKeeperError
+    ) {
         let settlement = batch[place.settlement]
         if place.isLease, error.code == .noNode {
             settlement.lease.update(.lost)

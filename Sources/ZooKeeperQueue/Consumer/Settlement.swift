@@ -27,7 +27,9 @@ struct Settlement {
             let returns = lease.name.returns + 1 + extraReturns
             if returns >= queue.settings.maximumDeliveries {
                 let cause = "delivered \(returns) times" + (reason.map { ": \($0)" } ?? "")
-                return [end] + DeadLetter.operations(tree, name: lease.name.with(returns: returns), data: lease.data, cause: cause)
+                return [end]
+                    + DeadLetter.operations(
+                        tree, name: lease.name.with(returns: returns), data: lease.data, cause: cause)
             }
             return [end, .create(tree.item(lease.name.with(returns: returns)), data: lease.data)]
         case .deadLetter(let reason):

@@ -51,6 +51,7 @@ public struct QueueError: Error, Sendable {
 }
 
 extension QueueError: CustomStringConvertible {
+    /// What was wrong and what to do, without payloads or secrets.
     public var description: String {
         guard let cause else { return message }
         return "\(message) (ZooKeeper: \(cause))"
@@ -68,12 +69,15 @@ extension QueueError {
         case .noAuth:
             self.init(
                 .notPermitted,
-                "ZooKeeper does not permit \(what) at \(queue): authenticate, or ask for rights on its nodes.", cause: cause)
+                "ZooKeeper does not permit \(what) at \(queue): authenticate, or ask for rights on its nodes.",
+                cause: cause)
         case .noNode:
             self.init(
-                .queueMissing, "A node of the queue \(queue) was missing while \(what): was the queue deleted?", cause: cause)
+                .queueMissing, "A node of the queue \(queue) was missing while \(what): was the queue deleted?",
+                cause: cause)
         case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved:
-            self.init(.unreachable, "ZooKeeper did not answer in time while \(what); nothing was changed.", cause: cause)
+            self.init(
+                .unreachable, "ZooKeeper did not answer in time while \(what); nothing was changed.", cause: cause)
         case .closed, .closing: self.init(.closed, "The ZooKeeper client is closed.", cause: cause)
         case .requestTooLarge: self.init(.payloadTooLarge, "The request is too large while \(what).", cause: cause)
         case .invalidArgument: self.init(.invalidArgument, cause.message, cause: cause)

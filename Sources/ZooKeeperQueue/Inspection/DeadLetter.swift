@@ -15,6 +15,9 @@ public struct DeadLetter: Sendable, Hashable {
 
     /// The creates that make a dead letter.
     static func operations(_ tree: QueueTree, name: String, data: [UInt8], cause: String) -> [Operation] {
-        [.create(tree.dead(name), data: data), .create(tree.cause(ofDead: name), data: Array(cause.utf8.prefix(4_096)))]
+        [
+            .create(tree.dead(name), data: data),
+            .create(tree.cause(ofDead: name), data: Array(cause.utf8.prefix(4_096))),
+        ]
     }
 }

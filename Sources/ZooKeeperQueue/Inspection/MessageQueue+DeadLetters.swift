@@ -37,7 +37,9 @@ extension MessageQueue {
     /// - Returns: how many.
     @discardableResult
     public func redriveAll(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
-        let names = try await QueueError.translating(while: "listing dead letters", queue: path) { try await deadNames() }
+        let names = try await QueueError.translating(while: "listing dead letters", queue: path) {
+            try await deadNames()
+        }
         var done = 0
         for (index, name) in names.enumerated() {
             try Task.checkCancellation()
@@ -51,7 +53,9 @@ extension MessageQueue {
     ///
     /// - Returns: how many.
     @discardableResult
-    public func purgeDeadLetters(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
+    public func purgeDeadLetters(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws
+        -> Int
+    {
         try await QueueError.translating(while: "purging dead letters", queue: path) {
             var groups: [[Operation]] = []
             for name in try await deadNames() {
@@ -86,7 +90,8 @@ extension MessageQueue {
                 guard let node = try await node(tree.dead(name)) else { return wasSent }
                 guard let item = target else {
                     throw QueueError(
-                        .invalidArgument, "\(name) is no item's name, so it has no place in the queue: send its payload anew.")
+                        .invalidArgument,
+                        "\(name) is no item's name, so it has no place in the queue: send its payload anew.")
                 }
                 do {
                     _ = try await store.multi([

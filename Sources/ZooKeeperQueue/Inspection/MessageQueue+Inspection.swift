@@ -45,7 +45,8 @@ extension MessageQueue {
                 if messages.count >= limit { break }
                 guard let node = try await node(tree.item(item.string)) else { continue }
                 let data = node.data ?? []
-                guard case .message(let envelope) = Envelope.read(data), !(data.isEmpty && node.stat.version == 0) else { continue }
+                guard case .message(let envelope) = Envelope.read(data), !(data.isEmpty && node.stat.version == 0)
+                else { continue }
                 messages.append(
                     BrowsedMessage(
                         name: item.string, priority: item.priority, deliveryCount: item.returns + 1,
@@ -63,7 +64,9 @@ extension MessageQueue {
     @discardableResult
     public func purge(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
         try await QueueError.translating(while: "purging", queue: path) {
-            let items = try await names(tree.items).filter { ItemName($0) != nil }.map { [Operation.delete(tree.item($0))] }
+            let items = try await names(tree.items).filter { ItemName($0) != nil }.map {
+                [Operation.delete(tree.item($0))]
+            }
             return try await applyAll(items, progress: progress)
         }
     }

@@ -62,7 +62,9 @@ public actor QueueProducer {
     ///   - headers: names and values that travel with the bytes.
     /// - Throws: see ``send(_:)-(OutgoingMessage)``.
     @discardableResult
-    public func send(_ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:]) async throws -> SendReceipt {
+    public func send(_ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:]) async throws
+        -> SendReceipt
+    {
         try await send(OutgoingMessage(payload, priority: priority, headers: headers))
     }
 
@@ -145,7 +147,8 @@ public actor QueueProducer {
     private func operation(_ message: OutgoingMessage) throws -> Operation {
         guard ItemName.priorities.contains(message.priority) else {
             throw QueueError(
-                .invalidArgument, "A priority is a number from 0 to 999, and a lower one is served first; \(message.priority) is not.")
+                .invalidArgument,
+                "A priority is a number from 0 to 999, and a lower one is served first; \(message.priority) is not.")
         }
         if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
             throw QueueError(.invalidArgument, "A header's name of \(name.utf8.count) bytes is too long.")
@@ -245,7 +248,8 @@ public actor QueueProducer {
 
     /// A refusal holds for all that waits, since it is not about one message.
     private func fail(with error: any Error, isCertain: Bool = false) {
-        let refusal = (error as? ZooKeeperError).map { QueueError($0, while: "storing messages", queue: queue.path) } ?? error
+        let refusal =
+            (error as? ZooKeeperError).map { QueueError($0, while: "storing messages", queue: queue.path) } ?? error
         let unknown = QueueError(
             .outcomeUnknown, "The messages may be stored or not, and it can no longer be found out.",
             cause: error as? ZooKeeperError)
@@ -278,7 +282,9 @@ public actor QueueProducer {
                 "No answer came in time: the messages may be stored or not. Repeat the send to find out; it stores nothing "
                     + "twice.", cause: cause, unresolvedSend: send)
         }
-        for send in Set(lane.batch.filter { $0.deadline <= now }.map(\.send)) { pending.detach(send, with: unknown(send)) }
+        for send in Set(lane.batch.filter { $0.deadline <= now }.map(\.send)) {
+            pending.detach(send, with: unknown(send))
+        }
         // Nobody will ask any more, and `close()` waits.
         if isClosed, lane.batch.allSatisfy({ $0.deadline <= now }) { finish(lane.refused(), error: unknown(nil)) }
     }

@@ -47,14 +47,18 @@ struct RecoveryPass {
             // Fails when the consumer lives or holds something by now.
             _ = try await store.multi([.delete(paths.item), .delete(paths.path)])
             report.consumersRemoved += 1
-        } catch let error as ZooKeeperError where error.code == .notEmpty || error.code == .noNode || error.outcome == .unknown {
+        } catch let error as ZooKeeperError
+            where error.code == .notEmpty || error.code == .noNode || error.outcome == .unknown
+        {
             // The next pass looks again.
         }
     }
 
     /// A consumer that has failed, or is foreign, between the steps of its registration.
     private mutating func removeHalfMade(_ paths: ConsumerPaths) async throws {
-        guard let stat = try await store.exists(paths.path), isOlder(stat.ctime, than: Self.registrationGrace) else { return }
+        guard let stat = try await store.exists(paths.path), isOlder(stat.ctime, than: Self.registrationGrace) else {
+            return
+        }
         try await ignoring(.noNode, .notEmpty) { try await store.delete(paths.path, version: nil) }
         report.consumersRemoved += 1
     }
@@ -108,7 +112,8 @@ struct RecoveryPass {
     }
 
     private func redelivery(_ name: String, _ node: Node) -> Move {
-        var move = Move(from: tree.partial(name), version: node.stat.version, to: tree.items, name: name, data: node.data)
+        var move = Move(
+            from: tree.partial(name), version: node.stat.version, to: tree.items, name: name, data: node.data)
         guard let item = ItemName(name) else {
             move.cause = "its name is no item's"
             return move
@@ -127,7 +132,8 @@ struct RecoveryPass {
     mutating func removeLanes() async throws {
         for name in try await children(tree.producers) ?? [] {
             try Task.checkCancellation()
-            guard let stat = try await store.exists(tree.lane(name)), isOlder(stat.mtime, than: queue.settings.laneRetention)
+            guard let stat = try await store.exists(tree.lane(name)),
+                isOlder(stat.mtime, than: queue.settings.laneRetention)
             else { continue }
             // A producer that has come back meanwhile has changed the version.
             try await ignoring(.noNode, .badVersion) { try await store.delete(tree.lane(name), version: stat.version) }
@@ -186,7 +192,8 @@ struct RecoveryPass {
     ///
     /// - Parameter consumer: the failed consumer that they belong to. Each multi creates its ephemeral node and deletes
     ///   it again, which fails while the consumer lives: a living consumer can never be robbed.
-    private func apply(_ moves: [Move], guardedBy consumer: ConsumerPaths?) async throws -> (isAlive: Bool, count: Int) {
+    private func apply(_ moves: [Move], guardedBy consumer: ConsumerPaths?) async throws -> (isAlive: Bool, count: Int)
+    {
         var rest = moves
         var count = 0
         while !rest.isEmpty {

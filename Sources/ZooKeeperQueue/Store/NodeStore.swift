@@ -2,17 +2,17 @@ public import ZooKeeper
 
 /// All that the queue asks of a ZooKeeper: a small set of operations, watches, and the state of the session.
 ///
-/// ``ZooKeeper/ZooKeeperClient`` is one; another can speak another protocol, or keep the tree in memory for tests. The
+/// A `ZooKeeperClient` is used through one; another can speak another protocol, or keep the tree in memory for tests. The
 /// guarantees of the queue hold over every store that keeps these rules:
 ///
 /// - a multi is atomic, and its operations share one zxid;
-/// - errors are ``ZooKeeper/ZooKeeperError``, whose outcome is `unknown` whenever the operation may have been applied;
+/// - errors are `ZooKeeperError`, whose outcome is `unknown` whenever the operation may have been applied;
 /// - requests of one session are applied in the order in which they were sent, and once the session has an answer,
 ///   nothing that it sent before can still be applied later;
 /// - an ephemeral node goes when its session ends, and a new session is told by
-///   ``ZooKeeper/SessionState/sessionID``.
+///   `SessionState.sessionID`.
 public protocol NodeStore: Sendable {
-    /// The largest multi in bytes that the store takes, by ``ZooKeeper/Operation/sizeInMulti``.
+    /// The largest multi in bytes that the store takes, by `Operation.sizeInMulti`.
     var maximumRequestSize: Int { get }
     /// The session now.
     var sessionState: SessionState { get }

@@ -11,7 +11,9 @@ struct Put: AsyncParsableCommand {
     @Option(help: "0…999; a lower number is served first.")
     var priority = 100
 
-    @Option(name: .customLong("header"), help: ArgumentHelp("A header that travels with each message.", valueName: "name=value"))
+    @Option(
+        name: .customLong("header"),
+        help: ArgumentHelp("A header that travels with each message.", valueName: "name=value"))
     var headers: [String] = []
 
     @Flag(help: "Store each line of stdin as it comes.")

@@ -10,8 +10,9 @@ struct Take: AsyncParsableCommand {
     @Option(help: "End after so many messages.")
     var count: Int?
 
-    @Option(help: ArgumentHelp(
-        "End when none came for so long; 0: as soon as the queue is empty. Default: never.", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp(
+            "End when none came for so long; 0: as soon as the queue is empty. Default: never.", valueName: "seconds"))
     var wait: Double?
 
     @Option(help: "Print the payload (text), or name, counts, headers and payload (json).")
@@ -24,7 +25,9 @@ struct Take: AsyncParsableCommand {
     var hold: Double = 0
 
     func validate() throws {
-        guard prefetch >= 1, prefetch <= 10_000 else { throw ValidationError("--prefetch is a number from 1 to 10000.") }
+        guard prefetch >= 1, prefetch <= 10_000 else {
+            throw ValidationError("--prefetch is a number from 1 to 10000.")
+        }
         guard count ?? 1 >= 1 else { throw ValidationError("--count is at least 1.") }
         guard wait ?? 0 >= 0, wait ?? 0 <= 1e9, hold >= 0, hold <= 1e9 else {
             throw ValidationError("--wait and --hold are numbers of seconds.")

@@ -1,0 +1,37 @@
+import ZooKeeper
+import ZooKeeperQueue
+
+/// Takes the numbers that `put-all` has stored, and checks that each comes once and that they strictly increase.
+///
+///     swift run check-all [HOST:PORT [COUNT]]
+@main
+struct CheckAll {
+    struct Wrong: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    static func main() async throws {
+        let arguments = CommandLine.arguments.dropFirst()
+        let servers = arguments.first ?? "127.0.0.1:2181"
+        let count = arguments.dropFirst().first.flatMap { Int($0) } ?? 500
+        try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { zookeeper in
+            let consumer = QueueConsumer(try MessageQueue(zookeeper, path: "/numbers"))
+            var messages = consumer.makeAsyncIterator()
+            for expected in 1...count {
+                guard let message = try await messages.next(within: .seconds(30)) else {
+                    throw Wrong(description: "\(expected) did not come")
+                }
+                let text = String(decoding: message.payload, as: UTF8.self)
+                guard Int(text) == expected else {
+                    throw Wrong(description: "\(text) came instead of \(expected)")
+                }
+                try await message.acknowledge()
+            }
+            if let extra = try await messages.next(within: .zero) {
+                throw Wrong(description: "\(String(decoding: extra.payload, as: UTF8.self)) came though all had come")
+            }
+            await consumer.close()
+            print("took \(count) numbers, each once, strictly increasing")
+        }
+    }
+}

@@ -1,0 +1,43 @@
+# Everything that a fresh machine needs is installed by these commands: Debian's packages by scripts/setup, Swift
+# packages by the build.
+export ZKQ_STRICT = 1
+
+.PHONY: demo test setup build examples lint format tsan docs clean
+
+## The queue's whole life on a real ZooKeeper, told as it happens.
+demo: setup
+	swift build --product demo
+	swift run --skip-build demo
+
+## All tests, against real ZooKeeper servers.
+test: setup
+	swift build --build-tests
+	swift test --skip-build --disable-xctest
+
+## Debian's packages, where they are missing.
+setup:
+	@scripts/setup
+
+build: setup
+	swift build
+
+## Builds the examples, and runs those that end by themselves.
+examples: build
+	scripts/examples
+
+## The tests of pure values and of the client under the thread sanitizer.
+tsan: setup
+	scripts/tsan
+
+lint:
+	swift format lint --strict --recursive Package.swift Sources Tests Examples
+
+format:
+	swift format --in-place --recursive Package.swift Sources Tests Examples
+
+docs:
+	swift package generate-documentation --target ZooKeeper --warnings-as-errors
+	swift package generate-documentation --target ZooKeeperQueue --warnings-as-errors
+
+clean:
+	swift package clean

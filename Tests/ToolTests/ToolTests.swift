@@ -1,0 +1,192 @@
+import Foundation
+import Subprocess
+import SystemPackage
+import TestSupport
+import Testing
+import ZooKeeper
+import ZooKeeperQueue
+import ZooKeeperServer
+
+/// The tool as a person and a script use it: processes, signals, pipes.
+@Suite(.timeLimit(.minutes(3)))
+struct ToolTests {
+    private struct Line: Decodable {
+        let name: String
+        let priority: Int
+        let deliveryCount: Int
+        let fencingToken: Int64?
+        let headers: [String: String]
+        let payload: String?
+        let payloadBase64: String?
+    }
+
+    private func decode(_ line: String) throws -> Line { try JSONDecoder().decode(Line.self, from: Data(line.utf8)) }
+
+    private func lines(_ numbers: ClosedRange<Int>) -> String { numbers.map { "\($0)\n" }.joined() }
+
+    /// What stands below the queue's root, by a client of its own.
+    private func expectEmptyTree(_ address: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        let found = try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
+            var found: [String] = []
+            for name in try await client.children(of: "/queue").names.sorted() {
+                found += [name] + (try await client.children(of: "/queue/\(name)").names.map { "\(name)/\($0)" })
+            }
+            return found
+        }
+        #expect(found == ["consumers", "dead", "items", "partial", "producers"], sourceLocation: sourceLocation)
+    }
+
+    @Test func linesGoThroughAnEnsembleInOrder() async throws {
+        let dev = Tool(address: "")
+        _ = try await dev.started("dev", "--servers", "3") { pid, lines in
+            var output = lines.makeAsyncIterator()
+            let ready = try #require(try await output.next())
+            #expect(ready.hasPrefix("ready 127.0.0.1:"))
+            let zkq = Tool(address: String(ready.dropFirst(6)))
+            #expect(zkq.address.split(separator: ",").count == 3)
+            let put = try await zkq("put", "--lines", input: self.lines(1...500))
+            #expect(put.isSuccess && put.lines.count == 500 && put.lines == put.lines.sorted())
+            let take = try await zkq("take", "--wait", "0")
+            #expect(take.isSuccess && take.output == self.lines(1...500))
+            try await expectEmptyTree(zkq.address)
+            kill(pid, SIGTERM)
+            #expect(try await output.next() == nil)
+        }
+    }
+
+    @Test func messagesOfAKilledConsumerComeBack() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "--lines", input: lines(1...20)).isSuccess)
+        _ = try await zkq.started(
+            "take", "--prefetch", "10", "--hold", "60", "--session-timeout", "1", "--format", "json"
+        ) { pid, output in
+            for try await line in output {
+                #expect(try decode(line).payload == "1")
+                break
+            }
+            kill(pid, SIGKILL)
+        }
+        try await untilConsumersAreGone(zkq.address)
+        let recovered = try await zkq("recover", "--once")
+        #expect(recovered.output == "recovered 10, redelivered 10, dead-lettered 0, consumers removed 1\n")
+        let taken = try await zkq("take", "--wait", "0", "--format", "json").lines.map(decode)
+        #expect(taken.map(\.payload) == (1...20).map(String.init))
+        #expect(taken.map(\.deliveryCount) == .init(repeating: 2, count: 10) + .init(repeating: 1, count: 10))
+        try await expectEmptyTree(zkq.address)
+    }
+
+    @Test func aConsumerThatWasStoppedPastItsSessionFindsItsLeasesLost() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "a").isSuccess)
+        let stopped = try await zkq.started("take", "--hold", "3", "--session-timeout", "1", "--wait", "0") {
+            pid, output in
+            var lines = output.makeAsyncIterator()
+            #expect(try await lines.next() == "a")
+            kill(pid, SIGSTOP)
+            try await untilConsumersAreGone(zkq.address)
+            #expect(try await zkq("recover", "--once").output.hasPrefix("recovered 1, redelivered 1"))
+            // Somebody else has it in hand when the stopped one goes on.
+            _ = try await zkq.started("take", "--hold", "60", "--format", "json") { _, output in
+                for try await line in output {
+                    #expect(try decode(line).deliveryCount == 2)
+                    break
+                }
+                let before = try await zkq("stats", "--json").output
+                kill(pid, SIGCONT)
+                // It ends by itself, since nothing is ready for it.
+                #expect(try await lines.next() == nil)
+                #expect(try await zkq("stats", "--json").output == before && before.contains("\"leased\":1"))
+            }
+        }
+        #expect(stopped.error.contains("was not acknowledged: The lease is lost"))
+    }
+
+    @Test func twoTakersShareWithoutDuplicates() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "--lines", input: lines(1...1_000)).isSuccess)
+        async let first = zkq("take", "--wait", "1")
+        async let second = zkq("take", "--wait", "1")
+        let taken = try await [first, second]
+        #expect(taken.allSatisfy { $0.isSuccess && !$0.lines.isEmpty })
+        let all = taken.flatMap(\.lines)
+        #expect(all.count == 1_000 && Set(all) == Set((1...1_000).map(String.init)))
+        try await expectEmptyTree(zkq.address)
+    }
+
+    @Test func optionsOfPutAndTakeAreHeeded() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(
+            try await zkq("put", "--header", "k=v=w", "--header", "e=", "second", "third").output
+                == "item-100-0000000000\nitem-100-0000000001\n")
+        #expect(try await zkq("put", "--priority", "3", "first").output == "item-003-0000000002\n")
+        let peeked = try await zkq("peek", "--count", "2").lines
+        #expect(peeked == ["first", "second"])
+        let one = try await zkq("take", "--count", "1", "--format", "json").lines.map(decode)
+        #expect(one.count == 1 && one[0].priority == 3 && one[0].payload == "first" && one[0].fencingToken ?? 0 > 0)
+        let rest = try await zkq("take", "--wait", "0.2", "--format", "json").lines.map(decode)
+        #expect(rest.map(\.payload) == ["second", "third"] && rest[0].headers == ["k": "v=w", "e": ""])
+        let empty = try await zkq("put", "--lines", input: "\nlast without an end")
+        #expect(empty.lines.count == 2)
+        #expect(try await zkq("take", "--wait", "0").output == "\nlast without an end\n")
+    }
+
+    @Test func statsDeadAndPurge() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await !zkq("stats").isSuccess)
+        #expect(try await zkq("put", "a", "b", "c").isSuccess)
+        let stats = try await zkq("stats", "--json").output
+        #expect(stats.contains("\"ready\":3") && stats.contains("\"oldestAgeSeconds\":"))
+        let client = try ZooKeeperClient(configuration: .init(servers: zkq.address))
+        let consumer = QueueConsumer(try MessageQueue(client))
+        var messages = consumer.makeAsyncIterator()
+        for _ in 0..<2 { try await #require(try await messages.next()).deadLetter(reason: "why") }
+        await consumer.close()
+        await client.close()
+        #expect(try await zkq("dead", "list").lines == ["item-100-0000000000\twhy\ta", "item-100-0000000001\twhy\tb"])
+        #expect(try await zkq("dead", "redrive", "item-100-0000000001").isSuccess)
+        #expect(try await !zkq("dead", "redrive", "item-100-0000000009").isSuccess)
+        #expect(try await zkq("peek").lines == ["b", "c"])
+        #expect(try await !zkq("purge").isSuccess)
+        #expect(try await zkq("purge", "--yes").output == "2\n")
+        #expect(try await zkq("dead", "purge", "--yes").output == "1\n")
+        try await expectEmptyTree(zkq.address)
+    }
+
+    @Test func errorsAreOneClearLineAndANonZeroExit() async throws {
+        let nowhere = Tool(address: "127.0.0.1:1")
+        for arguments in [
+            ["put"], ["put", "--priority", "1000", "x"], ["put", "--header", "x", "y"], ["take", "--prefetch", "0"],
+            ["put", "--queue", "no/slash", "x"], ["stats", "--connect", "nowhere"], ["put", "--auth", "secret", "x"],
+            ["dev", "--servers", "0"], ["dev", "--port", "70000"],
+        ] {
+            let result = try await run(
+                .path(Tool.path), arguments: Arguments(arguments), environment: nowhere.environment, input: .none,
+                output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
+            #expect(!result.terminationStatus.isSuccess && result.standardOutput.isEmpty, "\(arguments)")
+            #expect(result.standardError.hasPrefix("Error: "), "\(arguments)")
+            #expect(!result.standardError.contains("secret"))
+        }
+    }
+
+    @Test func aClosedPipeEndsItQuietlyAndLosesNothing() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "--lines", input: lines(1...50)).isSuccess)
+        let result = try await run(
+            .path("/bin/sh"), arguments: ["-c", "\"$0\" take --prefetch 5 | head -n 3", Tool.path.string],
+            environment: zkq.environment, input: .none, output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
+        #expect(result.standardOutput == "1\n2\n3\n" && result.standardError == "")
+        // Of the one that could not be written, nobody knows whether it was read: it comes again.
+        let rest = try await zkq("take", "--wait", "0").lines
+        #expect(rest.last == "50" && rest.count >= 46 && rest == rest.sorted { Int($0)! < Int($1)! })
+    }
+
+    /// Waits until no consumer has a session.
+    private func untilConsumersAreGone(_ address: String) async throws {
+        try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
+            for name in try await client.children(of: "/queue/consumers").names {
+                let path = "/queue/consumers/\(name)/active"
+                for try await stat in client.existence(of: path) where stat == nil { break }
+            }
+        }
+    }
+}
