@@ -10,30 +10,40 @@ import Synchronization
 final class XidGuard: Sendable {
     static let shared = XidGuard(now: { Int32(truncatingIfNeeded: time(nil)) })
 
-    /// How far the count here may be off: the library counts from its own first call, perhaps a second later or
-    /// earlier, and takes a number for each close.
-    private static let slack: Int32 = 4_096
+    /// How far the count here may be off: the library's own count began perhaps in another second.
+    private static let slack: Int32 = 256
+    /// The first of the values that have a meaning of their own; the last one before the library begins anew is -2.
+    private static let firstReserved: Int32 = -8
 
+    /// The number that the library takes next; `nil` before the first.
     private let next: Mutex<Int32?> = Mutex(nil)
     private let now: @Sendable () -> Int32
 
     init(now: @escaping @Sendable () -> Int32) { self.now = now }
 
     /// Counts a number that the library takes for itself.
-    func count() { next.withLock { next in next = next.map { $0 &+ 1 } } }
+    func count() { next.withLock { $0 = after($0 ?? now()) } }
 
     /// Makes one call that takes a number. The lock is held over it, process-wide, so that no other call can take a
     /// number of those that are being burnt; no callback of the library ever takes this lock.
     func guarding(burn: () -> Int32, call: () -> Int32) -> Int32 {
         next.withLock { next in
             var xid = next ?? now()
-            if xid >= -8 - Self.slack, xid < 0 {
-                // Past -1 by as much again. The library starts from the time when it passes; so does the count here.
-                for _ in 0..<(Int(Self.slack) * 2 + 8) { _ = burn() }
-                xid = now()
+            if xid >= Self.firstReserved - Self.slack, xid < 0 {
+                // Until it is certain that the library has begun anew, however far off the count is.
+                for _ in xid..<Self.slack {
+                    _ = burn()
+                    xid = after(xid)
+                }
             }
-            next = xid &+ 1
+            next = after(xid)
             return call()
         }
+    }
+
+    /// As the library counts: where it finds -1, it begins anew with the time.
+    private func after(_ xid: Int32) -> Int32 {
+        let next = xid &+ 1
+        return next == -1 ? now() : next
     }
 }
