@@ -2,7 +2,7 @@
 # packages by the build.
 export ZKQ_STRICT = 1
 
-.PHONY: demo test setup build examples lint format tsan docs clean
+.PHONY: demo test setup build examples lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
 demo: setup
@@ -12,7 +12,7 @@ demo: setup
 ## All tests, against real ZooKeeper servers.
 test: setup
 	swift build --build-tests
-	swift test --skip-build --disable-xctest
+	swift test --skip-build --disable-xctest --no-parallel
 
 ## Debian's packages, where they are missing.
 setup:
@@ -24,10 +24,6 @@ build: setup
 ## Builds the examples, and runs those that end by themselves.
 examples: build
 	scripts/examples
-
-## The tests of pure values and of the client under the thread sanitizer.
-tsan: setup
-	scripts/tsan
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests Examples

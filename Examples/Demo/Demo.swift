@@ -79,7 +79,8 @@ struct Demo {
         try await producer.send("precious")
         await producer.close()
         _ = try await run(
-            .path(FilePath("/proc/self/exe")), arguments: [SlowConsumer.command, servers], input: .none, output: .sequence,
+            .path(FilePath("/proc/self/exe")), arguments: [SlowConsumer.command, servers], input: .none,
+            output: .sequence,
             error: .discarded
         ) { execution in
             for try await line in execution.standardOutput.strings() {

@@ -74,11 +74,11 @@ public actor LocalEnsemble {
     /// Kills one server with SIGKILL; its data stays.
     public func kill(_ index: Int) async { await servers[index].kill() }
 
-    /// Stops one server with SIGSTOP: its connections stay and nothing answers.
-    public func pause(_ index: Int) async { await servers[index].signal(SIGSTOP) }
+    /// Stops one server with SIGSTOP, and returns when it has stopped: its connections stay and nothing answers.
+    public func pause(_ index: Int) async { await servers[index].pause() }
 
     /// Lets a paused server go on.
-    public func resume(_ index: Int) async { await servers[index].signal(SIGCONT) }
+    public func resume(_ index: Int) async { await servers[index].resume() }
 
     /// What a server says of itself: `leader`, `follower`, `standalone`, or `nil` when it does not serve.
     public func mode(_ index: Int) async -> String? { await servers[index].mode() }

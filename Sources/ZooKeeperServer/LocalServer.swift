@@ -120,8 +120,27 @@ actor LocalServer {
         try? process.lifeline.close()
     }
 
-    func signal(_ signal: Int32) {
-        if let process { _ = Glibc.kill(process.pid, signal) }
+    func pause() async {
+        guard let process, Glibc.kill(process.pid, SIGSTOP) == 0 else { return }
+        // The signal takes effect a little later, thread by thread; another process's state can only be asked for.
+        while !Self.hasStopped(process.pid), Glibc.kill(process.pid, 0) == 0 {
+            try? await Task.sleep(for: .milliseconds(2))
+        }
+    }
+
+    func resume() {
+        if let process { _ = Glibc.kill(process.pid, SIGCONT) }
+    }
+
+    /// Whether every thread of the process is stopped, or gone: the state is the first word behind the name, which
+    /// stands in parentheses.
+    private static func hasStopped(_ pid: pid_t) -> Bool {
+        let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
+        return tasks.allSatisfy { task in
+            guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/task/\(task)/stat") else { return true }
+            let fields = String(decoding: data, as: UTF8.self).split(separator: ")").last?.split(separator: " ")
+            return ["T", "t", "Z", "X"].contains(fields?.first)
+        }
     }
 
     /// Another process's state can only be asked for, so this asks every twentieth of a second.

@@ -6,7 +6,7 @@ import Testing
 import ZooKeeper
 
 /// What concerns whole processes: who outlives whom, and counters that belong to a process.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct ProcessTests {
     @Test func serversAndTheirDataGoWhenTheirOwnerIsKilled() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "owner-\(UUID().uuidString)")

@@ -8,7 +8,7 @@ import ZooKeeperQueue
 import ZooKeeperServer
 
 /// The tool as a person and a script use it: processes, signals, pipes.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct ToolTests {
     private struct Line: Decodable {
         let name: String
@@ -175,9 +175,11 @@ struct ToolTests {
             .path("/bin/sh"), arguments: ["-c", "\"$0\" take --prefetch 5 | head -n 3", Tool.path.string],
             environment: zkq.environment, input: .none, output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
         #expect(result.standardOutput == "1\n2\n3\n" && result.standardError == "")
-        // Of the one that could not be written, nobody knows whether it was read: it comes again.
-        let rest = try await zkq("take", "--wait", "0").lines
-        #expect(rest.last == "50" && rest.count >= 46 && rest == rest.sorted { Int($0)! < Int($1)! })
+        // More may have been written into the pipe than was read from it; what could not be written comes again, and
+        // nothing in between is missing.
+        let rest = try await zkq("take", "--wait", "0").lines.compactMap { Int($0) }
+        let first = try #require(rest.first)
+        #expect(first >= 4 && rest == Array(first...50))
     }
 
     /// Waits until no consumer has a session.

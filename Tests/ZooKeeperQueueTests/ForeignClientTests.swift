@@ -5,7 +5,7 @@ import ZooKeeper
 @testable import ZooKeeperQueue
 
 /// Clients in other languages, older ones, and plain ZooKeeper share the tree.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct ForeignClientTests {
     private func withForeignTree(
         _ name: String = #function, _ body: (ZooKeeperClient, MessageQueue) async throws -> Void

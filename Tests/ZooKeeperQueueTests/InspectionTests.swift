@@ -4,7 +4,7 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct InspectionTests {
     @Test func countsAgeAndBrowsing() async throws {
         try await withTestQueue { _, queue in

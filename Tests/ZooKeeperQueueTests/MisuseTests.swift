@@ -8,7 +8,7 @@ import ZooKeeper
 @testable import ZooKeeperQueue
 
 /// What users do by mistake, each by its name.
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct MisuseTests {
     @Test func droppedBeforeUse() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))

@@ -5,7 +5,7 @@ import ZooKeeperServer
 
 @testable import ZooKeeperQueue
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct ProducerTests {
     @Test func messagesAreStoredInOrderAndDelivered() async throws {
         try await withTestQueue { _, queue in
@@ -200,7 +200,7 @@ struct ProducerTests {
                 await expect(.notFound) { try await producer.repeatSend(send) }
                 await producer.close()
                 let payloads = try await queue.drain()
-                #expect(payloads.filter { $0 == "second" }.count == 1 && payloads.starts(with: ["first", "second"]))
+                #expect(payloads == ["first", "second"] || payloads == ["first", "second", "third"])
             }
         }
     }

@@ -6,7 +6,7 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct RecoveryTests {
     /// Lets a consumer take messages and vanish without a word, as a crash does.
     private func crash(holding count: Int, of queue: MessageQueue, like client: ZooKeeperClient) async throws {

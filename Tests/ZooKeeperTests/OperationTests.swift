@@ -2,7 +2,7 @@ import Testing
 import TestSupport
 import ZooKeeper
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct OperationTests {
     @Test func everyModeCreatesItsKindOfNode() async throws {
         try await withTestClient { client in

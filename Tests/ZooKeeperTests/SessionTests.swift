@@ -10,7 +10,7 @@ import ZooKeeperServer
 @testable import ZooKeeper
 
 /// What happens to sessions and calls when servers stop, hang and come back.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(2)))
 struct SessionTests {
     @Test func anExpiredSessionIsReplacedAndTold() async throws {
         try await withTestClient { client in

@@ -4,7 +4,7 @@ import ZooKeeperServer
 
 @testable import ZooKeeper
 
-@Suite(.timeLimit(.minutes(3)))
+@Suite(.timeLimit(.minutes(2)))
 struct WatchTests {
     @Test func dataIsYieldedNowAndAfterEachChange() async throws {
         try await withTestClient { client in

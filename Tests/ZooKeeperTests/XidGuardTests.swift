@@ -45,10 +45,11 @@ struct XidGuardTests {
     @Test func farFromThemNothingIsBurnt() {
         let xids = XidGuard(now: { 1_700_000_000 })
         for _ in 0..<1_000 {
-            _ = xids.guarding(burn: {
-                Issue.record("burnt")
-                return 0
-            }, call: { 0 })
+            _ = xids.guarding(
+                burn: {
+                    Issue.record("burnt")
+                    return 0
+                }, call: { 0 })
         }
     }
 }

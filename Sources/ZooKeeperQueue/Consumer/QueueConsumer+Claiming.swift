@@ -65,7 +65,14 @@ extension QueueConsumer {
             names = ready.take(free, now: .now)
         }
         if names.isEmpty { return false }
-        let items = try await read(names)
+        let items: [ReadyItem]
+        do {
+            items = try await read(names)
+        } catch {
+            // What was not tried must not be overtaken by what comes after it in the list.
+            ready.clear()
+            throw error
+        }
         if items.isEmpty { return true }
         // A claim that is under way is never abandoned: what it took would be held by nobody.
         await Task { await self.commit(items, with: registration) }.value
@@ -73,12 +80,13 @@ extension QueueConsumer {
     }
 
     private func list(_ registration: Registration) async throws {
+        looks += 1
         let start = ContinuousClock.now
         let names = try await queue.store.children(of: queue.tree.items).names
+        let took = start.duration(to: .now)
         let items = claimable(names)
         let share = items.isEmpty ? ReadyList.Share() : try await share(of: registration)
-        let now = ContinuousClock.now
-        ready.refill(items, share: share, prefetch: prefetch, listingTook: now - start, now: now)
+        ready.refill(items, share: share, prefetch: prefetch, listingTook: took, now: .now)
     }
 
     /// The names that can be tried for now.
@@ -154,9 +162,12 @@ extension QueueConsumer {
                 hold(batch, token: stat.mzxid, registration)
                 items.removeFirst(batch.count)
             } catch {
-                guard let error = error as? ZooKeeperError else { return }
-                if error.outcome == .unknown { return await resolve(batch, registration) }
-                guard let index = error.operationIndex else { return }
+                guard let error = error as? ZooKeeperError else { return ready.clear() }
+                if error.outcome == .unknown {
+                    ready.clear()
+                    return await resolve(batch, registration)
+                }
+                guard let index = error.operationIndex else { return ready.clear() }
                 // The registration's own nodes are gone: its session has ended.
                 guard index >= 2 else { return lose(registration) }
                 // Somebody else has it, or it has changed since it was read.
@@ -230,8 +241,9 @@ extension QueueConsumer {
         let (store, tree) = (queue.store, queue.tree)
         let watched = Array(unfilled.sorted().prefix(16))
         let known = unfilled.union(ignored)
-        isIdle = true
-        defer { isIdle = false }
+        let (requests, lookAgain) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        self.lookAgain = lookAgain
+        defer { self.lookAgain = nil }
         wakeTakers()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -240,6 +252,7 @@ extension QueueConsumer {
                     if children.names.contains(where: { !known.contains($0) }) { return }
                 }
             }
+            group.addTask { for await _ in requests { return } }
             for name in watched {
                 group.addTask {
                     for try await node in store.data(of: tree.item(name)) where node?.stat.version != 0 { return }

@@ -42,8 +42,10 @@ public actor QueueConsumer {
     var ignored: Set<String> = []
     var settlements: Deque<Settlement> = []
     var isPrepared = false
-    /// Whether the filler has looked and found nothing to take.
-    var isIdle = false
+    /// How often the filler has begun to look for messages.
+    var looks = 0
+    /// Wakes the filler while it waits after a look that found nothing.
+    var lookAgain: AsyncStream<Void>.Continuation?
 
     // Tasks of the consumer's own. Each is waited for by `close()`, and ends when there is nothing for it to do.
     var filler: Task<Void, Never>?
@@ -78,6 +80,8 @@ public actor QueueConsumer {
             }
         }
         defer { timer?.cancel() }
+        // With no time to wait, the answer is that of a look that begins now: a watch event may be on its way.
+        let neededLook = looks + 1
         while phase == .open, !Task.isCancelled {
             if let lease = nextBuffered() {
                 refill()
@@ -88,7 +92,9 @@ public actor QueueConsumer {
                 throw failure
             }
             refill()
-            if let end, end <= .now, isIdle || limit != .zero { return nil }
+            let hasLooked = lookAgain != nil && looks >= neededLook
+            if let end, end <= .now, hasLooked || limit != .zero { return nil }
+            if limit == .zero, !hasLooked { lookAgain?.yield() }
             await changeOfBuffer()
         }
         return nil

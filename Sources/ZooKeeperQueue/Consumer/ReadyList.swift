@@ -22,8 +22,8 @@ struct ReadyList {
         _ all: [ItemName], share: Share, prefetch: Int, listingTook: Duration, now: ContinuousClock.Instant
     ) {
         listings += 1
-        // Not more than a twentieth of the time goes into listing, however long the queue.
-        validUntil = now + max(.seconds(1), listingTook * 20)
+        // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon renewed.
+        validUntil = now + min(max(.seconds(1), listingTook * 20), .seconds(10))
         let sorted = all.sorted()
         guard share.consumers > 1 else {
             names = sorted[...]
@@ -49,9 +49,6 @@ struct ReadyList {
         defer { names = names.dropFirst(count) }
         return Array(names.prefix(count))
     }
-
-    /// Puts back what was taken and not tried.
-    mutating func putBack(_ untried: [ItemName]) { names = (untried + names)[...] }
 
     /// Forgets the list.
     mutating func clear() { names = [] }
