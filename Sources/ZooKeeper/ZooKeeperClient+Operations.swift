@@ -14,7 +14,9 @@ extension ZooKeeperClient {
     public func create(
         _ path: String, data: [UInt8]? = [], mode: CreateMode = .persistent, acl: [ACL]? = nil, timeout: Duration? = nil
     ) async throws -> CreatedNode {
-        let request = Request.create(path: full(path), data: data, mode: mode, acl: acl ?? configuration.defaultACL)
+        let request = Request.create(
+            path: try full(path, sequential: mode.isSequential), data: data, mode: mode,
+            acl: acl ?? configuration.defaultACL)
         return try await localizing {
             guard case .created(let node) = try await perform(request, timeout: timeout) else {
                 throw Self.mismatch(request)
@@ -23,9 +25,8 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Deletes a node that has no children.
+    /// Deletes a node that has no children, if its data has the given version; `nil` is any.
     ///
-    /// - Parameter version: deletes it only if its data has this version; `nil` is any.
     /// - Throws: ``ZooKeeperError``, `.noNode`, `.badVersion` and `.notEmpty` among them.
     public func delete(_ path: String, version: Int32? = nil, timeout: Duration? = nil) async throws {
         _ = try await localizing { try await perform(.delete(path: full(path), version: version), timeout: timeout) }
@@ -45,16 +46,15 @@ extension ZooKeeperClient {
         try await localizing { try await node(full(path), watch: false, timeout: timeout) }
     }
 
-    /// Sets a node's data.
+    /// Sets a node's data, if it has the given version; `nil` is any.
     ///
-    /// - Parameter version: sets it only if the data has this version; `nil` is any.
     /// - Returns: the node's metadata afterwards.
     /// - Throws: ``ZooKeeperError``, `.noNode` and `.badVersion` among them.
     @discardableResult
     public func set(_ path: String, data: [UInt8]?, version: Int32? = nil, timeout: Duration? = nil) async throws
         -> Stat
     {
-        let request = Request.set(path: full(path), data: data, version: version)
+        let request = Request.set(path: try full(path), data: data, version: version)
         return try await localizing {
             guard case .stat(let stat) = try await perform(request, timeout: timeout) else {
                 throw Self.mismatch(request)
@@ -73,7 +73,7 @@ extension ZooKeeperClient {
 
     /// A node's access control list and metadata.
     public func acl(of path: String, timeout: Duration? = nil) async throws -> NodeACL {
-        let request = Request.getACL(path: full(path))
+        let request = Request.getACL(path: try full(path))
         return try await localizing {
             guard case .acl(let acl) = try await perform(request, timeout: timeout) else {
                 throw Self.mismatch(request)
@@ -82,9 +82,9 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Sets a node's access control list.
+    /// Sets a node's access control list, if it has the given version (``Stat/aversion``); `nil` is any.
     ///
-    /// - Parameter version: sets it only if the list has this version (``Stat/aversion``); `nil` is any.
+    /// - Throws: ``ZooKeeperError``, `.noNode`, `.badVersion` and `.invalidACL` among them.
     public func setACL(of path: String, to acl: [ACL], version: Int32? = nil, timeout: Duration? = nil) async throws {
         _ = try await localizing {
             try await perform(.setACL(path: full(path), acl: acl, version: version), timeout: timeout)
@@ -104,7 +104,7 @@ extension ZooKeeperClient {
     ///   ``ZooKeeperError/code`` why; nothing was applied then.
     @discardableResult
     public func multi(_ operations: [Operation], timeout: Duration? = nil) async throws -> [OperationResult] {
-        let request = Request.multi(operations.map(full))
+        let request = Request.multi(try operations.map(full))
         return try await localizing {
             guard case .multi(let results) = try await perform(request, timeout: timeout) else {
                 throw Self.mismatch(request)
@@ -118,13 +118,15 @@ extension ZooKeeperClient {
     }
 
     /// The operation as it is sent: with the chroot, and with the default ACL filled in.
-    private func full(_ operation: Operation) -> Operation {
+    private func full(_ operation: Operation) throws -> Operation {
         switch operation {
         case .create(let path, let data, let mode, let acl):
-            .create(full(path), data: data, mode: mode, acl: acl ?? configuration.defaultACL)
-        case .delete(let path, let version): .delete(full(path), version: version)
-        case .set(let path, let data, let version): .set(full(path), data: data, version: version)
-        case .check(let path, let version): .check(full(path), version: version)
+            .create(
+                try full(path, sequential: mode.isSequential), data: data, mode: mode,
+                acl: acl ?? configuration.defaultACL)
+        case .delete(let path, let version): .delete(try full(path), version: version)
+        case .set(let path, let data, let version): .set(try full(path), data: data, version: version)
+        case .check(let path, let version): .check(try full(path), version: version)
         }
     }
 

@@ -1,9 +1,10 @@
 extension ZooKeeperClient {
     /// A node's data and metadata, now and after each change; `nil` while the node does not exist.
+    ///
+    /// A bad path is thrown by the first `next()`.
     public func data(of path: String) -> WatchSequence<Node?> {
-        let full = full(path)
-        return sequence(full, kinds: [.data, .existence]) { client in
-            try await client.watchedOrAbsent(full) { try await client.node(full, watch: true, timeout: nil) }
+        sequence(path, kinds: [.data, .existence]) { client, path in
+            try await client.watchedOrAbsent(path) { try await client.node(path, watch: true, timeout: nil) }
         } isSame: {
             $0?.stat.czxid == $1?.stat.czxid && $0?.stat.mzxid == $1?.stat.mzxid
         }
@@ -11,11 +12,11 @@ extension ZooKeeperClient {
 
     /// The names of a node's children, now and after each change; `nil` while the node does not exist.
     ///
-    /// Each element is a whole list: watch a large or busy node only while its list is wanted.
+    /// Each element is a whole list: watch a large or busy node only while its list is wanted. A bad path is thrown by
+    /// the first `next()`.
     public func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
-        let full = full(path)
-        return sequence(full, kinds: [.children, .existence]) { client in
-            try await client.watchedOrAbsent(full) { try await client.nodeChildren(full, watch: true, timeout: nil) }
+        sequence(path, kinds: [.children, .existence]) { client, path in
+            try await client.watchedOrAbsent(path) { try await client.nodeChildren(path, watch: true, timeout: nil) }
         } isSame: {
             $0?.stat.czxid == $1?.stat.czxid && $0?.stat.pzxid == $1?.stat.pzxid
         }
@@ -23,23 +24,27 @@ extension ZooKeeperClient {
 
     /// A node's metadata, now and after each time that it is created, deleted or its data set; `nil` while the node
     /// does not exist.
+    ///
+    /// A bad path is thrown by the first `next()`.
     public func existence(of path: String) -> WatchSequence<Stat?> {
-        let full = full(path)
-        return sequence(full, kinds: [.existence]) { client in
-            try await client.stat(full, watch: true, timeout: nil)
+        sequence(path, kinds: [.existence]) { client, path in
+            try await client.stat(path, watch: true, timeout: nil)
         } isSame: {
             $0?.czxid == $1?.czxid && $0?.mzxid == $1?.mzxid
         }
     }
 
     private func sequence<Element: Sendable>(
-        _ path: String, kinds: [WatchKey.Kind], read: @escaping @Sendable (ZooKeeperClient) async throws -> Element,
+        _ path: String, kinds: [WatchKey.Kind],
+        read: @escaping @Sendable (ZooKeeperClient, _ fullPath: String) async throws -> Element,
         isSame: @escaping @Sendable (Element, Element) -> Bool
     ) -> WatchSequence<Element> {
-        WatchSequence(
+        // No event can concern a path that is refused.
+        let keys = (try? full(path)).map { full in kinds.map { WatchKey(kind: $0, path: full) } }
+        return WatchSequence(
             source: WatchSource(
-                table: connection.watches, keys: kinds.map { WatchKey(kind: $0, path: path) },
-                read: { [self] in try await localizing { try await read(self) } }, isSame: isSame))
+                table: connection.watches, keys: keys ?? [],
+                read: { [self] in try await localizing { try await read(self, try full(path)) } }, isSame: isSame))
     }
 
     /// Reads with a watch; for a node that is not there, watches for its creation instead.

@@ -128,9 +128,12 @@ public final class ZooKeeperClient: Sendable {
     // MARK: Chroot
 
     /// The path on the ensemble.
-    func full(_ path: String) -> String {
+    ///
+    /// - Throws: for a path that is not absolute, which would end up beside the chroot instead of below it.
+    func full(_ path: String, sequential: Bool = false) throws -> String {
         if configuration.chroot.isEmpty { return path }
-        return path == "/" ? configuration.chroot : configuration.chroot + path
+        try NodePath.validate(path, sequential: sequential)
+        return path == "/" && !sequential ? configuration.chroot : configuration.chroot + path
     }
 
     /// The path as the caller knows it.

@@ -172,6 +172,12 @@ struct OperationTests {
         try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { inner in
             #expect(try await inner.create("/a").path == "/a")
             #expect(try await inner.create("/a/n-", mode: .persistentSequential).path == "/a/n-0000000000")
+            #expect(try await inner.create("/", mode: .persistentSequential).path == "/0000000001")
+            #expect(try await inner.exists("/")?.numChildren == 2)
+            // Without its slash this would be a node beside the chroot.
+            await expect(.invalidArgument) { try await inner.create("beside") }
+            var watch = inner.data(of: "beside").makeAsyncIterator()
+            await expect(.invalidArgument) { _ = try await watch.next() }
             let error = await #expect(throws: ZooKeeperError.self) { try await inner.get("/none") }
             #expect(error?.path == "/none")
             try await ZooKeeperClient.withClient(configuration: .init(servers: root.servers)) { outer in

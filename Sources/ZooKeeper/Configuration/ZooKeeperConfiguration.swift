@@ -42,9 +42,10 @@ public struct ZooKeeperConfiguration: Sendable {
     /// sent. Default: 512 KiB; at most 1,048,575, where a server with default settings drops the connection.
     public var maximumRequestSize: Int
 
-    /// Creates a configuration.
+    /// Creates a configuration; each value is described at its property.
     ///
-    /// - Parameter servers: `host:port,…`, with an optional chroot at its end (`127.0.0.1:2181/apps/orders`).
+    /// `servers` is `host:port,…`, with an optional chroot at its end (`127.0.0.1:2181/apps/orders`).
+    ///
     /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) that says what is wrong.
     public init(
         servers: String,

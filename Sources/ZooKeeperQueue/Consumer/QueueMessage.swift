@@ -2,7 +2,7 @@ public import ZooKeeper
 
 /// A message with its lease: nobody else has it while the lease is held.
 ///
-/// Settle it once: ``acknowledge()``, ``giveBack(reason:)``, ``deadLetter(reason:)``, or let
+/// Settle it once: ``acknowledge(with:)``, ``giveBack(reason:)``, ``deadLetter(reason:)``, or let
 /// ``process(cancelsWhenInDoubt:_:)`` do it. A message that is dropped unsettled is given back.
 public struct QueueMessage: Sendable {
     private let holder: LeaseHolder
@@ -68,8 +68,10 @@ public struct QueueMessage: Sendable {
     ///
     /// The task of `body` is cancelled when the lease is lost, or when the surrounding task is.
     ///
-    /// - Parameter cancelsWhenInDoubt: cancels it already when the lease is in doubt, which is before anybody else can
-    ///   have the message.
+    /// - Parameters:
+    ///   - cancelsWhenInDoubt: cancels it already when the lease is in doubt, which is before anybody else can have the
+    ///     message.
+    ///   - body: works on the message.
     /// - Returns: what `body` returns, once the message is acknowledged.
     /// - Throws: what `body` throws, or as ``acknowledge(with:)``.
     public func process<Result: Sendable>(

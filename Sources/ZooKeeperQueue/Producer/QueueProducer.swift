@@ -25,8 +25,10 @@ public actor QueueProducer {
 
     /// Creates a producer; nothing is sent before its first message.
     ///
-    /// - Parameter sendTimeout: how long a send waits for an answer before it throws. Default: 30 seconds. It is looked
-    ///   at each time that the client's own call deadline passes or a connection is lost.
+    /// - Parameters:
+    ///   - queue: where the messages go.
+    ///   - sendTimeout: how long a send waits for an answer before it throws. Default: 30 seconds. It is looked at each
+    ///     time that the client's own call deadline passes or a connection is lost.
     public init(_ queue: MessageQueue, sendTimeout: Duration = .seconds(30)) {
         self.queue = queue
         self.sendTimeout = sendTimeout
@@ -58,6 +60,7 @@ public actor QueueProducer {
     /// Stores bytes.
     ///
     /// - Parameters:
+    ///   - payload: the bytes, at most ``maximumPayloadSize``.
     ///   - priority: 0…999; a lower number is served first.
     ///   - headers: names and values that travel with the bytes.
     /// - Throws: see ``send(_:)-(OutgoingMessage)``.

@@ -18,7 +18,9 @@ public actor QueueRecovery {
 
     /// Creates a recovery; nothing is done before ``run()`` or ``recover()``.
     ///
-    /// - Parameter period: how long to rest between two passes. Default: 5 seconds.
+    /// - Parameters:
+    ///   - queue: what to look after.
+    ///   - period: how long to rest between two passes. Default: 5 seconds.
     public init(_ queue: MessageQueue, every period: Duration = .seconds(5)) {
         self.queue = queue
         self.period = period

@@ -1,0 +1,178 @@
+import Configuration
+import TestSupport
+import Testing
+
+@testable import ZooKeeper
+
+/// Bad input: refused with a clear error before anything reaches the C client, which would abort on some of it.
+@Suite(.timeLimit(.minutes(2)))
+struct ValidationTests {
+    @Test(arguments: ["/", "/a", "/a/b", "/a.b", "/...", "/ü/漢字", "/a b", "/😀"])
+    func goodPaths(path: String) throws { try NodePath.validate(path) }
+
+    @Test(arguments: [
+        "", "a", "a/b", "//", "/a//b", "/a/", "/.", "/..", "/a/./b", "/a/../b", "/a\0b", "/\u{1}", "/\u{1F}", "/\u{7F}",
+        "/\u{9F}", "/\u{F000}", "/\u{FFF0}", "/\u{FFFF}",
+    ])
+    func badPaths(path: String) {
+        let error = #expect(throws: ZooKeeperError.self) { try NodePath.validate(path) }
+        #expect(error?.code == .invalidArgument && error?.outcome == .notApplied)
+    }
+
+    @Test func aSequentialPathMayEndInASlash() throws {
+        try NodePath.validate("/a/", sequential: true)
+        try NodePath.validate("/", sequential: true)
+        #expect(throws: ZooKeeperError.self) { try NodePath.validate("/a//", sequential: true) }
+    }
+
+    @Test func everyCallRefusesBadInput() async throws {
+        try await withTestClient { client in
+            let bad = "/a//b"
+            for call: () async throws -> Void in [
+                { try await client.create(bad) }, { try await client.delete(bad) }, { _ = try await client.get(bad) },
+                { _ = try await client.exists(bad) }, { try await client.set(bad, data: []) },
+                { _ = try await client.children(of: bad) }, { _ = try await client.acl(of: bad) },
+                { try await client.setACL(of: bad, to: .open) }, { try await client.sync(bad) },
+                // These would corrupt the C client's heap.
+                { try await client.multi([.create(bad, data: [])]) }, { try await client.multi([.check("")]) },
+                { try await client.multi([.create("/ok", data: []), .delete("x")]) },
+                { try await client.multi([.create("/c", data: [], mode: .container)]) },
+                { try await client.multi([.create("/t", data: [], mode: .persistent(timeToLive: .seconds(1)))]) },
+                { try await client.multi([]) },
+                { try await client.multi(.init(repeating: .check("/"), count: 1_001)) },
+                { try await client.create("/a", mode: .persistent(timeToLive: .zero)) },
+                { try await client.create("/a", acl: []) }, { try await client.setACL(of: "/a", to: []) },
+                { try await client.multi([.create("/a", data: [], acl: [])]) },
+                { try await client.create("/a", acl: [ACL(.all, scheme: "wor\0ld", id: "anyone")]) },
+            ] {
+                await expect(.invalidArgument, outcome: .notApplied, call)
+            }
+            let left = try await client.children(of: "/").names
+            #expect(left.isEmpty)
+        }
+    }
+
+    @Test func aMultiOnAnExpiringSessionNeverHarms() async throws {
+        try await withTestClient { client in
+            try await client.create("/a")
+            let sending = Task {
+                var failures = 0
+                while !Task.isCancelled {
+                    await withTaskGroup(of: Bool.self) { group in
+                        for _ in 0..<50 {
+                            group.addTask {
+                                (try? await client.multi([.check("/a"), .set("/a", data: [1]), .check("/none")])) == nil
+                            }
+                        }
+                        for await failed in group where failed { failures += 1 }
+                    }
+                }
+                return failures
+            }
+            for _ in 0..<5 { try await expireSession(of: client) }
+            sending.cancel()
+            #expect(await sending.value > 0)
+            #expect(try await client.get("/a").stat.version == 0)
+        }
+    }
+
+    @Test func sizesAreExactUpToTheServersOwnLimit() async throws {
+        let limit = 1_048_575
+        let address = try await TestServer.address()
+        let configuration = try ZooKeeperConfiguration(servers: address, maximumRequestSize: limit)
+        try await ZooKeeperClient.withClient(configuration: configuration) { client in
+            try await client.create("/a")
+            let full = try client.full("/a")
+            let overhead = Request.set(path: full, data: [], version: nil).encodedSize
+            // The server drops the connection for one byte more.
+            try await client.set("/a", data: .init(repeating: 1, count: limit - overhead))
+            await expect(.requestTooLarge, outcome: .notApplied) {
+                try await client.set("/a", data: .init(repeating: 1, count: limit - overhead + 1))
+            }
+            let operations = { (count: Int) -> [ZooKeeper.Operation] in
+                [.set("/a", data: .init(repeating: 2, count: count)), .check("/a")]
+            }
+            let multi = Request.multi([.set(full, data: []), .check(full)]).encodedSize
+            try await client.multi(operations(limit - multi))
+            await expect(.requestTooLarge) { try await client.multi(operations(limit - multi + 1)) }
+            #expect(client.sessionState.reconnections == 0)
+        }
+    }
+
+    @Test(arguments: [
+        ("h:1", "h:1", ""), ("a-b.c_d:2181,10.0.0.1:1", "a-b.c_d:2181,10.0.0.1:1", ""),
+        ("[::1]:2181,[fe80::1%eth0]:1/app/x", "[::1]:2181,[fe80::1%eth0]:1", "/app/x"), ("h:1/", "h:1", ""),
+    ])
+    func goodServers(text: String, servers: String, chroot: String) throws {
+        let list = try ServerList(parsing: text)
+        #expect(list.servers == servers && list.chroot == chroot)
+    }
+
+    @Test(arguments: [
+        "", "h", "h:", "h:0", "h:65536", "h:x", ":1", "h:1,", "h:1,,i:2", "::1:2181", "[]:1", "h:1/a/", "h:1//a",
+        "h h:1",
+        "h:1/../x", "h\0:1", "user@h:1",
+    ])
+    func badServers(text: String) { #expect(throws: ZooKeeperError.self) { try ServerList(parsing: text) } }
+
+    @Test func settingsOutsideTheirLimitsAreRefused() throws {
+        let make = ZooKeeperConfiguration.init(
+            servers:sessionTimeout:authentication:defaultACL:inFlightWindow:inFlightBytes:maximumWaitingCalls:
+            callDeadline:maximumRequestSize:)
+        let good = try make("h:1", .seconds(1), nil, .open, 1, 1_024, 1, .seconds(1), 1_024)
+        for change: (inout ZooKeeperConfiguration) -> Void in [
+            { $0.sessionTimeout = .zero }, { $0.sessionTimeout = .seconds(1e9) }, { $0.inFlightWindow = 0 },
+            { $0.inFlightWindow = 4_097 }, { $0.inFlightBytes = 0 }, { $0.maximumWaitingCalls = 0 },
+            { $0.callDeadline = .zero }, { $0.maximumRequestSize = 1_048_576 }, { $0.defaultACL = [] },
+            { $0.authentication = .digest(user: "a", password: "b\0c") },
+        ] {
+            var bad = good
+            change(&bad)
+            #expect(throws: ZooKeeperError.self) { try ZooKeeperClient(configuration: bad) }
+        }
+    }
+
+    @Test func aConfigurationIsReadFromAReader() throws {
+        let provider = InMemoryProvider(values: [
+            "servers": "h:1/app", "sessionTimeoutSeconds": 4.5, "auth": "a:b", "inFlightWindow": 7,
+            "callDeadlineSeconds": 3.0,
+        ])
+        let configuration = try ZooKeeperConfiguration(config: ConfigReader(provider: provider))
+        #expect(configuration.servers == "h:1" && configuration.chroot == "/app")
+        #expect(configuration.sessionTimeout == .milliseconds(4_500) && configuration.callDeadline == .seconds(3))
+        #expect(configuration.inFlightWindow == 7 && configuration.authentication == .digest(user: "a", password: "b"))
+        #expect(configuration.maximumRequestSize == 512 << 10)
+        let missing = ConfigReader(provider: InMemoryProvider(values: [:]))
+        #expect(throws: (any Error).self) { try ZooKeeperConfiguration(config: missing) }
+        let absurd = ConfigReader(provider: InMemoryProvider(values: ["servers": "h:1", "callDeadlineSeconds": 1e300]))
+        #expect(throws: ZooKeeperError.self) { try ZooKeeperConfiguration(config: absurd) }
+    }
+
+    @Test func durationsAreClamped() {
+        #expect(Duration.seconds(Int64.max).milliseconds == .max)
+        #expect(Duration.seconds(Int64.min).milliseconds == .min)
+        #expect(Duration.milliseconds(1_999).milliseconds == 1_999)
+    }
+
+    @Test func theLibrarysLinesAreParsed() {
+        let line = LibraryLog.parse("2026-01-01 00:00:00,000:1(0x7f):ZOO_ERROR@check@12: Socket 1: gone")
+        #expect(line == .init(level: "ERROR", text: "Socket 1: gone"))
+        #expect(LibraryLog.parse("odd") == .init(level: "WARN", text: "odd"))
+        let log = LibraryLog()
+        for index in 0..<1_000 { log.append(":ZOO_WARN@f@1: \(index)") }
+        let (lines, dropped) = log.drain(limit: 10)
+        #expect(lines.count == 10 && dropped == 990 && lines.first?.text == "0")
+        #expect(log.drain(limit: 10).lines.isEmpty)
+    }
+
+    @Test func backoffDoublesWithJitterUpToItsMaximum() {
+        var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
+        #expect(backoff.next(random: { $0.upperBound }) == .milliseconds(100))
+        #expect(backoff.next(random: { $0.upperBound }) == .milliseconds(200))
+        for _ in 0..<100 { _ = backoff.next() }
+        #expect(backoff.next(random: { $0.upperBound }) == .seconds(10))
+        #expect(backoff.next(random: { $0.lowerBound }) == .zero)
+        backoff.reset()
+        #expect(backoff.next(random: { $0.upperBound }) == .milliseconds(100))
+    }
+}
