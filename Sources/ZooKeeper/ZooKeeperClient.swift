@@ -80,7 +80,10 @@ public final class ZooKeeperClient: Sendable {
     /// Closes the session, so that its ephemeral nodes go at once. New calls are refused; calls that were sent are
     /// waited for, for at most two thirds of the session timeout. Closing again waits for the same end. It is not
     /// affected by cancellation.
-    public func close() async { await connection.close() }
+    public func close() async {
+        // In a task of its own, which is not cancelled.
+        await Task { await connection.close() }.value
+    }
 
     /// What is known of the session now.
     public var sessionState: SessionState { connection.session.current }

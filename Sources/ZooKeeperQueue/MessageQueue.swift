@@ -93,8 +93,8 @@ public struct MessageQueue: Sendable {
                     isDone = true
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
                     isDone = true
-                } catch let error as ZooKeeperError where error.outcome == .unknown {
-                    // Creating it again is harmless. Each attempt waits for a connection, up to the call's deadline.
+                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                    // Creating it again is harmless, and waits for a connection.
                 } catch let error as ZooKeeperError where error.code == .noAuth {
                     // An ancestor that may be used, but not created below.
                     guard try await store.exists(path) != nil else { throw error }

@@ -44,6 +44,8 @@ actor Connection {
     private var isAuthenticating = false
     private var mustAuthenticate = false
     private var hasPulse = false
+    /// Who has called `close()` while it was under way.
+    private var closeWaiters: [CheckedContinuation<Void, Never>] = []
     private var lastLogDrain = ContinuousClock.now
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -299,13 +301,12 @@ actor Connection {
     // MARK: Closing
 
     /// Refuses new calls, waits for those in flight (for at most two thirds of the session timeout, when the library
-    /// itself gives them up), closes the handle and ends every sequence. Calling it again waits for the same end.
+    /// itself gives them up), closes the handle and ends every sequence. Calling it again waits for the same end. To be
+    /// called by a task that is not cancelled.
     func close() async {
         switch phase {
         case .closed: return
-        case .closing:
-            for await _ in session.states {}
-            return
+        case .closing: return await withCheckedContinuation { closeWaiters.append($0) }
         case .idle, .opening: phase = .closing(nil)
         case .open(let handle): phase = .closing(handle)
         }
@@ -341,6 +342,8 @@ actor Connection {
         LibraryInboxes.shared.remove(client: client)
         watches.end()
         session.update { $0.phase = .closed }
+        for waiter in closeWaiters { waiter.resume() }
+        closeWaiters = []
         logger.debug("The ZooKeeper client is closed")
     }
 }

@@ -60,12 +60,21 @@ private final class WatchReader<Element: Sendable> {
             await signal.wait()
         }
         while !hasEnded, !Task.isCancelled, !signal.hasEnded {
-            if let element = try await readChange() { return element }
+            do {
+                if let element = try await readChange() { return element }
+            } catch {
+                end()
+                throw error
+            }
             await signal.wait()
         }
+        end()
+        return nil
+    }
+
+    private func end() {
         hasEnded = true
         source.table.remove(signal, for: source.keys)
-        return nil
     }
 
     /// The state, if it is not the last one.

@@ -11,6 +11,8 @@ final class Lease: Sendable {
     let fencingToken: Int64
     /// The lease's node.
     let path: String
+    /// The session that it depends on.
+    let sessionID: Int64
 
     private struct State {
         var lease = LeaseState.held
@@ -23,13 +25,17 @@ final class Lease: Sendable {
     }
     private let storage = Mutex(State())
 
-    init(name: ItemName, data: [UInt8], envelope: Envelope, stat: Stat, fencingToken: Int64, path: String) {
+    init(
+        name: ItemName, data: [UInt8], envelope: Envelope, stat: Stat, fencingToken: Int64, path: String,
+        sessionID: Int64
+    ) {
         self.name = name
         self.data = data
         self.envelope = envelope
         self.stat = stat
         self.fencingToken = fencingToken
         self.path = path
+        self.sessionID = sessionID
     }
 
     var state: LeaseState { storage.withLock { $0.lease } }

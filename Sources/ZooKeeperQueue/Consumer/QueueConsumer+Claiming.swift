@@ -38,10 +38,7 @@ extension QueueConsumer {
             } catch {
                 let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
                 if let cause, cause.isPassing {
-                    // Whoever refuses at once would be asked again at once; the others have waited for a connection.
-                    if cause.code == .throttled || cause.code == .overloaded {
-                        try? await Task.sleep(for: .milliseconds(50))
-                    }
+                    await cause.pauseIfRefusedAtOnce()
                     continue
                 }
                 isPrepared = false
@@ -199,14 +196,16 @@ extension QueueConsumer {
     }
 
     private func hold(_ items: [ReadyItem], token: Int64, _ registration: Registration) {
+        // The session may have ended while the answer was on its way: a recovery gives them back.
+        guard self.registration == registration else { return }
         for item in items {
             let lease = Lease(
                 name: item.name, data: item.data, envelope: item.envelope, stat: item.stat, fencingToken: token,
-                path: registration.paths.lease(item.name.string))
+                path: registration.paths.lease(item.name.string), sessionID: registration.sessionID)
             leases[item.name.string] = lease
             buffer.append(lease)
         }
-        // The session may have ended while the answer was on its way.
+        // What was said of the session meanwhile concerns these leases too.
         sessionChanged()
         wakeTakers()
     }

@@ -45,35 +45,16 @@ extension QueueConsumer {
                 guard let error = error as? ZooKeeperError else { return fail(batch, error) }
                 if error.outcome == .unknown {
                     for settlement in batch { settlement.lease.unresolved = settlement.kind }
-                    // Repeated as it is: when it was applied, the repetition fails at its very first operation. A call
-                    // that has waited for its deadline is not repeated; whoever settles may do so.
+                    // Repeated: what was applied then fails at its lease, one after the other. A call that has waited
+                    // for its deadline is not repeated; whoever settles may do so.
                     if error.code != .deadlineExceeded { continue }
                 }
                 guard let index = error.operationIndex, let place = Self.place(of: index, in: batch, queue) else {
                     return fail(batch, QueueError(error, while: "settling messages", queue: queue.path))
                 }
-                if place.isLease, error.code == .noNode, index == 0,
-                    batch.allSatisfy({ $0.lease.unresolved == $0.kind })
-                {
-                    return resolveApplied(batch)
-                }
                 refuse(&batch, at: place, error)
             }
         }
-    }
-
-    /// The leases are gone after an answer was lost. While the session lives nobody else can have taken them.
-    private func resolveApplied(_ batch: [Settlement]) {
-        if let registration, queue.store.sessionState.sessionID == registration.sessionID {
-            for settlement in batch { succeed(settlement) }
-            return
-        }
-        fail(
-            batch,
-            QueueError(
-                .outcomeUnknown,
-                "The session ended before the answer came: the message is settled as was asked, or is given to somebody else."
-            ))
     }
 
     /// One settlement of the batch was refused, and nothing of the batch applied: it is told, and the others go on.
@@ -82,10 +63,8 @@ extension QueueConsumer {
     ) {
         let settlement = batch[place.settlement]
         if place.isLease, error.code == .noNode {
-            settlement.lease.update(.lost)
-            forget(settlement.lease)
             batch.remove(at: place.settlement)
-            settlement.waiter.resume(throwing: Lease.lostError)
+            leaseIsGone(settlement)
         } else if error.code == .nodeExists, !settlement.isAcknowledgement, settlement.extraReturns < 1_000 {
             // A message of that name is there, from before the server's counter began anew.
             batch[place.settlement].extraReturns += 1
@@ -93,6 +72,22 @@ extension QueueConsumer {
             batch.remove(at: place.settlement)
             fail([settlement], QueueError(error, while: "settling a message", queue: queue.path))
         }
+    }
+
+    private func leaseIsGone(_ settlement: Settlement) {
+        let lease = settlement.lease
+        guard lease.unresolved == settlement.kind else {
+            lease.update(.lost)
+            forget(lease)
+            return settlement.waiter.resume(throwing: Lease.lostError)
+        }
+        // An answer was lost before. While the session lives, nobody else can have taken the lease.
+        if queue.store.sessionState.sessionID == lease.sessionID { return succeed(settlement) }
+        fail(
+            [settlement],
+            QueueError(
+                .outcomeUnknown,
+                "The session ended before the answer came: the message is settled as was asked, or somebody else's."))
     }
 
     /// Which settlement an operation of the multi belongs to, and whether it is the one on its lease.

@@ -108,4 +108,11 @@ extension ZooKeeperError {
         default: return false
         }
     }
+
+    /// Whoever refused at once would be asked again at once, and there is no event to wait for. All other passing
+    /// errors have waited for a connection, or for a deadline.
+    func pauseIfRefusedAtOnce() async {
+        guard outcome == .notApplied, code != .deadlineExceeded else { return }
+        try? await Task.sleep(for: .milliseconds(50))
+    }
 }

@@ -14,6 +14,8 @@ public actor QueueProducer {
     private let sendTimeout: Duration
     private var lane: SendLane
     private var laneName: String?
+    /// The name of a lane that is being made; kept until that is certain, so that a lost reply leaves no second one.
+    private var nextLaneName: String?
     private var pending = PendingSends()
     /// Sends batch after batch while there is something to send. It is waited for by every sender, and by `close()`.
     private var pump: Task<Void, Never>?
@@ -122,8 +124,8 @@ public actor QueueProducer {
         await pump?.value
         guard let laneName else { return }
         self.laneName = nil
-        // Left behind on an error, it is removed by a recovery.
-        try? await queue.store.delete(queue.tree.lane(laneName), version: nil)
+        // Left behind on an error, it is removed by a recovery. In a task of its own, which is not cancelled.
+        await Task { try? await queue.store.delete(queue.tree.lane(laneName), version: nil) }.value
     }
 
     private func waiting(_ register: (PendingSends.Waiter) -> SendID) async throws -> [SendReceipt] {
@@ -203,13 +205,15 @@ public actor QueueProducer {
         // A version is 32 bits wide. Never changed while a batch is unresolved, which only its own lane can resolve.
         if laneName != nil, lane.version < 1_000_000_000 || lane.isBatchUnresolved { return }
         let old = laneName
-        let name = UniqueName.make()
+        let name = nextLaneName ?? UniqueName.make()
+        nextLaneName = name
         do {
             _ = try await queue.store.create(queue.tree.lane(name), data: [], mode: .persistent)
         } catch let error as ZooKeeperError where error.code == .nodeExists {
             // The answer to an earlier attempt with this very name was lost; nobody else knows the name.
         }
         laneName = name
+        nextLaneName = nil
         lane.renewed()
         if let old { try? await queue.store.delete(queue.tree.lane(old), version: nil) }
     }
@@ -227,8 +231,7 @@ public actor QueueProducer {
             if cause.outcome == .unknown, !lane.batch.isEmpty { lane.unanswered() }
             lane.postponed()
             giveUpExpired(cause)
-            // Whoever refuses at once would be asked again at once; the others have waited for a connection.
-            if cause.code == .throttled || cause.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
+            await cause.pauseIfRefusedAtOnce()
         } else {
             if cause.code == .noNode { isPrepared = false }
             // An operation of the batch was refused, so the lane's version still fitted: nothing was stored before.
