@@ -117,6 +117,12 @@ extension ZooKeeperClient {
         }
     }
 
+    /// What an operation adds to a multi in bytes, for callers that fill a multi up to ``maximumRequestSize`` less 32
+    /// bytes: with the chroot, and with the default ACL.
+    public func size(of operation: Operation) -> Int {
+        (try? full(operation))?.sizeInMulti ?? operation.sizeInMulti
+    }
+
     /// The operation as it is sent: with the chroot, and with the default ACL filled in.
     private func full(_ operation: Operation) throws -> Operation {
         switch operation {

@@ -34,6 +34,7 @@ public final class ZooKeeperClient: Sendable {
     let configuration: ZooKeeperConfiguration
     let connection: Connection
     private let metrics: ClientMetrics
+    let ephemerals = EphemeralLedger()
     private let isRunning = Mutex(false)
 
     /// Creates a client. Nothing is opened until the first call, or ``run()``.
@@ -105,6 +106,7 @@ public final class ZooKeeperClient: Sendable {
         try request.validate(maximumSize: configuration.maximumRequestSize)
         let start = ContinuousClock.now
         let deadline = start + (timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.callDeadline)
+        try ephemerals.reserve(request, sessionID: sessionState.sessionID)
         if let watch = request.watch { try connection.watches.reserve(watch) }
         let token = connection.nextToken()
         var failed = true
@@ -113,17 +115,23 @@ public final class ZooKeeperClient: Sendable {
                 request.name, after: start.duration(to: .now), failed: failed,
                 inFlight: connection.desk.read { $0.inFlight })
         }
-        let reply = try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { continuation in
-                connection.submit(Call(token: token, request: request, deadline: deadline, waiter: continuation))
-                // A cancellation that came before the call was known has found nothing to cancel.
-                if Task.isCancelled { cancel(token) }
+        do {
+            let reply = try await withTaskCancellationHandler {
+                try await withCheckedThrowingContinuation { continuation in
+                    connection.submit(Call(token: token, request: request, deadline: deadline, waiter: continuation))
+                    // A cancellation that came before the call was known has found nothing to cancel.
+                    if Task.isCancelled { cancel(token) }
+                }
+            } onCancel: {
+                cancel(token)
             }
-        } onCancel: {
-            cancel(token)
+            failed = false
+            ephemerals.applied(request, reply, sessionID: sessionState.sessionID)
+            return reply
+        } catch let error as ZooKeeperError where error.outcome == .notApplied {
+            ephemerals.release(request, sessionID: sessionState.sessionID)
+            throw error
         }
-        failed = false
-        return reply
     }
 
     private func cancel(_ token: UInt64) { connection.desk.update { $0.cancel(token) } }

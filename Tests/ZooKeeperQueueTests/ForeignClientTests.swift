@@ -55,7 +55,14 @@ struct ForeignClientTests {
         try await withForeignTree { client, queue in
             let item = try await client.create("/queue/items/item-100-", mode: .persistentSequential).path
             try await client.set(item, data: [])
-            #expect(try await queue.drain() == [""])
+            // Given back, it must not come to stand there as one that is still being written.
+            var deliveries = 0
+            try await queue.drain {
+                deliveries += 1
+                #expect($0.payload == [] && $0.deliveryCount == deliveries)
+                if deliveries == 1 { try await $0.giveBack() } else { try await $0.acknowledge() }
+            }
+            #expect(deliveries == 2)
         }
     }
 
@@ -81,6 +88,20 @@ struct ForeignClientTests {
             try await client.create("/queue/consumers/consumer-0000000003/item", data: Array("reserved".utf8))
             #expect(try await QueueRecovery(queue).recover().isEmpty)
             #expect(try await client.get("/queue/consumers/consumer-0000000003/item").data == Array("reserved".utf8))
+        }
+    }
+
+    @Test func anItemThatIsTooLargeForThisClientHoldsUpNothing() async throws {
+        try await withForeignTree { client, queue in
+            try await ZooKeeperClient.withClient(
+                configuration: .init(servers: client.address, maximumRequestSize: 1_000_000)
+            ) { other in
+                let large = [UInt8](repeating: 1, count: 700_000)
+                try await other.create("/queue/items/item-100-", data: large, mode: .persistentSequential)
+                try await other.create("/queue/items/item-100-", data: [2], mode: .persistentSequential)
+            }
+            #expect(try await queue.drain() == ["\u{2}"])
+            #expect(try await queue.statistics().ready == 1)
         }
     }
 

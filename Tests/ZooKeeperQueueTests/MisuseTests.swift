@@ -109,6 +109,48 @@ struct MisuseTests {
         }
     }
 
+    @Test func collectedWithoutBeingSettled() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<5).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
+            var messages = consumer.makeAsyncIterator()
+            var held: [QueueMessage] = []
+            while let message = try await messages.next(within: .zero) { held.append(message) }
+            #expect(held.count == 3)
+            for message in held { try await message.acknowledge() }
+            await consumer.close()
+            #expect(try await queue.drain() == ["3", "4"])
+        }
+    }
+
+    @Test func acknowledgedWithBadOperationsBesideOthers() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<20).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            var held: [QueueMessage] = []
+            while let message = try await messages.next(within: .zero) { held.append(message) }
+            let failures = await withTaskGroup(of: Int.self) { group in
+                for (index, message) in held.enumerated() {
+                    group.addTask {
+                        let operations: [Operation] = index % 5 == 0 ? [.set("no slash", data: [])] : []
+                        do { try await message.acknowledge(with: operations) } catch { return 1 }
+                        return 0
+                    }
+                }
+                return await group.reduce(0, +)
+            }
+            #expect(failures == 4)
+            for message in held where message.state == .held { try await message.acknowledge() }
+            await consumer.close()
+            try await queue.expectEmptyTree()
+        }
+    }
+
     @Test func manyTasksOnOneConsumer() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)

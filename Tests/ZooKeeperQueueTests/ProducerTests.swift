@@ -101,6 +101,31 @@ struct ProducerTests {
         }
     }
 
+    @Test func batchesFitAlsoBelowALongChrootAndWithALongACL() async throws {
+        try await withTestQueue { client, _ in
+            let long = "/" + String(repeating: "c", count: 200)
+            try await client.create(long)
+            let acl = [ACL.world(.all)] + (0..<20).map { ACL(.read, scheme: "ip", id: "10.0.0.\($0)") }
+            let configuration = try ZooKeeperConfiguration(
+                servers: client.address + long, defaultACL: acl, maximumRequestSize: 20_000)
+            try await ZooKeeperClient.withClient(configuration: configuration) { below in
+                let queue = try MessageQueue(below)
+                let producer = QueueProducer(queue)
+                let largest = [UInt8](repeating: 1, count: producer.maximumPayloadSize)
+                try await producer.send(
+                    (0..<300).map { OutgoingMessage("\($0)", headers: ["n": "x"]) } + [OutgoingMessage(largest)])
+                await producer.close()
+                var count = 0
+                try await queue.drain {
+                    count += 1
+                    if $0.deliveryCount == 1 { try await $0.giveBack() } else { try await $0.acknowledge() }
+                }
+                #expect(count == 602)
+                try await queue.expectEmptyTree()
+            }
+        }
+    }
+
     @Test func aQueueThatIsMissingAndMayNotBeCreatedIsTold() async throws {
         try await withTestQueue(settings: .init(createsQueue: false)) { client, queue in
             let producer = QueueProducer(queue)

@@ -1,6 +1,7 @@
 import Testing
 import TestSupport
-import ZooKeeper
+
+@testable import ZooKeeper
 
 @Suite(.timeLimit(.minutes(2)))
 struct OperationTests {
@@ -139,6 +140,23 @@ struct OperationTests {
             #expect(error?.code == .noNode && error?.operationIndex == 2 && error?.path == "/a/none")
             #expect(error?.outcome == .notApplied)
             #expect(try await client.exists("/c") == nil)
+        }
+    }
+
+    @Test func theSessionsEphemeralNodesAreBounded() async throws {
+        try await withTestClient { client in
+            let name = "/" + String(repeating: "e", count: 4_000)
+            var made: [String] = []
+            await expect(.tooManyEphemerals, outcome: .notApplied) {
+                for index in 0..<200 { made.append(try await client.create("\(name)\(index)", mode: .ephemeral).path) }
+            }
+            #expect(made.count > 110 && made.count < 125)
+            // A failed one costs nothing, and a deleted one makes room.
+            await expect(.nodeExists) { try await client.create("/", mode: .ephemeral) }
+            try await client.delete(made.removeLast())
+            try await client.multi([.create(name + "-", data: [], mode: .ephemeralSequential)])
+            try await client.multi(made.map { .delete($0) })
+            #expect(client.ephemerals.bytes < 5_000)
         }
     }
 

@@ -69,6 +69,25 @@ struct SessionTests {
         }
     }
 
+    @Test func aNameThatCannotBeResolvedIsTold() async throws {
+        let configuration = try ZooKeeperConfiguration(
+            servers: "no-such-host.invalid:2181", callDeadline: .milliseconds(300))
+        try await ZooKeeperClient.withClient(configuration: configuration) { client in
+            await expect(.deadlineExceeded, outcome: .notApplied) { try await client.create("/a") }
+        }
+    }
+
+    @Test func anIPv6AddressIsConnectedTo() async throws {
+        var configuration = LocalEnsembleConfiguration.forTests()
+        configuration.settings["clientPortAddress"] = "::"
+        try await LocalEnsemble.withEnsemble(configuration) { ensemble in
+            let servers = "[::1]:\(ensemble.ports[0])"
+            try await ZooKeeperClient.withClient(configuration: .init(servers: servers, callDeadline: .seconds(5))) {
+                _ = try await $0.create("/six")
+            }
+        }
+    }
+
     @Test func cancellingACallEndsOnlyItsOwnWaiting() async throws {
         let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1")
         try await ZooKeeperClient.withClient(configuration: configuration) { client in

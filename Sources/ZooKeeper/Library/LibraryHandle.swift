@@ -15,7 +15,9 @@ struct LibraryHandle {
         errno = 0
         guard
             let handle = czk_open(
-                servers, libraryWatcher, Int32(clamping: sessionTimeout.milliseconds), id.rawValue, libraryLogged)
+                // The library splits at the last colon, and takes brackets for a part of the name.
+                String(servers.filter { $0 != "[" && $0 != "]" }), libraryWatcher,
+                Int32(clamping: sessionTimeout.milliseconds), id.rawValue, libraryLogged)
         else { throw LibraryOpenError(reason: errno == 0 ? "unknown reason" : String(cString: strerror(errno))) }
         // Else every turn of the library's loop resolves the hosts again (rule 3).
         zoo_set_servers_resolution_delay(handle, -1)

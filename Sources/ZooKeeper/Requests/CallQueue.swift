@@ -22,6 +22,8 @@ struct CallQueue {
     private var calls: [UInt64: Call] = [:]
     /// Tokens of waiting calls, in the order of their submission. It may hold tokens of calls that are gone.
     private var waiting: Deque<UInt64> = []
+    /// How many of them are still there.
+    private var waitingCount: Int { calls.count - inFlight }
     private(set) var inFlight = 0
     private var inFlightBytes = 0
     private var isClosing = false
@@ -48,13 +50,15 @@ struct CallQueue {
     /// Takes a call; a completion is returned when it is refused at once.
     mutating func submit(_ call: Call) -> Completion? {
         if isClosing { return Self.completion(of: call, .failure(Self.closed(call))) }
-        if waiting.count >= maximumWaiting {
+        if waitingCount >= maximumWaiting {
             let error = ZooKeeperError(
                 code: .overloaded, message: "\(maximumWaiting) calls wait to be sent already: wait for some of them.",
                 path: call.request.path, outcome: .notApplied)
             return Self.completion(of: call, .failure(error))
         }
         calls[call.token] = call
+        // While nothing can be sent, calls that were given up would pile up.
+        if waiting.count > 2 * waitingCount + 1_000 { waiting.removeAll { calls[$0] == nil } }
         waiting.append(call.token)
         return nil
     }

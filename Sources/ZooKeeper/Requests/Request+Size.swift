@@ -37,8 +37,6 @@ extension Operation {
         }
     }
 
-    /// What one operation adds to a multi's packet, in bytes, with the given default ACL.
-    ///
-    /// For callers that fill a multi up to a limit: ``ZooKeeperConfiguration/maximumRequestSize`` less 32 bytes.
-    public var sizeInMulti: Int { 9 + encodedSize }
+    /// What the operation adds to a multi's packet, in bytes.
+    var sizeInMulti: Int { 9 + encodedSize }
 }

@@ -187,8 +187,8 @@ actor Connection {
     }
 
     private func connected(_ handle: LibraryHandle, at instant: ContinuousClock.Instant) {
-        backoff.reset()
         authenticateIfNeeded(handle)
+        if !isAuthenticating { backoff.reset() }
         desk.read { $0.heard(at: instant) }
         let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
         let isFirst =
@@ -369,6 +369,7 @@ extension Connection: LibraryInbox {
         onQueue { connection in
             guard case .open(let current) = connection.phase, current.id == handle else { return }
             connection.isAuthenticating = false
+            if code == 0 { connection.backoff.reset() }
             connection.drain()
         }
     }

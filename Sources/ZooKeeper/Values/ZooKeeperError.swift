@@ -56,6 +56,8 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         public static let tooManyWatches = Code(rawValue: 5)
         /// Too many calls wait to be sent.
         public static let overloaded = Code(rawValue: 6)
+        /// The session's ephemeral nodes would be too many to be deleted in one transaction.
+        public static let tooManyEphemerals = Code(rawValue: 8)
         /// `run()` was called a second time.
         public static let alreadyRunning = Code(rawValue: 7)
     }

@@ -92,6 +92,8 @@ private final class WatchReader<Element: Sendable> {
             signal.end()
             return nil
         } catch let error as ZooKeeperError where error.code == .deadlineExceeded || error.code == .overloaded {
+            // Nobody tells when a full queue of calls has room again.
+            if error.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
             // No server for now. The signal is raised at the reconnect; raising it here tries again at once, which
             // waits for a connection in its turn.
             signal.raise()

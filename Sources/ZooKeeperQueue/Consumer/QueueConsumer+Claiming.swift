@@ -24,7 +24,7 @@ extension QueueConsumer {
 
     /// Messages are taken many at a time: when none is left to hand out, or half of the places are free.
     private var wantsMore: Bool {
-        phase == .open && iterators.load(ordering: .relaxed) > 0 && free > 0
+        phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && free > 0
             && (buffer.isEmpty || free >= (prefetch + 1) / 2)
     }
 
@@ -72,7 +72,7 @@ extension QueueConsumer {
         }
         if items.isEmpty { return true }
         // A claim that is under way is never abandoned: what it took would be held by nobody.
-        await Task { await self.commit(items, with: registration) }.value
+        try await Task { try await self.commit(items, with: registration) }.value
         return true
     }
 
@@ -149,48 +149,57 @@ extension QueueConsumer {
     }
 
     /// Claims the messages, as many as are still there.
-    private func commit(_ items: [ReadyItem], with registration: Registration) async {
+    private func commit(_ items: [ReadyItem], with registration: Registration) async throws {
         var items = items
         while !items.isEmpty, self.registration == registration {
-            let batch = fitting(items)
+            let batch = fitting(items, registration)
             do {
-                let results = try await queue.store.multi(Self.operations(batch, registration.paths, queue.tree))
-                guard case .set(let stat) = results[1] else { return }
+                let results = try await queue.store.multi(operations(batch, registration))
+                guard results.count > 1, case .set(let stat) = results[1] else { return }
                 hold(batch, token: stat.mzxid, registration)
                 items.removeFirst(batch.count)
-            } catch {
-                guard let error = error as? ZooKeeperError else { return ready.clear() }
-                if error.outcome == .unknown {
-                    ready.clear()
-                    return await resolve(batch, registration)
-                }
-                guard let index = error.operationIndex else { return ready.clear() }
+            } catch let error as ZooKeeperError where error.outcome == .unknown {
+                ready.clear()
+                return await resolve(batch, registration)
+            } catch let error as ZooKeeperError where error.code == .requestTooLarge && batch.count == 1 {
+                ignore(batch[0].name.string, why: "it is too large for this client's maximumRequestSize")
+                items.removeFirst()
+            } catch let error as ZooKeeperError
+                where error.code == .noNode && (error.operationIndex ?? .max) < 2
+            {
                 // The registration's own nodes are gone: its session has ended.
-                guard index >= 2 else { return lose(registration) }
+                return lose(registration)
+            } catch let error as ZooKeeperError where [.noNode, .badVersion, .nodeExists].contains(error.code) {
                 // Somebody else has it, or it has changed since it was read.
+                guard let index = error.operationIndex, index >= 2 else { throw error }
                 items.remove(at: (index - 2) / 2)
+            } catch {
+                ready.clear()
+                throw error
             }
         }
     }
 
     /// One atomic step: only while the session lives (`active` is there), and with a zxid that is the fencing token.
-    private static func operations(_ items: [ReadyItem], _ paths: ConsumerPaths, _ tree: QueueTree) -> [Operation] {
-        [.check(paths.active), .set(paths.path, data: [])]
-            + items.flatMap { item -> [Operation] in
-                [
-                    .delete(tree.item(item.name.string), version: item.stat.version),
-                    .create(paths.lease(item.name.string), data: item.data),
-                ]
-            }
+    private func operations(_ items: [ReadyItem], _ registration: Registration) -> [Operation] {
+        [.check(registration.paths.active), .set(registration.paths.path, data: [])]
+            + items.flatMap { moves($0, registration) }
+    }
+
+    private func moves(_ item: ReadyItem, _ registration: Registration) -> [Operation] {
+        [
+            .delete(queue.tree.item(item.name.string), version: item.stat.version),
+            .create(registration.paths.lease(item.name.string), data: item.data),
+        ]
     }
 
     /// As many from the front as fit into one multi.
-    private func fitting(_ items: [ReadyItem]) -> [ReadyItem] {
-        var bytes = 512
-        let limit = queue.store.maximumRequestSize
+    private func fitting(_ items: [ReadyItem], _ registration: Registration) -> [ReadyItem] {
+        let store = queue.store
+        var bytes = operations([], registration).reduce(32) { $0 + store.size(of: $1) }
         let batch = items.prefix(400).prefix { item in
-            bytes += item.data.count + 2 * item.name.string.utf8.count + 2 * queue.path.utf8.count + 192
-            return bytes <= limit
+            bytes += moves(item, registration).reduce(0) { $0 + store.size(of: $1) }
+            return bytes <= store.maximumRequestSize
         }
         return batch.isEmpty ? Array(items.prefix(1)) : Array(batch)
     }
@@ -213,7 +222,10 @@ extension QueueConsumer {
     /// The answer to a claim was lost: what stands below the consumer's own node is its own.
     private func resolve(_ items: [ReadyItem], _ registration: Registration) async {
         let store = queue.store
-        while self.registration == registration, phase == .open {
+        // Also while the consumer closes, but not for ever then.
+        var attempts = 0
+        while self.registration == registration, phase == .open || attempts < 2 {
+            attempts += 1
             do {
                 // Later than the claim in the order of the session, so the claim is applied by now or never.
                 try await store.sync(registration.paths.item)
@@ -226,7 +238,7 @@ extension QueueConsumer {
                 }
                 return
             } catch let error as ZooKeeperError where error.isPassing {
-                continue
+                await error.pauseIfRefusedAtOnce()
             } catch {
                 return lose(registration)
             }

@@ -26,7 +26,7 @@ extension QueueConsumer {
         while let next = settlements.first {
             let operations = next.operations(queue)
             count += operations.count
-            bytes += operations.reduce(0) { $0 + $1.sizeInMulti }
+            bytes += operations.reduce(0) { $0 + queue.store.size(of: $1) }
             if !batch.isEmpty, count > 1_000 || bytes > queue.store.maximumRequestSize { break }
             batch.append(next)
             settlements.removeFirst()
@@ -50,6 +50,11 @@ extension QueueConsumer {
                     if error.code != .deadlineExceeded { continue }
                 }
                 guard let index = error.operationIndex, let place = Self.place(of: index, in: batch, queue) else {
+                    if batch.count > 1, !error.isPassing {
+                        // It is about one of them, and does not say which.
+                        for settlement in batch { await commit([settlement]) }
+                        return
+                    }
                     return fail(batch, QueueError(error, while: "settling messages", queue: queue.path))
                 }
                 refuse(&batch, at: place, error)
@@ -116,8 +121,14 @@ extension QueueConsumer {
 
     private func fail(_ settlements: [Settlement], _ error: any Error) {
         for settlement in settlements {
-            settlement.lease.settlingFailed()
-            settlement.waiter.resume(throwing: error)
+            let lease = settlement.lease
+            lease.settlingFailed()
+            // However definite the last attempt's failure, an earlier one may have been applied.
+            let isUnknown = lease.unresolved != nil && (error as? QueueError)?.code != .outcomeUnknown
+            let unknown = QueueError(
+                .outcomeUnknown, "No answer came: the message may be settled as was asked, or still be held.",
+                cause: (error as? QueueError)?.cause)
+            settlement.waiter.resume(throwing: isUnknown ? unknown : error)
         }
     }
 }

@@ -53,7 +53,8 @@ public actor QueueConsumer {
     private var sessionWatch: Task<Void, Never>?
     private var closing: Task<Void, Never>?
 
-    private var failure: (any Error)?
+    /// What waiting cannot cure, until somebody is told.
+    private(set) var failure: (any Error)?
     private var takers: [UInt64: CheckedContinuation<Void, Never>] = [:]
     private var nextTaker: UInt64 = 0
     /// Who waits until nothing is held any more.
@@ -93,7 +94,8 @@ public actor QueueConsumer {
             }
             refill()
             let hasLooked = lookAgain != nil && looks >= neededLook
-            if let end, end <= .now, hasLooked || limit != .zero { return nil }
+            // No look is taken while all that may be held is held.
+            if let end, end <= .now, hasLooked || limit != .zero || free <= 0 { return nil }
             if limit == .zero, !hasLooked { lookAgain?.yield() }
             await changeOfBuffer()
         }
@@ -146,7 +148,8 @@ public actor QueueConsumer {
             try await queue.prepare()
             isPrepared = true
         }
-        let made = try await Registration.make(in: queue)
+        // Never abandoned halfway: what it made would look alive as long as the session.
+        let made = try await Task { try await Registration.make(in: queue) }.value
         registration = made
         let states = queue.store.sessionStates
         sessionWatch?.cancel()
@@ -174,6 +177,8 @@ public actor QueueConsumer {
     func lose(_ lost: Registration) {
         guard registration == lost else { return }
         registration = nil
+        sessionWatch?.cancel()
+        sessionWatch = nil
         let held = leases.values
         leases = [:]
         buffer = []
@@ -216,9 +221,13 @@ public actor QueueConsumer {
                 await stopFilling()
                 await releaseBuffered()
                 await untilEmpty(within: gracePeriod)
-                for lease in leases.values {
-                    try? await settle(lease, by: .giveBack(reason: "the consumer was closed"))
-                    lease.update(.lost)
+                await withTaskGroup(of: Void.self) { group in
+                    for lease in leases.values {
+                        group.addTask {
+                            await self.insist(on: .giveBack(reason: "the consumer was closed"), for: lease)
+                            lease.update(.lost)
+                        }
+                    }
                 }
                 await deregister()
                 phase = .closed
@@ -251,7 +260,21 @@ public actor QueueConsumer {
         let leases = buffer
         buffer = []
         await withTaskGroup(of: Void.self) { group in
-            for lease in leases { group.addTask { try? await self.settle(lease, by: .release) } }
+            for lease in leases { group.addTask { await self.insist(on: .release, for: lease) } }
+        }
+    }
+
+    /// Settles what nobody else will settle: tries again while there is hope, and once when the consumer closes.
+    func insist(on kind: Settlement.Kind, for lease: Lease) async {
+        while true {
+            do {
+                return try await settle(lease, by: kind)
+            } catch let error as QueueError where error.cause?.isPassing == true && phase == .open {
+                await error.cause?.pauseIfRefusedAtOnce()
+            } catch {
+                // Settled or lost; or the session's end will give it to a recovery.
+                return
+            }
         }
     }
 
@@ -269,7 +292,10 @@ public actor QueueConsumer {
 
     private func deregister() async {
         await committer?.value
-        guard let registration else { return }
+        // Somebody may have come back meanwhile.
+        guard let registration, phase != .open || (leases.isEmpty && iterators.load(ordering: .relaxed) == 0) else {
+            return
+        }
         self.registration = nil
         sessionWatch?.cancel()
         sessionWatch = nil

@@ -120,7 +120,7 @@ private final class LeaseHolder: Sendable {
         guard lease.state == .held || lease.state == .inDoubt else { return }
         let (lease, consumer) = (lease, consumer)
         // Not a child of anything, since a deinit cannot wait; the consumer's `close()` waits for its settlements.
-        Task { try? await consumer.settle(lease, by: .giveBack(reason: "the message was dropped unsettled")) }
+        Task { await consumer.insist(on: .giveBack(reason: "the message was dropped unsettled"), for: lease) }
     }
 }
 

@@ -22,7 +22,7 @@ struct Settlement {
         let end = Operation.delete(lease.path)
         switch kind {
         case .acknowledge(let operations): return [end] + operations
-        case .release: return [end, .create(tree.item(lease.name.string), data: lease.data)]
+        case .release: return [end, .create(tree.item(lease.name.string), data: Envelope.restored(lease.data))]
         case .giveBack(let reason):
             let returns = lease.name.returns + 1 + extraReturns
             if returns >= queue.settings.maximumDeliveries {
@@ -31,7 +31,7 @@ struct Settlement {
                     + DeadLetter.operations(
                         tree, name: lease.name.with(returns: returns), data: lease.data, cause: cause)
             }
-            return [end, .create(tree.item(lease.name.with(returns: returns)), data: lease.data)]
+            return [end, .create(tree.item(lease.name.with(returns: returns)), data: Envelope.restored(lease.data))]
         case .deadLetter(let reason):
             let name = lease.name.with(returns: lease.name.returns + extraReturns)
             return [end] + DeadLetter.operations(tree, name: name, data: lease.data, cause: reason)

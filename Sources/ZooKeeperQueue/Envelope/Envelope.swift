@@ -51,6 +51,13 @@ struct Envelope: Sendable, Hashable {
         return bytes + fields + payload
     }
 
+    /// A message's bytes as they are written into `items` again: never nothing, which would count as a message that is
+    /// still being written.
+    static func restored(_ data: [UInt8]?) -> [UInt8] {
+        guard let data, !data.isEmpty else { return Envelope(headers: [:], payload: []).encoded() }
+        return data
+    }
+
     /// The longest name of a header in bytes, by its field of two bytes.
     static let maximumHeaderName = Int(UInt16.max)
 

@@ -96,7 +96,7 @@ extension MessageQueue {
                 do {
                     _ = try await store.multi([
                         .delete(tree.cause(ofDead: name)), .delete(tree.dead(name), version: node.stat.version),
-                        .create(tree.item(item), data: node.data),
+                        .create(tree.item(item), data: Envelope.restored(node.data)),
                     ])
                     return true
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {

@@ -42,7 +42,12 @@ public actor QueueProducer {
     private static let maximumOperations = 999
 
     /// The longest payload in bytes that a message of this queue can have; headers take from it.
-    public nonisolated var maximumPayloadSize: Int { queue.store.maximumRequestSize - 1_024 - queue.path.utf8.count }
+    public nonisolated var maximumPayloadSize: Int {
+        let path = queue.tree.item(ItemName.prefix(priority: 0))
+        let empty = queue.store.size(of: .create(path, data: [], mode: .persistentSequential))
+        // A claim moves the message with a delete and a create, whose path is longer than that of the first create.
+        return queue.store.maximumRequestSize - 2 * empty - Self.overhead - 512
+    }
 
     // MARK: Sending
 
@@ -96,7 +101,9 @@ public actor QueueProducer {
             let id = pending.add(count: operations.count, waiter: waiter)
             lane.append(
                 operations.enumerated().map {
-                    SendLane.Entry(send: id, index: $0.offset, operation: $0.element, deadline: deadline)
+                    SendLane.Entry(
+                        send: id, index: $0.offset, operation: $0.element, size: queue.store.size(of: $0.element),
+                        deadline: deadline)
                 })
             startPump()
             return id

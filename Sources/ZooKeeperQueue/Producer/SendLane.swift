@@ -13,6 +13,8 @@ struct SendLane {
         /// Its place among the messages of one send.
         let index: Int
         let operation: Operation
+        /// What the operation adds to a multi, in bytes.
+        let size: Int
         let deadline: ContinuousClock.Instant
     }
 
@@ -42,7 +44,7 @@ struct SendLane {
         guard batch.isEmpty else { return batch }
         var bytes = overhead
         while let entry = waiting.first, batch.count < maximumOperations {
-            bytes += entry.operation.sizeInMulti
+            bytes += entry.size
             if bytes > maximumBytes, !batch.isEmpty { break }
             batch.append(entry)
             waiting.removeFirst()

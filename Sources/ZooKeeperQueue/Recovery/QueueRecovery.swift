@@ -12,6 +12,7 @@ import ZooKeeper
 public actor QueueRecovery {
     private let queue: MessageQueue
     private let period: Duration
+    private let lock: RecoveryLock
     private var isRunning = false
     private var isPrepared = false
     private var passes = 0
@@ -24,6 +25,7 @@ public actor QueueRecovery {
     public init(_ queue: MessageQueue, every period: Duration = .seconds(5)) {
         self.queue = queue
         self.period = period
+        lock = RecoveryLock(queue)
     }
 
     /// Looks through the queue once, when no other recovery acts.
@@ -37,10 +39,8 @@ public actor QueueRecovery {
             isPrepared = true
         }
         return try await QueueError.translating(while: "recovering", queue: queue.path) {
-            let lock = RecoveryLock(queue)
-            let now = try await lock.acquire()
             do {
-                let report = try await pass(now: now)
+                let report = try await pass(now: try await lock.acquire())
                 await lock.release()
                 return report
             } catch {

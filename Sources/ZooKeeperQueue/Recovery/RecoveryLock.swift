@@ -20,34 +20,37 @@ struct RecoveryLock {
             } catch let error as ZooKeeperError where error.outcome == .unknown {
                 try Task.checkCancellation()
             } catch let error as ZooKeeperError where error.code == .nodeExists {
-                // Ours, when the answer to the create was lost.
-                if let ctime = try await ownCreation() { return ctime }
+                // Our own, when an answer was lost: made anew, for the ensemble's clock.
+                if try await isOwn() {
+                    try? await queue.store.delete(path, version: 0)
+                    continue
+                }
                 for try await node in queue.store.data(of: path) where node == nil { break }
                 try Task.checkCancellation()
             }
         }
     }
 
-    private func ownCreation() async throws -> Int64? {
+    private func isOwn() async throws -> Bool {
         do {
-            let node = try await queue.store.get(path)
-            return node.data == identity ? node.stat.ctime : nil
+            return try await queue.store.get(path).data == identity
         } catch let error as ZooKeeperError where error.code == .noNode {
-            return nil
+            return false
         }
     }
 
-    /// Lets the next one act. It is not affected by cancellation.
+    /// Lets the next one act, if this one does. It is not affected by cancellation, and gives up after some attempts:
+    /// the node goes with the session, and the same lock recognises it as its own.
     func release() async {
-        let (store, path) = (queue.store, path)
+        let store = queue.store
         await Task {
-            while true {
+            for _ in 0..<3 {
                 do {
                     // If the session has ended, the node may be another's by now.
-                    guard try await ownCreation() != nil else { return }
-                    return try await store.delete(path, version: 0)
-                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    continue
+                    if try await isOwn() { try await store.delete(path, version: 0) }
+                    return
+                } catch let error as ZooKeeperError where error.isPassing {
+                    await error.pauseIfRefusedAtOnce()
                 } catch {
                     return
                 }

@@ -113,7 +113,8 @@ struct RecoveryPass {
 
     private func redelivery(_ name: String, _ node: Node) -> Move {
         var move = Move(
-            from: tree.partial(name), version: node.stat.version, to: tree.items, name: name, data: node.data)
+            from: tree.partial(name), version: node.stat.version, to: tree.items, name: name,
+            data: Envelope.restored(node.data))
         guard let item = ItemName(name) else {
             move.cause = "its name is no item's"
             return move
@@ -240,7 +241,7 @@ struct RecoveryPass {
     private func fitting(_ moves: [Move]) -> [Move] {
         var bytes = 512
         let batch = moves.prefix { move in
-            bytes += move.operations(tree).reduce(0) { $0 + $1.sizeInMulti }
+            bytes += move.operations(tree).reduce(0) { $0 + store.size(of: $1) }
             return bytes <= store.maximumRequestSize
         }
         return batch.isEmpty ? Array(moves.prefix(1)) : Array(batch)

@@ -5,6 +5,7 @@ struct ClientNodeStore: NodeStore {
     let client: ZooKeeperClient
 
     var maximumRequestSize: Int { client.maximumRequestSize }
+    func size(of operation: Operation) -> Int { client.size(of: operation) }
     var sessionState: SessionState { client.sessionState }
     var sessionStates: SessionStates { client.sessionStates }
 

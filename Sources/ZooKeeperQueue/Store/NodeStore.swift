@@ -12,8 +12,10 @@ public import ZooKeeper
 /// - an ephemeral node goes when its session ends, and a new session is told by
 ///   `SessionState.sessionID`.
 public protocol NodeStore: Sendable {
-    /// The largest multi in bytes that the store takes, by `Operation.sizeInMulti`.
+    /// The largest multi in bytes that the store takes: the sum of ``size(of:)`` and 32 bytes.
     var maximumRequestSize: Int { get }
+    /// What an operation adds to a multi, in bytes.
+    func size(of operation: Operation) -> Int
     /// The session now.
     var sessionState: SessionState { get }
     /// The session now and after each change.
