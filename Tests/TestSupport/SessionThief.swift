@@ -22,10 +22,10 @@ public func expireSession(of client: ZooKeeperClient) async throws {
     if client.sessionState.expirations == before { throw TestTimeout(what: "a session to expire") }
 }
 
-private func steal(_ identity: clientid_t, servers: String) async {
+private func steal(_ identity: SessionIdentity, servers: String) async {
     await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
         DispatchQueue.global().async {
-            var identity = identity
+            var identity = identity.clientID
             let handle = zookeeper_init2(servers, ignoreEvent, 10_000, &identity, nil, ZOO_NO_LOG_CLIENTENV, ignoreLog)
             // Not an event that could be awaited: the thief's own watcher would need a context of its own.
             while zoo_state(handle) != ZOO_CONNECTED_STATE, zoo_state(handle) != ZOO_EXPIRED_SESSION_STATE {

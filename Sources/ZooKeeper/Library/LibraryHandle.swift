@@ -30,7 +30,7 @@ struct LibraryHandle {
     /// The session's number; 0 before the first connection.
     var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
     /// The session's number and password, by which another handle could take it over: tests expire a session so.
-    var sessionIdentity: clientid_t? { zoo_client_id(handle)?.pointee }
+    var sessionIdentity: SessionIdentity? { zoo_client_id(handle).map { SessionIdentity(clientID: $0.pointee) } }
     /// The timeout on which the server and the client agreed.
     var sessionTimeout: Duration { .milliseconds(Int(zoo_recv_timeout(handle))) }
 
@@ -105,6 +105,11 @@ struct LibraryHandle {
             }
         }
     }
+}
+
+/// A session's number and password.
+struct SessionIdentity: Sendable {
+    let clientID: clientid_t
 }
 
 /// The library could not open a handle.

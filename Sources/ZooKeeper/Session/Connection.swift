@@ -1,4 +1,3 @@
-import CZooKeeper
 import CoreMetrics
 import Dispatch
 import Logging
@@ -231,7 +230,7 @@ actor Connection {
     }
 
     /// What another handle needs to take over the session; for tests.
-    var sessionIdentity: clientid_t? {
+    var sessionIdentity: SessionIdentity? {
         guard case .open(let handle) = phase else { return nil }
         return handle.sessionIdentity
     }
