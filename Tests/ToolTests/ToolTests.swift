@@ -104,8 +104,9 @@ struct ToolTests {
     @Test func twoTakersShareWithoutDuplicates() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: lines(1...1_000)).isSuccess)
-        async let first = zkq("take", "--wait", "1")
-        async let second = zkq("take", "--wait", "1")
+        // Slow enough for the other to have its share, whichever process comes first.
+        async let first = zkq("take", "--wait", "1", "--hold", "0.005")
+        async let second = zkq("take", "--wait", "1", "--hold", "0.005")
         let taken = try await [first, second]
         #expect(taken.allSatisfy { $0.isSuccess && !$0.lines.isEmpty })
         let all = taken.flatMap(\.lines)
@@ -123,7 +124,7 @@ struct ToolTests {
         #expect(peeked == ["first", "second"])
         let one = try await zkq("take", "--count", "1", "--format", "json").lines.map(decode)
         #expect(one.count == 1 && one[0].priority == 3 && one[0].payload == "first" && one[0].fencingToken ?? 0 > 0)
-        let rest = try await zkq("take", "--wait", "0.2", "--format", "json").lines.map(decode)
+        let rest = try await zkq("take", "--wait", "2", "--format", "json").lines.map(decode)
         #expect(rest.map(\.payload) == ["second", "third"] && rest[0].headers == ["k": "v=w", "e": ""])
         let empty = try await zkq("put", "--lines", input: "\nlast without an end")
         #expect(empty.lines.count == 2)

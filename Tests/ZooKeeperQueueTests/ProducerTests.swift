@@ -209,10 +209,10 @@ struct ProducerTests {
     @Test func anUnknownOutcomeIsFoundOutByRepeating() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
-                servers: ensemble.connectString, sessionTimeout: .seconds(10), callDeadline: .milliseconds(500))
+                servers: ensemble.connectString, sessionTimeout: .seconds(10), callDeadline: .seconds(3))
             try await ZooKeeperClient.withClient(configuration: configuration) { client in
                 let queue = try MessageQueue(client)
-                let producer = QueueProducer(queue, sendTimeout: .milliseconds(400))
+                let producer = QueueProducer(queue, sendTimeout: .seconds(2))
                 try await producer.send("first")
                 await ensemble.pause(0)
                 let error = await #expect(throws: QueueError.self) { try await producer.send("second") }

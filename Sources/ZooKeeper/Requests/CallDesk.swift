@@ -38,15 +38,19 @@ final class CallDesk: Sendable {
     /// Reads from, or changes, the calls in a way that concerns no waiter.
     func read<T: Sendable>(_ body: (inout CallQueue) -> T) -> T { state.withLock { body(&$0.queue) } }
 
-    /// Takes a call and sees to its deadline.
+    /// Takes a call and sees to its deadline: in one step, since a check that came before the call would find nothing
+    /// and be the last.
     func submit(_ call: Call) {
-        let checkIsNeeded = state.withLock { state -> Bool in
-            guard call.waiter != nil, state.nextCheck.map({ call.deadline < $0 }) ?? true else { return false }
+        let (completion, checkIsNeeded) = state.withLock { state -> (CallQueue.Completion?, Bool) in
+            let completion = state.queue.submit(call)
+            guard completion == nil, call.waiter != nil, state.nextCheck.map({ call.deadline < $0 }) ?? true else {
+                return (completion, false)
+            }
             state.nextCheck = call.deadline
-            return true
+            return (nil, true)
         }
         if checkIsNeeded { scheduleCheck(at: call.deadline) }
-        update { $0.submit(call) }
+        if let completion { finish(completion) }
     }
 
     /// The watch first: who waits may drop its interest as soon as it is resumed.
@@ -64,7 +68,9 @@ final class CallDesk: Sendable {
             let (completions, next) = state.withLock { state in
                 let result = state.queue.expire(now: now, hint: hint)
                 // An earlier check than this one may have been asked for meanwhile; it looks after itself.
-                if let pending = state.nextCheck, pending > now, result.next.map({ $0 >= pending }) ?? true {
+                if let pending = state.nextCheck, pending > now + .milliseconds(1),
+                    result.next.map({ $0 >= pending }) ?? true
+                {
                     return (result.completions, ContinuousClock.Instant?.none)
                 }
                 state.nextCheck = result.next

@@ -21,6 +21,8 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         public static let notEmpty = Code(rawValue: -111)
         /// The session ended before an answer came.
         public static let sessionExpired = Code(rawValue: -112)
+        /// The server does not know the session yet, or no longer; nothing was done.
+        public static let unknownSession = Code(rawValue: -12)
         /// The access control list is not valid.
         public static let invalidACL = Code(rawValue: -114)
         /// The ensemble refused the credentials.

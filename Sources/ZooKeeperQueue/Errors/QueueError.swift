@@ -102,7 +102,8 @@ extension ZooKeeperError {
     var isPassing: Bool {
         if outcome == .unknown { return true }
         switch code {
-        case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved, .sessionExpired, .connectionLoss,
+        case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved, .sessionExpired, .unknownSession,
+            .connectionLoss,
             .operationTimeout, .runtimeInconsistency:
             return true
         default: return false
