@@ -35,7 +35,6 @@ struct SendLane {
     }
 
     var isEmpty: Bool { waiting.isEmpty && batch.isEmpty }
-    var waitingCount: Int { waiting.count }
 
     mutating func append(_ entries: [Entry]) { waiting.append(contentsOf: entries) }
 
