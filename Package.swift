@@ -20,6 +20,7 @@ let package = Package(
         .library(name: "ZooKeeper", targets: ["ZooKeeper"]),
         .library(name: "ZooKeeperQueue", targets: ["ZooKeeperQueue"]),
         .library(name: "ZooKeeperServer", targets: ["ZooKeeperServer"]),
+        .library(name: "ZooKeeperTestKit", targets: ["ZooKeeperTestKit"]),
         .executable(name: "zkq", targets: ["zkq"]),
     ],
     dependencies: [
@@ -60,6 +61,13 @@ let package = Package(
             dependencies: [
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
+            ]
+        ),
+        .target(
+            name: "ZooKeeperTestKit",
+            dependencies: [
+                "ZooKeeper", "ZooKeeperQueue",
+                .product(name: "HeapModule", package: "swift-collections"),
             ]
         ),
         .executableTarget(
@@ -104,6 +112,11 @@ let package = Package(
             ],
             path: "Tests/TestSupport"
         ),
+        .target(
+            name: "Simulation",
+            dependencies: ["ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"],
+            path: "Tests/Simulation"
+        ),
         .testTarget(
             name: "ZooKeeperTests",
             dependencies: [
@@ -122,6 +135,14 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
             ]
+        ),
+        .testTarget(
+            name: "TestKitTests",
+            dependencies: ["TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
+        ),
+        .testTarget(
+            name: "FaultTests",
+            dependencies: ["Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
         ),
         .testTarget(
             name: "ToolTests",

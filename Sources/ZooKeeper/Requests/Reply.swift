@@ -1,5 +1,5 @@
 /// A server's answer, copied out of the library's memory.
-enum Reply: Sendable {
+package enum Reply: Sendable {
     case done
     case created(CreatedNode)
     case stat(Stat)

@@ -38,5 +38,5 @@ extension Operation {
     }
 
     /// What the operation adds to a multi's packet, in bytes.
-    var sizeInMulti: Int { 9 + encodedSize }
+    package var sizeInMulti: Int { 9 + encodedSize }
 }

@@ -3,7 +3,7 @@ extension Request {
     static let maximumOperations = 1_000
 
     /// Throws a definite, typed error for everything that could be refused later, or could harm the process.
-    func validate(maximumSize: Int) throws {
+    package func validate(maximumSize: Int) throws {
         switch self {
         case .create(let path, _, let mode, let acl):
             try NodePath.validate(path, sequential: mode.isSequential)

@@ -1,5 +1,5 @@
 /// A request to ZooKeeper as a value, with full paths (the chroot is already in front).
-enum Request: Sendable {
+package enum Request: Sendable {
     case create(path: String, data: [UInt8]?, mode: CreateMode, acl: [ACL])
     case delete(path: String, version: Int32?)
     case exists(path: String, watch: Bool)
@@ -13,7 +13,7 @@ enum Request: Sendable {
     case multi([Operation])
 
     /// The path to name in an error; a multi has one for each operation.
-    var path: String? {
+    package var path: String? {
         switch self {
         case .create(let path, _, _, _), .delete(let path, _), .exists(let path, _), .get(let path, _),
             .children(let path, _), .set(let path, _, _), .getACL(let path), .setACL(let path, _, _), .sync(let path):
@@ -23,7 +23,7 @@ enum Request: Sendable {
     }
 
     /// A read changes nothing, so it is simply asked again when its answer was lost.
-    var isRead: Bool {
+    package var isRead: Bool {
         switch self {
         case .exists, .get, .children, .getACL, .sync: true
         case .create, .delete, .set, .setACL, .multi: false
@@ -41,7 +41,7 @@ enum Request: Sendable {
     }
 
     /// The dimension under which the request is counted.
-    var name: String {
+    package var name: String {
         switch self {
         case .create: "create"
         case .delete: "delete"

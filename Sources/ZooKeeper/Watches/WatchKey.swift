@@ -1,15 +1,25 @@
 /// Which of the library's three tables a watch stands in, and for which path.
-struct WatchKey: Sendable, Hashable {
-    enum Kind: Sendable, Hashable { case data, existence, children }
-    let kind: Kind
-    let path: String
+package struct WatchKey: Sendable, Hashable {
+    package enum Kind: Sendable, Hashable { case data, existence, children }
+    package let kind: Kind
+    package let path: String
+
+    package init(kind: Kind, path: String) {
+        self.kind = kind
+        self.path = path
+    }
 }
 
 /// An event by which the server answers a watch, once.
-struct WatchEvent: Sendable, Hashable {
-    enum Kind: Sendable, Hashable { case created, deleted, dataChanged, childrenChanged }
-    let kind: Kind
-    let path: String
+package struct WatchEvent: Sendable, Hashable {
+    package enum Kind: Sendable, Hashable { case created, deleted, dataChanged, childrenChanged }
+    package let kind: Kind
+    package let path: String
+
+    package init(kind: Kind, path: String) {
+        self.kind = kind
+        self.path = path
+    }
 
     /// The watches that this event uses up, as the library's `collectWatchers` does.
     var keys: [WatchKey] {

@@ -2,13 +2,18 @@ import Synchronization
 
 /// A flag that one task waits for: raising it twice before it is seen is the same as raising it once, so nothing is
 /// ever buffered.
-final class WatchSignal: Sendable {
+package final class WatchSignal: Sendable {
     private struct State {
         var isRaised = false
         var hasEnded = false
         var waiter: CheckedContinuation<Void, Never>?
     }
     private let state = Mutex(State())
+
+    package init() {}
+
+    /// Whether something may have changed since the signal was cleared.
+    package var isRaised: Bool { state.withLock { $0.isRaised } }
 
     /// Whether nothing more will come.
     var hasEnded: Bool { state.withLock { $0.hasEnded } }
@@ -20,7 +25,7 @@ final class WatchSignal: Sendable {
     func end() { wake { $0.hasEnded = true } }
 
     /// Forgets what was raised: whoever reads after this sees it.
-    func clear() { state.withLock { $0.isRaised = false } }
+    package func clear() { state.withLock { $0.isRaised = false } }
 
     /// Returns when the signal was raised or has ended, or when the task is cancelled.
     func wait() async {

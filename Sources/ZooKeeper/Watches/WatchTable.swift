@@ -4,7 +4,7 @@ import Synchronization
 ///
 /// It is updated on the library's completion thread, in the order of replies and events, which is the order in which
 /// the server sent them (rule 10).
-final class WatchTable: Sendable {
+package final class WatchTable: Sendable {
     private struct Entry {
         /// Reads under way that ask for this watch.
         var pending = 0
@@ -24,10 +24,12 @@ final class WatchTable: Sendable {
 
     private let state = Mutex(State())
 
+    package init() {}
+
     // MARK: Interest
 
     /// From now on raises the signal at each event of these watches.
-    func add(_ signal: WatchSignal, for keys: [WatchKey]) {
+    package func add(_ signal: WatchSignal, for keys: [WatchKey]) {
         let hasEnded = state.withLock { state in
             for key in keys { state.interests[key, default: [:]][ObjectIdentifier(signal)] = signal }
             return state.hasEnded
@@ -37,7 +39,7 @@ final class WatchTable: Sendable {
 
     /// Forgets the signal. A watch that the library still holds costs one unheard event later; the library's own call
     /// to remove one corrupts memory (rule 14).
-    func remove(_ signal: WatchSignal, for keys: [WatchKey]) {
+    package func remove(_ signal: WatchSignal, for keys: [WatchKey]) {
         state.withLock { state in
             for key in keys {
                 state.interests[key]?[ObjectIdentifier(signal)] = nil
@@ -47,7 +49,7 @@ final class WatchTable: Sendable {
     }
 
     /// How many interests there are, for tests that look for what is left behind.
-    var interestCount: Int { state.withLock { $0.interests.count } }
+    package var interestCount: Int { state.withLock { $0.interests.count } }
     /// The bytes of the paths that the library holds or is about to hold.
     var watchedBytes: Int { state.withLock { $0.bytes } }
 
@@ -81,7 +83,7 @@ final class WatchTable: Sendable {
     }
 
     /// An event has used up the watches on its path; whoever is interested reads again.
-    func received(_ event: WatchEvent) {
+    package func received(_ event: WatchEvent) {
         let signals = state.withLock { state in
             event.keys.flatMap { key in
                 Self.change(&state, key) { $0.isArmed = false }
@@ -93,7 +95,7 @@ final class WatchTable: Sendable {
 
     /// The connection is back: the library's own way of re-sending watches misses a node that was created and deleted
     /// meanwhile, so everybody reads again (rule 13).
-    func reconnected() {
+    package func reconnected() {
         for signal in signals() { signal.raise() }
     }
 
@@ -105,7 +107,7 @@ final class WatchTable: Sendable {
     }
 
     /// The client is closed: all sequences end.
-    func end() {
+    package func end() {
         state.withLock { $0.hasEnded = true }
         for signal in signals() { signal.end() }
     }

@@ -38,7 +38,7 @@ extension QueueConsumer {
             } catch {
                 let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
                 if let cause, cause.isPassing {
-                    await cause.pauseIfRefusedAtOnce()
+                    await cause.pauseIfRefusedAtOnce(queue.store)
                     continue
                 }
                 isPrepared = false
@@ -56,10 +56,10 @@ extension QueueConsumer {
     ///
     /// - Returns: whether there may be more to try for.
     private func claim(with registration: Registration) async throws -> Bool {
-        var names = ready.take(free, now: .now)
+        var names = ready.take(free, now: queue.store.now)
         if names.isEmpty {
             try await list(registration)
-            names = ready.take(free, now: .now)
+            names = ready.take(free, now: queue.store.now)
         }
         if names.isEmpty { return false }
         let items: [ReadyItem]
@@ -78,17 +78,17 @@ extension QueueConsumer {
 
     private func list(_ registration: Registration) async throws {
         looks += 1
-        let start = ContinuousClock.now
+        let start = queue.store.now
         let names = try await queue.store.children(of: queue.tree.items).names
-        let took = start.duration(to: .now)
+        let took = queue.store.now - start
         let items = claimable(names)
         let share = items.isEmpty ? ReadyList.Share() : try await share(of: registration)
-        ready.refill(items, share: share, prefetch: prefetch, listingTook: took, now: .now)
+        ready.refill(items, share: share, prefetch: prefetch, listingTook: took, now: queue.store.now)
     }
 
     /// The names that can be tried for now.
     private func claimable(_ names: [String]) -> [ItemName] {
-        let now = ContinuousClock.now
+        let now = queue.store.now
         if now - unfilledCleared > .seconds(1) {
             unfilled = []
             unfilledCleared = now
@@ -238,7 +238,7 @@ extension QueueConsumer {
                 }
                 return
             } catch let error as ZooKeeperError where error.isPassing {
-                await error.pauseIfRefusedAtOnce()
+                await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
                 return lose(registration)
             }

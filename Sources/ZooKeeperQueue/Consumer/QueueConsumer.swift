@@ -37,7 +37,7 @@ public actor QueueConsumer {
     var ready = ReadyList()
     /// Items that are still being written, as far as was seen.
     var unfilled: Set<String> = []
-    var unfilledCleared = ContinuousClock.now
+    var unfilledCleared = Duration.zero
     /// Items of a kind that this library does not know, and nodes that are no items: logged once.
     var ignored: Set<String> = []
     var settlements: Deque<Settlement> = []
@@ -72,11 +72,11 @@ public actor QueueConsumer {
     // MARK: Handing out
 
     func next(within limit: Duration?) async throws -> QueueMessage? {
-        let end = limit.map { ContinuousClock.now + $0 }
+        let end = limit.map { queue.store.now + $0 }
         // A time limit: that nothing comes is no event.
         let timer = limit.map { limit in
-            Task { [weak self] in
-                try? await Task.sleep(for: limit)
+            Task { [weak self, store = queue.store] in
+                try? await store.sleep(for: limit)
                 await self?.wakeTakers()
             }
         }
@@ -95,7 +95,7 @@ public actor QueueConsumer {
             refill()
             let hasLooked = lookAgain != nil && looks >= neededLook
             // No look is taken while all that may be held is held.
-            if let end, end <= .now, hasLooked || limit != .zero || free <= 0 { return nil }
+            if let end, end <= queue.store.now, hasLooked || limit != .zero || free <= 0 { return nil }
             if limit == .zero, !hasLooked { lookAgain?.yield() }
             await changeOfBuffer()
         }
@@ -270,7 +270,7 @@ public actor QueueConsumer {
             do {
                 return try await settle(lease, by: kind)
             } catch let error as QueueError where error.cause?.isPassing == true && phase == .open {
-                await error.cause?.pauseIfRefusedAtOnce()
+                await error.cause?.pauseIfRefusedAtOnce(queue.store)
             } catch {
                 // Settled or lost; or the session's end will give it to a recovery.
                 return
@@ -282,7 +282,7 @@ public actor QueueConsumer {
         guard !leases.isEmpty else { return }
         let timer = Task {
             // A time limit: there is no event to wait for.
-            try? await Task.sleep(for: gracePeriod)
+            try? await queue.store.sleep(for: gracePeriod)
             becameEmpty()
         }
         await withCheckedContinuation { emptyWaiter = $0 }

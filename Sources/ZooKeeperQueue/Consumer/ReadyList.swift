@@ -12,14 +12,14 @@ struct ReadyList {
     }
 
     private var names: ArraySlice<ItemName> = []
-    private var validUntil: ContinuousClock.Instant?
+    private var validUntil: Duration?
     private(set) var listings = 0
 
     var isEmpty: Bool { names.isEmpty }
 
     /// Takes a new list, of which the listing itself took so long.
     mutating func refill(
-        _ all: [ItemName], share: Share, prefetch: Int, listingTook: Duration, now: ContinuousClock.Instant
+        _ all: [ItemName], share: Share, prefetch: Int, listingTook: Duration, now: Duration
     ) {
         listings += 1
         // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon renewed.
@@ -41,7 +41,7 @@ struct ReadyList {
     }
 
     /// The next messages to try for; none when the list is used up or too old.
-    mutating func take(_ count: Int, now: ContinuousClock.Instant) -> [ItemName] {
+    mutating func take(_ count: Int, now: Duration) -> [ItemName] {
         guard let validUntil, now < validUntil else {
             names = []
             return []

@@ -112,8 +112,8 @@ extension ZooKeeperError {
 
     /// Whoever refused at once would be asked again at once, and there is no event to wait for. All other passing
     /// errors have waited for a connection, or for a deadline.
-    func pauseIfRefusedAtOnce() async {
+    func pauseIfRefusedAtOnce(_ store: any NodeStore) async {
         guard outcome == .notApplied, code != .deadlineExceeded else { return }
-        try? await Task.sleep(for: .milliseconds(50))
+        try? await store.sleep(for: .milliseconds(50))
     }
 }

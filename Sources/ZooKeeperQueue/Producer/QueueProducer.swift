@@ -96,7 +96,7 @@ public actor QueueProducer {
         let operations = try messages.map(operation)
         if isClosed { throw QueueError(.closed, "The producer is closed: use a new one.") }
         if messages.isEmpty { return [] }
-        let deadline = ContinuousClock.now + sendTimeout
+        let deadline = queue.store.now + sendTimeout
         return try await waiting { waiter in
             let id = pending.add(count: operations.count, waiter: waiter)
             lane.append(
@@ -238,7 +238,7 @@ public actor QueueProducer {
             if cause.outcome == .unknown, !lane.batch.isEmpty { lane.unanswered() }
             lane.postponed()
             giveUpExpired(cause)
-            await cause.pauseIfRefusedAtOnce()
+            await cause.pauseIfRefusedAtOnce(queue.store)
         } else {
             if cause.code == .noNode { isPrepared = false }
             // An operation of the batch was refused, so the lane's version still fitted: nothing was stored before.
@@ -284,7 +284,7 @@ public actor QueueProducer {
     /// Tells those whose time is over. An unresolved batch is tried on even when nobody waits for it: what comes after it
     /// must not overtake it.
     private func giveUpExpired(_ cause: ZooKeeperError) {
-        let now = ContinuousClock.now
+        let now = queue.store.now
         finish(
             lane.removeWaiting { $0.deadline <= now },
             error: QueueError(

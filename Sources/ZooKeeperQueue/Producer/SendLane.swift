@@ -15,7 +15,8 @@ struct SendLane {
         let operation: Operation
         /// What the operation adds to a multi, in bytes.
         let size: Int
-        let deadline: ContinuousClock.Instant
+        /// By the store's clock.
+        let deadline: Duration
     }
 
     private var waiting: Deque<Entry> = []

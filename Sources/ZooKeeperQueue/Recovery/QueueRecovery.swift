@@ -93,7 +93,7 @@ extension QueueRecovery: Service {
                     return
                 }
                 // The period of a service that looks for what no event tells: a session that ends elsewhere.
-                try? await Task.sleep(for: self.period)
+                try? await self.queue.store.sleep(for: self.period)
             }
         }
     }

@@ -50,7 +50,7 @@ struct RecoveryLock {
                     if try await isOwn() { try await store.delete(path, version: 0) }
                     return
                 } catch let error as ZooKeeperError where error.isPassing {
-                    await error.pauseIfRefusedAtOnce()
+                    await error.pauseIfRefusedAtOnce(store)
                 } catch {
                     return
                 }

@@ -21,6 +21,13 @@ public protocol NodeStore: Sendable {
     /// The session now and after each change.
     var sessionStates: SessionStates { get }
 
+    /// The time since some moment in the past, on the clock by which ``sleep(for:)`` waits. By default the machine's.
+    var now: Duration { get }
+    /// Waits.
+    ///
+    /// - Throws: `CancellationError` when the task is cancelled.
+    func sleep(for duration: Duration) async throws
+
     /// Creates a node.
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode
     /// Deletes a node, if it has the version.
@@ -41,4 +48,15 @@ public protocol NodeStore: Sendable {
     func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable
     /// The names of a node's children now and after each change, without a buffer.
     func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable
+}
+
+extension NodeStore {
+    /// The time since this process first asked for it.
+    public var now: Duration { Beginning.moment.duration(to: .now) }
+    /// Waits as `Task.sleep(for:)` does.
+    public func sleep(for duration: Duration) async throws { try await Task.sleep(for: duration) }
+}
+
+private enum Beginning {
+    static let moment = ContinuousClock.now
 }

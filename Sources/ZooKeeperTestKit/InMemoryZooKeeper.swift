@@ -1,0 +1,127 @@
+import Synchronization
+public import ZooKeeper
+
+/// A ZooKeeper in this process's memory, for tests: of the queue, and of programs that use it.
+///
+/// It keeps ZooKeeper's semantics: versions, zxids, sequence numbers, ephemeral nodes, sessions that expire, one-shot
+/// watches, atomic multis, access control lists, and the codes of errors; it is compared with a real server by the
+/// project's tests. On top of that any call can be made to fail, by a ``FaultPlan``.
+///
+/// ```swift
+/// let zookeeper = InMemoryZooKeeper()
+/// let queue = try MessageQueue(store: zookeeper.connect(), path: "/queue")
+/// ```
+///
+/// With a ``VirtualClock``, sessions time out, consumers wait and recoveries rest by that clock, which stands still
+/// until the test advances it.
+public final class InMemoryZooKeeper: Sendable {
+    let timeline: Timeline
+    /// How long a packet is on its way, asked for each; `nil` when it is there at once.
+    let latency: (@Sendable () -> Duration)?
+    private let ensemble: Mutex<Ensemble>
+    private let clients = Mutex<[Int64: WeakSession]>([:])
+    private let observer: (@Sendable (Transaction) -> Void)?
+
+    private struct WeakSession: Sendable {
+        weak var session: InMemorySession?
+    }
+
+    /// Creates an empty ZooKeeper.
+    ///
+    /// - Parameter clock: the time; `nil` is real time.
+    public convenience init(clock: VirtualClock? = nil) { self.init(clock: clock, latency: nil, observer: nil) }
+
+    /// - Parameters:
+    ///   - clock: the time; `nil` is real time.
+    ///   - latency: how long each packet is on its way. Packets of one session never overtake each other.
+    ///   - observer: is called with each change of the tree, in their order.
+    package init(
+        clock: VirtualClock?, latency: (@Sendable () -> Duration)?, observer: (@Sendable (Transaction) -> Void)?
+    ) {
+        timeline = clock.map(Timeline.virtual) ?? .real
+        self.latency = latency
+        self.observer = observer
+        ensemble = Mutex(Ensemble(time: timeline.milliseconds))
+    }
+
+    /// A client's session with this ZooKeeper; what one process would have.
+    ///
+    /// - Parameters:
+    ///   - name: names the session for the plan of faults.
+    ///   - sessionTimeout: how long the session lives without a connection.
+    ///   - callDeadline: how long a call waits for its answer.
+    ///   - identities: whom the session has proved to be, for access control lists.
+    ///   - faults: what goes wrong.
+    public func connect(
+        _ name: String = "client", sessionTimeout: Duration = .seconds(10), callDeadline: Duration = .seconds(30),
+        identities: [Identity] = [], faults: FaultPlan? = nil
+    ) -> InMemorySession {
+        let session = InMemorySession(
+            self, name: name, timeout: sessionTimeout, callDeadline: callDeadline, identities: identities,
+            faults: faults)
+        session.connect()
+        return session
+    }
+
+    // MARK: Looking
+
+    /// All nodes by their paths.
+    public var nodes: [String: Node] {
+        ensemble.withLock { $0.tree.nodes.mapValues { Node(data: $0.data, stat: $0.stat) } }
+    }
+
+    /// How many watches wait for their event.
+    public var watchCount: Int { ensemble.withLock { $0.watchCount } }
+
+    // MARK: For sessions
+
+    func openSession(for client: InMemorySession) -> Int64 {
+        let id = ensemble.withLock { $0.openSession(client.identities) }
+        clients.withLock { $0[id] = WeakSession(session: client) }
+        return id
+    }
+
+    func isAlive(_ session: Int64) -> Bool { ensemble.withLock { $0.isAlive(session) } }
+
+    func endSession(_ session: Int64) {
+        let notifications = ensemble.withLock { ensemble in
+            let notifications = ensemble.endSession(session)
+            observer?(Transaction(session: session, request: nil, nodes: ensemble.tree.nodes.mapValues(\.data)))
+            return notifications
+        }
+        clients.withLock { $0[session] = nil }
+        deliver(notifications)
+    }
+
+    func disconnected(_ session: Int64) { ensemble.withLock { $0.forgetWatches(of: session) } }
+
+    /// Applies a request; events go out before its answer, as a server sends them.
+    func apply(_ request: Request, of session: Int64, isStale: Bool) -> Result<Reply, ZooKeeperError> {
+        let answer = ensemble.withLock { ensemble in
+            let answer = ensemble.apply(request, of: session, time: timeline.milliseconds, isStale: isStale)
+            if let observer, !request.isRead, case .success = answer.result {
+                observer(
+                    Transaction(session: session, request: request, nodes: ensemble.tree.nodes.mapValues(\.data)))
+            }
+            return answer
+        }
+        deliver(answer.notifications)
+        return answer.result
+    }
+
+    private func deliver(_ notifications: [Ensemble.Notification]) {
+        for notification in notifications {
+            clients.withLock { $0[notification.session]?.session }?.receive(notification.event)
+        }
+    }
+}
+
+/// One change of the tree.
+package struct Transaction: Sendable {
+    /// Whose change it was.
+    package let session: Int64
+    /// What changed it; `nil` when it was the end of the session.
+    package let request: Request?
+    /// The data of all nodes afterwards.
+    package let nodes: [String: [UInt8]?]
+}

@@ -1,0 +1,110 @@
+public import ZooKeeper
+import ZooKeeperQueue
+
+extension InMemorySession {
+    /// A server's default limit (`jute.maxbuffer`), as a `ZooKeeperClient` keeps it.
+    public var maximumRequestSize: Int { 1_000_000 }
+    public func size(of operation: Operation) -> Int { operation.sizeInMulti }
+    public var sessionState: SessionState { source.current }
+    public var sessionStates: SessionStates { source.states }
+    public var now: Duration { zookeeper.timeline.now }
+    public func sleep(for duration: Duration) async throws { try await zookeeper.timeline.sleep(for: duration) }
+
+    public func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
+        let request = Request.create(path: path, data: data, mode: mode, acl: .open)
+        guard case .created(let node) = try await perform(request) else { throw Self.mismatch(request) }
+        return node
+    }
+
+    public func delete(_ path: String, version: Int32?) async throws {
+        _ = try await perform(.delete(path: path, version: version))
+    }
+
+    public func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
+        let request = Request.set(path: path, data: data, version: version)
+        guard case .stat(let stat) = try await perform(request) else { throw Self.mismatch(request) }
+        return stat
+    }
+
+    /// Sets a node's access control list.
+    public func setACL(of path: String, to acl: [ACL], version: Int32? = nil) async throws {
+        _ = try await perform(.setACL(path: path, acl: acl, version: version))
+    }
+
+    public func get(_ path: String) async throws -> Node { try await node(path, watch: false) }
+    public func exists(_ path: String) async throws -> Stat? { try await stat(path, watch: false) }
+    public func children(of path: String) async throws -> NodeChildren { try await children(of: path, watch: false) }
+    public func sync(_ path: String) async throws { _ = try await perform(.sync(path: path)) }
+
+    public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
+        let request = Request.multi(operations)
+        guard case .multi(let results) = try await perform(request) else { throw Self.mismatch(request) }
+        return results
+    }
+
+    public func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
+        sequence(path, kinds: [.data, .existence]) { [self] in
+            try await watchedOrAbsent(path) { try await node(path, watch: true) }
+        } isSame: {
+            $0?.stat.czxid == $1?.stat.czxid && $0?.stat.mzxid == $1?.stat.mzxid
+        }
+    }
+
+    public func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
+        sequence(path, kinds: [.children, .existence]) { [self] in
+            try await watchedOrAbsent(path) { try await children(of: path, watch: true) }
+        } isSame: {
+            $0?.stat.czxid == $1?.stat.czxid && $0?.stat.pzxid == $1?.stat.pzxid
+        }
+    }
+
+    // MARK: Reads, with a watch or without
+
+    package func stat(_ path: String, watch: Bool) async throws -> Stat? {
+        let request = Request.exists(path: path, watch: watch)
+        do {
+            guard case .stat(let stat) = try await perform(request) else { throw Self.mismatch(request) }
+            return stat
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return nil
+        }
+    }
+
+    package func node(_ path: String, watch: Bool) async throws -> Node {
+        let request = Request.get(path: path, watch: watch)
+        guard case .node(let node) = try await perform(request) else { throw Self.mismatch(request) }
+        return node
+    }
+
+    package func children(of path: String, watch: Bool) async throws -> NodeChildren {
+        let request = Request.children(path: path, watch: watch)
+        guard case .children(let children) = try await perform(request) else { throw Self.mismatch(request) }
+        return children
+    }
+
+    private func sequence<Element: Sendable>(
+        _ path: String, kinds: [WatchKey.Kind], read: @escaping @Sendable () async throws -> Element,
+        isSame: @escaping @Sendable (Element, Element) -> Bool
+    ) -> WatchSequence<Element> {
+        WatchSequence(
+            source: WatchSource(
+                table: watches, keys: kinds.map { WatchKey(kind: $0, path: path) }, read: read, isSame: isSame))
+    }
+
+    private func watchedOrAbsent<T>(_ path: String, _ read: () async throws -> T) async throws -> T? {
+        while true {
+            do {
+                return try await read()
+            } catch let error as ZooKeeperError where error.code == .noNode {
+                // Created in between: then there is something to read.
+                if try await stat(path, watch: true) == nil { return nil }
+            }
+        }
+    }
+
+    private static func mismatch(_ request: Request) -> ZooKeeperError {
+        ZooKeeperError(
+            code: .runtimeInconsistency, message: "An answer of another kind came.", path: request.path,
+            outcome: .unknown)
+    }
+}

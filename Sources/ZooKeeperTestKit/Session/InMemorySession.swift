@@ -1,0 +1,378 @@
+import Synchronization
+package import ZooKeeper
+public import ZooKeeperQueue
+
+/// A client of an ``InMemoryZooKeeper``: what a process has that uses it.
+///
+/// Calls wait for a connection, reads are repeated when their answer was lost, and a session that has expired is
+/// followed by a new one, as with a ``ZooKeeperClient``.
+public final class InMemorySession: NodeStore {
+    let zookeeper: InMemoryZooKeeper
+    private let name: String
+    private let timeout: Duration
+    private let callDeadline: Duration
+    let identities: [Identity]
+    package let watches = WatchTable()
+    let source: SessionStateSource
+    private let state: Mutex<State>
+
+    /// How long the client is without a connection when one breaks, unless it is told otherwise.
+    private static let reconnectDelay = Duration.milliseconds(20)
+
+    private struct Call {
+        let request: Request
+        let site: CallSite
+        var waiter: CheckedContinuation<Reply, any Error>?
+        var isSent = false
+        /// Kept while a read is repeated; a fault comes once.
+        var fault: Fault?
+        var deadline: Appointment?
+    }
+    private struct State {
+        var sessionID: Int64 = 0
+        /// Counts the connections; what belongs to an earlier one is lost.
+        var connection = 0
+        var isConnected = false
+        var isPaused = false
+        var isClosed = false
+        var calls: [UInt64: Call] = [:]
+        /// Calls that wait for a connection, in their order.
+        var unsent: [UInt64] = []
+        var nextCall: UInt64 = 0
+        var callCount = 0
+        /// When the packets that are on their way will have arrived: later ones do not overtake them.
+        var upstream = Duration.zero
+        var downstream = Duration.zero
+        /// What happens when the connection does not come back.
+        var appointments: [Appointment] = []
+        var faults: FaultPlan?
+    }
+
+    init(
+        _ zookeeper: InMemoryZooKeeper, name: String, timeout: Duration, callDeadline: Duration,
+        identities: [Identity], faults: FaultPlan?
+    ) {
+        self.zookeeper = zookeeper
+        self.name = name
+        self.timeout = timeout
+        self.callDeadline = callDeadline
+        self.identities = identities
+        source = SessionStateSource(.init(phase: .connecting, sessionID: 0, timeout: timeout, expirations: 0))
+        state = Mutex(State(faults: faults))
+    }
+
+    // MARK: What happens to a session
+
+    /// Breaks the connection. Calls under way get no answer, and reads among them are repeated later.
+    ///
+    /// - Parameter duration: how long no server is reached; longer than the session timeout, and the session expires.
+    public func disconnect(for duration: Duration) {
+        breakConnection()
+        let isClosed = state.withLock { $0.isClosed }
+        guard !isClosed else { return }
+        appoint(after: duration) { [weak self] in self?.connect() }
+        let (timeout, zookeeper, sessionID) = (timeout, zookeeper, sessionID)
+        if duration > timeout * 2 / 3 {
+            appoint(after: timeout * 2 / 3) { [source] in
+                source.update { if $0.phase == .suspended { $0 = $0.with(.inDoubt) } }
+            }
+        }
+        if duration > timeout { appoint(after: timeout) { zookeeper.endSession(sessionID) } }
+    }
+
+    /// Ends the session at the servers; the client finds out at once and begins another.
+    public func expire() {
+        zookeeper.endSession(sessionID)
+        breakConnection(code: .sessionExpired)
+        connect()
+    }
+
+    /// Stops the process, as SIGSTOP does: nothing is sent and no answer is read, and nobody tells it. It goes on after
+    /// the time, and learns then when its session has expired.
+    public func pause(for duration: Duration) {
+        let isPausable = state.withLock { state in
+            defer { state.isPaused = true }
+            return !state.isPaused && state.isConnected
+        }
+        guard isPausable else { return }
+        let (timeout, zookeeper, sessionID) = (timeout, zookeeper, sessionID)
+        if duration > timeout { appoint(after: timeout) { zookeeper.endSession(sessionID) } }
+        appoint(after: duration) { [weak self] in
+            self?.breakConnection()
+            self?.connect()
+        }
+    }
+
+    /// Ends the process, as SIGKILL does: nothing is sent any more. The session expires after its timeout.
+    public func crash() {
+        let sessionID = sessionID
+        end()
+        let zookeeper = zookeeper
+        _ = zookeeper.timeline.after(timeout) { zookeeper.endSession(sessionID) }
+    }
+
+    /// Ends the session in good order.
+    public func close() {
+        let sessionID = sessionID
+        end()
+        zookeeper.endSession(sessionID)
+    }
+
+    /// From now on nothing more goes wrong.
+    public func heal() { state.withLock { $0.faults = nil } }
+
+    /// How many calls there were so far.
+    public var callCount: Int { state.withLock { $0.callCount } }
+
+    private var sessionID: Int64 { state.withLock { $0.sessionID } }
+
+    private func end() {
+        state.withLock { $0.isClosed = true }
+        breakConnection(code: .closing)
+        source.update { $0 = $0.with(.closed) }
+        watches.end()
+        let waiting = state.withLock { state in
+            defer { state.unsent = [] }
+            return state.unsent
+        }
+        for id in waiting { finish(id, .failure(Self.closed)) }
+    }
+
+    private static let closed = ZooKeeperError(
+        code: .closed, message: "The client is closed.", path: nil, outcome: .notApplied)
+
+    private func appoint(after duration: Duration, _ action: @escaping @Sendable () -> Void) {
+        let appointment = zookeeper.timeline.after(duration, action)
+        state.withLock { $0.appointments.append(appointment) }
+    }
+
+    // MARK: The connection
+
+    /// Connects, with the old session if it lives.
+    func connect() {
+        let (old, isClosed) = state.withLock { state in
+            defer { state.appointments = [] }
+            for appointment in state.appointments { appointment.stop() }
+            return (state.sessionID, state.isClosed)
+        }
+        guard !isClosed else { return }
+        let id = zookeeper.isAlive(old) ? old : zookeeper.openSession(for: self)
+        let hasExpired = old != 0 && id != old
+        let timeout = timeout
+        source.update {
+            let expirations = $0.expirations + (hasExpired ? 1 : 0)
+            $0 = SessionState(phase: .connected, sessionID: id, timeout: timeout, expirations: expirations)
+        }
+        let waiting = state.withLock { state in
+            state.sessionID = id
+            state.isConnected = true
+            defer { state.unsent = [] }
+            return state.unsent
+        }
+        watches.reconnected()
+        for call in waiting { send(call) }
+    }
+
+    /// - Parameter code: what the writes under way are told, whose outcome is unknown.
+    private func breakConnection(code: ZooKeeperError.Code = .connectionLoss) {
+        let (sessionID, lost, repeated) = state.withLock { state -> (Int64, [UInt64], [UInt64]) in
+            for appointment in state.appointments { appointment.stop() }
+            state.appointments = []
+            (state.isConnected, state.isPaused) = (false, false)
+            state.connection += 1
+            (state.upstream, state.downstream) = (.zero, .zero)
+            let sent = state.calls.filter { $0.value.isSent }
+            let reads = sent.filter { $0.value.request.isRead }.keys.sorted()
+            for id in reads { state.calls[id]?.isSent = false }
+            state.unsent = (reads + state.unsent)
+            return (state.sessionID, sent.filter { !$0.value.request.isRead }.keys.sorted(), reads)
+        }
+        zookeeper.disconnected(sessionID)
+        source.update { if $0.phase == .connected { $0 = $0.with(.suspended) } }
+        for id in repeated { setDeadline(id) }
+        for id in lost { finish(id, .failure(unanswered(id, code))) }
+    }
+
+    private func unanswered(_ id: UInt64, _ code: ZooKeeperError.Code) -> ZooKeeperError {
+        let path = state.withLock { $0.calls[id]?.request.path }
+        return ZooKeeperError(code: code, message: "No answer came.", path: path, outcome: .unknown)
+    }
+
+    // MARK: Calls
+
+    /// Sends a request, or keeps it until there is a connection.
+    ///
+    /// - Returns: the answer.
+    func perform(_ request: Request) async throws -> Reply {
+        try request.validate(maximumSize: maximumRequestSize)
+        try Task.checkCancellation()
+        let id = state.withLock { state in
+            state.nextCall += 1
+            return state.nextCall
+        }
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { begin(id, request, $0) }
+        } onCancel: {
+            finish(id, .failure(CancellationError()))
+        }
+    }
+
+    private func begin(_ id: UInt64, _ request: Request, _ waiter: CheckedContinuation<Reply, any Error>) {
+        if Task.isCancelled { return waiter.resume(throwing: CancellationError()) }
+        let canSend = state.withLock { state -> Bool? in
+            if state.isClosed { return nil }
+            state.callCount += 1
+            let site = CallSite(
+                session: name, number: state.callCount, request: request.name, path: request.firstPath,
+                isRead: request.isRead)
+            state.calls[id] = Call(request: request, site: site, waiter: waiter, fault: state.faults?(site))
+            if state.isConnected && !state.isPaused { return true }
+            state.unsent.append(id)
+            return false
+        }
+        switch canSend {
+        case nil: waiter.resume(throwing: Self.closed)
+        case true?: send(id)
+        case false?: setDeadline(id)
+        }
+    }
+
+    private func setDeadline(_ id: UInt64) {
+        let appointment = zookeeper.timeline.after(callDeadline) { [weak self] in self?.deadlinePassed(id) }
+        let isLate = state.withLock { state in
+            guard state.calls[id]?.deadline == nil else { return true }
+            state.calls[id]?.deadline = appointment
+            return state.calls[id] == nil
+        }
+        if isLate { appointment.stop() }
+    }
+
+    private func deadlinePassed(_ id: UInt64) {
+        let (isUnknown, path) = state.withLock { state in
+            state.unsent.removeAll { $0 == id }
+            let call = state.calls[id]
+            return (call?.isSent == true && call?.request.isRead == false, call?.request.path)
+        }
+        finish(
+            id,
+            .failure(
+                ZooKeeperError(
+                    code: .deadlineExceeded, message: "The call's deadline passed.", path: path,
+                    outcome: isUnknown ? .unknown : .notApplied)))
+    }
+
+    private func finish(_ id: UInt64, _ result: Result<Reply, any Error>) {
+        let call = state.withLock { $0.calls.removeValue(forKey: id) }
+        call?.deadline?.stop()
+        call?.waiter?.resume(with: result)
+    }
+
+    // MARK: The way of a packet
+
+    /// A request that was sent.
+    private struct Packet: Sendable {
+        let id: UInt64
+        let request: Request
+        let connection: Int
+        let fault: Fault?
+        let wait: Duration
+    }
+
+    private func send(_ id: UInt64) {
+        let latency = zookeeper.latency
+        let now = zookeeper.timeline.now
+        let packet = state.withLock { state -> Packet? in
+            guard var call = state.calls[id] else { return nil }
+            let fault = call.fault
+            call.fault = nil
+            call.isSent = true
+            state.calls[id] = call
+            if fault == .requestTooLate { state.upstream = now + callDeadline + .seconds(1) }
+            state.upstream = max(state.upstream, now + (latency?() ?? .zero))
+            return Packet(
+                id: id, request: call.request, connection: state.connection, fault: fault, wait: state.upstream - now)
+        }
+        guard let packet else { return }
+        if packet.fault == .replyTooLate || packet.fault == .requestTooLate { setDeadline(id) }
+        travel(packet.wait) { [weak self] in self?.arrive(packet) }
+    }
+
+    private func travel(_ wait: Duration, _ action: @escaping @Sendable () -> Void) {
+        guard wait > .zero else { return action() }
+        _ = zookeeper.timeline.after(wait, action)
+    }
+
+    /// A request is at the server. Given up by its caller, it is applied all the same, unless its connection is gone.
+    private func arrive(_ packet: Packet) {
+        let (connection, sessionID) = state.withLock { ($0.connection, $0.sessionID) }
+        guard connection == packet.connection else { return }
+        let (id, request, fault) = (packet.id, packet.request, packet.fault)
+        func apply() -> Result<Reply, ZooKeeperError> {
+            zookeeper.apply(request, of: sessionID, isStale: fault == .staleRead)
+        }
+        switch fault {
+        case nil, .staleRead?: answer(id, connection, apply())
+        case .replyTooLate?, .requestTooLate?: _ = apply()
+        case .requestLost?: disconnect(for: Self.reconnectDelay)
+        case .replyLost?:
+            _ = apply()
+            disconnect(for: Self.reconnectDelay)
+        case .appliedLate?:
+            disconnect(for: Self.reconnectDelay)
+            appoint(after: Self.reconnectDelay / 2) { [zookeeper] in
+                _ = zookeeper.apply(request, of: sessionID, isStale: false)
+            }
+        case .expiredBefore?: expire()
+        case .expiredAfter?:
+            _ = apply()
+            expire()
+        case .moved?:
+            finish(
+                id,
+                .failure(
+                    ZooKeeperError(
+                        code: .sessionMoved, message: "The session has moved.", path: request.path,
+                        outcome: .notApplied)))
+            disconnect(for: Self.reconnectDelay)
+        }
+    }
+
+    private func answer(_ id: UInt64, _ connection: Int, _ result: Result<Reply, ZooKeeperError>) {
+        downstream { [weak self] in
+            guard let self, state.withLock({ $0.connection == connection && !$0.isPaused }) else { return }
+            finish(id, result.mapError { $0 })
+        }
+    }
+
+    /// An event of a watch comes from the server.
+    func receive(_ event: WatchEvent) {
+        let connection = state.withLock { $0.connection }
+        downstream { [weak self] in
+            guard let self, state.withLock({ $0.connection == connection && !$0.isPaused }) else { return }
+            watches.received(event)
+        }
+    }
+
+    private func downstream(_ action: @escaping @Sendable () -> Void) {
+        let latency = zookeeper.latency
+        let now = zookeeper.timeline.now
+        let wait = state.withLock { state in
+            state.downstream = max(state.downstream, now + (latency?() ?? .zero))
+            return state.downstream - now
+        }
+        travel(wait, action)
+    }
+}
+
+extension SessionState {
+    fileprivate func with(_ phase: Phase) -> SessionState {
+        SessionState(phase: phase, sessionID: sessionID, timeout: timeout, expirations: expirations)
+    }
+}
+
+extension Request {
+    fileprivate var firstPath: String {
+        if case .multi(let operations) = self { return operations.first?.path ?? "" }
+        return path ?? ""
+    }
+}

@@ -1,0 +1,197 @@
+import ZooKeeper
+
+/// The servers as one: the tree, the sessions, the watches, and the order of all changes. A value.
+struct Ensemble: Sendable {
+    /// An event on its way to a session.
+    struct Notification: Sendable {
+        let session: Int64
+        let event: WatchEvent
+    }
+
+    /// What came of a request.
+    struct Answer: Sendable {
+        let result: Result<Reply, ZooKeeperError>
+        let notifications: [Notification]
+    }
+
+    private struct Session {
+        let identities: [Identity]
+        /// The last change that the session has seen; reads never go back behind it.
+        var seen: Int64
+    }
+    /// A watch as the server keeps it: on a node's data or existence, or on its children.
+    private struct Watch: Hashable {
+        let path: String
+        let isOnChildren: Bool
+    }
+
+    private(set) var tree: ZNodeTree
+    private(set) var zxid: Int64 = 0
+    private var sessions: [Int64: Session] = [:]
+    private var nextSession: Int64 = 0x1000
+    private var watches: [Watch: Set<Int64>] = [:]
+    /// Earlier trees, for reads that are behind, oldest first.
+    private var past: [(zxid: Int64, tree: ZNodeTree)] = []
+    /// How many earlier trees are kept; reads can be so far behind.
+    private static let depth = 64
+
+    init(time: Int64) { tree = ZNodeTree(time: time) }
+
+    // MARK: Sessions
+
+    mutating func openSession(_ identities: [Identity]) -> Int64 {
+        remember()
+        zxid += 1
+        nextSession += 1
+        sessions[nextSession] = Session(identities: identities, seen: zxid)
+        return nextSession
+    }
+
+    func isAlive(_ session: Int64) -> Bool { sessions[session] != nil }
+
+    /// Ends a session: its ephemeral nodes go, in one change.
+    mutating func endSession(_ session: Int64) -> [Notification] {
+        guard sessions.removeValue(forKey: session) != nil else { return [] }
+        forgetWatches(of: session)
+        remember()
+        zxid += 1
+        tree.removeEphemerals(of: session, zxid: zxid)
+        return notifications(for: tree.commit())
+    }
+
+    /// A session's connection is broken; the client asks for its watches again when it is back.
+    mutating func forgetWatches(of session: Int64) {
+        for watch in watches.keys {
+            watches[watch]?.remove(session)
+            if watches[watch]?.isEmpty == true { watches[watch] = nil }
+        }
+    }
+
+    /// How many watches the servers hold.
+    var watchCount: Int { watches.values.reduce(0) { $0 + $1.count } }
+
+    // MARK: Requests
+
+    mutating func apply(_ request: Request, of session: Int64, time: Int64, isStale: Bool = false) -> Answer {
+        guard let seen = sessions[session]?.seen else {
+            return Answer(result: .failure(error(.sessionExpired, request)), notifications: [])
+        }
+        let answer = request.isRead ? read(request, session, isStale ? seen : nil) : write(request, session, time)
+        if !(request.isRead && isStale) { sessions[session]?.seen = zxid }
+        return answer
+    }
+
+    private mutating func write(_ request: Request, _ session: Int64, _ time: Int64) -> Answer {
+        remember()
+        // A write that is refused has its place in the order too.
+        zxid += 1
+        let author = ZNodeTree.Author(
+            session: session, identities: sessions[session]?.identities ?? [], zxid: zxid, time: time)
+        var index: Int?
+        do throws(ZNodeTree.Refusal) {
+            let reply: Reply
+            switch request {
+            case .create(let path, let data, let mode, let acl):
+                reply = .created(try tree.create(path, data, mode, acl, author))
+            case .delete(let path, let version):
+                try tree.delete(path, version, author)
+                reply = .done
+            case .set(let path, let data, let version): reply = .stat(try tree.set(path, data, version, author))
+            case .setACL(let path, let acl, let version):
+                reply = .stat(try tree.setACL(path, acl, version, author))
+            case .multi(let operations):
+                var results: [OperationResult] = []
+                for (number, operation) in operations.enumerated() {
+                    index = number
+                    results.append(try tree.apply(operation, by: author))
+                }
+                reply = .multi(results)
+            case .exists, .get, .children, .getACL, .sync: reply = .done
+            }
+            return Answer(result: .success(reply), notifications: notifications(for: tree.commit()))
+        } catch {
+            tree.rollBack()
+            return Answer(result: .failure(self.error(error.code, request, operation: index)), notifications: [])
+        }
+    }
+
+    private mutating func read(_ request: Request, _ session: Int64, _ oldest: Int64?) -> Answer {
+        let tree = oldest.flatMap(state) ?? self.tree
+        let identities = sessions[session]?.identities ?? []
+        var late: [Notification] = []
+        do throws(ZNodeTree.Refusal) {
+            let reply: Reply
+            switch request {
+            case .exists(let path, let isWatching):
+                if isWatching { late = watch(path, onChildren: false, session, as: tree) }
+                guard let node = tree.nodes[path] else { throw ZNodeTree.Refusal(.noNode) }
+                reply = .stat(node.stat)
+            case .get(let path, let isWatching):
+                let node = try tree.node(path, as: .read, for: identities)
+                if isWatching { late = watch(path, onChildren: false, session, as: tree) }
+                reply = .node(Node(data: node.data, stat: node.stat))
+            case .children(let path, let isWatching):
+                let node = try tree.node(path, as: .read, for: identities)
+                if isWatching { late = watch(path, onChildren: true, session, as: tree) }
+                reply = .children(NodeChildren(names: node.children.sorted(), stat: node.stat))
+            case .getACL(let path):
+                guard let node = tree.nodes[path] else { throw ZNodeTree.Refusal(.noNode) }
+                reply = .acl(NodeACL(entries: node.acl, stat: node.stat))
+            case .sync, .create, .delete, .set, .setACL, .multi: reply = .done
+            }
+            return Answer(result: .success(reply), notifications: late)
+        } catch {
+            return Answer(result: .failure(self.error(error.code, request)), notifications: late)
+        }
+    }
+
+    private func error(_ code: ZooKeeperError.Code, _ request: Request, operation index: Int? = nil) -> ZooKeeperError {
+        var path = request.path
+        if case .multi(let operations) = request, let index { path = operations[index].path }
+        return ZooKeeperError(
+            code: code, message: "The in-memory ZooKeeper refused it (\(code.rawValue)).", path: path,
+            operationIndex: index, outcome: .notApplied)
+    }
+
+    // MARK: Watches
+
+    /// Sets a watch from a state that may be behind; what has changed since then is told as soon as the server has
+    /// caught up.
+    private mutating func watch(
+        _ path: String, onChildren: Bool, _ session: Int64, as tree: ZNodeTree
+    ) -> [Notification] {
+        let (then, now) = (tree.nodes[path], self.tree.nodes[path])
+        let hasChanged =
+            then?.czxid != now?.czxid || (onChildren ? then?.pzxid != now?.pzxid : then?.mzxid != now?.mzxid)
+        guard hasChanged else {
+            watches[Watch(path: path, isOnChildren: onChildren), default: []].insert(session)
+            return []
+        }
+        let kind: WatchEvent.Kind =
+            now == nil ? .deleted : then == nil ? .created : onChildren ? .childrenChanged : .dataChanged
+        return [Notification(session: session, event: WatchEvent(kind: kind, path: path))]
+    }
+
+    private mutating func notifications(for events: [WatchEvent]) -> [Notification] {
+        events.flatMap { event -> [Notification] in
+            var sessions: Set<Int64> = []
+            if event.kind != .childrenChanged {
+                sessions.formUnion(watches.removeValue(forKey: Watch(path: event.path, isOnChildren: false)) ?? [])
+            }
+            if event.kind == .childrenChanged || event.kind == .deleted {
+                sessions.formUnion(watches.removeValue(forKey: Watch(path: event.path, isOnChildren: true)) ?? [])
+            }
+            return sessions.sorted().map { Notification(session: $0, event: event) }
+        }
+    }
+
+    // MARK: The past
+
+    private mutating func remember() {
+        past.append((zxid, tree))
+        if past.count > Self.depth { past.removeFirst() }
+    }
+
+    /// The tree as it was after the change, or as long ago as is remembered.
+    private func state(at zxid: Int64) -> ZNodeTree? { past.first { $0.zxid >= zxid }?.tree }
+}

@@ -1,0 +1,58 @@
+import ZooKeeper
+
+/// One node of the tree, as a server keeps it.
+struct ZNode: Sendable {
+    var data: [UInt8]?
+    var acl: [ACL]
+    var czxid: Int64
+    var mzxid: Int64
+    var pzxid: Int64
+    var ctime: Int64
+    var mtime: Int64
+    var version: Int32 = 0
+    var aversion: Int32 = 0
+    /// How many children were ever created, from which the sequence numbers come. Deletes do not count.
+    var creations: Int32 = 0
+    /// The session that an ephemeral node belongs to.
+    var owner: Int64 = 0
+    var children: Set<String> = []
+
+    init(data: [UInt8]?, acl: [ACL], zxid: Int64, time: Int64, owner: Int64 = 0) {
+        self.data = data
+        self.acl = acl
+        self.owner = owner
+        (czxid, mzxid, pzxid) = (zxid, zxid, zxid)
+        (ctime, mtime) = (time, time)
+    }
+
+    /// What a client sees. The visible cversion counts deletes too (`DataNode.copyStat` in ZooKeeper's source).
+    var stat: Stat {
+        Stat(
+            czxid: czxid, mzxid: mzxid, pzxid: pzxid, ctime: ctime, mtime: mtime, version: version,
+            cversion: creations &* 2 &- Int32(children.count), aversion: aversion, ephemeralOwner: owner,
+            dataLength: Int32(data?.count ?? 0), numChildren: Int32(children.count))
+    }
+
+    /// Whether one of the identities may do this.
+    func allows(_ permission: ACL.Permissions, to identities: [Identity]) -> Bool {
+        acl.contains { entry in
+            entry.permissions.contains(permission)
+                && (entry.scheme == "world" && entry.id == "anyone"
+                    || identities.contains(Identity(scheme: entry.scheme, id: entry.id)))
+        }
+    }
+}
+
+/// Whom a session has proved to be.
+public struct Identity: Sendable, Hashable {
+    /// The scheme, such as `digest`.
+    public let scheme: String
+    /// The identity, in the form in which it stands in an access control list.
+    public let id: String
+
+    /// Creates an identity.
+    public init(scheme: String, id: String) {
+        self.scheme = scheme
+        self.id = id
+    }
+}

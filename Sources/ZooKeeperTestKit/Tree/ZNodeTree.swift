@@ -1,0 +1,185 @@
+import ZooKeeper
+
+/// The nodes, and what each operation does to them: a value without sessions or time.
+///
+/// The order in which a refusal is found is the server's (`PrepRequestProcessor` in ZooKeeper's source), so that the
+/// code is the same when several apply.
+struct ZNodeTree: Sendable {
+    /// Who changes the tree, and when.
+    struct Author: Sendable {
+        let session: Int64
+        let identities: [Identity]
+        let zxid: Int64
+        /// Milliseconds since 1970.
+        let time: Int64
+    }
+
+    /// Why an operation was refused.
+    struct Refusal: Error {
+        let code: ZooKeeperError.Code
+        init(_ code: ZooKeeperError.Code) { self.code = code }
+    }
+
+    private(set) var nodes: [String: ZNode]
+    /// What the operations since the last commit have replaced, so that a refused multi leaves nothing.
+    private var replaced: [(path: String, node: ZNode?)] = []
+    /// The events of the operations since the last commit.
+    private var events: [WatchEvent] = []
+
+    init(time: Int64) { nodes = ["/": ZNode(data: [], acl: .open, zxid: 0, time: time)] }
+
+    /// Keeps what was done.
+    ///
+    /// - Returns: the events that it causes, in order.
+    mutating func commit() -> [WatchEvent] {
+        defer {
+            replaced = []
+            events = []
+        }
+        return events
+    }
+
+    /// Takes back what was done since the last commit.
+    mutating func rollBack() {
+        for (path, node) in replaced.reversed() { nodes[path] = node }
+        replaced = []
+        events = []
+    }
+
+    // MARK: Reading
+
+    func node(_ path: String, as permission: ACL.Permissions, for identities: [Identity]) throws(Refusal) -> ZNode {
+        guard let node = nodes[path] else { throw Refusal(.noNode) }
+        guard node.allows(permission, to: identities) else { throw Refusal(.noAuth) }
+        return node
+    }
+
+    // MARK: Changing
+
+    mutating func apply(_ operation: Operation, by author: Author) throws(Refusal) -> OperationResult {
+        switch operation {
+        case .create(let path, let data, let mode, let acl):
+            return .created(path: try create(path, data, mode, acl ?? .open, author).path)
+        case .delete(let path, let version):
+            try delete(path, version, author)
+            return .deleted
+        case .set(let path, let data, let version): return .set(try set(path, data, version, author))
+        case .check(let path, let version):
+            try Self.expect(version, in: try node(path, as: .read, for: author.identities).version)
+            return .checked
+        }
+    }
+
+    mutating func create(
+        _ path: String, _ data: [UInt8]?, _ mode: CreateMode, _ acl: [ACL], _ author: Author
+    ) throws(Refusal) -> CreatedNode {
+        let acl = try Self.filledIn(acl, author)
+        let parentPath = Self.parent(of: path)
+        var parent = try node(parentPath, as: .create, for: author.identities)
+        let path = mode.isSequential ? path + Self.digits(parent.creations) : path
+        guard nodes[path] == nil else { throw Refusal(.nodeExists) }
+        guard parent.owner == 0 else { throw Refusal(.noChildrenForEphemerals) }
+        parent.creations &+= 1
+        parent.pzxid = author.zxid
+        parent.children.insert(Self.name(of: path))
+        let node = ZNode(
+            data: data, acl: acl, zxid: author.zxid, time: author.time, owner: mode.isEphemeral ? author.session : 0)
+        replace(parentPath, with: parent)
+        replace(path, with: node)
+        events.append(WatchEvent(kind: .created, path: path))
+        events.append(WatchEvent(kind: .childrenChanged, path: parentPath))
+        return CreatedNode(path: path, stat: node.stat)
+    }
+
+    mutating func delete(_ path: String, _ version: Int32?, _ author: Author) throws(Refusal) {
+        guard path != "/" else { throw Refusal(.badArguments) }
+        guard nodes[path] != nil else {
+            guard nodes[Self.parent(of: path)] != nil else { throw Refusal(.noNode) }
+            _ = try self.node(Self.parent(of: path), as: .delete, for: author.identities)
+            throw Refusal(.noNode)
+        }
+        _ = try self.node(Self.parent(of: path), as: .delete, for: author.identities)
+        guard let node = nodes[path] else { return }
+        try Self.expect(version, in: node.version)
+        guard node.children.isEmpty else { throw Refusal(.notEmpty) }
+        remove(path, zxid: author.zxid)
+    }
+
+    /// What the end of a session removes.
+    mutating func removeEphemerals(of session: Int64, zxid: Int64) {
+        for (path, node) in nodes where node.owner == session { remove(path, zxid: zxid) }
+    }
+
+    mutating func set(
+        _ path: String, _ data: [UInt8]?, _ version: Int32?, _ author: Author
+    ) throws(Refusal) -> Stat {
+        var node = try node(path, as: .write, for: author.identities)
+        try Self.expect(version, in: node.version)
+        node.data = data
+        node.version &+= 1
+        node.mzxid = author.zxid
+        node.mtime = author.time
+        replace(path, with: node)
+        events.append(WatchEvent(kind: .dataChanged, path: path))
+        return node.stat
+    }
+
+    mutating func setACL(_ path: String, _ acl: [ACL], _ version: Int32?, _ author: Author) throws(Refusal) -> Stat {
+        let acl = try Self.filledIn(acl, author)
+        var node = try node(path, as: .admin, for: author.identities)
+        try Self.expect(version, in: node.aversion)
+        node.acl = acl
+        node.aversion &+= 1
+        replace(path, with: node)
+        return node.stat
+    }
+
+    // MARK: Steps
+
+    private mutating func replace(_ path: String, with node: ZNode?) {
+        replaced.append((path, nodes[path]))
+        nodes[path] = node
+    }
+
+    private mutating func remove(_ path: String, zxid: Int64) {
+        let parentPath = Self.parent(of: path)
+        replace(path, with: nil)
+        if var parent = nodes[parentPath] {
+            parent.children.remove(Self.name(of: path))
+            parent.pzxid = zxid
+            replace(parentPath, with: parent)
+        }
+        events.append(WatchEvent(kind: .deleted, path: path))
+        events.append(WatchEvent(kind: .childrenChanged, path: parentPath))
+    }
+
+    private static func expect(_ expected: Int32?, in version: Int32) throws(Refusal) {
+        if let expected, expected != -1, expected != version { throw Refusal(.badVersion) }
+    }
+
+    private static func filledIn(_ acl: [ACL], _ author: Author) throws(Refusal) -> [ACL] {
+        let filled = acl.flatMap { entry in
+            entry.scheme == "auth"
+                ? author.identities.map { ACL(entry.permissions, scheme: $0.scheme, id: $0.id) } : [entry]
+        }
+        guard !filled.isEmpty else { throw Refusal(.invalidACL) }
+        return filled
+    }
+
+    static func parent(of path: String) -> String {
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")), slash != path.startIndex else { return "/" }
+        return String(path[..<slash])
+    }
+
+    static func name(of path: String) -> String {
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return path }
+        return String(path[path.utf8.index(after: slash)...])
+    }
+
+    /// As Java's `%010d` writes a number.
+    static func digits(_ number: Int32) -> String {
+        let digits = String(number.magnitude)
+        let width = number < 0 ? 9 : 10
+        return (number < 0 ? "-" : "") + String(repeating: "0", count: max(0, width - digits.count)) + digits
+    }
+}

@@ -1,0 +1,111 @@
+import Foundation
+import Simulation
+import Testing
+import TestSupport
+import ZooKeeper
+import ZooKeeperTestKit
+
+/// The in-memory ZooKeeper against a real server: the same steps must give the same results, errors, metadata and
+/// events on both.
+@Suite(.timeLimit(.minutes(5)))
+struct DifferentialTests {
+    private struct Difference: CustomStringConvertible {
+        let step: Int
+        let real: String
+        let inMemory: String
+        var description: String { "step \(step)\n  real:      \(real)\n  in memory: \(inMemory)" }
+    }
+
+    /// Takes the steps on both.
+    ///
+    /// - Returns: where they first differ.
+    private func compare(
+        _ steps: [Step], at servers: String, distort: @escaping (Step) -> Step = { $0 }
+    ) async throws -> Difference? {
+        let root = "/d-" + UUID().uuidString
+        let zookeeper = InMemoryZooKeeper()
+        var real = try await Recorder(below: root) {
+            RealMachine(client: try await connected(to: servers))
+        }
+        var inMemory = try await Recorder(below: root, distort: distort) {
+            InMemoryMachine(session: zookeeper.connect())
+        }
+        var difference: Difference?
+        for (index, step) in steps.enumerated() where difference == nil {
+            let seen = (real: try await real.take(step), inMemory: try await inMemory.take(step))
+            if seen.real != seen.inMemory {
+                difference = Difference(step: index, real: seen.real, inMemory: seen.inMemory)
+            }
+        }
+        await real.end()
+        await inMemory.end()
+        return difference
+    }
+
+    private func connected(to servers: String) async throws -> ZooKeeperClient {
+        let client = try ZooKeeperClient(configuration: ZooKeeperConfiguration(servers: servers))
+        try await client.sync()
+        return client
+    }
+
+    /// Leaves out what is not needed for a difference, ever smaller parts.
+    private func shrink(
+        _ steps: [Step], at servers: String, distort: @escaping (Step) -> Step = { $0 }
+    ) async throws -> [Step] {
+        var steps = steps
+        var part = steps.count / 2
+        while part >= 1 {
+            var start = 0
+            while start < steps.count {
+                var fewer = steps
+                fewer.removeSubrange(start..<min(start + part, steps.count))
+                if let difference = try await compare(fewer, at: servers, distort: distort) {
+                    steps = Array(fewer.prefix(difference.step + 1))
+                } else {
+                    start += part
+                }
+            }
+            part /= 2
+        }
+        return steps
+    }
+
+    @Test func itDoesWhatARealServerDoes() async throws {
+        let servers = try await TestServer.address()
+        let seed = UInt64.random(in: 0...UInt64.max)
+        var generator = SeededGenerator(seed: seed)
+        var total = 0
+        // Many short programs and a few long ones: most of the interesting happens in an empty tree.
+        for length in Array(repeating: 100, count: 60) + Array(repeating: 1_000, count: 5) {
+            let steps = (0..<length).map { _ in Step.random(using: &generator) }
+            total += length
+            guard let difference = try await compare(steps, at: servers) else { continue }
+            let few = try await shrink(Array(steps.prefix(difference.step + 1)), at: servers)
+            let last = try await compare(few, at: servers)
+            Issue.record(
+                """
+                seed \(seed): the in-memory ZooKeeper differs from the real server in
+                \(few.map(\.description).joined(separator: "\n"))
+                \(last?.description ?? difference.description)
+                """)
+            return
+        }
+        print("differential test: \(total) steps alike, seed \(seed)")
+        #expect(total >= 10_000)
+    }
+
+    /// The control: a step done otherwise is found, and told in few steps.
+    @Test func aDifferenceIsFoundAndShrunk() async throws {
+        let servers = try await TestServer.address()
+        var generator = SeededGenerator(seed: 1)
+        let steps = (0..<300).map { _ in Step.random(using: &generator) }
+        let withoutVersions: (Step) -> Step = { step in
+            guard case .set(let path, let data, _) = step.action else { return step }
+            return Step(session: step.session, action: .set(path, data: data, version: nil))
+        }
+        let difference = try #require(try await compare(steps, at: servers, distort: withoutVersions))
+        let few = try await shrink(
+            Array(steps.prefix(difference.step + 1)), at: servers, distort: withoutVersions)
+        #expect(few.count <= 3, "\(few)")
+    }
+}

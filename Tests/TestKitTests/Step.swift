@@ -1,0 +1,81 @@
+import Simulation
+import ZooKeeper
+
+/// One step of a program that two ZooKeepers run, to be compared.
+struct Step: Sendable, CustomStringConvertible {
+    enum Action: Sendable {
+        case create(String, data: [UInt8]?, CreateMode)
+        case delete(String, version: Int32?)
+        case set(String, data: [UInt8]?, version: Int32?)
+        case get(String, watch: Bool)
+        case exists(String, watch: Bool)
+        case children(String, watch: Bool)
+        case sync
+        case multi([Operation])
+        /// Ends the session and begins another.
+        case reopen
+    }
+    /// Which session takes the step.
+    let session: Int
+    let action: Action
+
+    var description: String { "session \(session): \(action)" }
+
+    var isWrite: Bool {
+        switch action {
+        case .create, .delete, .set, .multi, .reopen: true
+        case .get, .exists, .children, .sync: false
+        }
+    }
+
+    static let sessions = 2
+    /// Few, so that steps meet often.
+    static let paths = ["/a", "/b", "/a/a", "/a/b", "/b/a", "/a/a/a", "/a/a/b"]
+
+    static func random(using generator: inout SeededGenerator) -> Step {
+        let session = Int.random(in: 0..<sessions, using: &generator)
+        let path = paths.randomElement(using: &generator) ?? "/a"
+        let isWatching = Bool.random(using: &generator)
+        let action: Action
+        switch Int.random(in: 0..<100, using: &generator) {
+        case 0..<30: action = .create(path, data: data(&generator), mode(&generator))
+        case 30..<42: action = .delete(path, version: version(&generator))
+        case 42..<52: action = .set(path, data: data(&generator), version: version(&generator))
+        case 52..<62: action = .get(path, watch: isWatching)
+        case 62..<70: action = .exists(path, watch: isWatching)
+        case 70..<80: action = .children(path, watch: isWatching)
+        case 80..<81: action = .reopen
+        case 81..<83: action = .sync
+        default:
+            let count = Int.random(in: 1...4, using: &generator)
+            action = .multi((0..<count).map { _ in operation(&generator) })
+        }
+        return Step(session: session, action: action)
+    }
+
+    private static func operation(_ generator: inout SeededGenerator) -> Operation {
+        let path = paths.randomElement(using: &generator) ?? "/a"
+        switch Int.random(in: 0..<8, using: &generator) {
+        case 0..<4: return .create(path, data: data(&generator), mode: mode(&generator))
+        case 4..<6: return .delete(path, version: version(&generator))
+        case 6: return .set(path, data: data(&generator), version: version(&generator))
+        default: return .check(path, version: version(&generator))
+        }
+    }
+
+    private static func data(_ generator: inout SeededGenerator) -> [UInt8]? {
+        let length = Int.random(in: -1...3, using: &generator)
+        return length < 0 ? nil : (0..<length).map { _ in UInt8.random(in: 0...255, using: &generator) }
+    }
+
+    private static func mode(_ generator: inout SeededGenerator) -> CreateMode {
+        let modes: [CreateMode] = [
+            .persistent, .persistent, .persistent, .ephemeral, .persistentSequential, .ephemeralSequential,
+        ]
+        return modes.randomElement(using: &generator) ?? .persistent
+    }
+
+    private static func version(_ generator: inout SeededGenerator) -> Int32? {
+        [nil, nil, 0, 1, 2].randomElement(using: &generator) ?? nil
+    }
+}
