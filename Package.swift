@@ -112,6 +112,7 @@ let package = Package(
             ],
             path: "Tests/TestSupport"
         ),
+        .target(name: "QueueHistory", path: "Tests/QueueHistory"),
         .target(
             name: "Simulation",
             dependencies: ["ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"],
@@ -142,7 +143,7 @@ let package = Package(
         ),
         .testTarget(
             name: "FaultTests",
-            dependencies: ["Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
+            dependencies: ["QueueHistory", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
         ),
         .testTarget(
             name: "ToolTests",

@@ -67,7 +67,7 @@ public final class InMemoryZooKeeper: Sendable {
 
     /// All nodes by their paths.
     public var nodes: [String: Node] {
-        ensemble.withLock { $0.tree.nodes.mapValues { Node(data: $0.data, stat: $0.stat) } }
+        ensemble.withLock { $0.visibleNodes }
     }
 
     /// How many watches wait for their event.
@@ -86,7 +86,7 @@ public final class InMemoryZooKeeper: Sendable {
     func endSession(_ session: Int64) {
         let notifications = ensemble.withLock { ensemble in
             let notifications = ensemble.endSession(session)
-            observer?(Transaction(session: session, request: nil, nodes: ensemble.tree.nodes.mapValues(\.data)))
+            observer?(Transaction(session: session, request: nil, nodes: ensemble.visibleNodes))
             return notifications
         }
         clients.withLock { $0[session] = nil }
@@ -101,7 +101,7 @@ public final class InMemoryZooKeeper: Sendable {
             let answer = ensemble.apply(request, of: session, time: timeline.milliseconds, isStale: isStale)
             if let observer, !request.isRead, case .success = answer.result {
                 observer(
-                    Transaction(session: session, request: request, nodes: ensemble.tree.nodes.mapValues(\.data)))
+                    Transaction(session: session, request: request, nodes: ensemble.visibleNodes))
             }
             return answer
         }
@@ -122,6 +122,6 @@ package struct Transaction: Sendable {
     package let session: Int64
     /// What changed it; `nil` when it was the end of the session.
     package let request: Request?
-    /// The data of all nodes afterwards.
-    package let nodes: [String: [UInt8]?]
+    /// All nodes afterwards.
+    package let nodes: [String: Node]
 }

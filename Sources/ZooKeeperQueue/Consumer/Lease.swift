@@ -9,10 +9,8 @@ final class Lease: Sendable {
     let envelope: Envelope
     let stat: Stat
     let fencingToken: Int64
-    /// The lease's node.
-    let path: String
-    /// The session that it depends on.
-    let sessionID: Int64
+    /// The registration whose session it depends on.
+    let registration: Registration
 
     private struct State {
         var lease = LeaseState.held
@@ -26,17 +24,19 @@ final class Lease: Sendable {
     private let storage = Mutex(State())
 
     init(
-        name: ItemName, data: [UInt8], envelope: Envelope, stat: Stat, fencingToken: Int64, path: String,
-        sessionID: Int64
+        name: ItemName, data: [UInt8], envelope: Envelope, stat: Stat, fencingToken: Int64,
+        registration: Registration
     ) {
         self.name = name
         self.data = data
         self.envelope = envelope
         self.stat = stat
         self.fencingToken = fencingToken
-        self.path = path
-        self.sessionID = sessionID
+        self.registration = registration
     }
+
+    /// The lease's node.
+    var path: String { registration.paths.lease(name.string) }
 
     var state: LeaseState { storage.withLock { $0.lease } }
 

@@ -108,11 +108,20 @@ extension QueueConsumer {
             "A node among the items is left alone", metadata: ["node": "\(queue.tree.item(name))", "why": "\(why)"])
     }
 
-    /// The consumer's rank among those that are registered.
+    /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come out
+    /// of its order.
     private func share(of registration: Registration) async throws -> ReadyList.Share {
-        let consumers = try await queue.store.children(of: queue.tree.consumers).names.sorted()
-        guard let rank = consumers.firstIndex(of: registration.name) else { return .init() }
-        return ReadyList.Share(rank: rank, consumers: consumers.count)
+        let registered = try await queue.store.children(of: queue.tree.consumers).names
+        guard registered.count > 1 else { return .init() }
+        let (store, tree) = (queue.store, queue.tree)
+        let active = try await withThrowingTaskGroup(of: String?.self) { group in
+            for name in registered {
+                group.addTask { try await store.exists(tree.consumer(name).active) == nil ? nil : name }
+            }
+            return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }.sorted()
+        }
+        guard let rank = active.firstIndex(of: registration.name) else { return .init() }
+        return ReadyList.Share(rank: rank, consumers: active.count)
     }
 
     /// Reads the messages at once; leaves out what is gone, still being written, or unknown.
@@ -210,7 +219,7 @@ extension QueueConsumer {
         for item in items {
             let lease = Lease(
                 name: item.name, data: item.data, envelope: item.envelope, stat: item.stat, fencingToken: token,
-                path: registration.paths.lease(item.name.string), sessionID: registration.sessionID)
+                registration: registration)
             leases[item.name.string] = lease
             buffer.append(lease)
         }

@@ -19,11 +19,11 @@ extension QueueConsumer {
         }
     }
 
-    /// As many as fit into one multi.
+    /// As many as fit into one multi, which is guarded by one registration.
     private func nextSettlements() -> [Settlement] {
         var batch: [Settlement] = []
-        var (count, bytes) = (0, 64)
-        while let next = settlements.first {
+        var (count, bytes) = (1, 256)
+        while let next = settlements.first, batch.allSatisfy({ $0.lease.registration == next.lease.registration }) {
             let operations = next.operations(queue)
             count += operations.count
             bytes += operations.reduce(0) { $0 + queue.store.size(of: $1) }
@@ -34,11 +34,15 @@ extension QueueConsumer {
         return batch
     }
 
+    /// Applies settlements of one registration in one atomic step, only while its session lives (`active` is there):
+    /// without that, what a consumer sends after its session has expired could still end a lease that a recovery has
+    /// not cleared yet.
     private func commit(_ settlements: [Settlement]) async {
         var batch = settlements
-        while !batch.isEmpty {
+        while let registration = batch.first?.lease.registration {
             do {
-                _ = try await queue.store.multi(batch.flatMap { $0.operations(queue) })
+                let alive = Operation.check(registration.paths.active)
+                _ = try await queue.store.multi([alive] + batch.flatMap { $0.operations(queue) })
                 for settlement in batch { succeed(settlement) }
                 return
             } catch {
@@ -49,6 +53,7 @@ extension QueueConsumer {
                     // for its deadline is not repeated; whoever settles may do so.
                     if error.code != .deadlineExceeded { continue }
                 }
+                if error.operationIndex == 0 { return await sessionHasEnded(registration, batch) }
                 guard let index = error.operationIndex, let place = Self.place(of: index, in: batch, queue) else {
                     if batch.count > 1, !error.isPassing {
                         // It is about one of them, and does not say which.
@@ -86,20 +91,33 @@ extension QueueConsumer {
             forget(lease)
             return settlement.waiter.resume(throwing: Lease.lostError)
         }
-        // An answer was lost before. While the session lives, nobody else can have taken the lease.
-        if queue.store.sessionState.sessionID == lease.sessionID { return succeed(settlement) }
-        fail(
-            [settlement],
-            QueueError(
-                .outcomeUnknown,
-                "The session ended before the answer came: the message is settled as was asked, or somebody else's."))
+        // An answer was lost before. The session lives, so nobody else can have taken the lease.
+        succeed(settlement)
     }
+
+    /// The registration's session has ended, and nothing of the batch was applied. What was sent before without an
+    /// answer may have been.
+    private func sessionHasEnded(_ registration: Registration, _ batch: [Settlement]) async {
+        lose(registration)
+        for settlement in batch {
+            let lease = settlement.lease
+            lease.update(.lost)
+            // Still there, it was not ended by the consumer, and no request of an ended session can do it any more.
+            var isUntouched = true
+            if lease.unresolved != nil { isUntouched = (try? await queue.store.exists(lease.path)) != nil }
+            fail([settlement], isUntouched ? Lease.lostError : Self.unknownError)
+        }
+    }
+
+    private static let unknownError = QueueError(
+        .outcomeUnknown,
+        "The session ended before the answer came: the message is settled as was asked, or somebody else's.")
 
     /// Which settlement an operation of the multi belongs to, and whether it is the one on its lease.
     private static func place(
         of index: Int, in batch: [Settlement], _ queue: MessageQueue
     ) -> (settlement: Int, isLease: Bool)? {
-        var first = 0
+        var first = 1
         for (number, settlement) in batch.enumerated() {
             let count = settlement.operations(queue).count
             if index < first + count { return (number, index == first) }
@@ -124,7 +142,8 @@ extension QueueConsumer {
             let lease = settlement.lease
             lease.settlingFailed()
             // However definite the last attempt's failure, an earlier one may have been applied.
-            let isUnknown = lease.unresolved != nil && (error as? QueueError)?.code != .outcomeUnknown
+            let code = (error as? QueueError)?.code
+            let isUnknown = lease.unresolved != nil && code != .outcomeUnknown && code != .leaseLost
             let unknown = QueueError(
                 .outcomeUnknown, "No answer came: the message may be settled as was asked, or still be held.",
                 cause: (error as? QueueError)?.cause)

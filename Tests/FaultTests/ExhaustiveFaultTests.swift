@@ -1,0 +1,53 @@
+import QueueHistory
+import Testing
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// Every protocol, with every fault at every call of it.
+@Suite(.timeLimit(.minutes(10)))
+struct ExhaustiveFaultTests {
+    private func subject(_ episode: Episode) -> OurQueue {
+        OurQueue(settings: .init(maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1)))
+    }
+
+    @Test(arguments: Episode.all)
+    func oneFault(_ episode: Episode) async {
+        let subject = subject(episode)
+        let (calls, violations) = episode.play(subject)
+        #expect(violations.isEmpty, "without a fault: \(violations)")
+        let faults = Fault.allCases
+        let found = await concurrently(calls * faults.count) { number -> [Violation]? in
+            let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
+            let violations = episode.play(subject) { $0.number == call ? fault : nil }.violations
+            return violations.isEmpty ? nil : violations
+        }
+        if !found.isEmpty {
+            let lines = found.map { number, violations in
+                "  \(faults[number % faults.count]) at call \(number / faults.count + 1): \(violations)"
+            }
+            Issue.record("\(episode):\n\(lines.prefix(20).joined(separator: "\n"))")
+        }
+        print("\(episode): \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations")
+    }
+
+    /// Two faults: at each call, and at each later one.
+    @Test(arguments: [Episode.acknowledge, .recovery])
+    func twoFaults(_ episode: Episode) async {
+        let subject = subject(episode)
+        // A fault makes the protocol longer, by what resolves it.
+        let last = episode.play(subject).calls + 6
+        let faults = Fault.allCases
+        let pairs = (1..<last).flatMap { first in (first + 1...last).map { (first, $0) } }
+        let found = await concurrently(pairs.count * faults.count * faults.count) { number -> String? in
+            let (first, second) = pairs[number / (faults.count * faults.count)]
+            let a = faults[number / faults.count % faults.count]
+            let b = faults[number % faults.count]
+            let violations = episode.play(subject) { $0.number == first ? a : $0.number == second ? b : nil }.violations
+            return violations.isEmpty ? nil : "\(a) at call \(first), \(b) at call \(second): \(violations)"
+        }
+        if !found.isEmpty {
+            Issue.record("\(episode):\n\(found.prefix(20).map { "  " + $0.result }.joined(separator: "\n"))")
+        }
+        print("\(episode): \(pairs.count * faults.count * faults.count) runs of two faults, \(found.count) with violations")
+    }
+}

@@ -1,0 +1,94 @@
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// The queue of this package.
+struct OurQueue: Subject {
+    var settings = QueueSettings(maximumDeliveries: 10, laneRetention: .seconds(1))
+
+    private func queue(_ store: InMemorySession) throws -> MessageQueue {
+        try MessageQueue(store: store, settings: settings)
+    }
+
+    func sender(_ store: InMemorySession) throws -> any Sender {
+        OurSender(producer: QueueProducer(try queue(store), sendTimeout: .seconds(120)))
+    }
+
+    func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
+        let consumer = QueueConsumer(try queue(store), configuration: .init(prefetch: prefetch))
+        return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator())
+    }
+
+    func recover(_ store: InMemorySession) async throws { try await QueueRecovery(try queue(store)).recover() }
+}
+
+private struct OurSender: Sender {
+    let producer: QueueProducer
+
+    func send(_ payloads: [String]) async -> SendResult {
+        do {
+            try await producer.send(payloads.map { OutgoingMessage($0) })
+            return .stored
+        } catch {
+            return await resolve(error)
+        }
+    }
+
+    private func resolve(_ error: any Error) async -> SendResult {
+        var error = error
+        for _ in 0..<5 {
+            guard let problem = error as? QueueError else { return .unknown }
+            guard problem.code == .outcomeUnknown else { return .refused }
+            guard let send = problem.unresolvedSend else { return .unknown }
+            do {
+                try await producer.repeatSend(send)
+                return .stored
+            } catch let next {
+                error = next
+            }
+        }
+        return .unknown
+    }
+
+    func close() async { await producer.close() }
+}
+
+private struct OurReceiver: Receiver {
+    let consumer: QueueConsumer
+    var messages: QueueConsumer.Iterator
+
+    mutating func next(within limit: Duration) async throws -> (any Delivery)? {
+        try await messages.next(within: limit).map(OurDelivery.init)
+    }
+
+    func close() async { await consumer.close(gracePeriod: .seconds(1)) }
+}
+
+private struct OurDelivery: Delivery {
+    let message: QueueMessage
+    var payload: String { String(decoding: message.payload, as: UTF8.self) }
+    var token: Int64 { message.fencingToken }
+    var deliveryCount: Int { message.deliveryCount }
+    var name: String { message.name }
+    var isHeld: Bool { message.state == .held }
+
+    func acknowledge() async -> SettleResult { await settle { try await message.acknowledge() } }
+    func giveBack() async -> SettleResult { await settle { try await message.giveBack(reason: "tried") } }
+    func deadLetter() async -> SettleResult { await settle { try await message.deadLetter(reason: "tried") } }
+
+    private func settle(_ body: () async throws -> Void) async -> SettleResult {
+        var wasUnknown = false
+        for _ in 0..<3 {
+            do {
+                try await body()
+                return .done
+            } catch let error as QueueError where error.code == .leaseLost {
+                return wasUnknown ? .unknown : .lost
+            } catch let error as QueueError where error.code == .unreachable {
+                // Not applied.
+            } catch {
+                wasUnknown = true
+            }
+        }
+        return wasUnknown ? .unknown : .lost
+    }
+}

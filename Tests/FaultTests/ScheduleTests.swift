@@ -1,0 +1,29 @@
+import Foundation
+import QueueHistory
+import Testing
+
+/// Two producers, two consumers, one or two recoveries and three messages, in very many orders, with faults.
+@Suite(.timeLimit(.minutes(10)))
+struct ScheduleTests {
+    /// How many orders, and from which seed on: `SCHEDULES=100000 SEED=7 make test`.
+    private static let environment = ProcessInfo.processInfo.environment
+    private static let count = environment["SCHEDULES"].flatMap(Int.init) ?? 10_000
+    private static let seed = environment["SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max)
+
+    @Test func everyPromiseIsKept() async {
+        let found = await concurrently(Self.count) { number -> String? in
+            let seed = Self.seed &+ UInt64(number)
+            let violations = Schedule(seed: seed).play(OurQueue()).violations
+            return violations.isEmpty ? nil : "  seed \(seed): \(violations)"
+        }
+        print("\(Self.count) schedules from seed \(Self.seed), \(found.count) with violations")
+        if !found.isEmpty { Issue.record("\n\(found.prefix(20).map(\.result).joined(separator: "\n"))") }
+    }
+
+    @Test func aSeedGivesTheSameRunAgain() {
+        for seed in UInt64(0)..<50 {
+            let runs = (0..<2).map { _ in Schedule(seed: seed).play(OurQueue()).theatre.history.events }
+            #expect(runs[0] == runs[1], "seed \(seed)")
+        }
+    }
+}

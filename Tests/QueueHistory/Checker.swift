@@ -1,0 +1,132 @@
+/// What the queue promises, by the numbers under which its documentation lists them.
+package enum Invariant: Int, Sendable, Hashable, CaseIterable {
+    case noneLost = 1
+    case nothingUnexpected
+    case storedOnce
+    case oneLease
+    case lostLeaseChangesNothing
+    case acknowledgedIsFinal
+    case deliveriesCounted
+    case orderKept
+    case drainedInTime
+    case nothingLeftBehind
+}
+
+/// A promise that was not kept.
+package struct Violation: Sendable, Hashable, CustomStringConvertible {
+    package let invariant: Invariant
+    package let what: String
+
+    package init(_ invariant: Invariant, _ what: String) {
+        self.invariant = invariant
+        self.what = what
+    }
+
+    package var description: String { "(\(invariant.rawValue)) \(invariant): \(what)" }
+}
+
+/// Judges a history by itself: it knows nothing of how the queue works, and believes only what members wrote down and
+/// what the tree holds in the end. After the idea of Jepsen's queue checker
+/// (https://jepsen-io.github.io/jepsen/jepsen.checker.html#var-total-queue).
+package struct Checker {
+    private struct Message {
+        var isBegun = false
+        var isSent = false
+        var mayBeSent = false
+        var deliveries: [HistoryEvent] = []
+        var acknowledged: [HistoryEvent] = []
+        /// Acknowledgements that may have been applied, though nobody was told: that of a member that was killed, too.
+        var unresolved: Set<Int64> = []
+        var deadLettered = 0
+        var events: [HistoryEvent] = []
+    }
+
+    private var messages: [String: Message] = [:]
+    private let history: [HistoryEvent]
+    private let remains: Remains
+
+    package init(_ history: [HistoryEvent], remains: Remains) {
+        self.history = history
+        self.remains = remains
+        for event in history {
+            var message = messages[event.message] ?? Message()
+            message.events.append(event)
+            switch event.kind {
+            case .sending: message.isBegun = true
+            case .sent: message.isSent = true
+            case .sendUnknown: message.mayBeSent = true
+            case .delivered: message.deliveries.append(event)
+            case .acknowledging, .acknowledgeUnknown: message.unresolved.insert(event.token)
+            case .acknowledged:
+                message.acknowledged.append(event)
+                message.unresolved.remove(event.token)
+            case .leaseLost: message.unresolved.remove(event.token)
+            case .deadLettered: message.deadLettered += 1
+            case .sendRefused, .givenBack, .giveBackUnknown, .deadLetterUnknown: break
+            }
+            messages[event.message] = message
+        }
+    }
+
+    /// - Parameter isOrdered: whether one producer and one consumer alone make an order that can be expected.
+    package func violations(isOrdered: Bool = false) -> [Violation] {
+        var found: [Violation] = []
+        let left = Dictionary(grouping: remains.all, by: \.payload)
+        for (payload, message) in messages.sorted(by: { $0.key < $1.key }) {
+            found += check(payload, message, left: left[payload] ?? [])
+        }
+        for message in remains.all where messages[message.payload]?.isBegun != true {
+            found.append(Violation(.nothingUnexpected, "\(message.payload) was never sent, and is at \(message.name)"))
+        }
+        for path in remains.garbage { found.append(Violation(.nothingLeftBehind, path)) }
+        if isOrdered { found += checkOrder() }
+        return found
+    }
+
+    private func check(_ payload: String, _ message: Message, left: [Remains.Message]) -> [Violation] {
+        var found: [Violation] = []
+        func fail(_ invariant: Invariant, _ what: String) { found.append(Violation(invariant, "\(payload): \(what)")) }
+        guard message.isBegun else {
+            fail(.nothingUnexpected, "was delivered and never sent")
+            return found
+        }
+        let isDone = !message.acknowledged.isEmpty || !message.unresolved.isEmpty
+        if message.isSent, !isDone, left.isEmpty { fail(.noneLost, "was stored, and is nowhere") }
+
+        let copies = Set((message.deliveries.map(\.name) + left.map(\.name)).map { $0.prefix { $0 != "." } })
+        if copies.count > 1 || left.count > 1 { fail(.storedOnce, "is stored as \(copies.sorted())") }
+
+        let tokens = message.deliveries.map(\.token)
+        if Set(tokens).count < tokens.count { fail(.oneLease, "was handed out twice by one claim") }
+        for (earlier, later) in zip(message.deliveries, message.deliveries.dropFirst())
+        where later.member == earlier.member && later.token < earlier.token {
+            fail(.oneLease, "the fencing token went back from \(earlier.token) to \(later.token)")
+        }
+        let latest = tokens.max() ?? 0
+        if message.acknowledged.count > 1 {
+            fail(.lostLeaseChangesNothing, "was acknowledged \(message.acknowledged.count) times")
+        }
+        if let first = message.acknowledged.map(\.token).min(), latest > first {
+            fail(.acknowledgedIsFinal, "came again after it was acknowledged")
+        }
+        if let acknowledged = message.acknowledged.first, !left.isEmpty {
+            fail(.acknowledgedIsFinal, "was acknowledged by \(acknowledged.member), and is at \(left[0].name)")
+        }
+
+        let counts = message.deliveries.sorted { $0.token < $1.token }.map(\.deliveryCount)
+        if !zip(counts, counts.dropFirst()).allSatisfy({ $0 < $1 }) {
+            fail(.deliveriesCounted, "the delivery counts are \(counts)")
+        }
+        if let first = counts.first, first < 1 { fail(.deliveriesCounted, "the first delivery count is \(first)") }
+        if message.deadLettered > 1 { fail(.deliveriesCounted, "was dead-lettered \(message.deadLettered) times") }
+        return found
+    }
+
+    /// First deliveries come in the order in which the messages were stored.
+    private func checkOrder() -> [Violation] {
+        let first = history.filter { $0.kind == .delivered && $0.deliveryCount == 1 }.map { $0.name }
+        return zip(first, first.dropFirst()).filter { $0 >= $1 }.map {
+            Violation(.orderKept, "\($1) came after \($0)")
+        }
+    }
+}
