@@ -59,7 +59,7 @@ struct Episode: Sendable, CustomStringConvertible {
 
     static let recovery = Episode(description: "recovery and redelivery") { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
-        try await theatre.crash(by: "failed", holding: 2)
+        try await theatre.crash(by: "failed", theatre.session("failed"), holding: 2)
         try? await theatre.subject.recover(store)
     }
 
@@ -77,9 +77,9 @@ struct Episode: Sendable, CustomStringConvertible {
         description: "redelivery to the dead letters", maximumDeliveries: 2
     ) { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
-        try await theatre.crash(by: "failed", holding: 2)
+        try await theatre.crash(by: "failed", theatre.session("failed"), holding: 2)
         try await theatre.subject.recover(theatre.session("recovery"))
-        try await theatre.crash(by: "failed again", holding: 1)
+        try await theatre.crash(by: "failed again", theatre.session("failed again"), holding: 1)
         try? await theatre.subject.recover(store)
     }
 
@@ -94,8 +94,29 @@ struct Episode: Sendable, CustomStringConvertible {
         await receiver.close()
     }
 
+    /// The process stops while it works on a message, until its session has expired and another has the message; then
+    /// it goes on and acknowledges.
+    static let slowHandler = Episode(description: "a handler slower than its session", isOrdered: false) {
+        theatre, store in
+        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        async let consumed: Void = theatre.consume(by: name, store, prefetch: 1) { delivery in
+            store.pause(for: .seconds(14))
+            return .hold(.seconds(15))
+        }
+        try await theatre.clock.sleep(for: .seconds(12))
+        try await theatre.subject.recover(theatre.session("recovery"))
+        try await theatre.consume(by: "other", theatre.session("other"), prefetch: 1) { _ in .hold(.seconds(6)) }
+        try await consumed
+    }
+
+    /// The process is killed while it holds messages.
+    static let crash = Episode(description: "crash of a consumer") { theatre, store in
+        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.crash(by: name, store, holding: 2)
+    }
+
     static let all = [
         send, sendMany, acknowledge, giveBack, giveBackTooOften, deadLetter, recovery, recoveryOfTheLiving,
-        redeliveryToTheDead, registration, shutdown,
+        redeliveryToTheDead, registration, shutdown, slowHandler, crash,
     ]
 }

@@ -48,6 +48,8 @@ struct ExhaustiveFaultTests {
         if !found.isEmpty {
             Issue.record("\(episode):\n\(found.prefix(20).map { "  " + $0.result }.joined(separator: "\n"))")
         }
-        print("\(episode): \(pairs.count * faults.count * faults.count) runs of two faults, \(found.count) with violations")
+        print(
+            "\(episode): \(pairs.count * faults.count * faults.count) runs of two faults, \(found.count) with violations"
+        )
     }
 }

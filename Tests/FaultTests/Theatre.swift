@@ -112,11 +112,10 @@ struct Theatre: Sendable {
     }
 
     /// Takes messages and is killed while it holds them.
-    func crash(by name: String, holding count: Int) async throws {
-        let store = session(name)
+    func crash(by name: String, _ store: InMemorySession, holding count: Int) async throws {
         var receiver = try subject.receiver(store, prefetch: count)
         var held: [any Delivery] = []
-        while held.count < count, let delivery = try await receiver.next(within: .seconds(1)) {
+        while held.count < count, let delivery = try? await receiver.next(within: .seconds(1)) {
             note(.delivered, name, delivery)
             held.append(delivery)
         }

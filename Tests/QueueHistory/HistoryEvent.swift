@@ -54,7 +54,9 @@ package struct HistoryEvent: Sendable, Hashable {
 
 extension HistoryEvent: CustomStringConvertible {
     /// One line, which ``init(line:)`` reads.
-    package var description: String { "\(time) \(kind.rawValue) \(member) \(token) \(deliveryCount) \(name.isEmpty ? "-" : name) \(message)" }
+    package var description: String {
+        "\(time) \(kind.rawValue) \(member) \(token) \(deliveryCount) \(name.isEmpty ? "-" : name) \(message)"
+    }
 
     /// Reads a line; `nil` when it is none, such as one that was cut off when its writer was killed.
     package init?(line: some StringProtocol) {

@@ -160,7 +160,9 @@ extension QueueConsumer {
     /// Claims the messages, as many as are still there.
     private func commit(_ items: [ReadyItem], with registration: Registration) async throws {
         var items = items
-        while !items.isEmpty, self.registration == registration {
+        while !items.isEmpty {
+            // What was not tried must not be overtaken by what comes after it in the list.
+            guard self.registration == registration else { return ready.clear() }
             let batch = fitting(items, registration)
             do {
                 let results = try await queue.store.multi(operations(batch, registration))

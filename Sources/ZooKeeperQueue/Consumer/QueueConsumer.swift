@@ -30,6 +30,8 @@ public actor QueueConsumer {
 
     var phase = Phase.open
     var registration: Registration?
+    /// The name under which the consumer is about to be registered.
+    var halfMade: String?
     /// What is held and not settled, by the names of the messages.
     var leases: [String: Lease] = [:]
     /// What is held and not yet handed out, in order.
@@ -149,7 +151,7 @@ public actor QueueConsumer {
             isPrepared = true
         }
         // Never abandoned halfway: what it made would look alive as long as the session.
-        let made = try await Task { try await Registration.make(in: queue) }.value
+        let made = try await Task { try await makeRegistration() }.value
         registration = made
         let states = queue.store.sessionStates
         sessionWatch?.cancel()
@@ -293,17 +295,21 @@ public actor QueueConsumer {
     private func deregister() async {
         await committer?.value
         // Somebody may have come back meanwhile.
-        guard let registration, phase != .open || (leases.isEmpty && iterators.load(ordering: .relaxed) == 0) else {
-            return
-        }
+        let unfinished = halfMade.map { Registration(paths: queue.tree.consumer($0), sessionID: 0, name: $0) }
+        guard let registration = registration ?? unfinished,
+            phase != .open || (leases.isEmpty && iterators.load(ordering: .relaxed) == 0)
+        else { return }
         self.registration = nil
+        halfMade = nil
         sessionWatch?.cancel()
         sessionWatch = nil
-        do {
-            try await registration.remove(from: queue.store)
-        } catch {
-            // A recovery removes it when the session has ended.
-            queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])
+        // Left there, it would count as a consumer as long as the session lives; then a recovery removes it.
+        for _ in 0..<3 {
+            do {
+                return try await registration.remove(from: queue.store)
+            } catch {
+                queue.logger.debug("A consumer is left in the tree for now", metadata: ["error": "\(error)"])
+            }
         }
     }
 }

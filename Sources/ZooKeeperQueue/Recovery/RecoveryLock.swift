@@ -10,7 +10,11 @@ struct RecoveryLock {
 
     private var path: String { queue.tree.recoveryLock }
 
-    /// Waits for its turn.
+    /// How long to wait for a recovery that acts. One that could not release its node while its session lives would
+    /// otherwise keep all others waiting as long.
+    private static let patience = Duration.seconds(10)
+
+    /// Waits for its turn, but not for ever.
     ///
     /// - Returns: the ensemble's clock: milliseconds since 1970.
     func acquire() async throws -> Int64 {
@@ -25,9 +29,27 @@ struct RecoveryLock {
                     try? await queue.store.delete(path, version: 0)
                     continue
                 }
-                for try await node in queue.store.data(of: path) where node == nil { break }
+                let isGone = try await waitUntilReleased()
                 try Task.checkCancellation()
+                if !isGone { try? await queue.store.delete(path, version: 0) }
             }
+        }
+    }
+
+    /// - Returns: whether the node has gone before patience has.
+    private func waitUntilReleased() async throws -> Bool {
+        let (store, path) = (queue.store, path)
+        return try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for try await node in store.data(of: path) where node == nil { break }
+                return true
+            }
+            group.addTask {
+                try? await store.sleep(for: Self.patience)
+                return false
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? false
         }
     }
 
