@@ -2,7 +2,7 @@
 # packages by the build.
 export ZKQ_STRICT = 1
 
-.PHONY: demo test setup build examples lint format docs clean
+.PHONY: demo test faults soak setup build examples lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
 demo: setup
@@ -13,6 +13,17 @@ demo: setup
 test: setup
 	swift build --build-tests
 	swift test --skip-build --disable-xctest --no-parallel
+
+## Real servers and real kills: every kind of fault, in about five minutes.
+faults: setup
+	swift build --product faults
+	swift run --skip-build faults standard
+
+## The same for as long as asked, a kill every ten seconds: make soak DURATION=30m
+DURATION ?= 30m
+soak: setup
+	swift build --product faults
+	swift run --skip-build faults soak --duration $(DURATION)
 
 ## Debian's packages, where they are missing.
 setup:
@@ -34,6 +45,7 @@ format:
 docs:
 	swift package generate-documentation --target ZooKeeper --warnings-as-errors
 	swift package generate-documentation --target ZooKeeperQueue --warnings-as-errors
+	swift package generate-documentation --target ZooKeeperTestKit --warnings-as-errors
 
 clean:
 	swift package clean

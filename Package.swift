@@ -118,6 +118,15 @@ let package = Package(
             dependencies: ["ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"],
             path: "Tests/Simulation"
         ),
+        .executableTarget(
+            name: "faults",
+            dependencies: [
+                "QueueHistory", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+            ],
+            path: "Tests/Faults"
+        ),
         .testTarget(
             name: "ZooKeeperTests",
             dependencies: [

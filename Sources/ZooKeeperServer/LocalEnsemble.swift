@@ -80,6 +80,13 @@ public actor LocalEnsemble {
     /// Lets a paused server go on.
     public func resume(_ index: Int) async { await servers[index].resume() }
 
+    /// Deletes what a server has stored. It must have been killed, and the others must have a leader before it is
+    /// started again: it has forgotten what it has promised, and could vote for one that lacks what is committed.
+    public func eraseData(_ index: Int) async throws { try await servers[index].eraseData() }
+
+    /// Makes a server's disk seem full, until it is killed and started again.
+    package func fillDisk(_ index: Int) async throws { try await servers[index].limitFileSize(1) }
+
     /// What a server says of itself: `leader`, `follower`, `standalone`, or `nil` when it does not serve.
     public func mode(_ index: Int) async -> String? { await servers[index].mode() }
 

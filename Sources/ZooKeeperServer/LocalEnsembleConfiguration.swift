@@ -16,6 +16,10 @@ public struct LocalEnsembleConfiguration: Sendable {
     /// Further system properties of the Java process, such as `zookeeper.extendedTypesEnabled`.
     public var systemProperties: [String: String]
 
+    /// For tests that cut servers off from each other: the port at which a server is told to find the port of another,
+    /// by which followers follow their leader. Servers count from 0.
+    package var peerPort: (@Sendable (_ server: Int, _ peer: Int, _ port: Int) throws -> Int)?
+
     /// Creates a configuration.
     public init(
         servers: Int = 1, firstPort: Int? = nil, dataDirectory: String? = nil, tickTime: Duration = .seconds(2),

@@ -40,7 +40,10 @@ actor LocalServer {
         ]
         if ports.count > 1 {
             for (index, peer) in peers.enumerated() {
-                lines["server.\(index + 1)"] = "127.0.0.1:\(peer.quorum):\(peer.election)"
+                let isOther = index + 1 != id
+                let port =
+                    try isOther ? configuration.peerPort?(id - 1, index, peer.quorum) ?? peer.quorum : peer.quorum
+                lines["server.\(index + 1)"] = "127.0.0.1:\(port):\(peer.election)"
             }
             try Data("\(id)\n".utf8).write(to: URL(filePath: self.directory + "/data/myid"))
         }
@@ -158,6 +161,24 @@ actor LocalServer {
     func mode() async -> String? {
         guard process != nil, let answer = await FourLetterWord.ask("srvr", port: port) else { return nil }
         return answer.split(separator: "\n").first { $0.hasPrefix("Mode: ") }.map { String($0.dropFirst(6)) }
+    }
+
+    /// Deletes what the server has stored, but for who it is. It must not run.
+    func eraseData() throws {
+        guard process == nil else {
+            throw LocalServerError(description: "Server \(id) runs: its data cannot be deleted.")
+        }
+        try? FileManager.default.removeItem(atPath: directory + "/data/version-2")
+    }
+
+    /// Makes every write beyond so many bytes of a file fail, as on a full disk, until the server is started again.
+    func limitFileSize(_ bytes: Int) async throws {
+        guard let process else { return }
+        let result = try await run(
+            .name("prlimit"), arguments: ["--pid", "\(process.pid)", "--fsize=\(bytes)"], output: .discarded)
+        guard result.terminationStatus.isSuccess else {
+            throw LocalServerError(description: "The size of the files of server \(id) could not be limited.")
+        }
     }
 
     private var logPath: String { directory + "/server.log" }

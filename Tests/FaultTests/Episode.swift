@@ -89,7 +89,7 @@ struct Episode: Sendable, CustomStringConvertible {
 
     static let shutdown = Episode(description: "shutdown") { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
-        var receiver = try theatre.subject.receiver(store, prefetch: 3)
+        var receiver = try theatre.receiver(store, prefetch: 3)
         _ = try? await receiver.next(within: .seconds(1))
         await receiver.close()
     }

@@ -23,6 +23,7 @@ struct OurQueue: Subject {
 
 private struct OurSender: Sender {
     let producer: QueueProducer
+    var object: AnyObject? { producer }
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
@@ -55,6 +56,7 @@ private struct OurSender: Sender {
 private struct OurReceiver: Receiver {
     let consumer: QueueConsumer
     var messages: QueueConsumer.Iterator
+    var object: AnyObject? { consumer }
 
     mutating func next(within limit: Duration) async throws -> (any Delivery)? {
         try await messages.next(within: limit).map(OurDelivery.init)

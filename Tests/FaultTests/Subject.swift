@@ -15,11 +15,23 @@ protocol Sender: Sendable {
     /// Stores messages, and repeats what is of unknown outcome as long as there is hope.
     func send(_ payloads: [String]) async -> SendResult
     func close() async
+    /// What must be gone when it is done, so that no task is left that holds it.
+    var object: AnyObject? { get }
 }
 
 protocol Receiver {
     mutating func next(within limit: Duration) async throws -> (any Delivery)?
     func close() async
+    /// As a sender's.
+    var object: AnyObject? { get }
+}
+
+extension Sender {
+    var object: AnyObject? { nil }
+}
+
+extension Receiver {
+    var object: AnyObject? { nil }
 }
 
 enum SettleResult: Sendable { case done, lost, unknown }

@@ -11,6 +11,7 @@ struct Theatre: Sendable {
     let simulation: Simulation
     let history = History()
     private let sessions = Sessions()
+    private let members = Members()
     private let witness = TreeWitness()
 
     var clock: VirtualClock { simulation.clock }
@@ -36,7 +37,7 @@ struct Theatre: Sendable {
                 return try await drain()
             }
             let checked = Checker(history.events, remains: remains).violations(isOrdered: isOrdered)
-            return witness.violations + checked + countViolations + inTime
+            return witness.violations + checked + countViolations + inTime + leftBehind
         } catch is Simulation.Stuck {
             return witness.violations + [Violation(.drainedInTime, "something waits for ever")]
         } catch {
@@ -57,6 +58,7 @@ struct Theatre: Sendable {
     /// Sends the messages one after the other, or all at once.
     func produce(_ payloads: [String], by name: String, _ store: InMemorySession, together: Bool = false) async throws {
         let sender = try subject.sender(store)
+        members.add(sender.object)
         for batch in together ? [payloads] : payloads.map({ [$0] }) {
             for payload in batch { note(.sending, name, payload) }
             let result = await sender.send(batch)
@@ -78,7 +80,7 @@ struct Theatre: Sendable {
         by name: String, _ store: InMemorySession, prefetch: Int = 2, idle: Duration = .zero,
         _ decide: @Sendable (any Delivery) -> Act = { _ in .acknowledge }
     ) async throws {
-        var receiver = try subject.receiver(store, prefetch: prefetch)
+        var receiver = try receiver(store, prefetch: prefetch)
         while true {
             do {
                 guard let delivery = try await receiver.next(within: idle) else { break }
@@ -90,6 +92,13 @@ struct Theatre: Sendable {
             }
         }
         await receiver.close()
+    }
+
+    /// A consumer, of which nothing may be left in the end.
+    func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
+        let receiver = try subject.receiver(store, prefetch: prefetch)
+        members.add(receiver.object)
+        return receiver
     }
 
     private func settle(_ delivery: any Delivery, _ act: Act, _ name: String) async {
@@ -113,7 +122,7 @@ struct Theatre: Sendable {
 
     /// Takes messages and is killed while it holds them.
     func crash(by name: String, _ store: InMemorySession, holding count: Int) async throws {
-        var receiver = try subject.receiver(store, prefetch: count)
+        var receiver = try receiver(store, prefetch: count)
         var held: [any Delivery] = []
         while held.count < count, let delivery = try? await receiver.next(within: .seconds(1)) {
             note(.delivered, name, delivery)
@@ -167,9 +176,22 @@ struct Theatre: Sendable {
             try await simulation.clock.sleep(for: .seconds(31))
             try await subject.recover(store)
         }
-        let interests = store.watches.interestCount
         store.close()
-        return interests == 0 ? [] : [Violation(.nothingLeftBehind, "\(interests) interests in watches")]
+        return []
+    }
+
+    /// What members have left in this process.
+    private var leftBehind: [Violation] {
+        let interests = sessions.all.reduce(0) { $0 + $1.watches.interestCount }
+        var violations = interests == 0 ? [] : [Violation(.nothingLeftBehind, "\(interests) interests in watches")]
+        if simulation.zookeeper.watchCount > 0 {
+            violations.append(
+                Violation(.nothingLeftBehind, "\(simulation.zookeeper.watchCount) watches at the servers"))
+        }
+        if members.alive > 0 {
+            violations.append(Violation(.nothingLeftBehind, "\(members.alive) members that a task still holds"))
+        }
+        return violations
     }
 
     private var remains: Remains {
@@ -207,4 +229,18 @@ private final class Sessions: Sendable {
     private let storage = Mutex<[InMemorySession]>([])
     var all: [InMemorySession] { storage.withLock { $0 } }
     func add(_ session: InMemorySession) { storage.withLock { $0.append(session) } }
+}
+
+/// Producers and consumers, as long as anybody holds them.
+private final class Members: Sendable {
+    private struct Member: Sendable {
+        // Only asked whether it is there.
+        nonisolated(unsafe) weak var object: AnyObject?
+    }
+    private let storage = Mutex<[Member]>([])
+    var alive: Int { storage.withLock { $0.count { $0.object != nil } } }
+    func add(_ object: AnyObject?) {
+        let member = Member(object: object)
+        storage.withLock { $0.append(member) }
+    }
 }

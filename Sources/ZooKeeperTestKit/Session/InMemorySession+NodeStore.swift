@@ -4,22 +4,30 @@ import ZooKeeperQueue
 extension InMemorySession {
     /// A server's default limit (`jute.maxbuffer`), as a `ZooKeeperClient` keeps it.
     public var maximumRequestSize: Int { 1_000_000 }
+    /// What an operation adds to a multi, in bytes, as jute encodes it.
     public func size(of operation: Operation) -> Int { operation.sizeInMulti }
+    /// The session now.
     public var sessionState: SessionState { source.current }
+    /// The session now and after each change.
     public var sessionStates: SessionStates { source.states }
+    /// The time on the ZooKeeper's clock, real or virtual.
     public var now: Duration { zookeeper.timeline.now }
+    /// Waits by that clock.
     public func sleep(for duration: Duration) async throws { try await zookeeper.timeline.sleep(for: duration) }
 
+    /// Creates a node.
     public func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
         let request = Request.create(path: path, data: data, mode: mode, acl: .open)
         guard case .created(let node) = try await perform(request) else { throw Self.mismatch(request) }
         return node
     }
 
+    /// Deletes a node, if it has the version.
     public func delete(_ path: String, version: Int32?) async throws {
         _ = try await perform(.delete(path: path, version: version))
     }
 
+    /// Sets a node's data, if it has the version.
     public func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
         let request = Request.set(path: path, data: data, version: version)
         guard case .stat(let stat) = try await perform(request) else { throw Self.mismatch(request) }
@@ -31,17 +39,23 @@ extension InMemorySession {
         _ = try await perform(.setACL(path: path, acl: acl, version: version))
     }
 
+    /// A node's data and metadata.
     public func get(_ path: String) async throws -> Node { try await node(path, watch: false) }
+    /// A node's metadata, `nil` when there is no node.
     public func exists(_ path: String) async throws -> Stat? { try await stat(path, watch: false) }
+    /// The names of a node's children.
     public func children(of path: String) async throws -> NodeChildren { try await children(of: path, watch: false) }
+    /// Returns when later reads see every write that came before.
     public func sync(_ path: String) async throws { _ = try await perform(.sync(path: path)) }
 
+    /// Applies all operations or none.
     public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
         let request = Request.multi(operations)
         guard case .multi(let results) = try await perform(request) else { throw Self.mismatch(request) }
         return results
     }
 
+    /// A node's data now and after each change.
     public func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
         sequence(path, kinds: [.data, .existence]) { [self] in
             try await watchedOrAbsent(path) { try await node(path, watch: true) }
@@ -50,6 +64,7 @@ extension InMemorySession {
         }
     }
 
+    /// The names of a node's children now and after each change.
     public func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
         sequence(path, kinds: [.children, .existence]) { [self] in
             try await watchedOrAbsent(path) { try await children(of: path, watch: true) }

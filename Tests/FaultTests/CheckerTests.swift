@@ -1,0 +1,79 @@
+import QueueHistory
+import Testing
+
+/// The judge itself: each promise, kept and broken.
+struct CheckerTests {
+    private func broken(_ events: [HistoryEvent], _ remains: Remains = .init(), isOrdered: Bool = false) -> Set<
+        Invariant
+    > {
+        Set(Checker(events, remains: remains).violations(isOrdered: isOrdered).map(\.invariant))
+    }
+
+    private func delivery(
+        _ kind: HistoryEvent.Kind, _ message: String = "a", token: Int64 = 1, count: Int = 1, by member: String = "c",
+        name: String = "item-100-0000000000"
+    ) -> HistoryEvent {
+        HistoryEvent(kind, by: member, message, token: token, deliveryCount: count, name: name)
+    }
+
+    private let sent = [HistoryEvent(.sending, by: "p", "a"), HistoryEvent(.sent, by: "p", "a")]
+    private let here = Remains.Message(name: "item-100-0000000000", payload: "a")
+
+    @Test func aKeptPromiseIsNoViolation() {
+        let taken = [delivery(.delivered), delivery(.acknowledging), delivery(.acknowledged)]
+        #expect(broken(sent + taken).isEmpty)
+        #expect(broken(sent, Remains(ready: [here])).isEmpty)
+        #expect(broken(sent, Remains(dead: [here])).isEmpty)
+    }
+
+    @Test func aLostMessageIsFound() {
+        #expect(broken(sent) == [.noneLost])
+        #expect(broken(sent + [delivery(.delivered)]) == [.noneLost])
+        #expect(broken(sent + [delivery(.delivered), delivery(.acknowledging), delivery(.leaseLost)]) == [.noneLost])
+    }
+
+    @Test func whatMayHaveHappenedIsAllowed() {
+        let unknown = [HistoryEvent(.sending, by: "p", "a"), HistoryEvent(.sendUnknown, by: "p", "a")]
+        #expect(broken(unknown).isEmpty)
+        #expect(broken(unknown, Remains(ready: [here])).isEmpty)
+        #expect(broken(sent + [delivery(.delivered), delivery(.acknowledging)]).isEmpty)
+    }
+
+    @Test func anythingElseIsFound() {
+        #expect(broken([delivery(.delivered)]) == [.nothingUnexpected])
+        #expect(broken([], Remains(ready: [here])) == [.nothingUnexpected])
+        let twice = Remains(ready: [here, .init(name: "item-100-0000000001", payload: "a")])
+        #expect(broken(sent, twice) == [.storedOnce])
+        #expect(
+            broken(sent + [delivery(.delivered), delivery(.delivered, by: "d"), delivery(.acknowledged)]).contains(
+                .oneLease))
+        let end = [delivery(.delivered), delivery(.acknowledged)]
+        #expect(broken(sent + end, Remains(ready: [here])) == [.acknowledgedIsFinal])
+        #expect(broken(sent + end + [delivery(.delivered, token: 2, count: 2)]).contains(.acknowledgedIsFinal))
+        let both = [
+            delivery(.delivered, token: 2, count: 2, by: "d"), delivery(.acknowledged, token: 2, count: 2, by: "d"),
+        ]
+        #expect(broken(sent + end + both).contains(.lostLeaseChangesNothing))
+        #expect(
+            broken(sent + [delivery(.delivered), delivery(.delivered, token: 2), delivery(.acknowledged, token: 2)])
+                == [.deliveriesCounted])
+        #expect(broken(sent + end, Remains(garbage: ["/queue/x"])) == [.nothingLeftBehind])
+    }
+
+    @Test func theOrderIsJudged() {
+        let events =
+            sent + [
+                HistoryEvent(.sending, by: "p", "b"), delivery(.delivered, "b", name: "item-100-0000000001"),
+                delivery(.acknowledged, "b"), delivery(.delivered, token: 2), delivery(.acknowledged, token: 2),
+            ]
+        #expect(broken(events, isOrdered: true) == [.orderKept])
+        #expect(broken(events).isEmpty)
+    }
+
+    @Test func aHistoryIsReadBackFromItsLines() {
+        let event = delivery(.delivered, "two words", token: 5, count: 3)
+        #expect(HistoryEvent(line: "\(event)") == event)
+        #expect(HistoryEvent(line: String("\(event)".prefix(20))) == nil)
+        #expect(HistoryEvent(line: "") == nil)
+    }
+}

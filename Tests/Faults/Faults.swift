@@ -1,0 +1,101 @@
+import ArgumentParser
+import Glibc
+
+/// Runs the queue on real servers while servers, processes and networks fail, and judges what came of it.
+@main
+struct Faults: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "faults",
+        abstract: "Runs the queue on real servers while they, its users and the network fail.",
+        subcommands: [Standard.self, Soak.self, Worker.self])
+
+    /// About five minutes.
+    struct Standard: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Each kind of fault at least once: about five minutes.")
+
+        @Option(help: "Decides the order of what goes wrong.")
+        var seed = UInt64.random(in: 0...UInt64.max)
+        @Option(help: "How many servers.")
+        var servers = Faults.servers
+
+        func run() async throws {
+            var isGood = true
+            // The scenario of the Python ancestor: elements are put and checked while a server is killed again and again.
+            isGood =
+                try await Campaign(
+                    title: "ancestor's scenario", servers: servers, messages: 500, rest: 60, isOrdered: true, seed: seed
+                ).run { disturber in
+                    let cycle = [Disturbance.killRandomServer, .killLeader, .wipeServer]
+                    var done = 0
+                    while await !disturber.crew.haveEnded(.producer) {
+                        try await disturber.perform(cycle[done % cycle.count])
+                        done += 1
+                        try await Task.sleep(for: .seconds(2))
+                    }
+                } && isGood
+            isGood =
+                try await Campaign(
+                    title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
+                    messages: 16_700, concurrency: 32, seed: seed
+                ).run { disturber in
+                    var generator = SeededRandom(seed: seed)
+                    for disturbance in Disturbance.allCases.shuffled(using: &generator) {
+                        try await disturber.perform(disturbance)
+                    }
+                } && isGood
+            if !isGood { throw ExitCode.failure }
+        }
+    }
+
+    /// As long as asked.
+    struct Soak: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Kills something every ten seconds, as long as asked.")
+
+        @Option(help: "For how long: 90s, 30m, 12h.", transform: Faults.duration)
+        var duration = Swift.Duration.seconds(1_800)
+        @Option(help: "Decides the order of what goes wrong.")
+        var seed = UInt64.random(in: 0...UInt64.max)
+        @Option(help: "How many servers.")
+        var servers = Faults.servers
+
+        func run() async throws {
+            let duration = duration
+            let isGood = try await Campaign(
+                title: "soak of \(duration.inSeconds)", servers: servers, producers: 2, consumers: 3, recoveries: 2,
+                rest: 50, concurrency: 4, seed: seed
+            ).run { disturber in
+                var generator = SeededRandom(seed: seed &+ 1)
+                let end = ContinuousClock.now + duration
+                var rest: [Disturbance] = []
+                while ContinuousClock.now < end {
+                    let next = ContinuousClock.now + .seconds(10)
+                    try await disturber.perform(Disturbance.kills.randomElement(using: &generator) ?? .killLeader)
+                    // In the time that is left, something else.
+                    if rest.isEmpty {
+                        rest = Disturbance.allCases.filter { !Disturbance.kills.contains($0) }
+                            .shuffled(using: &generator)
+                    }
+                    if ContinuousClock.now < next, let other = rest.popLast() { try await disturber.perform(other) }
+                    try await Task.sleep(until: next)
+                }
+            }
+            if !isGood { throw ExitCode.failure }
+        }
+    }
+
+    /// Five servers, or three where memory is short.
+    static var servers: Int {
+        let bytes = sysconf(Int32(_SC_AVPHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE))
+        return bytes > 4 << 30 ? 5 : 3
+    }
+
+    private static func duration(_ text: String) throws -> Swift.Duration {
+        let units: [Character: Int] = ["s": 1, "m": 60, "h": 3_600]
+        guard let unit = text.last.flatMap({ units[$0] }), let number = Int(text.dropLast()), number > 0 else {
+            throw ValidationError("\(text) is no duration such as 90s, 30m or 12h.")
+        }
+        return .seconds(number * unit)
+    }
+}

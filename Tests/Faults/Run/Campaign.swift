@@ -1,0 +1,182 @@
+import Foundation
+import Logging
+import QueueHistory
+import ZooKeeper
+import ZooKeeperQueue
+import ZooKeeperServer
+
+/// A run: servers, workers, what goes wrong, and the judgement.
+struct Campaign: Sendable {
+    let title: String
+    var servers = 5
+    var heap = 192
+    var sessionTimeout = Duration.seconds(4)
+    /// How many of each.
+    var producers = 1
+    var consumers = 1
+    var recoveries = 1
+    /// For each producer; `nil` is as many as it can until the time is over.
+    var messages: Int?
+    /// Milliseconds that a producer rests after each message.
+    var rest = 0
+    /// How many tasks of each producer and consumer work at once.
+    var concurrency = 1
+    /// Whether the order of one producer and one consumer is judged too.
+    var isOrdered = false
+    var seed: UInt64
+
+    /// Runs it.
+    ///
+    /// - Parameter disturb: makes things go wrong until it has done its part.
+    /// - Returns: whether every promise was kept.
+    func run(_ disturb: @escaping @Sendable (inout Disturber) async throws -> Void) async throws -> Bool {
+        say(
+            "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries; seed \(seed)"
+        )
+        let folder = FileManager.default.temporaryDirectory.appending(path: "faults-\(UUID().uuidString)").path()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let verdict = Verdict()
+        try await Site.with(servers: servers, heap: heap) { site in
+            try await run(at: site, folder: folder, verdict, disturb)
+        }
+        return await verdict.isGood
+    }
+
+    private func run(
+        at site: Site, folder: String, _ verdict: Verdict,
+        _ disturb: @Sendable (inout Disturber) async throws -> Void
+    ) async throws {
+        // The runner's own client goes straight to the servers.
+        try await ZooKeeperClient.withClient(
+            configuration: try ZooKeeperConfiguration(servers: site.ensemble.connectString), logger: Self.silent
+        ) { client in
+            let queue = try MessageQueue(client, settings: Worker.settings(), logger: Self.silent)
+            try await queue.prepare()
+            let own = try HistoryFile(path: folder + "/runner.history", member: "runner")
+            for data in ForeignNodes.messages { own.write(.sending, String(decoding: data, as: UTF8.self)) }
+            try await ForeignNodes.create(client)
+            for data in ForeignNodes.messages { own.write(.sent, String(decoding: data, as: UTF8.self)) }
+
+            let crew = try await crew(site, folder)
+            var disturber = Disturber(
+                site: site, crew: crew, sessionTimeout: sessionTimeout, generator: SeededRandom(seed: seed))
+            let report = Report(memoryAtStart: try await settledMemory(of: crew))
+            try await disturb(&disturber)
+            if messages == nil { await dismiss(.producer, of: crew) }
+            try await finish(crew, queue)
+            let memory = await crew.memory()
+            await crew.dismiss()
+            try await collectGarbage(client)
+            let history = await history(crew, folder)
+            let remains = try await Self.remains(client)
+            let violations = Checker(history, remains: remains).violations(isOrdered: isOrdered)
+            await verdict.set(violations.isEmpty)
+            report.tell(
+                history, violations, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
+        }
+    }
+
+    private static var silent: Logger {
+        var logger = Logger(label: "faults")
+        logger.logLevel = .error
+        return logger
+    }
+
+    private func crew(_ site: Site, _ folder: String) async throws -> Crew {
+        let tasks = ["--concurrency", "\(concurrency)"]
+        let producer = (messages.map { ["--count", "\($0)"] } ?? []) + ["--rest", "\(rest)"] + tasks
+        let crew = Crew(
+            servers: site.address, folder: folder, sessionTimeout: sessionTimeout,
+            options: [.producer: producer, .consumer: tasks],
+            preload: MovingClock.library(in: folder))
+        for (role, count) in [(Worker.Role.recovery, recoveries), (.consumer, consumers), (.producer, producers)] {
+            for place in 0..<count { try await crew.start(role, place) }
+        }
+        return crew
+    }
+
+    /// Their memory when they have been at work for some seconds.
+    private func settledMemory(of crew: Crew) async throws -> [String: Int] {
+        try await Task.sleep(for: .seconds(messages == nil ? 20 : 3))
+        return await crew.memory()
+    }
+
+    private func dismiss(_ role: Worker.Role, of crew: Crew) async {
+        for member in await crew.members where member.role == role { kill(member.pid, SIGTERM) }
+    }
+
+    /// Waits until everything was sent and taken, at most for the time that the queue promises.
+    private func finish(_ crew: Crew, _ queue: MessageQueue) async throws {
+        while await !crew.haveEnded(.producer) { try await Task.sleep(for: .milliseconds(100)) }
+        let foreign = ForeignNodes.expected.count { $0.hasPrefix("/queue/items/") }
+        let start = ContinuousClock.now
+        while true {
+            let statistics = try await queue.statistics()
+            if statistics.ready == foreign, statistics.leased == 0, statistics.partial == 0 { break }
+            if ContinuousClock.now - start > .seconds(120) {
+                say("  not drained in time: \(statistics)")
+                break
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
+        say("  drained \((ContinuousClock.now - start).inSeconds) after the last send")
+    }
+
+    /// What killed producers and consumers have left takes its time to count as garbage.
+    private func collectGarbage(_ client: ZooKeeperClient) async throws {
+        try await Task.sleep(for: .seconds(12))
+        let settings = QueueSettings(laneRetention: .seconds(5))
+        let queue = try MessageQueue(client, settings: settings, logger: Self.silent)
+        for _ in 0..<2 { try await QueueRecovery(queue).recover() }
+    }
+
+    private func history(_ crew: Crew, _ folder: String) async -> [HistoryEvent] {
+        await (["\(folder)/runner.history"] + crew.histories).flatMap { path in
+            let data = FileManager.default.contents(atPath: path) ?? Data()
+            return String(decoding: data, as: UTF8.self).split(separator: "\n").compactMap { HistoryEvent(line: $0) }
+        }.sorted { $0.time < $1.time }
+    }
+
+    private static func remains(_ client: ZooKeeperClient) async throws -> Remains {
+        var remains = Remains()
+        let expected = Set(ForeignNodes.expected)
+        var missing = expected
+        var paths = ["/queue"]
+        while let path = paths.popLast() {
+            for name in try await client.children(of: path).names { paths.append("\(path)/\(name)") }
+            let parts = path.split(separator: "/").dropFirst().map(String.init)
+            if parts.count < 2 || missing.remove(path) != nil { continue }
+            let payload = String(decoding: try await client.get(path).data ?? [], as: UTF8.self)
+            let message = Remains.Message(name: parts.last ?? "", payload: payload)
+            switch (parts[0], parts.count) {
+            case ("items", 2): remains.ready.append(message)
+            case ("partial", 2), ("consumers", 4): remains.held.append(message)
+            case ("dead", 2): remains.dead.append(message)
+            case ("dead", 3): break
+            default: remains.garbage.append(path)
+            }
+        }
+        remains.garbage += missing.map { "\($0) is gone, though it is not ours" }
+        return remains
+    }
+}
+
+/// How a run ended.
+private actor Verdict {
+    private(set) var isGood = false
+    func set(_ isGood: Bool) { self.isGood = isGood }
+}
+
+/// The order of disturbances, by a seed: SplitMix64.
+struct SeededRandom: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+        return mixed ^ (mixed >> 31)
+    }
+}

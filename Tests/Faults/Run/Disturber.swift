@@ -1,0 +1,167 @@
+import Foundation
+import ZooKeeperServer
+
+/// Makes things go wrong, one after the other, and puts each right again.
+struct Disturber {
+    let site: Site
+    let crew: Crew
+    let sessionTimeout: Duration
+    var generator: any RandomNumberGenerator
+    /// What was measured: a name, and how long it took.
+    private(set) var elections: [(what: String, took: Duration)] = []
+    private var stops = 0
+    /// When each disturbance began, by the clock of histories.
+    private(set) var moments: [(what: Disturbance, time: Int64)] = []
+
+    init(site: Site, crew: Crew, sessionTimeout: Duration, generator: any RandomNumberGenerator) {
+        self.site = site
+        self.crew = crew
+        self.sessionTimeout = sessionTimeout
+        self.generator = generator
+    }
+
+    private mutating func random(_ range: Range<Int>) -> Int { Int.random(in: range, using: &generator) }
+
+    mutating func perform(_ disturbance: Disturbance) async throws {
+        say("  \(disturbance)", terminator: " ")
+        moments.append((disturbance, HistoryFile.milliseconds()))
+        let start = ContinuousClock.now
+        switch disturbance {
+        case .killFollower: try await restart(site.follower(), as: disturbance)
+        case .killLeader: try await restart(site.leader(), as: disturbance)
+        case .killRandomServer: try await restart(random(0..<site.count), as: disturbance)
+        case .wipeServer: try await wipe()
+        case .stopLeader: try await stopLeader()
+        case .rollingRestart: for server in 0..<site.count { try await restart(server, as: disturbance, down: .zero) }
+        case .majorityDown: try await majorityDown()
+        case .diskFull: try await fillDisk()
+        case .cutClients: try await change(random(0..<site.count), to: .cut, for: sessionTimeout * 3 / 2)
+        case .slowClients:
+            for cable in site.cables { cable.become(.slow(100)) }
+            try await Task.sleep(for: .seconds(3))
+            for cable in site.cables { cable.become(.whole) }
+        case .resetAfterRequest:
+            for _ in 0..<5 {
+                for cable in site.cables { cable.become(.deaf) }
+                try await Task.sleep(for: .milliseconds(random(20..<200)))
+                for cable in site.cables {
+                    cable.reset()
+                    cable.become(.whole)
+                }
+                try await Task.sleep(for: .milliseconds(300))
+            }
+        case .isolateLeader: try await isolate(site.leader())
+        case .isolateFollower: try await isolate(site.follower())
+        case .killProducer: try await kill(.producer)
+        case .killConsumer: try await kill(.consumer)
+        case .killRecovery: try await kill(.recovery)
+        case .stopProducer: try await stop(.producer)
+        case .stopConsumer: try await stop(.consumer)
+        case .stopRecovery: try await stop(.recovery)
+        case .moveClock: for member in await crew.members where member.place % 2 == 1 { crew.moveClock(of: member) }
+        }
+        say((ContinuousClock.now - start).inSeconds)
+    }
+
+    // MARK: Servers
+
+    private mutating func restart(_ server: Int?, as what: Disturbance, down: Duration = .seconds(2)) async throws {
+        guard let server else { return }
+        let led = await site.mode(server) == "leader"
+        await site.ensemble.kill(server)
+        if led { elections.append(("death of the leader", try await site.election(without: server))) }
+        try await Task.sleep(for: down)
+        try await site.ensemble.start(server)
+        try await whole()
+    }
+
+    /// Only while the others are up and in step, and started again only when they have a leader.
+    private mutating func wipe() async throws {
+        try await whole()
+        let server = random(0..<site.count)
+        await site.ensemble.kill(server)
+        try await site.ensemble.eraseData(server)
+        _ = try await site.election(without: server)
+        try await Task.sleep(for: .seconds(1))
+        try await site.ensemble.start(server)
+        try await whole()
+    }
+
+    private mutating func stopLeader() async throws {
+        guard let leader = await site.leader() else { return }
+        await site.ensemble.pause(leader)
+        elections.append(("the leader was stopped", try await site.election(without: leader)))
+        try await Task.sleep(for: .seconds(1))
+        await site.ensemble.resume(leader)
+        try await whole()
+    }
+
+    private mutating func majorityDown() async throws {
+        let down = Array((0..<site.count).shuffled(using: &generator).prefix(site.count / 2 + 1))
+        for server in down { await site.ensemble.kill(server) }
+        try await Task.sleep(for: .seconds(random(1..<6)))
+        // Started together: one alone waits for the others.
+        let ensemble = site.ensemble
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for server in down { group.addTask { try await ensemble.start(server) } }
+            try await group.waitForAll()
+        }
+        try await whole()
+    }
+
+    private mutating func fillDisk() async throws {
+        guard let server = await site.follower() else { return }
+        try await site.ensemble.fillDisk(server)
+        try await Task.sleep(for: .seconds(3))
+        await site.ensemble.kill(server)
+        try await site.ensemble.start(server)
+        try await whole()
+    }
+
+    private func isolate(_ server: Int?) async throws {
+        guard let server else { return }
+        site.isolate(server, .cut)
+        try await Task.sleep(for: sessionTimeout * 3 / 2)
+        site.isolate(server, .whole)
+        try await whole()
+    }
+
+    private func whole() async throws {
+        // Other processes' state can only be asked for.
+        while await !site.isWhole() { try await Task.sleep(for: .milliseconds(50)) }
+    }
+
+    private func change(_ server: Int, to condition: Cable.Condition, for time: Duration) async throws {
+        site.cables[server].become(condition)
+        try await Task.sleep(for: time)
+        site.cables[server].become(.whole)
+        site.cables[server].reset()
+    }
+
+    // MARK: Workers
+
+    private mutating func kill(_ role: Worker.Role) async throws {
+        // The first of each role is spared, so that its memory can be watched.
+        let candidates = await crew.members.filter { $0.role == role && $0.place > 0 && $0.process.isRunning }
+        guard let member = candidates.randomElement(using: &generator) else { return }
+        try await crew.replace(member)
+    }
+
+    private mutating func stop(_ role: Worker.Role) async throws {
+        let candidates = await crew.members.filter { $0.role == role && $0.process.isRunning }
+        guard let member = candidates.randomElement(using: &generator) else { return }
+        crew.stop(member)
+        // Half a session timeout, one and a half, and three.
+        try await Task.sleep(for: sessionTimeout * [1, 3, 6][stops % 3] / 2)
+        stops += 1
+        crew.resume(member)
+    }
+}
+
+extension Duration {
+    /// For a report.
+    var inSeconds: String {
+        let milliseconds = Int(self / .milliseconds(1))
+        return "\(milliseconds / 1_000).\(String(milliseconds % 1_000 + 1_000).dropFirst()) s"
+    }
+}

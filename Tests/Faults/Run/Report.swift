@@ -1,0 +1,48 @@
+import QueueHistory
+
+/// What a run has shown.
+struct Report: Sendable {
+    let memoryAtStart: [String: Int]
+
+    func tell(
+        _ history: [HistoryEvent], _ violations: [Violation], _ disturber: Disturber, sessionTimeout: Duration,
+        memoryAtEnd: [String: Int]
+    ) {
+        say("  \(Figures(history, violations: violations))")
+        say("  longest time in which no message moved: \(Self.longestPause(history))")
+        for what in [Disturbance.killFollower, .killLeader, .stopLeader] {
+            let pauses = disturber.moments.filter { $0.what == what }.map { Self.pause(history, after: $0.time) }
+            guard let longest = pauses.max() else { continue }
+            say("  longest pause after \(what): \(longest) ms (session timeout \(sessionTimeout.inSeconds))")
+        }
+        for (what, all) in Dictionary(grouping: disturber.elections, by: \.what).sorted(by: { $0.key < $1.key }) {
+            let longest = all.map(\.took).max() ?? .zero
+            say("  the ensemble took up to \(longest.inSeconds) to elect: \(what)")
+        }
+        for (name, kilobytes) in memoryAtStart.sorted(by: { $0.key < $1.key }) {
+            say(
+                "  memory of \(name): \(kilobytes / 1_024) MB at first, \(memoryAtEnd[name].map { "\($0 / 1_024) MB at the end" } ?? "ended before the end")"
+            )
+        }
+        for violation in violations.prefix(50) { say("  VIOLATION \(violation)") }
+        if violations.count > 50 { say("  and \(violations.count - 50) more violations") }
+        say("  \(violations.isEmpty ? "every promise was kept" : "FAILED")")
+    }
+
+    private static func moves(_ history: [HistoryEvent]) -> [Int64] {
+        history.filter { [.sent, .delivered, .acknowledged].contains($0.kind) }.map(\.time)
+    }
+
+    private static func longestPause(_ history: [HistoryEvent]) -> String {
+        let times = moves(history)
+        let longest = zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? 0
+        return "\(longest) ms"
+    }
+
+    /// The longest pause that begins within the ten seconds after a moment.
+    private static func pause(_ history: [HistoryEvent], after moment: Int64) -> Int64 {
+        let times = moves(history)
+        let pauses = zip(times, times.dropFirst()).filter { $0.0 >= moment - 1_000 && $0.0 <= moment + 10_000 }
+        return pauses.map { $1 - $0 }.max() ?? 0
+    }
+}

@@ -1,0 +1,72 @@
+import ZooKeeperServer
+
+/// The servers of a run, and the cables to them and between them.
+struct Site: Sendable {
+    let ensemble: LocalEnsemble
+    /// From the clients to each server.
+    let cables: [Cable]
+    /// From each server to each other one.
+    private let links: Links
+
+    static let tick = Duration.milliseconds(500)
+
+    /// The servers' addresses for clients, through the cables.
+    var address: String { cables.map { "127.0.0.1:\($0.port)" }.joined(separator: ",") }
+    var count: Int { cables.count }
+
+    static func with(
+        servers: Int, heap: Int, _ body: @Sendable (Site) async throws -> Void
+    ) async throws {
+        let links = Links()
+        var configuration = LocalEnsembleConfiguration(
+            servers: servers, tickTime: tick, heapMegabytes: heap,
+            // Snapshots now and then, so that restarts use them.
+            settings: ["autopurge.purgeInterval": "1", "snapCount": "20000", "syncLimit": "6"])
+        configuration.peerPort = { server, peer, port in try links.add(from: server, to: peer, port) }
+        try await LocalEnsemble.withEnsemble(configuration) { ensemble in
+            let cables = try ensemble.ports.map { try Cable(to: $0) }
+            try await body(Site(ensemble: ensemble, cables: cables, links: links))
+        }
+    }
+
+    /// Cuts a server off from all others, or mends that.
+    func isolate(_ server: Int, _ condition: Cable.Condition) {
+        for cable in links.of(server) {
+            cable.become(condition)
+            if condition == .whole { cable.reset() }
+        }
+    }
+
+    // MARK: Roles
+
+    func mode(_ server: Int) async -> String? { await ensemble.mode(server) }
+
+    /// - Returns: `nil` when none leads.
+    func leader() async -> Int? {
+        for server in 0..<count where await mode(server) == "leader" { return server }
+        return nil
+    }
+
+    func follower() async -> Int? {
+        for server in (0..<count).shuffled() where await mode(server) == "follower" { return server }
+        return nil
+    }
+
+    /// Waits until a server leads.
+    ///
+    /// - Returns: how long it took.
+    func election(without absent: Int? = nil) async throws -> Duration {
+        let start = ContinuousClock.now
+        while true {
+            if let leader = await leader(), leader != absent { return ContinuousClock.now - start }
+            // Other processes' state can only be asked for.
+            try await Task.sleep(for: .milliseconds(20))
+        }
+    }
+
+    /// Whether all servers serve.
+    func isWhole() async -> Bool {
+        for server in 0..<count where await mode(server) == nil { return false }
+        return await leader() != nil
+    }
+}

@@ -1,0 +1,188 @@
+import ArgumentParser
+import Foundation
+import Glibc
+import Logging
+import QueueHistory
+import ZooKeeper
+import ZooKeeperQueue
+
+/// A producer, a consumer or a recovery in a process of its own, which writes down what it does and sees.
+struct Worker: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(shouldDisplay: false)
+
+    enum Role: String, ExpressibleByArgument, CaseIterable, Sendable { case producer, consumer, recovery }
+
+    @Option var role: Role
+    @Option var name: String
+    @Option var servers: String
+    @Option var history: String
+    @Option var sessionTimeout: Int
+    /// Messages that a producer sends, from the first number on.
+    @Option var count = Int.max
+    /// Milliseconds that a producer rests after each message.
+    @Option var rest = 0
+    /// How many tasks of the process send or take at once.
+    @Option var concurrency = 1
+
+    static func settings() -> QueueSettings { QueueSettings(laneRetention: .seconds(20)) }
+
+    func run() async throws {
+        signal(SIGPIPE, SIG_IGN)
+        endWithParent()
+        let log = try HistoryFile(path: history, member: name)
+        let configuration = try ZooKeeperConfiguration(
+            servers: servers, sessionTimeout: .milliseconds(sessionTimeout), callDeadline: .seconds(20))
+        var logger = Logger(label: name)
+        logger.logLevel = .error
+        let (role, logger2) = (role, logger)
+        try await untilTerminated {
+            try await ZooKeeperClient.withClient(configuration: configuration, logger: logger2) { client in
+                let queue = try MessageQueue(client, settings: Self.settings(), logger: logger2)
+                switch role {
+                case .producer: try await produce(QueueProducer(queue), log)
+                case .consumer: try await consume(QueueConsumer(queue), log)
+                case .recovery: try await QueueRecovery(queue, every: .seconds(2)).run()
+                }
+            }
+        }
+    }
+
+    /// Ends the process when the runner has ended, whose end of the pipe is then closed.
+    private func endWithParent() {
+        Thread.detachNewThread {
+            var byte: UInt8 = 0
+            while read(0, &byte, 1) != 0 {}
+            _exit(1)
+        }
+    }
+
+    /// Runs `body`, and cancels it at SIGTERM.
+    private func untilTerminated(_ body: @escaping @Sendable () async throws -> Void) async throws {
+        signal(SIGTERM, SIG_IGN)
+        let task = Task { try await body() }
+        let source = DispatchSource.makeSignalSource(signal: SIGTERM, queue: .global())
+        source.setEventHandler { task.cancel() }
+        source.resume()
+        do { try await task.value } catch is CancellationError {}
+        source.cancel()
+    }
+
+    // MARK: Roles
+
+    private func produce(_ producer: QueueProducer, _ log: HistoryFile) async throws {
+        let (count, rest, name, concurrency) = (count, rest, name, concurrency)
+        await withTaskGroup(of: Void.self) { group in
+            for task in 0..<concurrency {
+                group.addTask {
+                    for number in stride(from: task, to: count, by: concurrency) where !Task.isCancelled {
+                        let digits = String(number)
+                        let message = name + "-" + String(repeating: "0", count: max(0, 7 - digits.count)) + digits
+                        log.write(.sending, message)
+                        await Self.send(message, producer, log)
+                        if rest > 0 { try? await Task.sleep(for: .milliseconds(rest)) }
+                    }
+                }
+            }
+        }
+        await producer.close()
+    }
+
+    private static func send(_ message: String, _ producer: QueueProducer, _ log: HistoryFile) async {
+        var unresolved: SendID?
+        while true {
+            do {
+                if let unresolved {
+                    try await producer.repeatSend(unresolved)
+                } else {
+                    try await producer.send(message)
+                }
+                return log.write(.sent, message)
+            } catch let error as QueueError where error.code == .unreachable {
+                // Not stored: sent again.
+                unresolved = nil
+            } catch let error as QueueError where error.unresolvedSend != nil {
+                unresolved = error.unresolvedSend
+            } catch {
+                return log.write(.sendUnknown, message)
+            }
+        }
+    }
+
+    private func consume(_ consumer: QueueConsumer, _ log: HistoryFile) async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<concurrency {
+                group.addTask {
+                    var handled = 0
+                    for try await message in consumer {
+                        handled += 1
+                        await Self.handle(message, isGivenBack: handled % 211 == 0, log)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        await consumer.close(gracePeriod: .seconds(1))
+    }
+
+    private static func handle(_ message: QueueMessage, isGivenBack: Bool, _ log: HistoryFile) async {
+        log.write(.delivered, message)
+        if isGivenBack {
+            let isDone = (try? await message.giveBack(reason: "every 211th")) != nil
+            return log.write(isDone ? .givenBack : .giveBackUnknown, message)
+        }
+        log.write(.acknowledging, message)
+        await acknowledge(message, log)
+    }
+
+    private static func acknowledge(_ message: QueueMessage, _ log: HistoryFile) async {
+        var isUnknown = false
+        for _ in 0..<5 {
+            do {
+                try await message.acknowledge()
+                return log.write(.acknowledged, message)
+            } catch let error as QueueError where error.code == .leaseLost {
+                return log.write(isUnknown ? .acknowledgeUnknown : .leaseLost, message)
+            } catch let error as QueueError where error.code == .unreachable {
+                // Not applied: tried again.
+            } catch {
+                isUnknown = true
+            }
+        }
+        log.write(.acknowledgeUnknown, message)
+    }
+}
+
+/// A file to which a member appends its history, line by line, so that what was written stays when it is killed.
+struct HistoryFile: Sendable {
+    private let descriptor: Int32
+    private let member: String
+
+    init(path: String, member: String) throws {
+        descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw CocoaError(.fileWriteUnknown) }
+        self.member = member
+    }
+
+    func write(_ kind: HistoryEvent.Kind, _ message: String) {
+        append(HistoryEvent(kind, by: member, message, time: Self.milliseconds()))
+    }
+
+    func write(_ kind: HistoryEvent.Kind, _ message: QueueMessage) {
+        append(
+            HistoryEvent(
+                kind, by: member, String(decoding: message.payload, as: UTF8.self), token: message.fencingToken,
+                deliveryCount: message.deliveryCount, name: message.name, time: Self.milliseconds()))
+    }
+
+    private func append(_ event: HistoryEvent) {
+        let line = Array("\(event)\n".utf8)
+        _ = Glibc.write(descriptor, line, line.count)
+    }
+
+    /// The machine's monotonic clock, which all processes share.
+    static func milliseconds() -> Int64 {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
+    }
+}
