@@ -115,7 +115,7 @@ let package = Package(
         .target(name: "QueueHistory", path: "Tests/QueueHistory"),
         .target(
             name: "Simulation",
-            dependencies: ["ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"],
+            dependencies: ["QueueHistory", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"],
             path: "Tests/Simulation"
         ),
         .executableTarget(
@@ -148,7 +148,7 @@ let package = Package(
         ),
         .testTarget(
             name: "TestKitTests",
-            dependencies: ["TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
+            dependencies: ["QueueHistory", "TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
         ),
         .testTarget(
             name: "FaultTests",

@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 
 /// Finds ports of loopback that nobody listens at.
 ///
@@ -42,7 +42,7 @@ struct PortChooser {
 }
 
 /// Calls `body` with the address of a port of 127.0.0.1.
-func withLoopback<T>(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> T) -> T {
+package func withLoopback<T>(_ port: Int, _ body: (UnsafePointer<sockaddr>, socklen_t) -> T) -> T {
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
     address.sin_port = in_port_t(UInt16(truncatingIfNeeded: port)).bigEndian

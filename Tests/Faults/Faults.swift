@@ -1,5 +1,6 @@
 import ArgumentParser
 import Glibc
+import QueueHistory
 
 /// Runs the queue on real servers while servers, processes and networks fail, and judges what came of it.
 @main
@@ -39,7 +40,7 @@ struct Faults: AsyncParsableCommand {
                     title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
                     messages: 16_700, concurrency: 32, seed: seed
                 ).run { disturber in
-                    var generator = SeededRandom(seed: seed)
+                    var generator = SeededGenerator(seed: seed)
                     for disturbance in Disturbance.allCases.shuffled(using: &generator) {
                         try await disturber.perform(disturbance)
                     }
@@ -66,7 +67,7 @@ struct Faults: AsyncParsableCommand {
                 title: "soak of \(duration.inSeconds)", servers: servers, producers: 2, consumers: 3, recoveries: 2,
                 rest: 50, concurrency: 4, seed: seed
             ).run { disturber in
-                var generator = SeededRandom(seed: seed &+ 1)
+                var generator = SeededGenerator(seed: seed &+ 1)
                 let end = ContinuousClock.now + duration
                 var rest: [Disturbance] = []
                 while ContinuousClock.now < end {

@@ -1,3 +1,4 @@
+import QueueHistory
 import Synchronization
 package import ZooKeeperTestKit
 

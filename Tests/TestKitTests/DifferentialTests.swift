@@ -1,5 +1,5 @@
 import Foundation
-import Simulation
+import QueueHistory
 import Testing
 import TestSupport
 import ZooKeeper

@@ -1,4 +1,4 @@
-import Simulation
+import QueueHistory
 import ZooKeeper
 
 /// One step of a program that two ZooKeepers run, to be compared.

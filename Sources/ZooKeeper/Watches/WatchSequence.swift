@@ -9,7 +9,7 @@
 public struct WatchSequence<Element: Sendable>: AsyncSequence, Sendable {
     let source: WatchSource<Element>
 
-    package init(source: WatchSource<Element>) { self.source = source }
+    init(source: WatchSource<Element>) { self.source = source }
 
     /// Begins to watch at the first call of `next()`.
     public func makeAsyncIterator() -> Iterator { Iterator(source: source) }
@@ -32,7 +32,7 @@ public struct WatchSequence<Element: Sendable>: AsyncSequence, Sendable {
 extension WatchSequence.Iterator: Sendable {}
 
 /// How a watch sequence reads its node, and what wakes it.
-package struct WatchSource<Element: Sendable>: Sendable {
+struct WatchSource<Element: Sendable>: Sendable {
     let table: WatchTable
     /// All watches that a read may set.
     let keys: [WatchKey]
@@ -40,16 +40,6 @@ package struct WatchSource<Element: Sendable>: Sendable {
     let read: @Sendable () async throws -> Element
     /// Whether two states are the same one.
     let isSame: @Sendable (Element, Element) -> Bool
-
-    package init(
-        table: WatchTable, keys: [WatchKey], read: @escaping @Sendable () async throws -> Element,
-        isSame: @escaping @Sendable (Element, Element) -> Bool
-    ) {
-        self.table = table
-        self.keys = keys
-        self.read = read
-        self.isSame = isSame
-    }
 }
 
 /// One iterator's place, whose end takes the interest out of the table.

@@ -57,20 +57,16 @@ extension InMemorySession {
 
     /// A node's data now and after each change.
     public func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
-        sequence(path, kinds: [.data, .existence]) { [self] in
-            try await watchedOrAbsent(path) { try await node(path, watch: true) }
-        } isSame: {
-            $0?.stat.czxid == $1?.stat.czxid && $0?.stat.mzxid == $1?.stat.mzxid
-        }
+        WatchSequence(
+            watches, path: path, node: { [self] in try await node(path, watch: true) },
+            stat: { [self] in try await stat(path, watch: true) })
     }
 
     /// The names of a node's children now and after each change.
     public func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
-        sequence(path, kinds: [.children, .existence]) { [self] in
-            try await watchedOrAbsent(path) { try await children(of: path, watch: true) }
-        } isSame: {
-            $0?.stat.czxid == $1?.stat.czxid && $0?.stat.pzxid == $1?.stat.pzxid
-        }
+        WatchSequence(
+            watches, path: path, children: { [self] in try await children(of: path, watch: true) },
+            stat: { [self] in try await stat(path, watch: true) })
     }
 
     // MARK: Reads, with a watch or without
@@ -95,26 +91,6 @@ extension InMemorySession {
         let request = Request.children(path: path, watch: watch)
         guard case .children(let children) = try await perform(request) else { throw Self.mismatch(request) }
         return children
-    }
-
-    private func sequence<Element: Sendable>(
-        _ path: String, kinds: [WatchKey.Kind], read: @escaping @Sendable () async throws -> Element,
-        isSame: @escaping @Sendable (Element, Element) -> Bool
-    ) -> WatchSequence<Element> {
-        WatchSequence(
-            source: WatchSource(
-                table: watches, keys: kinds.map { WatchKey(kind: $0, path: path) }, read: read, isSame: isSame))
-    }
-
-    private func watchedOrAbsent<T>(_ path: String, _ read: () async throws -> T) async throws -> T? {
-        while true {
-            do {
-                return try await read()
-            } catch let error as ZooKeeperError where error.code == .noNode {
-                // Created in between: then there is something to read.
-                if try await stat(path, watch: true) == nil { return nil }
-            }
-        }
     }
 
     private static func mismatch(_ request: Request) -> ZooKeeperError {

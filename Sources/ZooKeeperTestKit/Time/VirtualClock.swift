@@ -41,7 +41,8 @@ public final class VirtualClock: Clock, Sendable {
     public var minimumResolution: Duration { .nanoseconds(1) }
 
     /// Lets the time pass, and everything happen that is due in it, in order. After each moment at which something is
-    /// due, other tasks get time to do their part.
+    /// due, other tasks get time to do their part, as far as yielding gives them any: what is to end by this should
+    /// have begun before.
     public func advance(by duration: Duration) async {
         let end = state.withLock { $0.now } + duration
         await Self.letOthersRun()

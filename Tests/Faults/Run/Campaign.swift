@@ -60,7 +60,7 @@ struct Campaign: Sendable {
 
             let crew = try await crew(site, folder)
             var disturber = Disturber(
-                site: site, crew: crew, sessionTimeout: sessionTimeout, generator: SeededRandom(seed: seed))
+                site: site, crew: crew, sessionTimeout: sessionTimeout, generator: SeededGenerator(seed: seed))
             let report = Report(memoryAtStart: try await settledMemory(of: crew))
             try await disturb(&disturber)
             if messages == nil { await dismiss(.producer, of: crew) }
@@ -166,17 +166,4 @@ struct Campaign: Sendable {
 private actor Verdict {
     private(set) var isGood = false
     func set(_ isGood: Bool) { self.isGood = isGood }
-}
-
-/// The order of disturbances, by a seed: SplitMix64.
-struct SeededRandom: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var mixed = state
-        mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-        return mixed ^ (mixed >> 31)
-    }
 }
