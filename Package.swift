@@ -148,7 +148,9 @@ let package = Package(
         ),
         .testTarget(
             name: "TestKitTests",
-            dependencies: ["QueueHistory", "TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
+            dependencies: [
+                "QueueHistory", "TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit",
+            ]
         ),
         .testTarget(
             name: "FaultTests",

@@ -42,6 +42,9 @@ struct CheckerTests {
     @Test func anythingElseIsFound() {
         #expect(broken([delivery(.delivered)]) == [.nothingUnexpected])
         #expect(broken([], Remains(ready: [here])) == [.nothingUnexpected])
+        let refused = [HistoryEvent(.sending, by: "p", "a"), HistoryEvent(.sendRefused, by: "p", "a")]
+        #expect(broken(refused).isEmpty)
+        #expect(broken(refused, Remains(ready: [here])) == [.nothingUnexpected])
         let twice = Remains(ready: [here, .init(name: "item-100-0000000001", payload: "a")])
         #expect(broken(sent, twice) == [.storedOnce])
         #expect(

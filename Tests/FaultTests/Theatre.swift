@@ -19,8 +19,8 @@ struct Theatre: Sendable {
     static let sessionTimeout = Duration.seconds(10)
     /// A recovery that rests so long between its passes.
     static let recoveryPeriod = Duration.seconds(5)
-    /// How long calls under way when the last fault ended can still take, and what remains to do.
-    private static let work = Duration.seconds(40)
+    /// What remains to do, with the patience of a recovery that finds another's lock.
+    private static let work = Duration.seconds(12)
 
     init(_ subject: any Subject, _ order: Simulation.Order = .fixed) {
         self.subject = subject

@@ -32,13 +32,12 @@ package struct Checker {
     private struct Message {
         var isBegun = false
         var isSent = false
-        var mayBeSent = false
+        var isRefused = false
         var deliveries: [HistoryEvent] = []
         var acknowledged: [HistoryEvent] = []
         /// Acknowledgements that may have been applied, though nobody was told: that of a member that was killed, too.
         var unresolved: Set<Int64> = []
         var deadLettered = 0
-        var events: [HistoryEvent] = []
     }
 
     private var messages: [String: Message] = [:]
@@ -50,11 +49,10 @@ package struct Checker {
         self.remains = remains
         for event in history {
             var message = messages[event.message] ?? Message()
-            message.events.append(event)
             switch event.kind {
             case .sending: message.isBegun = true
             case .sent: message.isSent = true
-            case .sendUnknown: message.mayBeSent = true
+            case .sendRefused: message.isRefused = true
             case .delivered: message.deliveries.append(event)
             case .acknowledging, .acknowledgeUnknown: message.unresolved.insert(event.token)
             case .acknowledged:
@@ -62,7 +60,7 @@ package struct Checker {
                 message.unresolved.remove(event.token)
             case .leaseLost: message.unresolved.remove(event.token)
             case .deadLettered: message.deadLettered += 1
-            case .sendRefused, .givenBack, .giveBackUnknown, .deadLetterUnknown: break
+            case .sendUnknown, .givenBack, .giveBackUnknown, .deadLetterUnknown: break
             }
             messages[event.message] = message
         }
@@ -89,6 +87,9 @@ package struct Checker {
         guard message.isBegun else {
             fail(.nothingUnexpected, "was delivered and never sent")
             return found
+        }
+        if message.isRefused, !message.isSent, !message.deliveries.isEmpty || !left.isEmpty {
+            fail(.nothingUnexpected, "was refused, and is stored")
         }
         let isDone = !message.acknowledged.isEmpty || !message.unresolved.isEmpty
         if message.isSent, !isDone, left.isEmpty { fail(.noneLost, "was stored, and is nowhere") }

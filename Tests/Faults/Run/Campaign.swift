@@ -64,13 +64,13 @@ struct Campaign: Sendable {
             let report = Report(memoryAtStart: try await settledMemory(of: crew))
             try await disturb(&disturber)
             if messages == nil { await dismiss(.producer, of: crew) }
-            try await finish(crew, queue)
+            let late = try await finish(crew, queue)
             let memory = await crew.memory()
             await crew.dismiss()
             try await collectGarbage(client)
             let history = await history(crew, folder)
             let remains = try await Self.remains(client)
-            let violations = Checker(history, remains: remains).violations(isOrdered: isOrdered)
+            let violations = late + Checker(history, remains: remains).violations(isOrdered: isOrdered)
             await verdict.set(violations.isEmpty)
             report.tell(
                 history, violations, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
@@ -106,21 +106,29 @@ struct Campaign: Sendable {
         for member in await crew.members where member.role == role { kill(member.pid, SIGTERM) }
     }
 
-    /// Waits until everything was sent and taken, at most for the time that the queue promises.
-    private func finish(_ crew: Crew, _ queue: MessageQueue) async throws {
+    /// Waits until everything was sent and taken, as long as messages move.
+    ///
+    /// - Returns: what did not come to its end.
+    private func finish(_ crew: Crew, _ queue: MessageQueue) async throws -> [Violation] {
         while await !crew.haveEnded(.producer) { try await Task.sleep(for: .milliseconds(100)) }
         let foreign = ForeignNodes.expected.count { $0.hasPrefix("/queue/items/") }
+        // A session that ends, a recovery's rest and its patience, and the work.
+        let patience = sessionTimeout + .seconds(2) + .seconds(10) + .seconds(10)
         let start = ContinuousClock.now
-        while true {
-            let statistics = try await queue.statistics()
-            if statistics.ready == foreign, statistics.leased == 0, statistics.partial == 0 { break }
-            if ContinuousClock.now - start > .seconds(120) {
-                say("  not drained in time: \(statistics)")
-                break
+        var last = try await queue.statistics()
+        var lastChange = start
+        while last.ready > foreign || last.leased > 0 || last.partial > 0 {
+            if ContinuousClock.now - lastChange > patience {
+                return [Violation(.drainedInTime, "nothing moved for \(patience.inSeconds): \(last)")]
             }
+            // How a queue stands far away can only be asked for.
             try await Task.sleep(for: .milliseconds(100))
+            let statistics = try await queue.statistics()
+            if statistics != last { lastChange = ContinuousClock.now }
+            last = statistics
         }
         say("  drained \((ContinuousClock.now - start).inSeconds) after the last send")
+        return await crew.fallen().map { Violation(.drainedInTime, "\($0.name) has ended by itself") }
     }
 
     /// What killed producers and consumers have left takes its time to count as garbage.
