@@ -11,7 +11,11 @@ struct Report: Sendable {
         say("  \(Figures(history, violations: violations))")
         say("  longest time in which no message moved: \(Self.longestPause(history))")
         for what in [Disturbance.killFollower, .killLeader, .stopLeader] {
-            let pauses = disturber.moments.filter { $0.what == what }.map { Self.pause(history, after: $0.time) }
+            let moments = disturber.moments
+            let pauses = moments.indices.filter { moments[$0].what == what }.map { index in
+                let next = index + 1 < moments.count ? moments[index + 1].time : .max
+                return Self.pause(history, after: moments[index].time, before: next)
+            }
             guard let longest = pauses.max() else { continue }
             say("  longest pause after \(what): \(longest) ms (session timeout \(sessionTimeout.inSeconds))")
         }
@@ -39,10 +43,11 @@ struct Report: Sendable {
         return "\(longest) ms"
     }
 
-    /// The longest pause that begins within the ten seconds after a moment.
-    private static func pause(_ history: [HistoryEvent], after moment: Int64) -> Int64 {
+    /// The longest pause that begins within the ten seconds after a moment, before something else goes wrong.
+    private static func pause(_ history: [HistoryEvent], after moment: Int64, before next: Int64) -> Int64 {
         let times = moves(history)
-        let pauses = zip(times, times.dropFirst()).filter { $0.0 >= moment - 1_000 && $0.0 <= moment + 10_000 }
+        let end = min(moment + 10_000, next)
+        let pauses = zip(times, times.dropFirst()).filter { $0.0 >= moment - 100 && $0.0 < end }
         return pauses.map { $1 - $0 }.max() ?? 0
     }
 }

@@ -74,7 +74,8 @@ struct Worker: AsyncParsableCommand {
         await withTaskGroup(of: Void.self) { group in
             for task in 0..<concurrency {
                 group.addTask {
-                    for number in stride(from: task, to: count, by: concurrency) where !Task.isCancelled {
+                    for number in stride(from: task, to: count, by: concurrency) {
+                        if Task.isCancelled { break }
                         let digits = String(number)
                         let message = name + "-" + String(repeating: "0", count: max(0, 7 - digits.count)) + digits
                         log.write(.sending, message)
