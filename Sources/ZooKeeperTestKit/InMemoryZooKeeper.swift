@@ -56,6 +56,8 @@ public final class InMemoryZooKeeper: Sendable {
         _ name: String = "client", sessionTimeout: Duration = .seconds(10), callDeadline: Duration = .seconds(30),
         identities: [Identity] = [], faults: FaultPlan? = nil
     ) -> InMemorySession {
+        // Only a plan of faults can ask for a read that is behind.
+        if faults != nil { ensemble.withLock { $0.remembersPast = true } }
         let session = InMemorySession(
             self, name: name, timeout: sessionTimeout, callDeadline: callDeadline, identities: identities,
             faults: faults)
@@ -114,14 +116,4 @@ public final class InMemoryZooKeeper: Sendable {
             clients.withLock { $0[notification.session]?.session }?.receive(notification.event)
         }
     }
-}
-
-/// One change of the tree.
-package struct Transaction: Sendable {
-    /// Whose change it was.
-    package let session: Int64
-    /// What changed it; `nil` when it was the end of the session.
-    package let request: Request?
-    /// All nodes afterwards.
-    package let nodes: [String: Node]
 }

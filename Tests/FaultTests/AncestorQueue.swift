@@ -106,7 +106,7 @@ private struct AncestorDelivery: Delivery {
     let name: String
     let consumer: String
     var deliveryCount: Int { 1 }
-    var isHeld: Bool { true }
+    var isHeld: Bool { false }
 
     private func end() async -> SettleResult {
         let blanked = try? await Sketch.again { try await store.set(consumer + "/item", data: [], version: nil) }

@@ -9,6 +9,8 @@ struct Episode: Sendable, CustomStringConvertible {
     /// Whether first deliveries must come in the order of sending.
     var isOrdered = true
     var maximumDeliveries = 10
+    /// A message that the process itself must take, however late: it goes on after whatever has happened.
+    var mustTake: String?
     let body: @Sendable (Theatre, InMemorySession) async throws -> Void
 
     /// The process's name.
@@ -17,14 +19,24 @@ struct Episode: Sendable, CustomStringConvertible {
     /// Plays it once.
     ///
     /// - Returns: how many calls the process made, and the promises that were not kept.
-    func play(_ subject: any Subject, faults: FaultPlan? = nil) -> (calls: Int, violations: [Violation]) {
-        let theatre = Theatre(subject)
+    func play(_ subject: any Subject, faults: FaultPlan? = nil) -> (calls: Int, judgement: Judgement) {
+        var theatre = Theatre(subject)
+        theatre.maximumDeliveries = maximumDeliveries
         let store = theatre.session(Self.name, faults: faults)
-        let violations = theatre.run(isOrdered: isOrdered) { theatre in
+        let judgement = theatre.run(isOrdered: isOrdered) { theatre in
             try await body(theatre, store)
             store.heal()
         }
-        return (store.callCount, violations)
+        let took = theatre.history.events.contains {
+            $0.kind == .delivered && $0.member == Self.name && $0.message == mustTake
+        }
+        guard mustTake == nil || took else {
+            let missing = Violation(.drainedInTime, "the consumer did not take \(mustTake ?? "")")
+            return (
+                store.callCount, Judgement(byMembers: judgement.byMembers + [missing], byWitness: judgement.byWitness)
+            )
+        }
+        return (store.callCount, judgement)
     }
 
     private static let three = ["a", "b", "c"]
@@ -40,6 +52,21 @@ struct Episode: Sendable, CustomStringConvertible {
     static let acknowledge = Episode(description: "claim and acknowledge") { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
         try await theatre.consume(by: name, store)
+    }
+
+    static let acknowledgeTogether = Episode(description: "acknowledge together") { theatre, store in
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
+        try await theatre.consumeTogether(3, by: name, store)
+    }
+
+    /// The same sequence goes on over whatever happens to its first calls, and takes what comes later.
+    static let goingOn = Episode(description: "going on", mustTake: "late") { theatre, store in
+        try await theatre.produce(["early"], by: "producer", theatre.session("producer"))
+        async let consumed: Void = theatre.consume(by: name, store, idle: .seconds(200))
+        async let recovered: Void = theatre.recover(theatre.session("recovery"), for: .seconds(200))
+        try await theatre.clock.sleep(for: .seconds(90))
+        try await theatre.produce(["late"], by: "producer", theatre.session("producer"))
+        _ = try await (consumed, recovered)
     }
 
     static let giveBack = Episode(description: "give back") { theatre, store in
@@ -63,13 +90,16 @@ struct Episode: Sendable, CustomStringConvertible {
         try? await theatre.subject.recover(store)
     }
 
-    static let recoveryOfTheLiving = Episode(description: "recovery beside a living consumer") { theatre, store in
+    static let recoveryOfTheLiving = Episode(
+        description: "recovery beside a living consumer", isOrdered: false
+    ) { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
         async let consumed: Void = theatre.consume(by: "alive", theatre.session("alive"), idle: .seconds(1)) { _ in
             .hold(.seconds(8))
         }
-        try await theatre.simulation.clock.sleep(for: .seconds(7))
+        try await theatre.clock.sleep(for: .seconds(5))
         try? await theatre.subject.recover(store)
+        try await theatre.consume(by: "other", theatre.session("other"))
         try await consumed
     }
 
@@ -87,7 +117,8 @@ struct Episode: Sendable, CustomStringConvertible {
         try await theatre.consume(by: name, store, idle: .seconds(1))
     }
 
-    static let shutdown = Episode(description: "shutdown") { theatre, store in
+    // What is released late comes late.
+    static let shutdown = Episode(description: "shutdown", isOrdered: false) { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
         var receiver = try theatre.receiver(store, prefetch: 3)
         _ = try? await receiver.next(within: .seconds(1))
@@ -116,7 +147,8 @@ struct Episode: Sendable, CustomStringConvertible {
     }
 
     static let all = [
-        send, sendMany, acknowledge, giveBack, giveBackTooOften, deadLetter, recovery, recoveryOfTheLiving,
+        send, sendMany, acknowledge, acknowledgeTogether, goingOn, giveBack, giveBackTooOften, deadLetter, recovery,
+        recoveryOfTheLiving,
         redeliveryToTheDead, registration, shutdown, slowHandler, crash,
     ]
 }

@@ -13,12 +13,12 @@ struct ExhaustiveFaultTests {
     @Test(arguments: Episode.all)
     func oneFault(_ episode: Episode) async {
         let subject = subject(episode)
-        let (calls, violations) = episode.play(subject)
-        #expect(violations.isEmpty, "without a fault: \(violations)")
+        let (calls, judgement) = episode.play(subject)
+        #expect(judgement.isGood, "without a fault: \(judgement.violations)")
         let faults = Fault.allCases
         let found = await concurrently(calls * faults.count) { number -> [Violation]? in
             let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
-            let violations = episode.play(subject) { $0.number == call ? fault : nil }.violations
+            let violations = episode.play(subject) { $0.number == call ? fault : nil }.judgement.violations
             return violations.isEmpty ? nil : violations
         }
         if !found.isEmpty {
@@ -31,7 +31,7 @@ struct ExhaustiveFaultTests {
     }
 
     /// Two faults: at each call, and at each later one.
-    @Test(arguments: [Episode.acknowledge, .recovery])
+    @Test(arguments: [Episode.acknowledge, .acknowledgeTogether, .recovery])
     func twoFaults(_ episode: Episode) async {
         let subject = subject(episode)
         // A fault makes the protocol longer, by what resolves it.
@@ -42,7 +42,8 @@ struct ExhaustiveFaultTests {
             let (first, second) = pairs[number / (faults.count * faults.count)]
             let a = faults[number / faults.count % faults.count]
             let b = faults[number % faults.count]
-            let violations = episode.play(subject) { $0.number == first ? a : $0.number == second ? b : nil }.violations
+            let violations = episode.play(subject) { $0.number == first ? a : $0.number == second ? b : nil }
+                .judgement.violations
             return violations.isEmpty ? nil : "\(a) at call \(first), \(b) at call \(second): \(violations)"
         }
         if !found.isEmpty {

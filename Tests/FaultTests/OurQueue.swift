@@ -38,7 +38,7 @@ private struct OurSender: Sender {
         var error = error
         for _ in 0..<5 {
             guard let problem = error as? QueueError else { return .unknown }
-            guard problem.code == .outcomeUnknown else { return .refused }
+            guard problem.code == .outcomeUnknown else { return .refused(problem.description) }
             guard let send = problem.unresolvedSend else { return .unknown }
             do {
                 try await producer.repeatSend(send)
@@ -78,19 +78,24 @@ private struct OurDelivery: Delivery {
     func deadLetter() async -> SettleResult { await settle { try await message.deadLetter(reason: "tried") } }
 
     private func settle(_ body: () async throws -> Void) async -> SettleResult {
-        var wasUnknown = false
+        var isUnknown = false
         for _ in 0..<3 {
             do {
                 try await body()
                 return .done
-            } catch let error as QueueError where error.code == .leaseLost {
-                return wasUnknown ? .unknown : .lost
-            } catch let error as QueueError where error.code == .unreachable {
-                // Not applied.
+            } catch let error as QueueError {
+                switch error.code {
+                // Whatever was unknown before, this is certain.
+                case .leaseLost: return .lost
+                case .outcomeUnknown: isUnknown = true
+                // Not applied: tried again.
+                case .unreachable, .closed: break
+                default: return .wrong("\(error)")
+                }
             } catch {
-                wasUnknown = true
+                return .wrong("\(error)")
             }
         }
-        return wasUnknown ? .unknown : .lost
+        return isUnknown ? .unknown : .lost
     }
 }

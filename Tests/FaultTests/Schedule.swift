@@ -20,7 +20,7 @@ struct Schedule: Sendable {
         let faults: FaultPlan = { _ in
             dice.roll(1_000) < chance ? Fault.allCases[dice.roll(Fault.allCases.count)] : nil
         }
-        let violations = theatre.run { theatre in
+        let judgement = theatre.run { theatre in
             let messages = [["a0", "a1"], ["b0"]]
             var sessions: [InMemorySession] = []
             func session(_ name: String) -> InMemorySession {
@@ -63,7 +63,7 @@ struct Schedule: Sendable {
                 try await group.waitForAll()
             }
         }
-        return (theatre, violations)
+        return (theatre, judgement.violations)
     }
 
     /// Things that happen to whole processes.
@@ -79,12 +79,4 @@ struct Schedule: Sendable {
             }
         }
     }
-}
-
-/// Numbers that a seed decides, for all members of a run.
-final class Dice: Sendable {
-    private let generator: Mutex<SeededGenerator>
-    init(seed: UInt64) { generator = Mutex(SeededGenerator(seed: seed)) }
-    /// A number from 0 to below `sides`.
-    func roll(_ sides: Int) -> Int { generator.withLock { Int.random(in: 0..<max(1, sides), using: &$0) } }
 }

@@ -35,6 +35,18 @@ import ZooKeeperTestKit
         #expect(payloads == (0..<10).map(String.init))
     }
 
+    @Test func whatGoesRoundAndRoundIsFound() throws {
+        #expect(throws: Simulation.Stuck.self) {
+            try Simulation(.fixed).run { while !Task.isCancelled { await Task.yield() } }
+        }
+        let simulation = Simulation(.fixed)
+        #expect(throws: Simulation.Stuck.self) {
+            try simulation.run { [clock = simulation.clock] in
+                while !Task.isCancelled { try await clock.sleep(for: .seconds(1)) }
+            }
+        }
+    }
+
     @Test func whatWaitsForEverIsFound() throws {
         #expect(throws: Simulation.Stuck.self) {
             try Simulation(.fixed).run { [clock = VirtualClock()] in try await clock.sleep(for: .seconds(1)) }

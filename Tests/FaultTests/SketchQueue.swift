@@ -167,7 +167,9 @@ private struct SketchReceiver: Receiver {
                 let active = try await store.create(path + "/active", data: [], mode: .ephemeral)
                 consumer = (path, active.stat.ephemeralOwner)
                 return path
-            } catch let error as ZooKeeperError where error.outcome == .unknown || error.code == Self.none {
+            } catch let error as ZooKeeperError
+                where error.outcome == .unknown || [Self.none, .sessionMoved].contains(error.code)
+            {
                 // The node without use is a recovery's to remove; an active one goes with the session.
             }
         }
@@ -204,7 +206,7 @@ private struct SketchReceiver: Receiver {
                 ])
                 if case .set(let stat) = results[1] { token = stat.mzxid }
             }
-        } catch let error as ZooKeeperError where error.outcome == .unknown {
+        } catch let error as ZooKeeperError where error.outcome == .unknown || error.code == .sessionMoved {
             try await store.sync("/queue")
             // Ours is what stands below our own node, while its session lives.
             if flaw == .deletesBeforeHandler { return nil }
@@ -218,7 +220,8 @@ private struct SketchReceiver: Receiver {
         }
         guard self.consumer?.session == store.sessionState.sessionID else { return nil }
         return SketchDelivery(
-            store: store, flaw: flaw, payload: payload, token: token, name: name, consumer: consumer)
+            store: store, flaw: flaw, payload: payload, token: token, name: name, consumer: consumer,
+            session: store.sessionState.sessionID)
     }
 
     func close() async {
@@ -237,8 +240,9 @@ private struct SketchDelivery: Delivery {
     let token: Int64
     let name: String
     let consumer: String
+    let session: Int64
     var deliveryCount: Int { Sketch.count(name) }
-    var isHeld: Bool { true }
+    var isHeld: Bool { store.sessionState.sessionID == session && store.sessionState.phase == .connected }
     private var lease: String { consumer + "/item/" + name }
 
     func acknowledge() async -> SettleResult {

@@ -9,7 +9,7 @@ protocol Subject: Sendable {
     func recover(_ store: InMemorySession) async throws
 }
 
-enum SendResult: Sendable { case stored, unknown, refused }
+enum SendResult: Sendable { case stored, unknown, refused(String) }
 
 protocol Sender: Sendable {
     /// Stores messages, and repeats what is of unknown outcome as long as there is hope.
@@ -34,7 +34,16 @@ extension Receiver {
     var object: AnyObject? { nil }
 }
 
-enum SettleResult: Sendable { case done, lost, unknown }
+enum SettleResult: Sendable {
+    case done, lost, unknown
+    /// What should not happen.
+    case wrong(String)
+
+    var isDone: Bool {
+        if case .done = self { return true }
+        return false
+    }
+}
 
 protocol Delivery: Sendable {
     var payload: String { get }

@@ -12,6 +12,9 @@ struct Theatre: Sendable {
     let history = History()
     private let sessions = Sessions()
     private let members = Members()
+    private let onStage = Stage()
+    /// How often a message may be delivered.
+    var maximumDeliveries = 10
     private let witness = TreeWitness()
 
     var clock: VirtualClock { simulation.clock }
@@ -30,18 +33,21 @@ struct Theatre: Sendable {
     /// Runs the program, heals everything, drains the queue, and judges.
     ///
     /// - Returns: the promises that were not kept.
-    func run(isOrdered: Bool = false, _ body: @escaping @Sendable (Theatre) async throws -> Void) -> [Violation] {
+    func run(isOrdered: Bool = false, _ body: @escaping @Sendable (Theatre) async throws -> Void) -> Judgement {
         do {
             let inTime = try simulation.run {
                 try await body(self)
                 return try await drain()
             }
-            let checked = Checker(history.events, remains: remains).violations(isOrdered: isOrdered)
-            return witness.violations + checked + countViolations + inTime + leftBehind
+            let checker = Checker(history.events, remains: remains, maximumDeliveries: maximumDeliveries)
+            return Judgement(
+                byMembers: checker.violations(isOrdered: isOrdered) + onStage.violations + inTime,
+                byWitness: witness.violations + countViolations + leftBehind)
         } catch is Simulation.Stuck {
-            return witness.violations + [Violation(.drainedInTime, "something waits for ever")]
+            let stuck = Violation(.drainedInTime, "something waits for ever, or goes round and round")
+            return Judgement(byMembers: onStage.violations + [stuck], byWitness: witness.violations)
         } catch {
-            return witness.violations + [Violation(.drainedInTime, "\(error)")]
+            return Judgement(byMembers: [Violation(.drainedInTime, "\(error)")], byWitness: witness.violations)
         }
     }
 
@@ -66,7 +72,9 @@ struct Theatre: Sendable {
                 switch result {
                 case .stored: note(.sent, name, payload)
                 case .unknown: note(.sendUnknown, name, payload)
-                case .refused: note(.sendRefused, name, payload)
+                case .refused(let why):
+                    note(.sendRefused, name, payload)
+                    object(store, "a send was refused: \(why)")
                 }
             }
         }
@@ -85,9 +93,11 @@ struct Theatre: Sendable {
             do {
                 guard let delivery = try await receiver.next(within: idle) else { break }
                 note(.delivered, name, delivery)
+                onStage.enter(delivery, store)
                 await settle(delivery, decide(delivery), name)
+                onStage.leave(delivery)
             } catch {
-                // A consumer says what it cannot cure; this one's session was ended for good.
+                object(store, "a consumer's sequence threw: \(error)")
                 break
             }
         }
@@ -112,12 +122,38 @@ struct Theatre: Sendable {
             case .done: note(.acknowledged, name, delivery)
             case .lost: note(.leaseLost, name, delivery)
             case .unknown: note(.acknowledgeUnknown, name, delivery)
+            case .wrong(let what): onStage.object(Violation(.noneLost, "an acknowledgement threw: \(what)"))
             }
-        case .giveBack: note(await delivery.giveBack() == .done ? .givenBack : .giveBackUnknown, name, delivery)
+        case .giveBack: note(await delivery.giveBack().isDone ? .givenBack : .giveBackUnknown, name, delivery)
         case .deadLetter:
-            note(await delivery.deadLetter() == .done ? .deadLettered : .deadLetterUnknown, name, delivery)
+            note(await delivery.deadLetter().isDone ? .deadLettered : .deadLetterUnknown, name, delivery)
         case .abandon: break
         }
+    }
+
+    /// Takes so many messages, and acknowledges them all at once.
+    func consumeTogether(_ count: Int, by name: String, _ store: InMemorySession) async throws {
+        var receiver = try receiver(store, prefetch: count)
+        var held: [any Delivery] = []
+        while held.count < count, let delivery = try await receiver.next(within: .seconds(1)) {
+            note(.delivered, name, delivery)
+            onStage.enter(delivery, store)
+            held.append(delivery)
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for delivery in held {
+                group.addTask {
+                    await settle(delivery, .acknowledge, name)
+                    onStage.leave(delivery)
+                }
+            }
+        }
+        await receiver.close()
+    }
+
+    /// What a member must not say while its process lives.
+    private func object(_ store: InMemorySession, _ what: String) {
+        if store.sessionState.phase != .closed { onStage.object(Violation(.drainedInTime, what)) }
     }
 
     /// Takes messages and is killed while it holds them.
@@ -158,7 +194,9 @@ struct Theatre: Sendable {
 
     /// Takes everything that is left, with members that nothing happens to.
     private func drain() async throws -> [Violation] {
-        for session in sessions.all { session.close() }
+        // The sessions of processes that live stay as they are, so that what they have left is not tidied up for them.
+        for session in sessions.all { session.heal() }
+        let living = sessions.all.filter { $0.sessionState.phase != .closed }
         let store = session("drain")
         let start = simulation.clock.now.offset
         let limit = Self.sessionTimeout + Self.recoveryPeriod + Self.work
@@ -171,27 +209,21 @@ struct Theatre: Sendable {
             }
             try await simulation.clock.sleep(for: .seconds(1))
         }
+        let interests = living.reduce(0) { $0 + $1.watches.interestCount }
+        for session in living { session.close() }
         // What takes its time to be counted as garbage: half-made registrations, lanes, sessions of the dead.
         for _ in 0..<3 {
             try await simulation.clock.sleep(for: .seconds(31))
             try await subject.recover(store)
         }
         store.close()
-        return []
+        return interests == 0 ? [] : [Violation(.nothingLeftBehind, "\(interests) interests in watches")]
     }
 
     /// What members have left in this process.
     private var leftBehind: [Violation] {
-        let interests = sessions.all.reduce(0) { $0 + $1.watches.interestCount }
-        var violations = interests == 0 ? [] : [Violation(.nothingLeftBehind, "\(interests) interests in watches")]
-        if simulation.zookeeper.watchCount > 0 {
-            violations.append(
-                Violation(.nothingLeftBehind, "\(simulation.zookeeper.watchCount) watches at the servers"))
-        }
-        if members.alive > 0 {
-            violations.append(Violation(.nothingLeftBehind, "\(members.alive) members that a task still holds"))
-        }
-        return violations
+        members.alive == 0
+            ? [] : [Violation(.nothingLeftBehind, "\(members.alive) members that a task still holds")]
     }
 
     private var remains: Remains {
@@ -222,25 +254,5 @@ struct Theatre: Sendable {
                 .deliveriesCounted,
                 "\($0.message) says \($0.deliveryCount) and was claimed \(witness.claims(of: $0.message)) times")
         }
-    }
-}
-
-private final class Sessions: Sendable {
-    private let storage = Mutex<[InMemorySession]>([])
-    var all: [InMemorySession] { storage.withLock { $0 } }
-    func add(_ session: InMemorySession) { storage.withLock { $0.append(session) } }
-}
-
-/// Producers and consumers, as long as anybody holds them.
-private final class Members: Sendable {
-    private struct Member: Sendable {
-        // Only asked whether it is there.
-        nonisolated(unsafe) weak var object: AnyObject?
-    }
-    private let storage = Mutex<[Member]>([])
-    var alive: Int { storage.withLock { $0.count { $0.object != nil } } }
-    func add(_ object: AnyObject?) {
-        let member = Member(object: object)
-        storage.withLock { $0.append(member) }
     }
 }

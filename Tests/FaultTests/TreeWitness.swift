@@ -21,7 +21,6 @@ final class TreeWitness: Sendable {
         var violations: [Violation] = []
         /// How often each message was claimed, but for claims that were released unseen.
         var claims: [String: Int] = [:]
-        var last: [String: Node] = [:]
     }
     private let root = "/queue"
     private let state = Mutex(State())
@@ -52,8 +51,8 @@ final class TreeWitness: Sendable {
             for (payload, before) in state.places {
                 judge(payload, before, places[payload], transaction.session, &state)
             }
-            for (payload, place) in places where state.places[payload] == nil && place.kind != .ready {
-                if place.kind != .leased || state.places[payload] != nil {
+            for (payload, place) in places where state.places[payload] == nil {
+                if place.kind == .partial || place.kind == .dead {
                     state.violations.append(Violation(.acknowledgedIsFinal, "\(payload) appeared at \(place.path)"))
                 }
             }

@@ -29,7 +29,7 @@ struct Faults: AsyncParsableCommand {
                 ).run { disturber in
                     let cycle = [Disturbance.killRandomServer, .killLeader, .wipeServer]
                     var done = 0
-                    while await !disturber.crew.haveEnded(.producer) {
+                    while done < 40, await !disturber.crew.haveEnded(.producer) {
                         try await disturber.perform(cycle[done % cycle.count])
                         done += 1
                         try await Task.sleep(for: .seconds(2))
@@ -38,7 +38,7 @@ struct Faults: AsyncParsableCommand {
             isGood =
                 try await Campaign(
                     title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
-                    messages: 16_700, concurrency: 32, seed: seed
+                    messages: 16_700, rest: 330, concurrency: 32, seed: seed
                 ).run { disturber in
                     var generator = SeededGenerator(seed: seed)
                     for disturbance in Disturbance.allCases.shuffled(using: &generator) {

@@ -1,30 +1,3 @@
-/// What the queue promises, by the numbers under which its documentation lists them.
-package enum Invariant: Int, Sendable, Hashable, CaseIterable {
-    case noneLost = 1
-    case nothingUnexpected
-    case storedOnce
-    case oneLease
-    case lostLeaseChangesNothing
-    case acknowledgedIsFinal
-    case deliveriesCounted
-    case orderKept
-    case drainedInTime
-    case nothingLeftBehind
-}
-
-/// A promise that was not kept.
-package struct Violation: Sendable, Hashable, CustomStringConvertible {
-    package let invariant: Invariant
-    package let what: String
-
-    package init(_ invariant: Invariant, _ what: String) {
-        self.invariant = invariant
-        self.what = what
-    }
-
-    package var description: String { "(\(invariant.rawValue)) \(invariant): \(what)" }
-}
-
 /// Judges a history by itself: it knows nothing of how the queue works, and believes only what members wrote down and
 /// what the tree holds in the end. After the idea of Jepsen's queue checker
 /// (https://jepsen-io.github.io/jepsen/jepsen.checker.html#var-total-queue).
@@ -44,8 +17,11 @@ package struct Checker {
     private let history: [HistoryEvent]
     private let remains: Remains
 
-    package init(_ history: [HistoryEvent], remains: Remains) {
+    private let maximumDeliveries: Int
+
+    package init(_ history: [HistoryEvent], remains: Remains, maximumDeliveries: Int = 10) {
         self.history = history
+        self.maximumDeliveries = maximumDeliveries
         self.remains = remains
         for event in history {
             var message = messages[event.message] ?? Message()
@@ -117,6 +93,9 @@ package struct Checker {
         let counts = message.deliveries.sorted { $0.token < $1.token }.map(\.deliveryCount)
         if !zip(counts, counts.dropFirst()).allSatisfy({ $0 < $1 }) {
             fail(.deliveriesCounted, "the delivery counts are \(counts)")
+        }
+        if let last = counts.last, last > maximumDeliveries {
+            fail(.deliveriesCounted, "was delivered \(last) times, and \(maximumDeliveries) is the most")
         }
         if let first = counts.first, first < 1 { fail(.deliveriesCounted, "the first delivery count is \(first)") }
         if message.deadLettered > 1 { fail(.deliveriesCounted, "was dead-lettered \(message.deadLettered) times") }

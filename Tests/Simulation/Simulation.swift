@@ -12,8 +12,12 @@ package struct Simulation {
         case seeded(UInt64)
     }
 
-    /// Nothing could happen any more, and the program had not ended: something waits for ever.
+    /// The program has not ended: nothing can happen any more, or something goes round and round.
     package struct Stuck: Error {}
+
+    /// No program here takes longer.
+    private static let longest = Duration.seconds(7_200)
+    private static let mostJobs = 3_000_000
 
     /// The simulation's time.
     package let clock = VirtualClock()
@@ -43,7 +47,7 @@ package struct Simulation {
         let outcome = Outcome<Result>()
         var task: Task<Void, Never>?
         let isDone = scheduler.run {
-            outcome.value != nil
+            outcome.value != nil || scheduler.jobsRun > Self.mostJobs
         } idle: {
             guard task != nil else {
                 // Begun here, so that its first job is the scheduler's too.
@@ -52,20 +56,17 @@ package struct Simulation {
                 }
                 return true
             }
-            return clock.runNext()
+            return clock.runNext(until: Self.longest)
         }
         guard isDone, let result = outcome.value else { throw Stuck() }
         let end = clock.now.offset + .seconds(3_600)
         _ = scheduler.run {
-            false
+            scheduler.jobsRun > Self.mostJobs
         } idle: {
             clock.runNext(until: end)
         }
         return try result.get()
     }
-
-    /// A number that the seed decides; 0 in a fixed order.
-    package func random(below bound: Int) -> Int { random?.next(below: bound) ?? 0 }
 }
 
 private final class Outcome<Value: Sendable>: Sendable {

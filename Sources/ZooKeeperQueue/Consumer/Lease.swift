@@ -16,8 +16,8 @@ final class Lease: Sendable {
         var lease = LeaseState.held
         /// Whether a settlement is under way, so that a second one is refused.
         var isSettling = false
-        /// A settlement that was sent without an answer, so that it may have been applied.
-        var unresolved: Settlement.Kind?
+        /// Settlements that were sent without an answer, so that one of them may have been applied.
+        var unresolved: Set<Settlement.Kind> = []
         var waiters: [UInt64: CheckedContinuation<LeaseState, Never>] = [:]
         var nextWaiter: UInt64 = 0
     }
@@ -46,7 +46,7 @@ final class Lease: Sendable {
     func beginSettling() throws {
         try storage.withLock { state in
             switch state.lease {
-            case .lost: throw Self.lostError
+            case .lost: throw state.unresolved.isEmpty ? Self.lostError : Self.unknownError
             case .settled: throw QueueError(.alreadySettled, "The message was settled before; nothing was changed.")
             case .held, .inDoubt:
                 guard !state.isSettling else {
@@ -60,8 +60,8 @@ final class Lease: Sendable {
     /// The settlement failed, and may be tried again unless the lease is lost.
     func settlingFailed() { storage.withLock { $0.isSettling = false } }
 
-    /// A settlement that may have been applied, though nobody was told.
-    var unresolved: Settlement.Kind? {
+    /// Settlements of which one may have been applied, though nobody was told.
+    var unresolved: Set<Settlement.Kind> {
         get { storage.withLock { $0.unresolved } }
         set { storage.withLock { $0.unresolved = newValue } }
     }
@@ -70,6 +70,10 @@ final class Lease: Sendable {
         .leaseLost,
         "The lease is lost, since the consumer's session has ended: the message is, or will be, somebody else's. "
             + "Nothing was changed.")
+
+    static let unknownError = QueueError(
+        .outcomeUnknown,
+        "The session ended before the answer came: the message is settled as was asked, or somebody else's.")
 
     // MARK: States
 

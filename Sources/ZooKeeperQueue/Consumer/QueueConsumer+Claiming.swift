@@ -113,13 +113,18 @@ extension QueueConsumer {
     private func share(of registration: Registration) async throws -> ReadyList.Share {
         let registered = try await queue.store.children(of: queue.tree.consumers).names
         guard registered.count > 1 else { return .init() }
-        let (store, tree) = (queue.store, queue.tree)
-        let active = try await withThrowingTaskGroup(of: String?.self) { group in
-            for name in registered {
+        // Looked at again now and then alone, so that many consumers do not ask for each other at every list.
+        let now = queue.store.now
+        seenActive = seenActive.filter { registered.contains($0.key) && now - $0.value < .seconds(5) }
+        let (store, tree, known) = (queue.store, queue.tree, seenActive)
+        let found = try await withThrowingTaskGroup(of: String?.self) { group in
+            for name in registered where known[name] == nil {
                 group.addTask { try await store.exists(tree.consumer(name).active) == nil ? nil : name }
             }
-            return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }.sorted()
+            return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }
         }
+        for name in found { seenActive[name] = now }
+        let active = seenActive.keys.sorted()
         guard let rank = active.firstIndex(of: registration.name) else { return .init() }
         return ReadyList.Share(rank: rank, consumers: active.count)
     }

@@ -48,7 +48,7 @@ extension QueueConsumer {
             } catch {
                 guard let error = error as? ZooKeeperError else { return fail(batch, error) }
                 if error.outcome == .unknown {
-                    for settlement in batch { settlement.lease.unresolved = settlement.kind }
+                    for settlement in batch { settlement.lease.unresolved.insert(settlement.kind) }
                     // Repeated: what was applied then fails at its lease, one after the other. A call that has waited
                     // for its deadline is not repeated; whoever settles may do so.
                     if error.code != .deadlineExceeded { continue }
@@ -75,7 +75,7 @@ extension QueueConsumer {
         if place.isLease, error.code == .noNode {
             batch.remove(at: place.settlement)
             leaseIsGone(settlement)
-        } else if error.code == .nodeExists, !settlement.isAcknowledgement, settlement.extraReturns < 1_000 {
+        } else if error.code == .nodeExists, settlement.canTakeAnotherName {
             // A message of that name is there, from before the server's counter began anew.
             batch[place.settlement].extraReturns += 1
         } else {
@@ -86,13 +86,17 @@ extension QueueConsumer {
 
     private func leaseIsGone(_ settlement: Settlement) {
         let lease = settlement.lease
-        guard lease.unresolved == settlement.kind else {
-            lease.update(.lost)
-            forget(lease)
-            return settlement.waiter.resume(throwing: Lease.lostError)
-        }
         // An answer was lost before. The session lives, so nobody else can have taken the lease.
-        succeed(settlement)
+        if lease.unresolved == [settlement.kind] { return succeed(settlement) }
+        lease.update(lease.unresolved.isEmpty ? .lost : .settled)
+        forget(lease)
+        let earlier = QueueError(
+            .alreadySettled,
+            "The message was settled by an earlier attempt of another kind, whose answer was lost; nothing was changed."
+        )
+        let isEarlier = !lease.unresolved.isEmpty && !lease.unresolved.contains(settlement.kind)
+        settlement.waiter.resume(
+            throwing: lease.unresolved.isEmpty ? Lease.lostError : isEarlier ? earlier : Lease.unknownError)
     }
 
     /// The registration's session has ended, and nothing of the batch was applied. What was sent before without an
@@ -103,15 +107,10 @@ extension QueueConsumer {
             let lease = settlement.lease
             lease.update(.lost)
             // Still there, it was not ended by the consumer, and no request of an ended session can do it any more.
-            var isUntouched = true
-            if lease.unresolved != nil { isUntouched = (try? await queue.store.exists(lease.path)) != nil }
-            fail([settlement], isUntouched ? Lease.lostError : Self.unknownError)
+            if !lease.unresolved.isEmpty, (try? await queue.store.exists(lease.path)) != nil { lease.unresolved = [] }
+            fail([settlement], lease.unresolved.isEmpty ? Lease.lostError : Lease.unknownError)
         }
     }
-
-    private static let unknownError = QueueError(
-        .outcomeUnknown,
-        "The session ended before the answer came: the message is settled as was asked, or somebody else's.")
 
     /// Which settlement an operation of the multi belongs to, and whether it is the one on its lease.
     private static func place(
@@ -143,7 +142,7 @@ extension QueueConsumer {
             lease.settlingFailed()
             // However definite the last attempt's failure, an earlier one may have been applied.
             let code = (error as? QueueError)?.code
-            let isUnknown = lease.unresolved != nil && code != .outcomeUnknown && code != .leaseLost
+            let isUnknown = !lease.unresolved.isEmpty && code != .outcomeUnknown
             let unknown = QueueError(
                 .outcomeUnknown, "No answer came: the message may be settled as was asked, or still be held.",
                 cause: (error as? QueueError)?.cause)
@@ -153,8 +152,11 @@ extension QueueConsumer {
 }
 
 extension Settlement {
-    fileprivate var isAcknowledgement: Bool {
-        if case .acknowledge = kind { return true }
-        return false
+    /// Whether the message can come back under a name with a higher count.
+    fileprivate var canTakeAnotherName: Bool {
+        switch kind {
+        case .giveBack, .deadLetter: extraReturns < 1_000
+        case .acknowledge, .release: false
+        }
     }
 }

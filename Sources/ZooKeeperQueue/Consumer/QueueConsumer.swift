@@ -42,6 +42,8 @@ public actor QueueConsumer {
     var unfilledCleared = Duration.zero
     /// Items of a kind that this library does not know, and nodes that are no items: logged once.
     var ignored: Set<String> = []
+    /// When other consumers were last seen to live.
+    var seenActive: [String: Duration] = [:]
     var settlements: Deque<Settlement> = []
     var isPrepared = false
     /// How often the filler has begun to look for messages.
@@ -181,6 +183,8 @@ public actor QueueConsumer {
         registration = nil
         sessionWatch?.cancel()
         sessionWatch = nil
+        // This consumer itself was seen under the name that is now a dead one's.
+        seenActive = [:]
         let held = leases.values
         leases = [:]
         buffer = []
@@ -307,8 +311,11 @@ public actor QueueConsumer {
         for _ in 0..<3 {
             do {
                 return try await registration.remove(from: queue.store)
+            } catch let error as ZooKeeperError where error.isPassing && error.code != .deadlineExceeded {
+                await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
-                queue.logger.debug("A consumer is left in the tree for now", metadata: ["error": "\(error)"])
+                queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])
+                return
             }
         }
     }

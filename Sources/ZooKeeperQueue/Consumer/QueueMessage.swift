@@ -19,6 +19,10 @@ public struct QueueMessage: Sendable {
     /// 0…999; lower ones are served first.
     public var priority: Int { lease.name.priority }
     /// How often the message was delivered, this time included; above 1 it may have been worked on before.
+    ///
+    /// Of a consumer that failed, a recovery cannot tell which of its messages had been handed out, so it counts all that
+    /// the consumer had taken: up to ``ConsumerConfiguration/prefetch``. Where a message can bring the whole process
+    /// down, take one at a time.
     public var deliveryCount: Int { lease.name.returns + 1 }
     /// When the message became ready, by the ensemble's clock: milliseconds since 1970. For a message that was given
     /// back it is the time of that.

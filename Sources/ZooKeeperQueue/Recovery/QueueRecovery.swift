@@ -4,7 +4,7 @@ import ZooKeeper
 
 /// Finds consumers that have failed and gives their messages back to the queue; removes what nobody needs any more.
 ///
-/// Run at least one for each queue, as many as you like: one acts at a time, and two at once do no harm. It takes the
+/// Run at least one for each queue, as many as you like: one acts at a time, as a rule, and two at once do no harm. It takes the
 /// messages of consumers whose session has ended, gives them back in their old places with their delivery count raised
 /// (after ``QueueSettings/redeliveryDelay``), or moves them to the dead letters when they were delivered
 /// ``QueueSettings/maximumDeliveries`` times. It removes the nodes of failed consumers, the lanes of producers that are
@@ -40,13 +40,22 @@ public actor QueueRecovery {
         }
         return try await QueueError.translating(while: "recovering", queue: queue.path) {
             do {
-                let report = try await pass(now: try await lock.acquire())
+                let now = try await lock.acquire()
+                let report = try await whileGivingSigns { try await pass(now: now) }
                 await lock.release()
                 return report
             } catch {
                 await lock.release()
                 throw error
             }
+        }
+    }
+
+    private func whileGivingSigns<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
+        try await withThrowingTaskGroup(of: Void.self) { [lock] group in
+            group.addTask { await lock.giveSigns() }
+            defer { group.cancelAll() }
+            return try await body()
         }
     }
 

@@ -10,9 +10,11 @@ struct RecoveryLock {
 
     private var path: String { queue.tree.recoveryLock }
 
-    /// How long to wait for a recovery that acts. One that could not release its node while its session lives would
-    /// otherwise keep all others waiting as long.
+    /// How long to wait for a recovery that gives no sign. One that could not release its node while its session lives
+    /// would otherwise keep all others waiting as long.
     private static let patience = Duration.seconds(10)
+    /// How often the one that acts gives a sign.
+    private static let signPeriod = Duration.seconds(3)
 
     /// Waits for its turn, but not for ever.
     ///
@@ -26,30 +28,73 @@ struct RecoveryLock {
             } catch let error as ZooKeeperError where error.code == .nodeExists {
                 // Our own, when an answer was lost: made anew, for the ensemble's clock.
                 if try await isOwn() {
-                    try? await queue.store.delete(path, version: 0)
+                    try? await queue.store.delete(path, version: nil)
                     continue
                 }
-                let isGone = try await waitUntilReleased()
+                let abandoned = try await waitUntilReleased()
                 try Task.checkCancellation()
-                if !isGone { try? await queue.store.delete(path, version: 0) }
+                if let abandoned { try await take(abandoned) }
             }
         }
     }
 
-    /// - Returns: whether the node has gone before patience has.
-    private func waitUntilReleased() async throws -> Bool {
+    private enum Sign { case given(Int32), gone, none }
+
+    /// - Returns: the version of the node when no sign came for as long as patience lasts; `nil` when it has gone.
+    private func waitUntilReleased() async throws -> Int32? {
+        var version: Int32?
+        while true {
+            switch try await sign(after: version) {
+            case .given(let new): version = new
+            case .gone: return nil
+            case .none: return version
+            }
+        }
+    }
+
+    /// The next change of the node, or none in time.
+    private func sign(after version: Int32?) async throws -> Sign {
         let (store, path) = (queue.store, path)
-        return try await withThrowingTaskGroup(of: Bool.self) { group in
+        return try await withThrowingTaskGroup(of: Sign.self) { group in
             group.addTask {
-                for try await node in store.data(of: path) where node == nil { break }
-                return true
+                for try await node in store.data(of: path) {
+                    guard let node else { return .gone }
+                    if node.stat.version != version { return .given(node.stat.version) }
+                }
+                return .gone
             }
             group.addTask {
                 try? await store.sleep(for: Self.patience)
-                return false
+                return .none
             }
             defer { group.cancelAll() }
-            return try await group.next() ?? false
+            return try await group.next() ?? .gone
+        }
+    }
+
+    /// Takes away the node of a recovery that gives no sign.
+    private func take(_ version: Int32) async throws {
+        do {
+            try await queue.store.delete(path, version: version)
+        } catch let error as ZooKeeperError
+            where error.code == .noNode || error.code == .badVersion || error.outcome == .unknown
+        {
+            // It has gone, or given a sign.
+        }
+    }
+
+    /// Gives signs, while a recovery acts, until the task is cancelled or the node is another's.
+    func giveSigns() async {
+        var version: Int32 = 0
+        while (try? await queue.store.sleep(for: Self.signPeriod)) != nil {
+            do {
+                version = try await queue.store.set(path, data: identity, version: version).version
+            } catch let error as ZooKeeperError where error.outcome == .unknown {
+                // Given or not, the next one says.
+                version += 1
+            } catch {
+                return
+            }
         }
     }
 
@@ -69,7 +114,7 @@ struct RecoveryLock {
             for _ in 0..<3 {
                 do {
                     // If the session has ended, the node may be another's by now.
-                    if try await isOwn() { try await store.delete(path, version: 0) }
+                    if try await isOwn() { try await store.delete(path, version: nil) }
                     return
                 } catch let error as ZooKeeperError where error.isPassing {
                     await error.pauseIfRefusedAtOnce(store)

@@ -2,7 +2,8 @@ import ZooKeeper
 
 /// What goes wrong with one call.
 ///
-/// The first five leave the caller without an answer, so that the call may or may not have been applied.
+/// All but the last two leave the caller of a write without an answer, so that it may or may not have been applied.
+/// Reads are repeated where a `ZooKeeperClient` repeats them.
 public enum Fault: Sendable, Hashable, CaseIterable {
     /// The connection is lost before the request arrives: it is not applied.
     case requestLost
@@ -23,24 +24,4 @@ public enum Fault: Sendable, Hashable, CaseIterable {
     /// A read is answered from the oldest state that ZooKeeper's promises allow: the last that this session has seen.
     /// It does not concern writes.
     case staleRead
-
-    /// Faults that a write can meet.
-    public static let ofWrites = allCases.filter { $0 != .staleRead }
 }
-
-/// One call, for a plan of faults.
-public struct CallSite: Sendable, Hashable {
-    /// The name of the session.
-    public let session: String
-    /// The call's number among those of the session, from 1; a read that is repeated keeps its number.
-    public let number: Int
-    /// `create`, `delete`, `exists`, `get`, `children`, `set`, `sync` or `multi`.
-    public let request: String
-    /// What the call is about; for a multi, its first operation.
-    public let path: String
-    /// Whether the call changes nothing.
-    public let isRead: Bool
-}
-
-/// Says what goes wrong with a call, if anything. It is asked once for each call.
-public typealias FaultPlan = @Sendable (CallSite) -> Fault?

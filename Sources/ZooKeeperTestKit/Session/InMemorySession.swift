@@ -90,11 +90,13 @@ public final class InMemorySession: NodeStore {
     /// Stops the process, as SIGSTOP does: nothing is sent and no answer is read, and nobody tells it. It goes on after
     /// the time, and learns then when its session has expired.
     public func pause(for duration: Duration) {
-        let isPausable = state.withLock { state in
-            defer { state.isPaused = true }
-            return !state.isPaused && state.isConnected
+        let canPause = state.withLock { state in
+            guard state.isConnected, !state.isPaused else { return false }
+            state.isPaused = true
+            return true
         }
-        guard isPausable else { return }
+        // Without a connection nothing is sent or read anyway.
+        guard canPause else { return }
         let (timeout, zookeeper, sessionID) = (timeout, zookeeper, sessionID)
         if duration > timeout { appoint(after: timeout) { zookeeper.endSession(sessionID) } }
         appoint(after: duration) { [weak self] in
@@ -120,6 +122,9 @@ public final class InMemorySession: NodeStore {
 
     /// From now on nothing more goes wrong.
     public func heal() { state.withLock { $0.faults = nil } }
+
+    /// Whether the process is stopped.
+    public var isPaused: Bool { state.withLock { $0.isPaused } }
 
     /// How many calls there were so far.
     public var callCount: Int { state.withLock { $0.callCount } }
@@ -327,12 +332,14 @@ public final class InMemorySession: NodeStore {
             _ = apply()
             expire()
         case .moved?:
-            finish(
-                id,
-                .failure(
-                    ZooKeeperError(
-                        code: .sessionMoved, message: "The session has moved.", path: request.path,
-                        outcome: .notApplied)))
+            if !request.isRead {
+                finish(
+                    id,
+                    .failure(
+                        ZooKeeperError(
+                            code: .sessionMoved, message: "The session has moved.", path: request.path,
+                            outcome: .notApplied)))
+            }
             disconnect(for: Self.reconnectDelay)
         }
     }

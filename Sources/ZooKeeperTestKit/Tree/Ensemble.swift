@@ -195,7 +195,11 @@ struct Ensemble: Sendable {
 
     // MARK: The past
 
+    /// Whether earlier trees are kept, which costs a copy of the tree for each change.
+    var remembersPast = false
+
     private mutating func remember() {
+        guard remembersPast else { return }
         past.append((zxid, tree))
         if past.count > Self.depth { past.removeFirst() }
     }

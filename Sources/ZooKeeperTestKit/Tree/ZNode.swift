@@ -42,17 +42,3 @@ struct ZNode: Sendable {
         }
     }
 }
-
-/// Whom a session has proved to be.
-public struct Identity: Sendable, Hashable {
-    /// The scheme, such as `digest`.
-    public let scheme: String
-    /// The identity, in the form in which it stands in an access control list.
-    public let id: String
-
-    /// Creates an identity.
-    public init(scheme: String, id: String) {
-        self.scheme = scheme
-        self.id = id
-    }
-}

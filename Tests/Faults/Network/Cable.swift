@@ -86,7 +86,8 @@ final class Cable: Sendable {
 
     private func connect() -> Int32? {
         for _ in 0...patience / 20 {
-            guard state.withLock({ $0.condition }) != .cut else { return nil }
+            // As if the first packet were on its way.
+            while state.withLock({ $0.condition }) == .cut { usleep(20_000) }
             if let server = Sockets.connect(target) { return server }
             if patience > 0 { usleep(20_000) }
         }

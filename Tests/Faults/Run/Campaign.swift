@@ -63,14 +63,19 @@ struct Campaign: Sendable {
                 site: site, crew: crew, sessionTimeout: sessionTimeout, generator: SeededGenerator(seed: seed))
             let report = Report(memoryAtStart: try await settledMemory(of: crew))
             try await disturb(&disturber)
+            // Before the producers are told to end.
+            let memory = await crew.memory()
             if messages == nil { await dismiss(.producer, of: crew) }
             let late = try await finish(crew, queue)
-            let memory = await crew.memory()
-            await crew.dismiss()
+            let failed = await crew.dismiss()
             try await collectGarbage(client)
             let history = await history(crew, folder)
             let remains = try await Self.remains(client)
-            let violations = late + Checker(history, remains: remains).violations(isOrdered: isOrdered)
+            var violations = late + failed + Checker(history, remains: remains).violations(isOrdered: isOrdered)
+            let begun = Figures(history, violations: []).attempted
+            if let messages, begun < producers * messages {
+                violations.append(Violation(.drainedInTime, "producers began only \(begun) sends"))
+            }
             await verdict.set(violations.isEmpty)
             report.tell(
                 history, violations, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
@@ -110,7 +115,13 @@ struct Campaign: Sendable {
     ///
     /// - Returns: what did not come to its end.
     private func finish(_ crew: Crew, _ queue: MessageQueue) async throws -> [Violation] {
-        while await !crew.haveEnded(.producer) { try await Task.sleep(for: .milliseconds(100)) }
+        let told = ContinuousClock.now
+        while await !crew.haveEnded(.producer) {
+            if ContinuousClock.now - told > .seconds(300) {
+                return [Violation(.drainedInTime, "a producer has not ended after five minutes")]
+            }
+            try await Task.sleep(for: .milliseconds(100))
+        }
         let foreign = ForeignNodes.expected.count { $0.hasPrefix("/queue/items/") }
         // A session that ends, a recovery's rest and its patience, and the work.
         let patience = sessionTimeout + .seconds(2) + .seconds(10) + .seconds(10)

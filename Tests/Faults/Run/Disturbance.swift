@@ -8,10 +8,11 @@ enum Disturbance: String, CaseIterable, Sendable {
     /// More servers are down than a majority allows.
     case majorityDown
     case diskFull
-    case cutClients, slowClients, resetAfterRequest
+    case cutClients, cutAllClients, slowClients, resetAfterRequest
     case isolateLeader, isolateFollower
     case killProducer, killConsumer, killRecovery
-    case stopProducer, stopConsumer, stopRecovery
+    /// Stopped with SIGSTOP, for as long as each of three lengths.
+    case stopWorkers
     case moveClock
 
     /// Those that kill something.

@@ -9,7 +9,6 @@ struct Disturber {
     var generator: any RandomNumberGenerator
     /// What was measured: a name, and how long it took.
     private(set) var elections: [(what: String, took: Duration)] = []
-    private var stops = 0
     /// When each disturbance began, by the clock of histories.
     private(set) var moments: [(what: Disturbance, time: Int64)] = []
 
@@ -55,10 +54,17 @@ struct Disturber {
         case .killProducer: try await kill(.producer)
         case .killConsumer: try await kill(.consumer)
         case .killRecovery: try await kill(.recovery)
-        case .stopProducer: try await stop(.producer)
-        case .stopConsumer: try await stop(.consumer)
-        case .stopRecovery: try await stop(.recovery)
-        case .moveClock: for member in await crew.members where member.place % 2 == 1 { crew.moveClock(of: member) }
+        case .stopWorkers: try await stopWorkers()
+        case .cutAllClients:
+            for cable in site.cables { cable.become(.cut) }
+            try await Task.sleep(for: sessionTimeout * 3 / 2)
+            for cable in site.cables {
+                cable.become(.whole)
+                cable.reset()
+            }
+        case .moveClock:
+            if crew.preload == nil { throw Site.Slow(description: "No C compiler for a clock that moves.") }
+            for member in await crew.members where member.place % 2 == 1 { crew.moveClock(of: member) }
         }
         say((ContinuousClock.now - start).inSeconds)
     }
@@ -72,19 +78,19 @@ struct Disturber {
         if led { elections.append(("death of the leader", try await site.election(without: server))) }
         try await Task.sleep(for: down)
         try await site.ensemble.start(server)
-        try await whole()
+        try await site.becomesWhole()
     }
 
     /// Only while the others are up and in step, and started again only when they have a leader.
     private mutating func wipe() async throws {
-        try await whole()
+        try await site.becomesWhole()
         let server = random(0..<site.count)
         await site.ensemble.kill(server)
         try await site.ensemble.eraseData(server)
         _ = try await site.election(without: server)
         try await Task.sleep(for: .seconds(1))
         try await site.ensemble.start(server)
-        try await whole()
+        try await site.becomesWhole()
     }
 
     private mutating func stopLeader() async throws {
@@ -93,7 +99,7 @@ struct Disturber {
         elections.append(("the leader was stopped", try await site.election(without: leader)))
         try await Task.sleep(for: .seconds(1))
         await site.ensemble.resume(leader)
-        try await whole()
+        try await site.becomesWhole()
     }
 
     private mutating func majorityDown() async throws {
@@ -106,7 +112,7 @@ struct Disturber {
             for server in down { group.addTask { try await ensemble.start(server) } }
             try await group.waitForAll()
         }
-        try await whole()
+        try await site.becomesWhole()
     }
 
     private mutating func fillDisk() async throws {
@@ -115,7 +121,7 @@ struct Disturber {
         try await Task.sleep(for: .seconds(3))
         await site.ensemble.kill(server)
         try await site.ensemble.start(server)
-        try await whole()
+        try await site.becomesWhole()
     }
 
     private func isolate(_ server: Int?) async throws {
@@ -123,12 +129,7 @@ struct Disturber {
         site.isolate(server, .cut)
         try await Task.sleep(for: sessionTimeout * 3 / 2)
         site.isolate(server, .whole)
-        try await whole()
-    }
-
-    private func whole() async throws {
-        // Other processes' state can only be asked for.
-        while await !site.isWhole() { try await Task.sleep(for: .milliseconds(50)) }
+        try await site.becomesWhole()
     }
 
     private func change(_ server: Int, to condition: Cable.Condition, for time: Duration) async throws {
@@ -147,14 +148,19 @@ struct Disturber {
         try await crew.replace(member)
     }
 
-    private mutating func stop(_ role: Worker.Role) async throws {
-        let candidates = await crew.members.filter { $0.role == role && $0.process.isRunning }
-        guard let member = candidates.randomElement(using: &generator) else { return }
-        crew.stop(member)
-        // Half a session timeout, one and a half, and three.
-        try await Task.sleep(for: sessionTimeout * [1, 3, 6][stops % 3] / 2)
-        stops += 1
-        crew.resume(member)
+    /// One of each role at once: for half a session timeout, one and a half, and three.
+    private mutating func stopWorkers() async throws {
+        for length in [sessionTimeout / 2, sessionTimeout * 3 / 2, sessionTimeout * 3] {
+            var stopped: [Crew.Member] = []
+            for role in Worker.Role.allCases {
+                let candidates = await crew.members.filter { $0.role == role && $0.process.isRunning }
+                if let member = candidates.randomElement(using: &generator) { stopped.append(member) }
+            }
+            for member in stopped { crew.stop(member) }
+            try await Task.sleep(for: length)
+            for member in stopped { crew.resume(member) }
+            try await Task.sleep(for: .seconds(1))
+        }
     }
 }
 

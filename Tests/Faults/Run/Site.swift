@@ -48,7 +48,7 @@ struct Site: Sendable {
     }
 
     func follower() async -> Int? {
-        for server in (0..<count).shuffled() where await mode(server) == "follower" { return server }
+        for server in 0..<count where await mode(server) == "follower" { return server }
         return nil
     }
 
@@ -57,15 +57,32 @@ struct Site: Sendable {
     /// - Returns: how long it took.
     func election(without absent: Int? = nil) async throws -> Duration {
         let start = ContinuousClock.now
-        while true {
+        while ContinuousClock.now - start < .seconds(120) {
             if let leader = await leader(), leader != absent { return ContinuousClock.now - start }
             // Other processes' state can only be asked for.
             try await Task.sleep(for: .milliseconds(20))
         }
+        throw Slow(description: "The ensemble has elected no leader within two minutes.")
+    }
+
+    /// Servers that do not come to do their work; that is nothing of the queue's.
+    struct Slow: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// Waits until all servers serve.
+    func becomesWhole() async throws {
+        let start = ContinuousClock.now
+        while ContinuousClock.now - start < .seconds(120) {
+            if await isWhole() { return }
+            // Other processes' state can only be asked for.
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        throw Slow(description: "The ensemble is not whole within two minutes.")
     }
 
     /// Whether all servers serve.
-    func isWhole() async -> Bool {
+    private func isWhole() async -> Bool {
         for server in 0..<count where await mode(server) == nil { return false }
         return await leader() != nil
     }

@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import QueueHistory
 
 /// The processes of a run. One that is killed is followed by another.
 actor Crew {
@@ -10,7 +11,6 @@ actor Crew {
         let generation: Int
         let process: Process
         let lifeline: Pipe
-        var isStopped = false
 
         var name: String { "\(role.rawValue)\(place).\(generation)" }
         var pid: pid_t { process.processIdentifier }
@@ -20,7 +20,7 @@ actor Crew {
     private let folder: String
     private let sessionTimeout: Duration
     private let options: [Worker.Role: [String]]
-    private let preload: String?
+    nonisolated let preload: String?
     private(set) var members: [Member] = []
     private(set) var histories: [String] = []
 
@@ -77,12 +77,26 @@ actor Crew {
     func fallen() -> [Member] { members.filter { $0.role != .producer && !$0.process.isRunning } }
 
     /// Ends all in good order.
-    func dismiss() {
+    ///
+    /// - Returns: those that did not end so.
+    func dismiss() async -> [Violation] {
         for member in members where member.process.isRunning {
             kill(member.pid, SIGCONT)
             kill(member.pid, SIGTERM)
         }
-        for member in members { member.process.waitUntilExit() }
+        let end = ContinuousClock.now + .seconds(60)
+        // Other processes' ends can only be looked for.
+        while ContinuousClock.now < end, members.contains(where: \.process.isRunning) {
+            try? await Task.sleep(for: .milliseconds(20))
+        }
+        return members.compactMap { member in
+            if member.process.isRunning {
+                kill(member.pid, SIGKILL)
+                return Violation(.drainedInTime, "\(member.name) did not end within a minute")
+            }
+            let isGood = member.process.terminationReason == .exit && member.process.terminationStatus == 0
+            return isGood ? nil : Violation(.drainedInTime, "\(member.name) ended with an error")
+        }
     }
 
     /// The resident memory of the members that are never killed, in kilobytes.

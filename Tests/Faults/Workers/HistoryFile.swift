@@ -1,0 +1,39 @@
+import Foundation
+import Glibc
+import QueueHistory
+import ZooKeeperQueue
+
+/// A file to which a member appends its history, line by line, so that what was written stays when it is killed.
+struct HistoryFile: Sendable {
+    private let descriptor: Int32
+    private let member: String
+
+    init(path: String, member: String) throws {
+        descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw CocoaError(.fileWriteUnknown) }
+        self.member = member
+    }
+
+    func write(_ kind: HistoryEvent.Kind, _ message: String) {
+        append(HistoryEvent(kind, by: member, message, time: Self.milliseconds()))
+    }
+
+    func write(_ kind: HistoryEvent.Kind, _ message: QueueMessage) {
+        append(
+            HistoryEvent(
+                kind, by: member, String(decoding: message.payload, as: UTF8.self), token: message.fencingToken,
+                deliveryCount: message.deliveryCount, name: message.name, time: Self.milliseconds()))
+    }
+
+    private func append(_ event: HistoryEvent) {
+        let line = Array("\(event)\n".utf8)
+        _ = Glibc.write(descriptor, line, line.count)
+    }
+
+    /// The machine's monotonic clock, which all processes share.
+    static func milliseconds() -> Int64 {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
+    }
+}
