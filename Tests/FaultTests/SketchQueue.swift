@@ -178,9 +178,13 @@ private struct SketchReceiver: Receiver {
     mutating func next(within limit: Duration) async throws -> (any Delivery)? {
         let end = store.now + limit
         while true {
-            let consumer = try await register()
-            for name in try await store.children(of: "/queue/items").names.sorted() {
-                if let delivery = try await claim(name, consumer) { return delivery }
+            do {
+                let consumer = try await register()
+                for name in try await store.children(of: "/queue/items").names.sorted() {
+                    if let delivery = try await claim(name, consumer) { return delivery }
+                }
+            } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
+                // Looked at again.
             }
             if store.now >= end { return nil }
             try await store.sleep(for: .milliseconds(500))

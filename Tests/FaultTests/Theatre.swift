@@ -124,8 +124,11 @@ struct Theatre: Sendable {
             case .unknown: note(.acknowledgeUnknown, name, delivery)
             case .wrong(let what): onStage.object(Violation(.noneLost, "an acknowledgement threw: \(what)"))
             }
-        case .giveBack: note(await delivery.giveBack().isDone ? .givenBack : .giveBackUnknown, name, delivery)
+        case .giveBack:
+            onStage.leave(delivery)
+            note(await delivery.giveBack().isDone ? .givenBack : .giveBackUnknown, name, delivery)
         case .deadLetter:
+            onStage.leave(delivery)
             note(await delivery.deadLetter().isDone ? .deadLettered : .deadLetterUnknown, name, delivery)
         case .abandon: break
         }
