@@ -5,7 +5,7 @@ public import ZooKeeperQueue
 /// A client of an ``InMemoryZooKeeper``: what a process has that uses it.
 ///
 /// Calls wait for a connection, reads are repeated when their answer was lost, and a session that has expired is
-/// followed by a new one, as with a ``ZooKeeperClient``.
+/// followed by a new one, as with a `ZooKeeperClient`.
 public final class InMemorySession: NodeStore {
     let zookeeper: InMemoryZooKeeper
     private let name: String
