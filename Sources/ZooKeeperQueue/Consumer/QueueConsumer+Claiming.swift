@@ -25,7 +25,21 @@ extension QueueConsumer {
     /// Messages are taken many at a time: when none is left to hand out, or half of the places are free.
     private var wantsMore: Bool {
         phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && free > 0
-            && (buffer.isEmpty || free >= (prefetch + 1) / 2)
+            && (buffer.isEmpty || free >= (prefetch + 1) / 2) && !mustWaitForTaker
+    }
+
+    /// Whether a message is taken only when somebody waits for it, and by itself.
+    ///
+    /// When a consumer fails, a recovery counts a delivery of all that it held, since it cannot tell what had been handed
+    /// out. A message that brings its consumer down each time would take those that wait behind it along to the dead
+    /// letters; so what has come back before is not held in advance.
+    private func isTakenAlone(_ name: ItemName) -> Bool {
+        name.returns >= Swift.min(2, queue.settings.maximumDeliveries - 1)
+    }
+
+    private var mustWaitForTaker: Bool {
+        guard let first = ready.first, isTakenAlone(first) else { return false }
+        return !buffer.isEmpty || !hasTakers
     }
 
     private func fill() async {
@@ -56,10 +70,11 @@ extension QueueConsumer {
     ///
     /// - Returns: whether there may be more to try for.
     private func claim(with registration: Registration) async throws -> Bool {
-        var names = ready.take(free, now: queue.store.now)
+        var names = ready.take(free, now: queue.store.now, isTakenAlone: isTakenAlone)
         if names.isEmpty {
             try await list(registration)
-            names = ready.take(free, now: queue.store.now)
+            if mustWaitForTaker { return true }
+            names = ready.take(free, now: queue.store.now, isTakenAlone: isTakenAlone)
         }
         if names.isEmpty { return false }
         let items: [ReadyItem]

@@ -121,12 +121,17 @@ public actor QueueConsumer {
                     continuation.resume()
                 } else {
                     takers[id] = continuation
+                    // Some messages are taken only when somebody waits for them.
+                    refill()
                 }
             }
         } onCancel: {
             Task { await self.wake(id) }
         }
     }
+
+    /// Whether somebody waits for a message.
+    var hasTakers: Bool { !takers.isEmpty }
 
     private func wake(_ id: UInt64) { takers.removeValue(forKey: id)?.resume() }
 

@@ -21,8 +21,8 @@ public struct QueueMessage: Sendable {
     /// How often the message was delivered, this time included; above 1 it may have been worked on before.
     ///
     /// Of a consumer that failed, a recovery cannot tell which of its messages had been handed out, so it counts all that
-    /// the consumer had taken: up to ``ConsumerConfiguration/prefetch``. Where a message can bring the whole process
-    /// down, take one at a time.
+    /// the consumer had taken. A message that has come back twice is therefore taken by itself, when somebody waits for it:
+    /// a message that brings its consumer down each time does not take others to the dead letters.
     public var deliveryCount: Int { lease.name.returns + 1 }
     /// When the message became ready, by the ensemble's clock: milliseconds since 1970. For a message that was given
     /// back it is the time of that.

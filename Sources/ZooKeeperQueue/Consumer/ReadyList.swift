@@ -40,14 +40,22 @@ struct ReadyList {
         names = (mine.isEmpty ? sorted : mine)[...]
     }
 
+    /// The next message to try for.
+    var first: ItemName? { names.first }
+
     /// The next messages to try for; none when the list is used up or too old.
-    mutating func take(_ count: Int, now: Duration) -> [ItemName] {
-        guard let validUntil, now < validUntil else {
+    ///
+    /// - Parameter isTakenAlone: whether a message may not be taken together with others.
+    mutating func take(
+        _ count: Int, now: Duration, isTakenAlone: (ItemName) -> Bool = { _ in false }
+    ) -> [ItemName] {
+        guard let validUntil, now < validUntil, let first = names.first else {
             names = []
             return []
         }
-        defer { names = names.dropFirst(count) }
-        return Array(names.prefix(count))
+        let taken = isTakenAlone(first) ? names.prefix(1) : names.prefix(count).prefix { !isTakenAlone($0) }
+        names = names.dropFirst(taken.count)
+        return Array(taken)
     }
 
     /// Forgets the list.

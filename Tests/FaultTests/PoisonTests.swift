@@ -1,0 +1,37 @@
+import QueueHistory
+import Simulation
+import Testing
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// A message that kills the process of each consumer that it is handed to.
+struct PoisonTests {
+    @Test(arguments: [1, 2, 3, 10], [1, 4, 32])
+    func itGoesToTheDeadLettersAlone(maximumDeliveries: Int, prefetch: Int) {
+        let settings = QueueSettings(maximumDeliveries: maximumDeliveries, laneRetention: .seconds(1))
+        var theatre = Theatre(OurQueue(settings: settings))
+        theatre.maximumDeliveries = maximumDeliveries
+        let messages = ["a", "b", "poison", "c", "d", "e", "f"]
+        let judgement = theatre.run { theatre in
+            try await theatre.produce(messages, by: "producer", theatre.session("producer"))
+            for generation in 0..<maximumDeliveries {
+                let store = theatre.session("consumer\(generation)")
+                try await theatre.consume(by: "consumer\(generation)", store, prefetch: prefetch) { delivery in
+                    guard delivery.payload == "poison" else { return .acknowledge }
+                    store.crash()
+                    return .abandon
+                }
+                try await theatre.clock.sleep(for: Theatre.sessionTimeout + .seconds(1))
+                try await theatre.subject.recover(theatre.session("recovery\(generation)"))
+            }
+        }
+        #expect(judgement.isGood, "\(judgement.violations)")
+        let dead = theatre.simulation.zookeeper.nodes.keys.filter {
+            $0.hasPrefix("/queue/dead/") && !$0.hasSuffix("cause")
+        }
+        #expect(dead == ["/queue/dead/item-100-0000000002.\(maximumDeliveries)"])
+        let events = theatre.history.events
+        #expect(events.count { $0.kind == .delivered && $0.message == "poison" } == maximumDeliveries)
+        #expect(Set(events.filter { $0.kind == .acknowledged }.map(\.message)) == Set(messages).subtracting(["poison"]))
+    }
+}
