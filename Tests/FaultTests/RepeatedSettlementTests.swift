@@ -1,0 +1,68 @@
+import Simulation
+import Testing
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// What a second settlement is told, after one whose answer did not come in time.
+struct RepeatedSettlementTests {
+    /// Takes a message, acknowledges it with a fault at that call, and gives it to `body`.
+    private func afterAnUnansweredAcknowledgement(
+        _ fault: Fault, _ body: @escaping @Sendable (QueueMessage, InMemorySession) async throws -> QueueError.Code?
+    ) throws -> (code: QueueError.Code?, ready: Int) {
+        let simulation = Simulation(.fixed)
+        let zookeeper = simulation.zookeeper
+        return try simulation.run {
+            let queue = try MessageQueue(store: zookeeper.connect("producer"))
+            let producer = QueueProducer(queue)
+            try await producer.send("x")
+            await producer.close()
+            // The second multi of a consumer; the first is its claim.
+            let multis = Counter()
+            let store = zookeeper.connect(
+                "consumer", faults: { $0.request == "multi" && multis.next() == 2 ? fault : nil })
+            let consumer = QueueConsumer(try MessageQueue(store: store))
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            let first = await code { try await message.acknowledge() }
+            #expect(first == .outcomeUnknown)
+            let second = try await body(message, store)
+            await consumer.close(gracePeriod: .zero)
+            return (second, try await queue.statistics().ready)
+        }
+    }
+
+    @Test func theSameOneSucceeds() throws {
+        for fault in [Fault.replyTooLate, .requestTooLate] {
+            let outcome = try afterAnUnansweredAcknowledgement(fault) { message, _ in
+                await code { try await message.acknowledge() }
+            }
+            #expect(outcome.code == nil && outcome.ready == 0)
+        }
+    }
+
+    @Test func anotherOneIsToldOfTheFirst() throws {
+        let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, _ in
+            await code { try await message.giveBack() }
+        }
+        #expect(outcome.code == .alreadySettled && outcome.ready == 0)
+    }
+
+    @Test func afterTheSessionsEndTheOutcomeStaysUnknown() throws {
+        let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, store in
+            store.expire()
+            _ = await message.stateChange(from: .held)
+            return await code { try await message.acknowledge() }
+        }
+        #expect(outcome.code == .outcomeUnknown && outcome.ready == 0)
+    }
+}
+
+/// The code of what `body` throws.
+private func code(_ body: () async throws -> Void) async -> QueueError.Code? {
+    do {
+        try await body()
+        return nil
+    } catch {
+        return (error as? QueueError)?.code
+    }
+}
