@@ -1,5 +1,6 @@
 import QueueHistory
 import Simulation
+import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
@@ -9,6 +10,8 @@ struct Episode: Sendable, CustomStringConvertible {
     /// Whether first deliveries must come in the order of sending.
     var isOrdered = true
     var maximumDeliveries = 10
+    /// Nodes that must be there in the end.
+    var expectedNodes: [String] = []
     /// A message that the process itself must take, however late: it goes on after whatever has happened.
     var mustTake: String?
     let body: @Sendable (Theatre, InMemorySession) async throws -> Void
@@ -26,6 +29,12 @@ struct Episode: Sendable, CustomStringConvertible {
         let judgement = theatre.run(isOrdered: isOrdered) { theatre in
             try await body(theatre, store)
             store.heal()
+        }
+        for path in expectedNodes where theatre.simulation.zookeeper.nodes[path] == nil {
+            let missing = Violation(.noneLost, "an acknowledgement had no effect: \(path)")
+            return (
+                store.callCount, Judgement(byMembers: judgement.byMembers + [missing], byWitness: judgement.byWitness)
+            )
         }
         let took = theatre.history.events.contains {
             $0.kind == .delivered && $0.member == Self.name && $0.message == mustTake
@@ -52,6 +61,16 @@ struct Episode: Sendable, CustomStringConvertible {
     static let acknowledge = Episode(description: "claim and acknowledge") { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
         try await theatre.consume(by: name, store)
+    }
+
+    /// Each acknowledgement creates a node in the same step: all of them, and none twice, which would be refused.
+    static let acknowledgeWithEffect = Episode(
+        description: "acknowledge with an effect", expectedNodes: three.map { "/effects/\($0)" }
+    ) { theatre, store in
+        let producer = theatre.session("producer")
+        _ = try await producer.create("/effects", data: [], mode: .persistent)
+        try await theatre.produce(three, by: "producer", producer)
+        try await theatre.consumeTogether(3, by: name, store)
     }
 
     // A consumer that could not leave the tree in time counts as another one, with which the order is shared.
@@ -148,7 +167,8 @@ struct Episode: Sendable, CustomStringConvertible {
     }
 
     static let all = [
-        send, sendMany, acknowledge, acknowledgeTogether, goingOn, giveBack, giveBackTooOften, deadLetter, recovery,
+        send, sendMany, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, giveBack, giveBackTooOften,
+        deadLetter, recovery,
         recoveryOfTheLiving,
         redeliveryToTheDead, registration, shutdown, slowHandler, crash,
     ]

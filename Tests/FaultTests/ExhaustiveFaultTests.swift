@@ -7,7 +7,9 @@ import ZooKeeperTestKit
 @Suite(.timeLimit(.minutes(10)))
 struct ExhaustiveFaultTests {
     private func subject(_ episode: Episode) -> OurQueue {
-        OurQueue(settings: .init(maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1)))
+        OurQueue(
+            settings: .init(maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1)),
+            effects: episode.expectedNodes.isEmpty ? nil : "/effects")
     }
 
     @Test(arguments: Episode.all)

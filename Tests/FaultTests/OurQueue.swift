@@ -1,9 +1,12 @@
+import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
 /// The queue of this package.
 struct OurQueue: Subject {
     var settings = QueueSettings(maximumDeliveries: 10, laneRetention: .seconds(1))
+    /// Where each acknowledgement creates a node named after its message, in the same step.
+    var effects: String?
 
     private func queue(_ store: InMemorySession) throws -> MessageQueue {
         try MessageQueue(store: store, settings: settings)
@@ -15,7 +18,7 @@ struct OurQueue: Subject {
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
         let consumer = QueueConsumer(try queue(store), configuration: .init(prefetch: prefetch))
-        return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator())
+        return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects)
     }
 
     func recover(_ store: InMemorySession) async throws { try await QueueRecovery(try queue(store)).recover() }
@@ -56,10 +59,11 @@ private struct OurSender: Sender {
 private struct OurReceiver: Receiver {
     let consumer: QueueConsumer
     var messages: QueueConsumer.Iterator
+    let effects: String?
     var object: AnyObject? { consumer }
 
     mutating func next(within limit: Duration) async throws -> (any Delivery)? {
-        try await messages.next(within: limit).map(OurDelivery.init)
+        try await messages.next(within: limit).map { OurDelivery(message: $0, effects: effects) }
     }
 
     func close() async { await consumer.close(gracePeriod: .seconds(1)) }
@@ -67,13 +71,17 @@ private struct OurReceiver: Receiver {
 
 private struct OurDelivery: Delivery {
     let message: QueueMessage
+    let effects: String?
     var payload: String { String(decoding: message.payload, as: UTF8.self) }
     var token: Int64 { message.fencingToken }
     var deliveryCount: Int { message.deliveryCount }
     var name: String { message.name }
     var isHeld: Bool { message.state == .held }
 
-    func acknowledge() async -> SettleResult { await settle { try await message.acknowledge() } }
+    func acknowledge() async -> SettleResult {
+        let operations = effects.map { [Operation.create("\($0)/\(payload)", data: [])] } ?? []
+        return await settle { try await message.acknowledge(with: operations) }
+    }
     func giveBack() async -> SettleResult { await settle { try await message.giveBack(reason: "tried") } }
     func deadLetter() async -> SettleResult { await settle { try await message.deadLetter(reason: "tried") } }
 
