@@ -135,6 +135,7 @@ enum SlowConsumer {
             for try await message in QueueConsumer(try MessageQueue(zookeeper, path: "/demo")) {
                 Demo.say(
                     "I took \"\(String(decoding: message.payload, as: UTF8.self))\", and work on it for a minute …")
+                // The work, which the process does not survive.
                 try await Task.sleep(for: .seconds(60))
                 try await message.acknowledge()
             }

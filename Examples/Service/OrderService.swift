@@ -36,6 +36,7 @@ struct OrderSource: Service {
             try await cancelWhenGracefulShutdown {
                 for number in 1... {
                     try await producer.send("order \(number)", headers: ["number": "\(number)"])
+                    // An order a second.
                     try await Task.sleep(for: .seconds(1))
                 }
             }

@@ -72,9 +72,6 @@ public final class InMemoryZooKeeper: Sendable {
         ensemble.withLock { $0.visibleNodes }
     }
 
-    /// How many watches wait for their event.
-    public var watchCount: Int { ensemble.withLock { $0.watchCount } }
-
     // MARK: For sessions
 
     func openSession(for client: InMemorySession) -> Int64 {

@@ -30,22 +30,15 @@ struct Episode: Sendable, CustomStringConvertible {
             try await body(theatre, store)
             store.heal()
         }
-        for path in expectedNodes where theatre.simulation.zookeeper.nodes[path] == nil {
-            let missing = Violation(.noneLost, "an acknowledgement had no effect: \(path)")
-            return (
-                store.callCount, Judgement(byMembers: judgement.byMembers + [missing], byWitness: judgement.byWitness)
-            )
+        var missing = expectedNodes.filter { theatre.simulation.zookeeper.nodes[$0] == nil }.map {
+            Violation(.noneLost, "an acknowledgement had no effect: \($0)")
         }
-        let took = theatre.history.events.contains {
-            $0.kind == .delivered && $0.member == Self.name && $0.message == mustTake
+        let taken = theatre.history.events.filter { $0.kind == .delivered && $0.member == Self.name }.map(\.message)
+        if let mustTake, !taken.contains(mustTake) {
+            missing.append(Violation(.drainedInTime, "the consumer did not take \(mustTake)"))
         }
-        guard mustTake == nil || took else {
-            let missing = Violation(.drainedInTime, "the consumer did not take \(mustTake ?? "")")
-            return (
-                store.callCount, Judgement(byMembers: judgement.byMembers + [missing], byWitness: judgement.byWitness)
-            )
-        }
-        return (store.callCount, judgement)
+        let byMembers = judgement.byMembers + missing
+        return (store.callCount, Judgement(byMembers: byMembers, byWitness: judgement.byWitness))
     }
 
     private static let three = ["a", "b", "c"]

@@ -3,7 +3,8 @@ import Synchronization
 /// Producers and consumers, as long as anybody holds them.
 final class Members: Sendable {
     private struct Member: Sendable {
-        // Only asked whether it is there.
+        // Safe: written once, before it is shared, and then only asked, under a lock, whether it is there. The runtime
+        // clears a weak reference atomically.
         nonisolated(unsafe) weak var object: AnyObject?
     }
     private let storage = Mutex<[Member]>([])

@@ -1,5 +1,6 @@
 import Simulation
 import Testing
+import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
@@ -54,6 +55,30 @@ struct RepeatedSettlementTests {
             return await code { try await message.acknowledge() }
         }
         #expect(outcome.code == .outcomeUnknown && outcome.ready == 0)
+    }
+
+    /// A refusal for want of a right is no end of the session: the lease stays, and may be settled later.
+    @Test func afterARefusalTheLeaseIsStillHeld() throws {
+        let simulation = Simulation(.fixed)
+        let outcome = try simulation.run { [zookeeper = simulation.zookeeper] in
+            let store = zookeeper.connect()
+            let queue = try MessageQueue(store: store)
+            let producer = QueueProducer(queue)
+            try await producer.send("x")
+            await producer.close()
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            let active = "/queue/consumers/consumer-0000000000/active"
+            try await store.setACL(of: active, to: [.world([.admin, .delete])])
+            let refused = await code { try await message.acknowledge() }
+            let isHeld = message.state == .held
+            try await store.setACL(of: active, to: .open)
+            let second = await code { try await message.acknowledge() }
+            await consumer.close()
+            return (refused, isHeld, second)
+        }
+        #expect(outcome.0 == .notPermitted && outcome.1 && outcome.2 == nil)
     }
 }
 

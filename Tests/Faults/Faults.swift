@@ -32,6 +32,7 @@ struct Faults: AsyncParsableCommand {
                     while done < 40, await !disturber.crew.haveEnded(.producer) {
                         try await disturber.perform(cycle[done % cycle.count])
                         done += 1
+                        // Between two kills, so that not all of the run is an outage.
                         try await Task.sleep(for: .seconds(2))
                     }
                 } && isGood
@@ -79,6 +80,7 @@ struct Faults: AsyncParsableCommand {
                             .shuffled(using: &generator)
                     }
                     if ContinuousClock.now < next, let other = rest.popLast() { try await disturber.perform(other) }
+                    // A kill every ten seconds.
                     try await Task.sleep(until: next)
                 }
             }

@@ -194,6 +194,7 @@ struct ConsumerTests {
             let task = Task {
                 try await message.process { _ in
                     start.yield()
+                    // Ended by the cancellation that the test is about.
                     try await Task.sleep(for: .seconds(60))
                 }
             }

@@ -53,7 +53,9 @@ extension QueueConsumer {
                     // for its deadline is not repeated; whoever settles may do so.
                     if error.code != .deadlineExceeded { continue }
                 }
-                if error.operationIndex == 0 { return await sessionHasEnded(registration, batch) }
+                if error.operationIndex == 0, error.code == .noNode {
+                    return await sessionHasEnded(registration, batch)
+                }
                 guard let index = error.operationIndex, let place = Self.place(of: index, in: batch, queue) else {
                     if batch.count > 1, !error.isPassing {
                         // It is about one of them, and does not say which.

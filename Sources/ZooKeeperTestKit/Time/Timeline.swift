@@ -30,6 +30,7 @@ enum Timeline: Sendable {
         }
     }
 
+    /// Waits by this time.
     func sleep(for duration: Duration) async throws {
         switch self {
         case .real: try await Task.sleep(for: duration)

@@ -70,9 +70,6 @@ struct Ensemble: Sendable {
     /// All nodes as a client sees them.
     var visibleNodes: [String: Node] { tree.nodes.mapValues { Node(data: $0.data, stat: $0.stat) } }
 
-    /// How many watches the servers hold.
-    var watchCount: Int { watches.values.reduce(0) { $0 + $1.count } }
-
     // MARK: Requests
 
     mutating func apply(_ request: Request, of session: Int64, time: Int64, isStale: Bool = false) -> Answer {

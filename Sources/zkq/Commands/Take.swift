@@ -57,6 +57,7 @@ struct Take: AsyncParsableCommand {
         while taken < count ?? .max, let message = try await next(&messages) {
             do {
                 try StandardOutput.line(format == .json ? MessageLine(message).json() : message.payload)
+                // The time that --hold asks for.
                 if hold > 0 { try await Task.sleep(for: .seconds(hold)) }
                 try await message.acknowledge()
                 taken += 1

@@ -2,7 +2,8 @@ import Foundation
 import Synchronization
 
 /// A cable between a client and a server, or between two servers, that can be cut: a TCP proxy on loopback. Each of its
-/// connections has two threads, one for each direction, that do nothing but read, wait and write.
+/// connections has two threads, one for each direction, that do nothing but read, wait and write. Where they wait, they
+/// sleep: for the time that a slow cable takes, or to look again whether it is mended or the target listens by now.
 final class Cable: Sendable {
     enum Condition: Sendable, Equatable {
         case whole

@@ -120,6 +120,7 @@ struct Campaign: Sendable {
             if ContinuousClock.now - told > .seconds(300) {
                 return [Violation(.drainedInTime, "a producer has not ended after five minutes")]
             }
+            // Other processes' ends can only be looked for.
             try await Task.sleep(for: .milliseconds(100))
         }
         let foreign = ForeignNodes.expected.count { $0.hasPrefix("/queue/items/") }

@@ -37,17 +37,17 @@ struct Disturber {
         case .cutClients: try await change(random(0..<site.count), to: .cut, for: sessionTimeout * 3 / 2)
         case .slowClients:
             for cable in site.cables { cable.become(.slow(100)) }
-            try await Task.sleep(for: .seconds(3))
+            try await pass(.seconds(3))
             for cable in site.cables { cable.become(.whole) }
         case .resetAfterRequest:
             for _ in 0..<5 {
                 for cable in site.cables { cable.become(.deaf) }
-                try await Task.sleep(for: .milliseconds(random(20..<200)))
+                try await pass(.milliseconds(random(20..<200)))
                 for cable in site.cables {
                     cable.reset()
                     cable.become(.whole)
                 }
-                try await Task.sleep(for: .milliseconds(300))
+                try await pass(.milliseconds(300))
             }
         case .isolateLeader: try await isolate(site.leader())
         case .isolateFollower: try await isolate(site.follower())
@@ -57,7 +57,7 @@ struct Disturber {
         case .stopWorkers: try await stopWorkers()
         case .cutAllClients:
             for cable in site.cables { cable.become(.cut) }
-            try await Task.sleep(for: sessionTimeout * 3 / 2)
+            try await pass(sessionTimeout * 3 / 2)
             for cable in site.cables {
                 cable.become(.whole)
                 cable.reset()
@@ -69,6 +69,9 @@ struct Disturber {
         say((ContinuousClock.now - start).inSeconds)
     }
 
+    /// How long something is wrong, or rests between two things, is a length of time and no event.
+    private func pass(_ time: Duration) async throws { try await Task.sleep(for: time) }
+
     // MARK: Servers
 
     private mutating func restart(_ server: Int?, as what: Disturbance, down: Duration = .seconds(2)) async throws {
@@ -76,7 +79,7 @@ struct Disturber {
         let led = await site.mode(server) == "leader"
         await site.ensemble.kill(server)
         if led { elections.append(("death of the leader", try await site.election(without: server))) }
-        try await Task.sleep(for: down)
+        try await pass(down)
         try await site.ensemble.start(server)
         try await site.becomesWhole()
     }
@@ -88,7 +91,7 @@ struct Disturber {
         await site.ensemble.kill(server)
         try await site.ensemble.eraseData(server)
         _ = try await site.election(without: server)
-        try await Task.sleep(for: .seconds(1))
+        try await pass(.seconds(1))
         try await site.ensemble.start(server)
         try await site.becomesWhole()
     }
@@ -97,7 +100,7 @@ struct Disturber {
         guard let leader = await site.leader() else { return }
         await site.ensemble.pause(leader)
         elections.append(("the leader was stopped", try await site.election(without: leader)))
-        try await Task.sleep(for: .seconds(1))
+        try await pass(.seconds(1))
         await site.ensemble.resume(leader)
         try await site.becomesWhole()
     }
@@ -105,7 +108,7 @@ struct Disturber {
     private mutating func majorityDown() async throws {
         let down = Array((0..<site.count).shuffled(using: &generator).prefix(site.count / 2 + 1))
         for server in down { await site.ensemble.kill(server) }
-        try await Task.sleep(for: .seconds(random(1..<6)))
+        try await pass(.seconds(random(1..<6)))
         // Started together: one alone waits for the others.
         let ensemble = site.ensemble
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -118,7 +121,7 @@ struct Disturber {
     private mutating func fillDisk() async throws {
         guard let server = await site.follower() else { return }
         try await site.ensemble.fillDisk(server)
-        try await Task.sleep(for: .seconds(3))
+        try await pass(.seconds(3))
         await site.ensemble.kill(server)
         try await site.ensemble.start(server)
         try await site.becomesWhole()
@@ -127,14 +130,14 @@ struct Disturber {
     private func isolate(_ server: Int?) async throws {
         guard let server else { return }
         site.isolate(server, .cut)
-        try await Task.sleep(for: sessionTimeout * 3 / 2)
+        try await pass(sessionTimeout * 3 / 2)
         site.isolate(server, .whole)
         try await site.becomesWhole()
     }
 
     private func change(_ server: Int, to condition: Cable.Condition, for time: Duration) async throws {
         site.cables[server].become(condition)
-        try await Task.sleep(for: time)
+        try await pass(time)
         site.cables[server].become(.whole)
         site.cables[server].reset()
     }
@@ -157,9 +160,9 @@ struct Disturber {
                 if let member = candidates.randomElement(using: &generator) { stopped.append(member) }
             }
             for member in stopped { crew.stop(member) }
-            try await Task.sleep(for: length)
+            try await pass(length)
             for member in stopped { crew.resume(member) }
-            try await Task.sleep(for: .seconds(1))
+            try await pass(.seconds(1))
         }
     }
 }

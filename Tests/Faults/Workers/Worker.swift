@@ -80,6 +80,7 @@ struct Worker: AsyncParsableCommand {
                         let message = name + "-" + String(repeating: "0", count: max(0, 7 - digits.count)) + digits
                         log.write(.sending, message)
                         await Self.send(message, producer, log)
+                        // The rate that was asked for.
                         if rest > 0 { try? await Task.sleep(for: .milliseconds(rest)) }
                     }
                 }
