@@ -80,16 +80,56 @@ public struct MessageQueue: Sendable {
                 }
                 return try await create(parents)
             }
-            try await create(tree.rootAndAncestors + parents)
+            try await create(tree.rootAndAncestors)
+            if settings.messagesPerNode > 1 {
+                var shared = SharedSettings()
+                shared.messagesPerNode = settings.messagesPerNode
+                try await create([tree.settings], data: shared.encoded())
+            }
+            try await create(parents)
         }
     }
 
-    private func create(_ paths: [String]) async throws {
+    /// Changes how many messages a producer may store in one node: see ``QueueSettings/messagesPerNode``. Producers that
+    /// have begun to send go on as before; consumers take both forms.
+    ///
+    /// - Throws: ``QueueError``.
+    public func setMessagesPerNode(_ count: Int) async throws {
+        var changed = settings
+        changed.messagesPerNode = count
+        try changed.validate()
+        try await prepare()
+        try await QueueError.translating(while: "changing the queue's settings", queue: path) {
+            try await create([tree.settings], data: [])
+            while true {
+                let node = try await store.get(tree.settings)
+                var shared = SharedSettings(node.data)
+                shared.messagesPerNode = count
+                do {
+                    _ = try await store.set(tree.settings, data: shared.encoded(), version: node.stat.version)
+                    return
+                } catch let error as ZooKeeperError where error.code == .badVersion {
+                    // Somebody was faster.
+                }
+            }
+        }
+    }
+
+    /// What the members of the queue must agree on.
+    func sharedSettings() async throws -> SharedSettings {
+        do {
+            return SharedSettings(try await store.get(tree.settings).data)
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return SharedSettings()
+        }
+    }
+
+    private func create(_ paths: [String], data: [UInt8] = []) async throws {
         for path in paths {
             var isDone = false
             while !isDone {
                 do {
-                    _ = try await store.create(path, data: [], mode: .persistent)
+                    _ = try await store.create(path, data: data, mode: .persistent)
                     isDone = true
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
                     isDone = true

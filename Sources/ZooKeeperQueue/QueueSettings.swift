@@ -13,21 +13,39 @@ public struct QueueSettings: Sendable, Hashable {
     /// ensemble's clock. Default: five minutes.
     public var unfilledItemAge: Duration
 
+    /// The most messages that a producer stores in one node, of those that it sends together: 1…1000. Default: 1.
+    ///
+    /// With more, a queue is several times faster, since one read and one step take many messages. Each still has its own
+    /// lease, acknowledgement, delivery count and dead letter, but a consumer takes a node's messages all at once, so that
+    /// one with a small ``ConsumerConfiguration/prefetch`` holds more than that, and clients in other languages must know
+    /// the form (see the wire format). Counts of ready and leased messages are then counts of nodes.
+    ///
+    /// It is what a queue gets when it is created: it stands in the tree, and holds for all producers. Of a queue that
+    /// exists, change it with ``MessageQueue/setMessagesPerNode(_:)``.
+    public var messagesPerNode: Int
+
+    /// What ``messagesPerNode`` can be.
+    static let messagesPerNodeRange = 1...(ItemName.maximumIndex + 1)
+
     /// Creates settings.
     public init(
         createsQueue: Bool = true, maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero,
-        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300)
+        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300), messagesPerNode: Int = 1
     ) {
         self.createsQueue = createsQueue
         self.maximumDeliveries = maximumDeliveries
         self.redeliveryDelay = redeliveryDelay
         self.laneRetention = laneRetention
         self.unfilledItemAge = unfilledItemAge
+        self.messagesPerNode = messagesPerNode
     }
 
     func validate() throws {
         guard maximumDeliveries >= 1 else {
             throw QueueError(.invalidArgument, "maximumDeliveries must be at least 1.")
+        }
+        guard Self.messagesPerNodeRange.contains(messagesPerNode) else {
+            throw QueueError(.invalidArgument, "messagesPerNode is a number from 1 to 1000; \(messagesPerNode) is not.")
         }
         guard redeliveryDelay >= .zero, laneRetention > .zero, unfilledItemAge > .zero else {
             throw QueueError(.invalidArgument, "The times of a queue's settings cannot be negative.")

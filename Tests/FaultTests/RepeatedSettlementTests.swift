@@ -49,12 +49,19 @@ struct RepeatedSettlementTests {
     }
 
     @Test func afterTheSessionsEndTheOutcomeStaysUnknown() throws {
-        let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, store in
-            store.expire()
-            _ = await message.stateChange(from: .held)
-            return await code { try await message.acknowledge() }
+        let outcome = try afterAnUnansweredAcknowledgement(.expiredAfter) { message, _ in
+            await code { try await message.acknowledge() }
         }
         #expect(outcome.code == .outcomeUnknown && outcome.ready == 0)
+    }
+
+    /// The consumer itself goes on to find out, since nothing else can be sent before.
+    @Test func whatWasUnknownIsResolvedByItself() throws {
+        let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, _ in
+            #expect(await message.stateChange(from: .held) == .settled)
+            return await code { try await message.acknowledge() }
+        }
+        #expect(outcome.code == nil && outcome.ready == 0)
     }
 
     /// A refusal for want of a right is no end of the session: the lease stays, and may be settled later.

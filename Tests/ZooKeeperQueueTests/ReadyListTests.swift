@@ -18,7 +18,7 @@ struct ReadyListTests {
                 items(count).shuffled(), share: .init(rank: rank, consumers: consumers), prefetch: prefetch,
                 listingTook: .zero, now: now)
         }
-        return list.take(count, now: now)
+        return list.take(count)
     }
 
     @Test func aLoneConsumerGoesThroughAllInOrder() { #expect(list(10, rank: 0, of: 1) == items(10)) }
@@ -42,9 +42,10 @@ struct ReadyListTests {
     @Test func anOldListIsForgotten() {
         var list = ReadyList()
         list.refill(items(3), share: .init(), prefetch: 4, listingTook: .zero, now: now)
-        #expect(list.take(1, now: now + .milliseconds(900)).count == 1)
-        #expect(list.take(1, now: now + .milliseconds(1_100)).isEmpty)
+        #expect(!list.isEmpty(now: now + .milliseconds(900)) && list.take(1).count == 1)
+        #expect(list.isEmpty(now: now + .milliseconds(1_100)) && list.isStale(now: now + .milliseconds(1_100)))
         list.refill(items(3), share: .init(), prefetch: 4, listingTook: .milliseconds(500), now: now)
-        #expect(list.take(1, now: now + .seconds(9)).count == 1)
+        #expect(!list.isStale(now: now + .seconds(9)))
+        #expect(list.take(3).count == 3 && list.isEmpty(now: now) && !list.isStale(now: now))
     }
 }

@@ -8,8 +8,7 @@ struct SendLaneTests {
         numbers.map {
             SendLane.Entry(
                 send: SendID(number: UInt64($0)), index: 0,
-                operation: .create("/q/items/item-100-", data: .init(repeating: 1, count: bytes)),
-                size: bytes + 73, deadline: .zero)
+                priority: 100, data: .init(repeating: 1, count: bytes), size: bytes + 73, deadline: .zero)
         }
     }
 

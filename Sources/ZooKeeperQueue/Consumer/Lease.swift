@@ -4,7 +4,11 @@ import ZooKeeper
 /// One message's lease, shared by the consumer that keeps it and by the message that was handed out.
 final class Lease: Sendable {
     let name: ItemName
-    /// The node's bytes, as they are written back when the message is given back.
+    /// The name of the leased node, which may hold several messages.
+    let node: String
+    /// Its place among the messages of the node; `nil` when it stands alone.
+    let index: Int?
+    /// The bytes that a node of its own has: they are written when the message is given back.
     let data: [UInt8]
     let envelope: Envelope
     let stat: Stat
@@ -24,35 +28,43 @@ final class Lease: Sendable {
     private let storage = Mutex(State())
 
     init(
-        name: ItemName, data: [UInt8], envelope: Envelope, stat: Stat, fencingToken: Int64,
-        registration: Registration
+        _ message: ReadyItem.Message, of item: ReadyItem, fencingToken: Int64, registration: Registration
     ) {
-        self.name = name
-        self.data = data
-        self.envelope = envelope
-        self.stat = stat
+        name = message.name
+        node = item.name.string
+        index = message.index
+        data = message.data
+        envelope = message.envelope
+        stat = item.stat
         self.fencingToken = fencingToken
         self.registration = registration
     }
 
     /// The lease's node.
-    var path: String { registration.paths.lease(name.string) }
+    var path: String { registration.paths.lease(node) }
 
     var state: LeaseState { storage.withLock { $0.lease } }
 
     // MARK: Settling
 
     /// Begins a settlement; there is only one at a time, and one that succeeds.
-    func beginSettling() throws {
+    ///
+    /// - Returns: whether there is something to do: an earlier attempt of the same kind, whose asker was told that no
+    ///   answer had come, may have succeeded since.
+    func beginSettling(by kind: Settlement.Kind) throws -> Bool {
         try storage.withLock { state in
             switch state.lease {
             case .lost: throw state.unresolved.isEmpty ? Self.lostError : Self.unknownError
+            case .settled where state.unresolved == [kind]:
+                state.unresolved = []
+                return false
             case .settled: throw QueueError(.alreadySettled, "The message was settled before; nothing was changed.")
             case .held, .inDoubt:
                 guard !state.isSettling else {
                     throw QueueError(.alreadySettled, "The message is being settled already.")
                 }
                 state.isSettling = true
+                return true
             }
         }
     }

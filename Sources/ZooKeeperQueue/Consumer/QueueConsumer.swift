@@ -37,6 +37,16 @@ public actor QueueConsumer {
     /// What is held and not yet handed out, in order.
     var buffer: Deque<Lease> = []
     var ready = ReadyList()
+    /// How often the list was forgotten.
+    var listGeneration = 0
+    /// What is read and not yet claimed, in order.
+    var prepared: Deque<ReadyItem> = []
+    /// What a step that is under way claims.
+    var claiming: [ReadyItem] = []
+    /// What stands in the tree for this consumer.
+    var holdings = Holdings()
+    /// How many messages the nodes had that were read last.
+    var messagesPerNode = 1
     /// Items that are still being written, as far as was seen.
     var unfilled: Set<String> = []
     var unfilledCleared = Duration.zero
@@ -46,13 +56,15 @@ public actor QueueConsumer {
     var seenActive: [String: Duration] = [:]
     var settlements: Deque<Settlement> = []
     var isPrepared = false
-    /// How often the filler has begun to look for messages.
+    /// How often the reader has begun to look for messages.
     var looks = 0
-    /// Wakes the filler while it waits after a look that found nothing.
+    /// Whether the last look has found nothing.
+    var hasLooked = false
+    /// Wakes the reader while it waits for something to read.
     var lookAgain: AsyncStream<Void>.Continuation?
 
     // Tasks of the consumer's own. Each is waited for by `close()`, and ends when there is nothing for it to do.
-    var filler: Task<Void, Never>?
+    var reader: Task<Void, Never>?
     var committer: Task<Void, Never>?
     private var sessionWatch: Task<Void, Never>?
     private var closing: Task<Void, Never>?
@@ -89,18 +101,18 @@ public actor QueueConsumer {
         let neededLook = looks + 1
         while phase == .open, !Task.isCancelled {
             if let lease = nextBuffered() {
-                refill()
+                commitSoon()
                 return QueueMessage(lease: lease, consumer: self)
             }
             if let failure {
                 self.failure = nil
                 throw failure
             }
-            refill()
-            let hasLooked = lookAgain != nil && looks >= neededLook
+            readSoon()
+            let hasLooked = hasLooked && looks >= neededLook && prepared.isEmpty && claiming.isEmpty
             // No look is taken while all that may be held is held.
             if let end, end <= queue.store.now, hasLooked || limit != .zero || free <= 0 { return nil }
-            if limit == .zero, !hasLooked { lookAgain?.yield() }
+            if limit == .zero, looks < neededLook { lookAgain?.yield() }
             await changeOfBuffer()
         }
         return nil
@@ -122,7 +134,7 @@ public actor QueueConsumer {
                 } else {
                     takers[id] = continuation
                     // Some messages are taken only when somebody waits for them.
-                    refill()
+                    commitSoon()
                 }
             }
         } onCancel: {
@@ -142,9 +154,11 @@ public actor QueueConsumer {
         for taker in waiting.values { taker.resume() }
     }
 
-    /// What the fillers could not cure; the next taker throws it.
+    /// What the reader or a claim could not cure; the next taker throws it.
     func fail(_ error: any Error) {
-        failure = error
+        isPrepared = false
+        failure =
+            (error as? ZooKeeperError).map { QueueError($0, while: "taking messages", queue: queue.path) } ?? error
         wakeTakers()
     }
 
@@ -160,6 +174,7 @@ public actor QueueConsumer {
         // Never abandoned halfway: what it made would look alive as long as the session.
         let made = try await Task { try await makeRegistration() }.value
         registration = made
+        holdings = Holdings()
         let states = queue.store.sessionStates
         sessionWatch?.cancel()
         sessionWatch = Task { [weak self] in
@@ -193,21 +208,20 @@ public actor QueueConsumer {
         let held = leases.values
         leases = [:]
         buffer = []
-        ready.clear()
+        forgetList()
         for lease in held { lease.update(.lost) }
         if !held.isEmpty {
             queue.logger.info("Leases are lost with their session", metadata: ["count": "\(held.count)"])
         }
         becameEmpty()
         wakeTakers()
-        refill()
+        readSoon()
     }
 
     /// A lease has ended.
     func forget(_ lease: Lease) {
         if leases[lease.name.string] === lease { leases[lease.name.string] = nil }
         if leases.isEmpty { becameEmpty() }
-        refill()
     }
 
     private func becameEmpty() {
@@ -229,7 +243,7 @@ public actor QueueConsumer {
             ?? Task {
                 phase = .closing
                 wakeTakers()
-                await stopFilling()
+                await stopTaking()
                 await releaseBuffered()
                 await untilEmpty(within: gracePeriod)
                 await withTaskGroup(of: Void.self) { group in
@@ -250,21 +264,24 @@ public actor QueueConsumer {
     /// The last iterator is gone: nobody will fetch what is buffered.
     func iteratorEnded() async {
         guard phase == .open, iterators.load(ordering: .relaxed) == 0 else { return }
-        await stopFilling()
-        guard phase == .open, iterators.load(ordering: .relaxed) == 0 else { return refill() }
+        await stopTaking()
+        guard phase == .open, iterators.load(ordering: .relaxed) == 0 else { return readSoon() }
         await releaseBuffered()
         await deregisterIfUnused()
     }
 
     /// Without iterators and leases there is no need to stand in the tree.
     func deregisterIfUnused() async {
-        guard phase == .open, iterators.load(ordering: .relaxed) == 0, leases.isEmpty, filler == nil else { return }
+        guard phase == .open, iterators.load(ordering: .relaxed) == 0, leases.isEmpty, reader == nil else { return }
         await deregister()
     }
 
-    private func stopFilling() async {
-        filler?.cancel()
-        await filler?.value
+    private func stopTaking() async {
+        reader?.cancel()
+        await reader?.value
+        prepared = []
+        // A step that is under way may take something.
+        await committer?.value
     }
 
     private func releaseBuffered() async {

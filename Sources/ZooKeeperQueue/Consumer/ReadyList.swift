@@ -15,8 +15,6 @@ struct ReadyList {
     private var validUntil: Duration?
     private(set) var listings = 0
 
-    var isEmpty: Bool { names.isEmpty }
-
     /// Takes a new list, of which the listing itself took so long.
     mutating func refill(
         _ all: [ItemName], share: Share, prefetch: Int, listingTook: Duration, now: Duration
@@ -40,22 +38,16 @@ struct ReadyList {
         names = (mine.isEmpty ? sorted : mine)[...]
     }
 
-    /// The next message to try for.
-    var first: ItemName? { names.first }
+    /// Whether a message of higher priority may have come since.
+    func isStale(now: Duration) -> Bool { validUntil.map { now >= $0 } ?? true }
 
-    /// The next messages to try for; none when the list is used up or too old.
-    ///
-    /// - Parameter isTakenAlone: whether a message may not be taken together with others.
-    mutating func take(
-        _ count: Int, now: Duration, isTakenAlone: (ItemName) -> Bool = { _ in false }
-    ) -> [ItemName] {
-        guard let validUntil, now < validUntil, let first = names.first else {
-            names = []
-            return []
-        }
-        let taken = isTakenAlone(first) ? names.prefix(1) : names.prefix(count).prefix { !isTakenAlone($0) }
-        names = names.dropFirst(taken.count)
-        return Array(taken)
+    /// Whether a new list is needed.
+    func isEmpty(now: Duration) -> Bool { names.isEmpty || isStale(now: now) }
+
+    /// The next messages to try for.
+    mutating func take(_ count: Int) -> [ItemName] {
+        defer { names = names.dropFirst(count) }
+        return Array(names.prefix(count))
     }
 
     /// Forgets the list.

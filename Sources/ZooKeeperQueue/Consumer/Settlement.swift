@@ -12,29 +12,42 @@ struct Settlement {
 
     let lease: Lease
     let kind: Kind
-    let waiter: CheckedContinuation<Void, any Error>
+    /// Who asked for it, until it is told.
+    var waiter: CheckedContinuation<Void, any Error>?
     /// Raised when the name under which a message is to come back is taken.
     var extraReturns = 0
 
-    /// What becomes of the lease in one atomic step; the first operation is the one that fails when it is lost.
-    func operations(_ queue: MessageQueue) -> [Operation] {
+    /// What happens together with the end of the lease.
+    func consequences(_ queue: MessageQueue) -> [Operation] {
         let tree = queue.tree
-        let end = Operation.delete(lease.path)
         switch kind {
-        case .acknowledge(let operations): return [end] + operations
-        case .release: return [end, .create(tree.item(lease.name.string), data: Envelope.restored(lease.data))]
+        case .acknowledge(let operations): return operations
+        case .release: return [.create(tree.item(lease.name.string), data: Envelope.restored(lease.data))]
         case .giveBack(let reason):
             let returns = lease.name.returns + 1 + extraReturns
             if returns >= queue.settings.maximumDeliveries {
                 let cause = "delivered \(returns) times" + (reason.map { ": \($0)" } ?? "")
-                return [end]
-                    + DeadLetter.operations(
-                        tree, name: lease.name.with(returns: returns), data: lease.data, cause: cause)
+                return DeadLetter.operations(
+                    tree, name: lease.name.with(returns: returns), data: lease.data, cause: cause)
             }
-            return [end, .create(tree.item(lease.name.with(returns: returns)), data: Envelope.restored(lease.data))]
+            return [.create(tree.item(lease.name.with(returns: returns)), data: Envelope.restored(lease.data))]
         case .deadLetter(let reason):
             let name = lease.name.with(returns: lease.name.returns + extraReturns)
-            return [end] + DeadLetter.operations(tree, name: name, data: lease.data, cause: reason)
+            return DeadLetter.operations(tree, name: name, data: lease.data, cause: reason)
         }
+    }
+
+    /// Whether the message can come back under a name with a higher count.
+    var canTakeAnotherName: Bool {
+        switch kind {
+        case .giveBack, .deadLetter: extraReturns < 1_000
+        case .acknowledge, .release: false
+        }
+    }
+
+    /// Tells who asked for it; nobody asks twice.
+    mutating func tell(_ result: Result<Void, any Error>) {
+        waiter?.resume(with: result)
+        waiter = nil
     }
 }

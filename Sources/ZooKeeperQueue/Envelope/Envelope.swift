@@ -8,7 +8,7 @@
 /// |---|---|---|
 /// | 0 | 4 | magic `8F 5A 4B 51`; no UTF-8 text begins with `8F` |
 /// | 4 | 1 | version: 1 |
-/// | 5 | 1 | kind: 1, one message |
+/// | 5 | 1 | kind: 1, one message (2 is a ``RecordBatch``, 3 a ``LeaseProgress``) |
 /// | 6 | 4 | length L of the fields |
 /// | 10 | L | fields, each: tag (1 byte), length N (4 bytes), N bytes |
 /// | 10 + L | rest | payload |
@@ -21,14 +21,17 @@ struct Envelope: Sendable, Hashable {
 
     static let magic: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51]
     static let version: UInt8 = 1
-    static let singleMessage: UInt8 = 1
-    private static let headLength = 10
+    private static let singleMessage: UInt8 = 1
+    /// Magic, version, kind, and the length of the fields.
+    static let headLength = 10
     private static let headerTag: UInt8 = 1
     private static let firstOptionalTag: UInt8 = 128
 
     /// What a node's data turned out to be.
     enum Reading: Sendable, Hashable {
         case message(Envelope)
+        /// Several messages in one node.
+        case batch(RecordBatch)
         /// A well-formed envelope of a version or kind that this library does not know: to be left where it is.
         case unknown
     }
@@ -46,9 +49,20 @@ struct Envelope: Sendable, Hashable {
             fields += name.utf8
             fields += value.utf8
         }
-        var bytes = Self.magic + [Self.version, Self.singleMessage]
-        bytes.append(bigEndian: UInt32(fields.count))
-        return bytes + fields + payload
+        return Self.head(kind: Self.singleMessage, fieldsLength: fields.count) + fields + payload
+    }
+
+    /// How every kind of envelope begins.
+    static func head(kind: UInt8, fieldsLength: Int = 0) -> [UInt8] {
+        var bytes = magic + [version, kind]
+        bytes.append(bigEndian: UInt32(fieldsLength))
+        return bytes
+    }
+
+    /// What stands behind the head of an envelope of a kind that has no fields; `nil` when the data is none.
+    static func body(ofKind kind: UInt8, _ data: [UInt8]) -> ArraySlice<UInt8>? {
+        guard data.count >= headLength, data.starts(with: head(kind: kind)) else { return nil }
+        return data[headLength...]
     }
 
     /// A message's bytes as they are written into `items` again: never nothing, which would count as a message that is
@@ -67,6 +81,7 @@ struct Envelope: Sendable, Hashable {
     static func read(_ data: [UInt8]) -> Reading {
         let bare = Reading.message(Envelope(headers: [:], payload: data))
         guard data.count >= headLength, data.starts(with: magic) else { return bare }
+        if let batch = RecordBatch(data) { return .batch(batch) }
         let fieldsEnd = headLength + Int(UInt32(bigEndian: data[6..<10]))
         guard fieldsEnd <= data.count else { return bare }
         guard data[4] == version, data[5] == singleMessage else { return .unknown }
@@ -98,14 +113,4 @@ struct Envelope: Sendable, Hashable {
         else { return nil }
         return (name, value)
     }
-}
-
-extension [UInt8] {
-    fileprivate mutating func append<T: FixedWidthInteger>(bigEndian value: T) {
-        Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
-    }
-}
-
-extension UInt32 {
-    fileprivate init(bigEndian bytes: ArraySlice<UInt8>) { self = bytes.reduce(0) { $0 << 8 | UInt32($1) } }
 }

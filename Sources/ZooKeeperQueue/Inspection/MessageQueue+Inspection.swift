@@ -44,13 +44,14 @@ extension MessageQueue {
             for item in try await names(tree.items).compactMap(ItemName.init).sorted() {
                 if messages.count >= limit { break }
                 guard let node = try await node(tree.item(item.string)) else { continue }
-                let data = node.data ?? []
-                guard case .message(let envelope) = Envelope.read(data), !(data.isEmpty && node.stat.version == 0)
-                else { continue }
-                messages.append(
+                let isUnfilled = (node.data ?? []).isEmpty && node.stat.version == 0
+                guard !isUnfilled, let ready = ReadyItem(name: item, node: node) else { continue }
+                messages += ready.messages.prefix(limit - messages.count).map { message in
                     BrowsedMessage(
-                        name: item.string, priority: item.priority, deliveryCount: item.returns + 1,
-                        payload: envelope.payload, headers: envelope.headers, enqueueTime: node.stat.ctime))
+                        name: message.name.string, priority: item.priority, deliveryCount: item.returns + 1,
+                        payload: message.envelope.payload, headers: message.envelope.headers,
+                        enqueueTime: node.stat.ctime)
+                }
             }
             return messages
         }

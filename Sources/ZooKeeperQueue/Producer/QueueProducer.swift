@@ -13,6 +13,7 @@ public actor QueueProducer {
     private let queue: MessageQueue
     private let sendTimeout: Duration
     private var lane: SendLane
+    private var packing: NodePacking
     private var laneName: String?
     /// The name of a lane that is being made; kept until that is certain, so that a lost reply leaves no second one.
     private var nextLaneName: String?
@@ -34,8 +35,11 @@ public actor QueueProducer {
     public init(_ queue: MessageQueue, sendTimeout: Duration = .seconds(30)) {
         self.queue = queue
         self.sendTimeout = sendTimeout
+        let path = queue.tree.item(ItemName.prefix(priority: 0))
+        emptyNodeSize = queue.store.size(of: .create(path, data: [], mode: .persistentSequential))
         lane = SendLane(
             maximumBytes: queue.store.maximumRequestSize - 64, maximumOperations: Self.maximumOperations)
+        packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
     /// With the lane's own operation, the most that one multi may have.
@@ -43,11 +47,12 @@ public actor QueueProducer {
 
     /// The longest payload in bytes that a message of this queue can have; headers take from it.
     public nonisolated var maximumPayloadSize: Int {
-        let path = queue.tree.item(ItemName.prefix(priority: 0))
-        let empty = queue.store.size(of: .create(path, data: [], mode: .persistentSequential))
         // A claim moves the message with a delete and a create, whose path is longer than that of the first create.
-        return queue.store.maximumRequestSize - 2 * empty - Self.overhead - 512
+        queue.store.maximumRequestSize - 2 * emptyNodeSize - Self.overhead - 512
     }
+
+    /// What the create of a message's node adds to a multi beside the message's own bytes.
+    private nonisolated let emptyNodeSize: Int
 
     // MARK: Sending
 
@@ -93,17 +98,17 @@ public actor QueueProducer {
     @discardableResult
     public func send(_ messages: [OutgoingMessage]) async throws -> [SendReceipt] {
         try Task.checkCancellation()
-        let operations = try messages.map(operation)
+        let messages = try messages.map { (priority: $0.priority, data: try data(of: $0)) }
         if isClosed { throw QueueError(.closed, "The producer is closed: use a new one.") }
         if messages.isEmpty { return [] }
         let deadline = queue.store.now + sendTimeout
         return try await waiting { waiter in
-            let id = pending.add(count: operations.count, waiter: waiter)
+            let id = pending.add(count: messages.count, waiter: waiter)
             lane.append(
-                operations.enumerated().map {
+                messages.enumerated().map { index, message in
                     SendLane.Entry(
-                        send: id, index: $0.offset, operation: $0.element, size: queue.store.size(of: $0.element),
-                        deadline: deadline)
+                        send: id, index: index, priority: message.priority, data: message.data,
+                        size: emptyNodeSize + message.data.count, deadline: deadline)
                 })
             startPump()
             return id
@@ -155,8 +160,8 @@ public actor QueueProducer {
         pending.detach(id, with: CancellationError())
     }
 
-    /// The create for a message, or the reason why it cannot be one.
-    private func operation(_ message: OutgoingMessage) throws -> Operation {
+    /// The bytes of a node for the message, or the reason why it cannot be one.
+    private func data(of message: OutgoingMessage) throws -> [UInt8] {
         guard ItemName.priorities.contains(message.priority) else {
             throw QueueError(
                 .invalidArgument,
@@ -172,8 +177,7 @@ public actor QueueProducer {
                 "The message is \(data.count) bytes long with its headers, and the limit is \(maximumPayloadSize): store "
                     + "large things elsewhere and send where they are, or raise the client's maximumRequestSize.")
         }
-        return .create(
-            queue.tree.item(ItemName.prefix(priority: message.priority)), data: data, mode: .persistentSequential)
+        return data
     }
 
     // MARK: The pump
@@ -192,8 +196,13 @@ public actor QueueProducer {
             let batch = lane.nextBatch(overhead: Self.overhead)
             guard let laneName, !batch.isEmpty else { return }
             let guardian = Operation.set(queue.tree.lane(laneName), data: [], version: lane.version)
-            let results = try await queue.store.multi([guardian] + batch.map(\.operation))
-            finish(lane.stored(), names: results.dropFirst().map(Self.name))
+            let groups = packing.groups(batch)
+            let creates = groups.compactMap { NodePacking.create($0, in: queue.tree) }
+            let results = try await queue.store.multi([guardian] + creates)
+            let names = zip(groups, results.dropFirst()).flatMap { group, result in
+                NodePacking.names(group.count, node: Self.name(result))
+            }
+            finish(lane.stored(), names: names)
         } catch {
             await handle(error)
         }
@@ -207,6 +216,7 @@ public actor QueueProducer {
     private func openLane() async throws {
         if !isPrepared {
             try await queue.prepare()
+            packing.messagesPerNode = try await queue.sharedSettings().messagesPerNode
             isPrepared = true
         }
         // A version is 32 bits wide. Never changed while a batch is unresolved, which only its own lane can resolve.

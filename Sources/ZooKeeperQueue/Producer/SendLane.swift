@@ -12,8 +12,10 @@ struct SendLane {
         let send: SendID
         /// Its place among the messages of one send.
         let index: Int
-        let operation: Operation
-        /// What the operation adds to a multi, in bytes.
+        let priority: Int
+        /// The bytes of a node of its own.
+        let data: [UInt8]
+        /// What the create of a node of its own adds to a multi, in bytes.
         let size: Int
         /// By the store's clock.
         let deadline: Duration

@@ -14,8 +14,9 @@ struct RecoveryPass {
     /// How old a consumer's node without an ephemeral node and without leases must be: a foreign client may be about to
     /// register.
     private static let registrationGrace: Duration = .seconds(5)
-    /// Messages moved by one multi, if they fit.
+    /// Nodes moved by one multi, if they fit.
     private static let batchSize = 100
+    private static let maximumOperations = 2_000
 
     init(_ queue: MessageQueue, now: Int64) {
         self.queue = queue
@@ -37,9 +38,11 @@ struct RecoveryPass {
 
     private mutating func recover(_ paths: ConsumerPaths) async throws {
         guard let leases = try await children(paths.item) else { return try await removeHalfMade(paths) }
+        // Nobody changes it any more: that takes a multi that looks for the ephemeral node.
+        let progress = LeaseProgress(try await node(paths.path)?.data)
         var rest = leases.sorted()[...]
         while !rest.isEmpty {
-            guard try await moveToPartial(Array(rest.prefix(Self.batchSize)), paths) else { return }
+            guard try await moveToPartial(Array(rest.prefix(Self.batchSize)), progress, paths) else { return }
             rest = rest.dropFirst(Self.batchSize)
         }
         guard try await saveAncestorsItem(paths) else { return }
@@ -63,10 +66,22 @@ struct RecoveryPass {
         report.consumersRemoved += 1
     }
 
+    /// A batch comes apart here: what is not settled of it becomes single messages, each with a count of its own.
+    ///
     /// - Returns: whether to go on: the consumer has failed.
-    private mutating func moveToPartial(_ names: [String], _ paths: ConsumerPaths) async throws -> Bool {
+    private mutating func moveToPartial(
+        _ names: [String], _ progress: LeaseProgress, _ paths: ConsumerPaths
+    ) async throws -> Bool {
         let moves = try await moves(names, from: paths.lease) { name, node in
-            Move(from: paths.lease(name), version: node.stat.version, to: tree.partial, name: name, data: node.data)
+            var move = Move(from: paths.lease(name), version: node.stat.version, to: tree.partial)
+            guard let item = ItemName(name), case .batch(let batch) = Envelope.read(node.data ?? []) else {
+                move.messages = [.init(name: name, data: node.data)]
+                return move
+            }
+            move.messages = batch.records.enumerated().compactMap { index, record in
+                progress.isSettled(index, of: name) ? nil : .init(name: item.message(index).string, data: record)
+            }
+            return move
         }
         let (isAlive, count) = try await apply(moves, guardedBy: paths)
         report.recovered += count
@@ -112,15 +127,15 @@ struct RecoveryPass {
     }
 
     private func redelivery(_ name: String, _ node: Node) -> Move {
-        var move = Move(
-            from: tree.partial(name), version: node.stat.version, to: tree.items, name: name,
-            data: Envelope.restored(node.data))
+        var move = Move(from: tree.partial(name), version: node.stat.version, to: tree.items)
+        let data = Envelope.restored(node.data)
         guard let item = ItemName(name) else {
+            move.messages = [.init(name: name, data: data)]
             move.cause = "its name is no item's"
             return move
         }
         let returns = item.returns + 1
-        move.name = item.with(returns: returns)
+        move.messages = [.init(name: item.with(returns: returns), data: data)]
         if returns >= queue.settings.maximumDeliveries {
             move.cause = "delivered \(returns) times, and its last consumer failed"
         }
@@ -157,25 +172,33 @@ struct RecoveryPass {
 
     // MARK: Moving
 
-    /// A message's way from one parent to another.
+    /// The way of a node's messages from one parent to another.
     private struct Move {
+        struct Message {
+            var name: String
+            let data: [UInt8]?
+        }
         let from: String
         let version: Int32
         let to: String
-        var name: String
-        let data: [UInt8]?
-        /// Why it goes to the dead letters instead.
+        var messages: [Message] = []
+        /// Why they go to the dead letters instead.
         var cause: String?
 
         func operations(_ tree: QueueTree) -> [Operation] {
-            let end = Operation.delete(from, version: version)
-            if let cause { return [end] + DeadLetter.operations(tree, name: name, data: data ?? [], cause: cause) }
-            return [end, .create("\(to)/\(name)", data: data)]
+            [.delete(from, version: version)]
+                + messages.flatMap { message in
+                    guard let cause else { return [Operation.create("\(to)/\(message.name)", data: message.data)] }
+                    return DeadLetter.operations(tree, name: message.name, data: message.data ?? [], cause: cause)
+                }
         }
 
-        /// The name is taken, by a message from before the server's counter began anew.
-        mutating func takeNextName() {
-            name = ItemName(name).map { $0.with(returns: $0.returns + 1) } ?? name + "-again"
+        /// A name is taken, by a message from before the server's counter began anew.
+        mutating func takeNextName(ofOperation index: Int) {
+            let index = (index - 1) / (cause == nil ? 1 : 2)
+            guard messages.indices.contains(index) else { return }
+            let name = messages[index].name
+            messages[index].name = ItemName(name).map { $0.with(returns: $0.returns + 1) } ?? name + "-again"
         }
     }
 
@@ -206,7 +229,7 @@ struct RecoveryPass {
                     operations = [.create(consumer.active, data: [])] + operations + [.delete(consumer.active)]
                 }
                 _ = try await store.multi(operations)
-                count += batch.count
+                count += batch.reduce(0) { $0 + $1.messages.count }
                 rest.removeFirst(batch.count)
             } catch let error as ZooKeeperError {
                 if error.outcome == .unknown { return (false, count) }
@@ -216,9 +239,11 @@ struct RecoveryPass {
                     if index == 0 { return (error.code == .nodeExists, count) }
                     index -= 1
                 }
-                guard let failed = Self.move(of: index, batch.map { $0.operations(tree).count }) else { throw error }
+                guard let (failed, place) = Self.place(of: index, batch.map { $0.operations(tree).count }) else {
+                    throw error
+                }
                 if error.code == .nodeExists {
-                    batch[failed].takeNextName()
+                    batch[failed].takeNextName(ofOperation: place)
                     rest[failed] = batch[failed]
                 } else if error.code == .noNode || error.code == .badVersion {
                     rest.remove(at: failed)
@@ -230,19 +255,23 @@ struct RecoveryPass {
         return (false, count)
     }
 
-    private static func move(of index: Int, _ counts: [Int]) -> Int? {
-        var end = 0
-        return counts.firstIndex { count in
-            end += count
-            return index < end
+    /// Which move an operation belongs to, and its place there.
+    private static func place(of index: Int, _ counts: [Int]) -> (move: Int, operation: Int)? {
+        var start = 0
+        for (move, count) in counts.enumerated() {
+            if index < start + count { return (move, index - start) }
+            start += count
         }
+        return nil
     }
 
     private func fitting(_ moves: [Move]) -> [Move] {
-        var bytes = 512
+        var (bytes, count) = (512, 2)
         let batch = moves.prefix { move in
-            bytes += move.operations(tree).reduce(0) { $0 + store.size(of: $1) }
-            return bytes <= store.maximumRequestSize
+            let operations = move.operations(tree)
+            count += operations.count
+            bytes += operations.reduce(0) { $0 + store.size(of: $1) }
+            return bytes <= store.maximumRequestSize && count <= Self.maximumOperations
         }
         return batch.isEmpty ? Array(moves.prefix(1)) : Array(batch)
     }

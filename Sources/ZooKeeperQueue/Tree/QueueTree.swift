@@ -15,6 +15,9 @@ struct QueueTree: Sendable, Hashable {
     /// The recovery that acts now.
     var recoveryLock: String { root + "/gc-lock" }
 
+    /// What all members must agree on.
+    var settings: String { root + "/settings" }
+
     func item(_ name: String) -> String { "\(items)/\(name)" }
     func partial(_ name: String) -> String { "\(partial)/\(name)" }
     func dead(_ name: String) -> String { "\(dead)/\(name)" }

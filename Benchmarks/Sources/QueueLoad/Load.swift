@@ -1,0 +1,66 @@
+import Histogram
+import ZooKeeper
+import ZooKeeperQueue
+
+/// The work itself, as a program would do it.
+struct Load {
+    let queue: MessageQueue
+    let payload: [UInt8]
+    let tasks: Int
+
+    func warmUp() async throws {
+        try await put(64)
+        try await take(64)
+    }
+
+    /// So many tasks, each of which sends one message after the other.
+    func put(_ count: Int) async throws {
+        let producer = QueueProducer(queue)
+        try await withThrowingDiscardingTaskGroup { group in
+            for task in 0..<tasks {
+                let share = count / tasks + (task < count % tasks ? 1 : 0)
+                group.addTask { for _ in 0..<share { try await producer.send(payload) } }
+            }
+        }
+        await producer.close()
+    }
+
+    /// Each message is acknowledged by a task of its own, unless there is one task alone.
+    func take(_ count: Int, prefetch: Int? = nil) async throws {
+        let consumer = QueueConsumer(queue, configuration: prefetch.map { .init(prefetch: $0) } ?? .init())
+        try await withThrowingDiscardingTaskGroup { group in
+            var taken = 0
+            for try await message in consumer {
+                taken += 1
+                if tasks == 1 {
+                    try await message.acknowledge()
+                } else {
+                    group.addTask { try await message.acknowledge() }
+                }
+                if taken == count { break }
+            }
+        }
+        await consumer.close()
+    }
+
+    /// One message at a time, to a consumer that waits at the empty queue.
+    func handOff(_ count: Int) async throws -> Histogram<UInt32> {
+        var times = Histogram<UInt32>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
+        let producer = QueueProducer(queue)
+        let consumer = QueueConsumer(queue)
+        var messages = consumer.makeAsyncIterator()
+        for _ in 0..<count {
+            let start = ContinuousClock.now
+            async let receipt = producer.send(payload)
+            guard let message = try await messages.next() else { break }
+            times.record(UInt64(start.duration(to: .now) / .nanoseconds(1)))
+            _ = try await receipt
+            try await message.acknowledge()
+            // The consumer goes back to waiting after an acknowledgement; a sender that comes later finds it there.
+            try await Task.sleep(for: .milliseconds(3))
+        }
+        await producer.close()
+        await consumer.close()
+        return times
+    }
+}

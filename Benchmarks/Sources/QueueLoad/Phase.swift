@@ -1,0 +1,24 @@
+import ArgumentParser
+
+/// One piece of work, measured by itself.
+enum Phase: String, CaseIterable, ExpressibleByArgument {
+    /// Many concurrent senders in one process.
+    case put
+    /// Taken and acknowledged one by one, many at the same time.
+    case take
+    /// One sender that awaits each.
+    case putOne = "put-one"
+    /// One message at a time: acknowledged and awaited before the next.
+    case takeOne = "take-one"
+    /// From the call of `send` to the message in the hands of a consumer that waits.
+    case handoff
+}
+
+/// A line of the program's output.
+struct Figures: Encodable {
+    var phase: String
+    var messages: Int
+    var seconds: Double?
+    var p50: Double?
+    var p99: Double?
+}

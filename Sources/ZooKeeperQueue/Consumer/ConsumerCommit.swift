@@ -1,0 +1,136 @@
+import ZooKeeper
+
+/// One atomic step of a consumer: the leases that end with it and those that begin. A value, apart from the consumer that
+/// sends it.
+///
+/// Each step sets the consumer's node at the version that it has, so that one whose answer was lost can be sent again: it
+/// is refused at that operation if it was applied before.
+struct ConsumerCommit {
+    let registration: Registration
+    var settlements: [Settlement] = []
+    var claims: [ReadyItem] = []
+    /// Whether it was sent without an answer, so that it may have been applied.
+    var isUnresolved = false
+
+    var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
+
+    /// A part of it was refused in such a way that no earlier attempt can have been applied either.
+    mutating func isCertainlyNotApplied() {
+        isUnresolved = false
+        for settlement in settlements { settlement.lease.unresolved = [] }
+    }
+
+    mutating func remove(_ numbers: [Int]) {
+        for number in numbers.sorted(by: >) { settlements.remove(at: number) }
+    }
+
+    /// What an operation of the multi is about.
+    enum Part {
+        /// The consumer's session.
+        case session
+        /// The consumer's node.
+        case registration
+        /// The node of a lease, which ends with these settlements.
+        case lease([Int])
+        /// What else a settlement does.
+        case settlement(Int)
+        case claim(Int)
+    }
+
+    /// The multi, and what the consumer holds when it is applied.
+    struct Plan {
+        var operations: [Operation] = []
+        var parts: [Part] = []
+        var holdings: Holdings
+
+        mutating func add(_ operations: [Operation], _ part: Part) {
+            self.operations += operations
+            parts += operations.map { _ in part }
+        }
+    }
+
+    func plan(_ queue: MessageQueue, _ holdings: Holdings) -> Plan {
+        var ends = Plan(holdings: holdings)
+        let whole = wholeReleases(holdings)
+        for (number, settlement) in settlements.enumerated() {
+            let lease = settlement.lease
+            if let index = lease.index {
+                if ends.holdings.settle(index, of: lease.node) {
+                    let all = settlements.indices.filter { settlements[$0].lease.node == lease.node }
+                    ends.add([.delete(lease.path)], .lease(all))
+                    if let batch = whole[lease.node] {
+                        ends.add([.create(queue.tree.item(lease.node), data: batch.encoded())], .lease(all))
+                    }
+                }
+                if whole[lease.node] != nil { continue }
+            } else {
+                ends.add([.delete(lease.path)], .lease([number]))
+            }
+            ends.add(settlement.consequences(queue), .settlement(number))
+        }
+        var plan = Plan(holdings: ends.holdings)
+        plan.holdings.version = holdings.version &+ 1
+        plan.add([.check(registration.paths.active)], .session)
+        plan.add(
+            [.set(registration.paths.path, data: ends.holdings.progress.encoded(), version: holdings.version)],
+            .registration)
+        plan.operations += ends.operations
+        plan.parts += ends.parts
+        for (number, item) in claims.enumerated() {
+            plan.add(Self.moves(item, queue, registration), .claim(number))
+            plan.holdings.add(item)
+        }
+        return plan
+    }
+
+    /// What claims a node.
+    static func moves(_ item: ReadyItem, _ queue: MessageQueue, _ registration: Registration) -> [Operation] {
+        [
+            .delete(queue.tree.item(item.name.string), version: item.stat.version),
+            .create(registration.paths.lease(item.name.string), data: item.data),
+        ]
+    }
+
+    /// Batches that nobody has seen anything of, and that are given back as they are.
+    private func wholeReleases(_ holdings: Holdings) -> [String: RecordBatch] {
+        var released: [String: [Int: [UInt8]]] = [:]
+        for settlement in settlements {
+            guard case .release = settlement.kind, let index = settlement.lease.index else { continue }
+            released[settlement.lease.node, default: [:]][index] = settlement.lease.data
+        }
+        return released.filter { $0.value.count == holdings.batches[$0.key] }.mapValues { records in
+            RecordBatch(records: records.sorted { $0.key < $1.key }.map(\.value))
+        }
+    }
+}
+
+/// What stands in the tree below and in a consumer's node: a value.
+struct Holdings {
+    /// The version of the consumer's node.
+    var version: Int32 = 0
+    /// How many messages each leased batch had.
+    private(set) var batches: [String: Int] = [:]
+    private(set) var progress = LeaseProgress()
+
+    /// A message of a batch is settled.
+    ///
+    /// - Returns: whether it was the last one.
+    mutating func settle(_ index: Int, of batch: String) -> Bool {
+        let settled = progress.settle(index, of: batch)
+        guard settled == batches[batch] else { return false }
+        progress.forget(batch)
+        batches[batch] = nil
+        return true
+    }
+
+    /// The consumer's node as it was found: what stands there is what holds.
+    mutating func found(_ node: Node) {
+        version = node.stat.version
+        progress = LeaseProgress(node.data)
+    }
+
+    /// A node is leased.
+    mutating func add(_ item: ReadyItem) {
+        if item.messages.first?.index != nil { batches[item.name.string] = item.messages.count }
+    }
+}

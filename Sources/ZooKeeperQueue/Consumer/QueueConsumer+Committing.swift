@@ -1,0 +1,359 @@
+import DequeModule
+import Logging
+import Synchronization
+import ZooKeeper
+
+extension QueueConsumer {
+    /// Ends a lease. Settlements that come while a step is under way go together with the next.
+    func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
+        guard try lease.beginSettling(by: kind) else { return }
+        // Waited for without a handler for cancellation: an acknowledgement of work that is done is worth its end, and
+        // every attempt has the deadline of a call.
+        try await withCheckedThrowingContinuation { waiter in
+            settlements.append(Settlement(lease: lease, kind: kind, waiter: waiter))
+            commitSoon()
+        }
+    }
+
+    /// Ends leases and takes new ones, step after step, as long as there is something to do.
+    func commitSoon() {
+        guard committer == nil, let first = nextCommit() else { return }
+        // Never abandoned: what it takes would be held by nobody.
+        committer = Task {
+            var next: ConsumerCommit? = first
+            while let commit = next {
+                await carryOut(commit)
+                next = nextCommit()
+            }
+            committer = nil
+            await deregisterIfUnused()
+        }
+    }
+
+    // MARK: Gathering
+
+    /// What has gathered: settlements of one registration, and claims for the places that are free with them.
+    private func nextCommit() -> ConsumerCommit? {
+        var bytes = 512
+        let ends = nextSettlements(&bytes)
+        guard let registration = ends.first?.lease.registration ?? registration else { return nil }
+        var commit = ConsumerCommit(registration: registration, settlements: ends)
+        if registration == self.registration { commit.claims = nextClaims(ends, bytes) }
+        claiming = commit.claims
+        return commit.isEmpty ? nil : commit
+    }
+
+    /// As many as fit into one multi, which is guarded by one registration.
+    private func nextSettlements(_ bytes: inout Int) -> [Settlement] {
+        var batch: [Settlement] = []
+        var count = 2
+        while let next = settlements.first {
+            if next.lease.state == .settled {
+                // By an attempt whose answer came after its asker was told that none had come.
+                settlements.removeFirst()
+                leaseIsGone(next)
+                continue
+            }
+            guard batch.last.map({ $0.lease.registration == next.lease.registration }) ?? true else { break }
+            let operations = [.delete(next.lease.path)] + next.consequences(queue)
+            count += operations.count
+            bytes += operations.reduce(0) { $0 + queue.store.size(of: $1) }
+            if !batch.isEmpty, count > Self.maximumOperations || bytes > queue.store.maximumRequestSize { break }
+            batch.append(next)
+            settlements.removeFirst()
+        }
+        return batch
+    }
+
+    private static let maximumOperations = 1_000
+
+    /// Messages are taken many at a time: together with settlements, or when none is left to hand out, or half of the
+    /// places are free.
+    private func nextClaims(_ ends: [Settlement], _ used: Int) -> [ReadyItem] {
+        guard let registration, phase == .open, failure == nil, iterators.load(ordering: .relaxed) > 0,
+            let first = prepared.first
+        else { return [] }
+        var places = free + ends.count
+        guard places > 0, !ends.isEmpty || buffer.isEmpty || places >= (prefetch + 1) / 2 else { return [] }
+        if isTakenAlone(first.name) {
+            guard buffer.isEmpty, hasTakers else { return [] }
+            places = 1
+        }
+        guard !ready.isStale(now: queue.store.now) else {
+            // A message of higher priority may have come.
+            forgetList()
+            readSoon()
+            return []
+        }
+        var bytes = used
+        var claims: [ReadyItem] = []
+        while let next = prepared.first, places > 0, claims.count < 400 {
+            if !claims.isEmpty, isTakenAlone(next.name) { break }
+            bytes += ConsumerCommit.moves(next, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
+            if bytes > queue.store.maximumRequestSize, !claims.isEmpty || !ends.isEmpty { break }
+            claims.append(next)
+            prepared.removeFirst()
+            places -= next.messages.count
+        }
+        readSoon()
+        return claims
+    }
+
+    /// Whether a message is taken only when somebody waits for it, and by itself.
+    ///
+    /// When a consumer fails, a recovery counts a delivery of all that it held, since it cannot tell what had been handed
+    /// out. A message that brings its consumer down each time would take those that wait behind it along to the dead
+    /// letters; so what has come back before is not held in advance.
+    private func isTakenAlone(_ name: ItemName) -> Bool {
+        name.returns >= Swift.min(2, queue.settings.maximumDeliveries - 1)
+    }
+
+    // MARK: Carrying out
+
+    /// Sends a step until its outcome is certain. What is refused of it is taken out, and the rest sent again.
+    private func carryOut(_ commit: ConsumerCommit) async {
+        var commit = commit
+        var attempts = 0
+        defer {
+            claiming = []
+            wakeTakers()
+        }
+        while !commit.isEmpty {
+            let plan = commit.plan(queue, holdings)
+            do {
+                let results = try await queue.store.multi(plan.operations)
+                guard results.count > 1, case .set(let stat) = results[1] else { return }
+                return applied(commit, plan, token: stat.mzxid)
+            } catch let error as ZooKeeperError {
+                attempts += 1
+                if error.outcome == .unknown {
+                    commit.isUnresolved = true
+                    for settlement in commit.settlements { settlement.lease.unresolved.insert(settlement.kind) }
+                }
+                if error.isPassing {
+                    await unanswered(&commit, error)
+                    // Also while the consumer closes, but not for ever then.
+                    if phase != .open, attempts > 2 { return abandon(commit, error) }
+                } else {
+                    await refused(&commit, plan, error)
+                }
+            } catch {
+                return abandon(commit, error)
+            }
+        }
+    }
+
+    private func applied(_ commit: ConsumerCommit, _ plan: ConsumerCommit.Plan, token: Int64) {
+        for settlement in commit.settlements { succeed(settlement) }
+        // The session may have ended while the answer was on its way: a recovery gives back what was taken.
+        guard registration == commit.registration else { return }
+        holdings = plan.holdings
+        for item in commit.claims {
+            for message in item.messages {
+                let lease = Lease(message, of: item, fencingToken: token, registration: commit.registration)
+                leases[message.name.string] = lease
+                buffer.append(lease)
+            }
+        }
+        // What was said of the session meanwhile concerns these leases too.
+        if !commit.claims.isEmpty { sessionChanged() }
+        readSoon()
+    }
+
+    /// No answer came, or nothing could be sent. A step that may have been applied is sent again: until that is certain,
+    /// nothing else can be.
+    private func unanswered(_ commit: inout ConsumerCommit, _ error: ZooKeeperError) async {
+        if error.code == .deadlineExceeded || !commit.isUnresolved {
+            // Who settles has waited long enough, and may try again.
+            for index in commit.settlements.indices { fail(&commit.settlements[index], error) }
+        }
+        if !commit.isUnresolved {
+            commit.settlements = []
+            dropClaims(&commit)
+        }
+        await error.pauseIfRefusedAtOnce(queue.store)
+    }
+
+    /// Something of it was refused, so that nothing of it was applied; or all of it was, earlier.
+    private func refused(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan, _ error: ZooKeeperError) async {
+        guard let index = error.operationIndex, plan.parts.indices.contains(index) else {
+            return await refusedAsAWhole(&commit, error)
+        }
+        switch plan.parts[index] {
+        case .session, .registration:
+            if error.code == .badVersion { return await versionDiffers(&commit) }
+            guard error.code == .noNode else { return abandon(&commit, error) }
+            await sessionHasEnded(&commit)
+        case .lease(let numbers):
+            commit.isCertainlyNotApplied()
+            guard error.code == .noNode else { return fail(&commit, numbers, error) }
+            for number in numbers { leaseIsGone(commit.settlements[number]) }
+            commit.remove(numbers)
+        case .settlement(let number):
+            commit.isCertainlyNotApplied()
+            if error.code == .nodeExists, commit.settlements[number].canTakeAnotherName {
+                // A message of that name is there, from before the server's counter began anew.
+                commit.settlements[number].extraReturns += 1
+            } else {
+                fail(&commit, [number], error)
+            }
+        case .claim(let number):
+            commit.isCertainlyNotApplied()
+            // Somebody else has it, or it has changed since it was read.
+            let item = commit.claims.remove(at: number)
+            claiming = commit.claims
+            if ![.noNode, .badVersion, .nodeExists].contains(error.code) {
+                if error.code == .requestTooLarge {
+                    ignore(item.name.string, why: "it is too large for this client's maximumRequestSize")
+                } else {
+                    dropClaims(&commit)
+                    fail(error)
+                }
+            }
+            lookAgain?.yield()
+        }
+    }
+
+    /// It is about some part, and does not say which: each is tried by itself.
+    private func refusedAsAWhole(_ commit: inout ConsumerCommit, _ error: ZooKeeperError) async {
+        if commit.isUnresolved || commit.settlements.count + commit.claims.count <= 1 {
+            if let item = commit.claims.first, error.code == .requestTooLarge {
+                ignore(item.name.string, why: "it is too large for this client's maximumRequestSize")
+                return dropClaims(&commit)
+            }
+            return abandon(&commit, error)
+        }
+        for settlement in commit.settlements {
+            await carryOut(ConsumerCommit(registration: commit.registration, settlements: [settlement]))
+        }
+        for item in commit.claims {
+            await carryOut(ConsumerCommit(registration: commit.registration, claims: [item]))
+        }
+        commit.settlements = []
+        commit.claims = []
+    }
+
+    /// The consumer's node has another version: this very step was applied before, or somebody else wrote to it.
+    private func versionDiffers(_ commit: inout ConsumerCommit) async {
+        let path = commit.registration.paths.path
+        var attempts = 0
+        while phase == .open || attempts < 3 {
+            attempts += 1
+            do {
+                let node = try await queue.store.get(path)
+                if commit.isUnresolved {
+                    applied(commit, commit.plan(queue, holdings), token: node.stat.mzxid)
+                    commit.settlements = []
+                    commit.claims = []
+                }
+                holdings.found(node)
+                return
+            } catch let error as ZooKeeperError where error.code == .noNode {
+                return await sessionHasEnded(&commit)
+            } catch let error as ZooKeeperError where error.isPassing {
+                await error.pauseIfRefusedAtOnce(queue.store)
+            } catch {
+                return abandon(&commit, error)
+            }
+        }
+        abandon(&commit, Lease.unknownError)
+    }
+
+    /// The registration's session has ended, and this attempt was not applied. What was sent before without an answer may
+    /// have been.
+    private func sessionHasEnded(_ commit: inout ConsumerCommit) async {
+        lose(commit.registration)
+        for index in commit.settlements.indices {
+            let lease = commit.settlements[index].lease
+            lease.update(.lost)
+            if !lease.unresolved.isEmpty, await stillStands(lease) { lease.unresolved = [] }
+            lease.settlingFailed()
+            commit.settlements[index].tell(
+                .failure(lease.unresolved.isEmpty ? Lease.lostError : Lease.unknownError))
+        }
+        commit.settlements = []
+        dropClaims(&commit)
+    }
+
+    /// Whether the lease was certainly not ended by the consumer: it still stands, and no request of an ended session can
+    /// end it any more.
+    private func stillStands(_ lease: Lease) async -> Bool {
+        do {
+            let consumer = try await queue.store.get(lease.registration.paths.path)
+            guard try await queue.store.exists(lease.path) != nil else { return false }
+            guard let index = lease.index else { return true }
+            return !LeaseProgress(consumer.data).isSettled(index, of: lease.node)
+        } catch {
+            return false
+        }
+    }
+
+    // MARK: Telling
+
+    private func succeed(_ settlement: Settlement) {
+        var settlement = settlement
+        settlement.lease.update(.settled)
+        forget(settlement.lease)
+        if case .giveBack(let reason) = settlement.kind {
+            queue.logger.debug(
+                "Gave a message back",
+                metadata: ["message": "\(settlement.lease.name.string)", "reason": "\(reason ?? "none")"])
+        }
+        settlement.tell(.success(()))
+    }
+
+    /// The lease was ended by an earlier attempt whose answer was lost, or by somebody who may not.
+    private func leaseIsGone(_ settlement: Settlement) {
+        let lease = settlement.lease
+        if lease.unresolved == [settlement.kind] { return succeed(settlement) }
+        lease.update(lease.unresolved.isEmpty ? .lost : .settled)
+        forget(lease)
+        let earlier = QueueError(
+            .alreadySettled,
+            "The message was settled by an earlier attempt of another kind, whose answer was lost; nothing was changed."
+        )
+        let isEarlier = !lease.unresolved.isEmpty && !lease.unresolved.contains(settlement.kind)
+        var settlement = settlement
+        settlement.tell(
+            .failure(lease.unresolved.isEmpty ? Lease.lostError : isEarlier ? earlier : Lease.unknownError))
+    }
+
+    private func fail(_ commit: inout ConsumerCommit, _ numbers: [Int], _ error: any Error) {
+        for number in numbers { fail(&commit.settlements[number], error) }
+        commit.remove(numbers)
+    }
+
+    private func fail(_ settlement: inout Settlement, _ error: any Error) {
+        guard settlement.waiter != nil else { return }
+        let lease = settlement.lease
+        lease.settlingFailed()
+        let cause = error as? ZooKeeperError
+        let told = cause.map { QueueError($0, while: "settling a message", queue: queue.path) } ?? error
+        // However definite the last attempt's failure, an earlier one may have been applied.
+        let isUnknown = !lease.unresolved.isEmpty && (told as? QueueError)?.code != .outcomeUnknown
+        let unknown = QueueError(
+            .outcomeUnknown, "No answer came: the message may be settled as was asked, or still be held.", cause: cause)
+        settlement.tell(.failure(isUnknown ? unknown : told))
+    }
+
+    /// Nothing more can be learnt or done about it.
+    private func abandon(_ commit: ConsumerCommit, _ error: any Error) {
+        var commit = commit
+        abandon(&commit, error)
+    }
+
+    private func abandon(_ commit: inout ConsumerCommit, _ error: any Error) {
+        fail(&commit, Array(commit.settlements.indices), error)
+        if !commit.claims.isEmpty {
+            dropClaims(&commit)
+            fail(error)
+        }
+    }
+
+    /// What is not claimed now is looked at anew, with all that comes after it.
+    private func dropClaims(_ commit: inout ConsumerCommit) {
+        commit.claims = []
+        claiming = []
+        forgetList()
+    }
+}

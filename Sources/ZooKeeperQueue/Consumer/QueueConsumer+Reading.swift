@@ -1,0 +1,229 @@
+import DequeModule
+import Logging
+import Synchronization
+import ZooKeeper
+
+extension QueueConsumer {
+    /// Reads messages ahead of their claims, unless that is under way or enough are read.
+    func readSoon() {
+        guard reader == nil, wantsToRead, toClaim <= prefetch / 2 else { return }
+        reader = Task {
+            await read()
+            reader = nil
+            // What was claimed while the reader ended has not started another one.
+            if !Task.isCancelled, !mustNotWait { readSoon() }
+        }
+    }
+
+    /// What is read and not claimed is nobody's: it costs others nothing.
+    private var wantsToRead: Bool {
+        phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < prefetch
+    }
+
+    /// How many messages are read and not claimed.
+    private var toClaim: Int { prepared.reduce(0) { $0 + $1.messages.count } }
+
+    /// With all places taken there is nothing to wait for: the next settlement looks again.
+    private var mustNotWait: Bool { free <= 0 }
+
+    private func read() async {
+        while wantsToRead, !Task.isCancelled {
+            let generation = listGeneration
+            do {
+                let registration = try await register()
+                if ready.isEmpty(now: queue.store.now) {
+                    guard let listing = try await listing() else { return }
+                    let share = try await share(listing, registration)
+                    guard generation == listGeneration else { continue }
+                    ready.refill(
+                        listing.names, share: share, prefetch: prefetch, listingTook: listing.took,
+                        now: queue.store.now)
+                }
+                let count = Swift.max(1, (prefetch - toClaim) / Swift.max(1, messagesPerNode))
+                let names = ready.take(count)
+                let items = try await read(names)
+                // Something that comes before it was dropped meanwhile.
+                guard generation == listGeneration else { continue }
+                prepared += items
+                if let last = items.last { messagesPerNode = last.messages.count }
+                commitSoon()
+            } catch is CancellationError {
+                return forgetList()
+            } catch {
+                // What was not tried must not be overtaken by what comes after it in the list.
+                forgetList()
+                let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
+                if let cause, cause.isPassing {
+                    await cause.pauseIfRefusedAtOnce(queue.store)
+                    continue
+                }
+                return fail(error)
+            }
+        }
+    }
+
+    /// Forgets what was listed and read, so that it is looked at anew.
+    func forgetList() {
+        listGeneration += 1
+        ready.clear()
+        prepared = []
+        lookAgain?.yield()
+    }
+
+    // MARK: Listing
+
+    private struct Listing {
+        let names: [ItemName]
+        let took: Duration
+    }
+
+    /// What the list is asked for while one is waited for.
+    private enum Wakening { case listed(Listing), lookAgain, nothing }
+
+    /// Lists what can be tried, as soon as there is something: a child was added, or one that was being written has
+    /// changed. The list is read with a watch, which says when to read it again.
+    ///
+    /// - Returns: `nil` when there is nothing, and nothing to wait for, or the task is cancelled.
+    private func listing() async throws -> Listing? {
+        defer { lookAgain = nil }
+        while !Task.isCancelled {
+            switch try await nextWakening() {
+            case .listed(let listing): return listing
+            case .lookAgain: continue
+            case .nothing: return nil
+            }
+        }
+        return nil
+    }
+
+    private func nextWakening() async throws -> Wakening {
+        let (store, tree) = (queue.store, queue.tree)
+        let watched = Array(unfilled.sorted().prefix(16))
+        let (requests, lookAgain) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        self.lookAgain = lookAgain
+        looks += 1
+        hasLooked = false
+        // What is tried already, or will be, may still stand in the list.
+        let tried = Set((prepared + claiming).map(\.name))
+        defer { unfilled.subtract(watched) }
+        return try await withThrowingTaskGroup(of: Wakening.self) { group in
+            group.addTask {
+                let start = store.now
+                var took: Duration?
+                for try await children in store.childrenUpdates(of: tree.items) {
+                    guard let children else { throw Self.missing(tree.items) }
+                    took = took ?? store.now - start
+                    if let wakening = await self.listed(children.names, except: tried, took: took ?? .zero) {
+                        return wakening
+                    }
+                }
+                // The sequence ends with its client, or its task: a read says so.
+                _ = try await store.exists(tree.items)
+                return .lookAgain
+            }
+            group.addTask {
+                for await _ in requests { break }
+                return .lookAgain
+            }
+            for name in watched {
+                group.addTask {
+                    for try await node in store.data(of: tree.item(name)) where node?.stat.version != 0 { break }
+                    return .lookAgain
+                }
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? .lookAgain
+        }
+    }
+
+    private func listed(_ names: [String], except tried: Set<ItemName>, took: Duration) -> Wakening? {
+        var items = claimable(names)
+        if !tried.isEmpty { items.removeAll { tried.contains($0) } }
+        if !items.isEmpty { return .listed(Listing(names: items, took: took)) }
+        if mustNotWait { return .nothing }
+        hasLooked = true
+        wakeTakers()
+        return nil
+    }
+
+    /// The names that can be tried for now.
+    private func claimable(_ names: [String]) -> [ItemName] {
+        let now = queue.store.now
+        if now - unfilledCleared > .seconds(1) {
+            unfilled = []
+            unfilledCleared = now
+        }
+        if !ignored.isEmpty { ignored.formIntersection(names) }
+        return names.compactMap { name in
+            if !ignored.isEmpty, ignored.contains(name) { return nil }
+            if !unfilled.isEmpty, unfilled.contains(name) { return nil }
+            if let item = ItemName(name) { return item }
+            ignore(name, why: "its name is no item's")
+            return nil
+        }
+    }
+
+    func ignore(_ name: String, why: String) {
+        ignored.insert(name)
+        queue.logger.notice(
+            "A node among the items is left alone", metadata: ["node": "\(queue.tree.item(name))", "why": "\(why)"])
+    }
+
+    /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come out
+    /// of its order.
+    private func share(_ listing: Listing, _ registration: Registration) async throws -> ReadyList.Share {
+        // For a single message it makes no difference who tries first.
+        guard listing.names.count > 1 else { return .init() }
+        let registered = try await queue.store.children(of: queue.tree.consumers).names
+        guard registered.count > 1 else { return .init() }
+        // Looked at again now and then alone, so that many consumers do not ask for each other at every list.
+        let now = queue.store.now
+        seenActive = seenActive.filter { registered.contains($0.key) && now - $0.value < .seconds(5) }
+        let (store, tree, known) = (queue.store, queue.tree, seenActive)
+        let found = try await withThrowingTaskGroup(of: String?.self) { group in
+            for name in registered where known[name] == nil {
+                group.addTask { try await store.exists(tree.consumer(name).active) == nil ? nil : name }
+            }
+            return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }
+        }
+        for name in found { seenActive[name] = now }
+        let active = seenActive.keys.sorted()
+        guard let rank = active.firstIndex(of: registration.name) else { return .init() }
+        return ReadyList.Share(rank: rank, consumers: active.count)
+    }
+
+    private static func missing(_ path: String) -> ZooKeeperError {
+        ZooKeeperError(code: .noNode, message: "The node does not exist.", path: path, outcome: .notApplied)
+    }
+
+    // MARK: Reading
+
+    /// Reads the messages at once; leaves out what is gone, still being written, or unknown.
+    private func read(_ names: [ItemName]) async throws -> [ReadyItem] {
+        let (store, tree) = (queue.store, queue.tree)
+        let nodes = try await withThrowingTaskGroup(of: (Int, Node?).self) { group in
+            for (index, name) in names.enumerated() {
+                group.addTask {
+                    do {
+                        return (index, try await store.get(tree.item(name.string)))
+                    } catch let error as ZooKeeperError where error.code == .noNode {
+                        return (index, nil)
+                    }
+                }
+            }
+            return try await group.reduce(into: [Node?](repeating: nil, count: names.count)) { $0[$1.0] = $1.1 }
+        }
+        return zip(names, nodes).compactMap { name, node in node.flatMap { readyItem(name, $0) } }
+    }
+
+    private func readyItem(_ name: ItemName, _ node: Node) -> ReadyItem? {
+        if node.data?.isEmpty ?? true, node.stat.version == 0 {
+            // An older producer creates an item empty and fills it with a second write.
+            unfilled.insert(name.string)
+            return nil
+        }
+        if let item = ReadyItem(name: name, node: node) { return item }
+        ignore(name.string, why: "its envelope is of a version or kind that this library does not know")
+        return nil
+    }
+}

@@ -1,0 +1,40 @@
+import ZooKeeper
+
+/// A ready node as it was read, before it is claimed: one message, or several.
+struct ReadyItem: Sendable {
+    let name: ItemName
+    /// The node's bytes.
+    let data: [UInt8]
+    let stat: Stat
+    let messages: [Message]
+
+    struct Message: Sendable {
+        let name: ItemName
+        /// Its place among the messages of the node; `nil` when it stands alone.
+        let index: Int?
+        /// The bytes that a node of its own has.
+        let data: [UInt8]
+        let envelope: Envelope
+    }
+
+    /// - Returns: `nil` when the node's form is not known to this library.
+    init?(name: ItemName, node: Node) {
+        let data = node.data ?? []
+        self.name = name
+        self.data = data
+        stat = node.stat
+        switch Envelope.read(data) {
+        case .message(let envelope): messages = [Message(name: name, index: nil, data: data, envelope: envelope)]
+        case .batch(let batch):
+            // What was one message of a batch stands alone.
+            guard name.index == nil else { return nil }
+            var messages: [Message] = []
+            for (index, record) in batch.records.enumerated() {
+                guard case .message(let envelope) = Envelope.read(record) else { return nil }
+                messages.append(Message(name: name.message(index), index: index, data: record, envelope: envelope))
+            }
+            self.messages = messages
+        case .unknown: return nil
+        }
+    }
+}

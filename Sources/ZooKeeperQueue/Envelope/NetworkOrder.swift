@@ -1,0 +1,25 @@
+extension [UInt8] {
+    /// Appends a number in network order.
+    mutating func append<T: FixedWidthInteger>(bigEndian value: T) {
+        Swift.withUnsafeBytes(of: value.bigEndian) { append(contentsOf: $0) }
+    }
+}
+
+extension FixedWidthInteger {
+    /// The number that the bytes are in network order; as many as it has.
+    init(bigEndian bytes: ArraySlice<UInt8>) { self = bytes.reduce(0) { $0 << 8 | Self($1) } }
+}
+
+extension ArraySlice<UInt8> {
+    /// Takes a number off the front, in network order.
+    mutating func takeNumber<T: FixedWidthInteger>(_ type: T.Type) -> T? {
+        take(T.bitWidth / 8).map { T(bigEndian: $0) }
+    }
+
+    /// Takes so many bytes off the front, unless there are fewer.
+    mutating func take(_ count: Int) -> ArraySlice<UInt8>? {
+        guard count <= self.count else { return nil }
+        defer { removeFirst(count) }
+        return prefix(count)
+    }
+}

@@ -1,0 +1,45 @@
+import ZooKeeper
+
+/// How a producer's messages are put into nodes: each into one of its own, or several that follow each other with the same
+/// priority into one.
+struct NodePacking {
+    /// The most messages of one node.
+    var messagesPerNode = 1
+    /// The most bytes of a node's messages, each with a create of its own: a batch must come apart in one multi.
+    let maximumBytes: Int
+
+    /// What a single message's create has more when a batch comes apart: the server's number, the index, the count.
+    private static let margin = 32
+
+    /// The messages of each node, in their order.
+    func groups(_ entries: [SendLane.Entry]) -> [ArraySlice<SendLane.Entry>] {
+        var groups: [ArraySlice<SendLane.Entry>] = []
+        var start = 0
+        var bytes = 0
+        for (index, entry) in entries.enumerated() {
+            let size = entry.size + Self.margin
+            let isFull = index - start == messagesPerNode || bytes + size > maximumBytes
+            if index > start, isFull || entry.priority != entries[start].priority {
+                groups.append(entries[start..<index])
+                (start, bytes) = (index, 0)
+            }
+            bytes += size
+        }
+        if start < entries.count { groups.append(entries[start...]) }
+        return groups
+    }
+
+    /// The create of a node for the messages.
+    static func create(_ group: ArraySlice<SendLane.Entry>, in tree: QueueTree) -> Operation? {
+        guard let first = group.first else { return nil }
+        let data = group.count == 1 ? first.data : RecordBatch(records: group.map(\.data)).encoded()
+        return .create(
+            tree.item(ItemName.prefix(priority: first.priority)), data: data, mode: .persistentSequential)
+    }
+
+    /// The messages' names, when the node has got this one.
+    static func names(_ count: Int, node: String?) -> [String?] {
+        guard count > 1, let item = node.flatMap({ ItemName($0) }) else { return .init(repeating: node, count: count) }
+        return (0..<count).map { item.message($0).string }
+    }
+}

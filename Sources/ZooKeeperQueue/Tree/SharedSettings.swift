@@ -1,0 +1,27 @@
+/// What a queue's members must agree on, as it stands in the tree: lines of the form `name=value` in UTF-8. Names that this
+/// library does not know are kept.
+struct SharedSettings: Sendable, Hashable {
+    private var values: [String: String] = [:]
+
+    init() {}
+
+    init(_ data: [UInt8]?) {
+        for line in String(decoding: data ?? [], as: UTF8.self).split(separator: "\n") {
+            let parts = line.split(separator: "=", maxSplits: 1).map(String.init)
+            if parts.count == 2 { values[parts[0]] = parts[1] }
+        }
+    }
+
+    func encoded() -> [UInt8] {
+        Array(values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined().utf8)
+    }
+
+    /// The most messages of one node; 1 where nothing, or nothing sensible, is said.
+    var messagesPerNode: Int {
+        get {
+            let value = values["messages-per-node"].flatMap { Int($0) } ?? 1
+            return QueueSettings.messagesPerNodeRange.contains(value) ? value : 1
+        }
+        set { values["messages-per-node"] = String(newValue) }
+    }
+}
