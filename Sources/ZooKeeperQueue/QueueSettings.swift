@@ -18,7 +18,8 @@ public struct QueueSettings: Sendable, Hashable {
     /// With more, a queue is several times faster, since one read and one step take many messages. Each still has its own
     /// lease, acknowledgement, delivery count and dead letter, but a consumer takes a node's messages all at once, so that
     /// one with a small ``ConsumerConfiguration/prefetch`` holds more than that, and clients in other languages must know
-    /// the form (see the wire format). Counts of ready and leased messages are then counts of nodes.
+    /// the form (see the wire format). Counts of ready and leased messages are then counts of nodes. A producer whose
+    /// ``maximumDeliveries`` is 1 stores each by itself all the same.
     ///
     /// It is what a queue gets when it is created: it stands in the tree, and holds for all producers. Of a queue that
     /// exists, change it with ``MessageQueue/setMessagesPerNode(_:)``.

@@ -52,7 +52,7 @@ struct Episode: Sendable, CustomStringConvertible {
     }
 
     static let acknowledge = Episode(description: "claim and acknowledge") { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.consume(by: name, store)
     }
 
@@ -83,22 +83,22 @@ struct Episode: Sendable, CustomStringConvertible {
     }
 
     static let giveBack = Episode(description: "give back") { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.consume(by: name, store) { $0.deliveryCount == 1 ? .giveBack : .acknowledge }
     }
 
     static let giveBackTooOften = Episode(description: "give back too often", maximumDeliveries: 2) { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.consume(by: name, store) { $0.payload == "b" ? .giveBack : .acknowledge }
     }
 
     static let deadLetter = Episode(description: "dead-letter") { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.consume(by: name, store) { $0.payload == "b" ? .deadLetter : .acknowledge }
     }
 
     static let recovery = Episode(description: "recovery and redelivery") { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.crash(by: "failed", theatre.session("failed"), holding: 2)
         try? await theatre.subject.recover(store)
     }
@@ -106,7 +106,7 @@ struct Episode: Sendable, CustomStringConvertible {
     static let recoveryOfTheLiving = Episode(
         description: "recovery beside a living consumer", isOrdered: false
     ) { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         async let consumed: Void = theatre.consume(by: "alive", theatre.session("alive"), idle: .seconds(1)) { _ in
             .hold(.seconds(8))
         }
@@ -119,7 +119,7 @@ struct Episode: Sendable, CustomStringConvertible {
     static let redeliveryToTheDead = Episode(
         description: "redelivery to the dead letters", maximumDeliveries: 2
     ) { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.crash(by: "failed", theatre.session("failed"), holding: 2)
         try await theatre.subject.recover(theatre.session("recovery"))
         try await theatre.crash(by: "failed again", theatre.session("failed again"), holding: 1)
@@ -132,7 +132,7 @@ struct Episode: Sendable, CustomStringConvertible {
 
     // What is released late comes late.
     static let shutdown = Episode(description: "shutdown", isOrdered: false) { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         var receiver = try theatre.receiver(store, prefetch: 3)
         _ = try? await receiver.next(within: .seconds(1))
         await receiver.close()
@@ -142,7 +142,7 @@ struct Episode: Sendable, CustomStringConvertible {
     /// it goes on and acknowledges.
     static let slowHandler = Episode(description: "a handler slower than its session", isOrdered: false) {
         theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         async let consumed: Void = theatre.consume(by: name, store, prefetch: 1) { delivery in
             store.pause(for: .seconds(14))
             return .hold(.seconds(15))
@@ -155,7 +155,7 @@ struct Episode: Sendable, CustomStringConvertible {
 
     /// The process is killed while it holds messages.
     static let crash = Episode(description: "crash of a consumer") { theatre, store in
-        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.crash(by: name, store, holding: 2)
     }
 

@@ -6,15 +6,17 @@ import ZooKeeperTestKit
 /// Every protocol, with every fault at every call of it.
 @Suite(.timeLimit(.minutes(10)))
 struct ExhaustiveFaultTests {
-    private func subject(_ episode: Episode) -> OurQueue {
+    private func subject(_ episode: Episode, _ messagesPerNode: Int) -> OurQueue {
         OurQueue(
-            settings: .init(maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1)),
+            settings: .init(
+                maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1),
+                messagesPerNode: messagesPerNode),
             effects: episode.expectedNodes.isEmpty ? nil : "/effects")
     }
 
-    @Test(arguments: Episode.all)
-    func oneFault(_ episode: Episode) async {
-        let subject = subject(episode)
+    @Test(arguments: Episode.all, [1, 3])
+    func oneFault(_ episode: Episode, messagesPerNode: Int) async {
+        let subject = subject(episode, messagesPerNode)
         let (calls, judgement) = episode.play(subject)
         #expect(judgement.isGood, "without a fault: \(judgement.violations)")
         let faults = Fault.allCases
@@ -29,13 +31,15 @@ struct ExhaustiveFaultTests {
             }
             Issue.record("\(episode):\n\(lines.prefix(20).joined(separator: "\n"))")
         }
-        print("\(episode): \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations")
+        print(
+            "\(episode), \(messagesPerNode) a node: \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations"
+        )
     }
 
     /// Two faults: at each call, and at each later one.
-    @Test(arguments: [Episode.acknowledge, .acknowledgeTogether, .recovery])
-    func twoFaults(_ episode: Episode) async {
-        let subject = subject(episode)
+    @Test(arguments: [Episode.acknowledge, .acknowledgeTogether, .recovery], [1, 3])
+    func twoFaults(_ episode: Episode, messagesPerNode: Int) async {
+        let subject = subject(episode, messagesPerNode)
         // A fault makes the protocol longer, by what resolves it.
         let last = episode.play(subject).calls + 6
         let faults = Fault.allCases
@@ -52,7 +56,7 @@ struct ExhaustiveFaultTests {
             Issue.record("\(episode):\n\(found.prefix(20).map { "  " + $0.result }.joined(separator: "\n"))")
         }
         print(
-            "\(episode): \(pairs.count * faults.count * faults.count) runs of two faults, \(found.count) with violations"
+            "\(episode), \(messagesPerNode) a node: \(pairs.count * faults.count * faults.count) runs of two faults, \(found.count) with violations"
         )
     }
 }

@@ -6,14 +6,17 @@ import ZooKeeperTestKit
 
 /// A message that kills the process of each consumer that it is handed to.
 struct PoisonTests {
-    @Test(arguments: [1, 2, 3, 10], [1, 4, 32])
-    func itGoesToTheDeadLettersAlone(maximumDeliveries: Int, prefetch: Int) {
-        let settings = QueueSettings(maximumDeliveries: maximumDeliveries, laneRetention: .seconds(1))
+    @Test(arguments: [1, 2, 3, 10], [(1, 1), (4, 1), (32, 1), (1, 7), (4, 3)])
+    func itGoesToTheDeadLettersAlone(maximumDeliveries: Int, sizes: (prefetch: Int, messagesPerNode: Int)) {
+        let (prefetch, messagesPerNode) = sizes
+        let settings = QueueSettings(
+            maximumDeliveries: maximumDeliveries, laneRetention: .seconds(1), messagesPerNode: messagesPerNode)
         var theatre = Theatre(OurQueue(settings: settings))
         theatre.maximumDeliveries = maximumDeliveries
         let messages = ["a", "b", "poison", "c", "d", "e", "f"]
         let judgement = theatre.run { theatre in
-            try await theatre.produce(messages, by: "producer", theatre.session("producer"))
+            try await theatre.produce(
+                messages, by: "producer", theatre.session("producer"), together: messagesPerNode > 1)
             for generation in 0..<maximumDeliveries {
                 let store = theatre.session("consumer\(generation)")
                 try await theatre.consume(by: "consumer\(generation)", store, prefetch: prefetch) { delivery in
@@ -29,7 +32,8 @@ struct PoisonTests {
         let dead = theatre.simulation.zookeeper.nodes.keys.filter {
             $0.hasPrefix("/queue/dead/") && !$0.hasSuffix("cause")
         }
-        #expect(dead == ["/queue/dead/item-100-0000000002.\(maximumDeliveries)"])
+        let place = messagesPerNode == 1 || maximumDeliveries == 1 ? "0000000002" : "0000000000-002"
+        #expect(dead == ["/queue/dead/item-100-\(place).\(maximumDeliveries)"])
         let events = theatre.history.events
         #expect(events.count { $0.kind == .delivered && $0.message == "poison" } == maximumDeliveries)
         #expect(Set(events.filter { $0.kind == .acknowledged }.map(\.message)) == Set(messages).subtracting(["poison"]))

@@ -234,15 +234,16 @@ struct Theatre: Sendable {
         let parents: Set = ["items", "partial", "consumers", "dead", "producers"]
         for (path, node) in simulation.zookeeper.nodes where path.hasPrefix("/queue/") {
             let parts = path.split(separator: "/").dropFirst().map(String.init)
-            let message = Remains.Message(
-                name: parts.last ?? "", payload: String(decoding: node.data ?? [], as: UTF8.self))
+            let consumer = simulation.zookeeper.nodes["/queue/consumers/\(parts.dropFirst().first ?? "")"]?.data
+            let messages = Remains.messages(name: parts.last ?? "", data: node.data ?? [], consumer: consumer)
             switch (parts[0], parts.count) {
-            case ("items", 2) where node.stat.dataLength > 0: remains.ready.append(message)
-            case ("partial", 2): remains.held.append(message)
-            case ("consumers", 4) where parts[2] == "item": remains.held.append(message)
-            case ("consumers", 3) where parts[2] == "item" && node.stat.dataLength > 0: remains.held.append(message)
-            case ("dead", 2): remains.dead.append(message)
+            case ("items", 2) where node.stat.dataLength > 0: remains.ready += messages
+            case ("partial", 2): remains.held += messages
+            case ("consumers", 4) where parts[2] == "item": remains.held += messages
+            case ("consumers", 3) where parts[2] == "item" && node.stat.dataLength > 0: remains.held += messages
+            case ("dead", 2): remains.dead += messages
             case ("dead", 3) where parts[2] == "cause": break
+            case ("settings", 1): break
             case (let name, 1) where parents.contains(name): break
             default: remains.garbage.append(path)
             }
@@ -256,6 +257,14 @@ struct Theatre: Sendable {
             Violation(
                 .deliveriesCounted,
                 "\($0.message) says \($0.deliveryCount) and was claimed \(witness.claims(of: $0.message)) times")
+        }
+    }
+}
+
+extension Remains {
+    fileprivate static func messages(name: String, data: [UInt8], consumer: [UInt8]?) -> [Message] {
+        NodeContents(name: name, data: data, consumer: consumer).messages.map {
+            Message(name: $0.name, payload: String(decoding: $0.payload, as: UTF8.self))
         }
     }
 }

@@ -1,6 +1,7 @@
 import QueueHistory
 import Synchronization
 import ZooKeeper
+import ZooKeeperQueue
 import ZooKeeperTestKit
 
 /// Sees every change of the tree, and objects to those that no right queue can make: messages are conserved.
@@ -14,6 +15,8 @@ final class TreeWitness: Sendable {
         let path: String
         /// The consumer that holds it.
         let consumer: String?
+        /// The name of the message.
+        let name: String
     }
     private struct State {
         var places: [String: Place] = [:]
@@ -39,14 +42,18 @@ final class TreeWitness: Sendable {
                     owners[parts[1]] = node.stat.ephemeralOwner
                 }
                 guard let place = Self.place(path, parts), let data = node.data, !data.isEmpty else { continue }
-                let payload = String(decoding: data, as: UTF8.self)
-                if let other = places[payload] {
-                    let invariant: Invariant =
-                        place.kind == .leased && other.kind == .leased ? .oneLease : .storedOnce
-                    state.violations.append(
-                        Violation(invariant, "\(payload) is at \(other.path) and at \(path) at once"))
+                let consumer = place.consumer.flatMap { transaction.nodes["\(root)/consumers/\($0)"]?.data }
+                let contents = NodeContents(name: parts.last ?? "", data: data, consumer: consumer)
+                for message in contents.messages {
+                    let payload = String(decoding: message.payload, as: UTF8.self)
+                    if let other = places[payload] {
+                        let invariant: Invariant =
+                            place.kind == .leased && other.kind == .leased ? .oneLease : .storedOnce
+                        state.violations.append(
+                            Violation(invariant, "\(payload) is at \(other.path) and at \(path) at once"))
+                    }
+                    places[payload] = Place(kind: place.kind, path: path, consumer: place.consumer, name: message.name)
                 }
-                places[payload] = place
             }
             for (payload, before) in state.places {
                 judge(payload, before, places[payload], transaction.session, &state)
@@ -87,20 +94,21 @@ final class TreeWitness: Sendable {
         default: break
         }
         if before.kind == .leased, let after, after.kind == .ready,
-            after.path.split(separator: "/").last == before.path.split(separator: "/").last
+            after.name == before.name
         {
             state.claims[payload, default: 1] -= 1
         }
     }
 
     private static func place(_ path: String, _ parts: [String]) -> Place? {
-        switch (parts.first, parts.count) {
-        case ("items", 2): Place(kind: .ready, path: path, consumer: nil)
-        case ("partial", 2): Place(kind: .partial, path: path, consumer: nil)
-        case ("dead", 2): Place(kind: .dead, path: path, consumer: nil)
-        case ("consumers", 4) where parts[2] == "item": Place(kind: .leased, path: path, consumer: parts[1])
+        let name = parts.last ?? ""
+        return switch (parts.first, parts.count) {
+        case ("items", 2): Place(kind: .ready, path: path, consumer: nil, name: name)
+        case ("partial", 2): Place(kind: .partial, path: path, consumer: nil, name: name)
+        case ("dead", 2): Place(kind: .dead, path: path, consumer: nil, name: name)
+        case ("consumers", 4) where parts[2] == "item": Place(kind: .leased, path: path, consumer: parts[1], name: name)
         // The Python ancestor's one message.
-        case ("consumers", 3) where parts[2] == "item": Place(kind: .leased, path: path, consumer: parts[1])
+        case ("consumers", 3) where parts[2] == "item": Place(kind: .leased, path: path, consumer: parts[1], name: name)
         default: nil
         }
     }

@@ -16,6 +16,7 @@ struct QueueLoad: AsyncParsableCommand {
     @Option(help: "Messages of the phases with one at a time.") var ones = 2_000
     @Option(help: "The length of each payload in bytes.") var bytes = 100
     @Option(help: "How many tasks send or acknowledge at the same time.") var tasks = 256
+    @Option(help: "How many messages a consumer holds; the library's default when it is not given.") var prefetch: Int?
     @Option(parsing: .upToNextOption, help: "What to do, in this order.") var phases: [Phase] = Phase.allCases
 
     func run() async throws {
@@ -33,7 +34,7 @@ struct QueueLoad: AsyncParsableCommand {
         let one = Load(queue: load.queue, payload: load.payload, tasks: 1)
         switch phase {
         case .put: return try await timed(phase, messages) { try await load.put(messages) }
-        case .take: return try await timed(phase, messages) { try await load.take(messages) }
+        case .take: return try await timed(phase, messages) { try await load.take(messages, prefetch: prefetch) }
         case .putOne: return try await timed(phase, ones) { try await one.put(ones) }
         case .takeOne: return try await timed(phase, ones) { try await one.take(ones, prefetch: 1) }
         case .handoff:

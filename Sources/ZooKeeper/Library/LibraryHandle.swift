@@ -1,8 +1,12 @@
 import CZooKeeper
 import Glibc
 
-/// A handle of the C client. It is owned by one ``Connection``, which calls it on its own queue alone (rules 1 and 2).
-struct LibraryHandle {
+/// A handle of the C client. It is owned by one ``Connection``, which opens and closes it on its own queue and sends
+/// through its gate, one thread at a time (rules 1 and 2).
+///
+/// `@unchecked Sendable`: requests are sent under the gate's lock; the queue takes the handle out of the gate before it
+/// closes it; what it asks the handle besides only reads a word, and `authenticate` takes the library's own lock.
+struct LibraryHandle: @unchecked Sendable {
     let id: HandleID
     private let handle: OpaquePointer
 

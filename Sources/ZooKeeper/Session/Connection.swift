@@ -3,8 +3,9 @@ import Dispatch
 import Logging
 import Synchronization
 
-/// The owner of the library's handle. Every call into the library is made here, on one queue of its own (rule 1); the
-/// library's threads enter only through the ``LibraryInbox`` methods, which do not wait.
+/// The owner of the library's handle, which it opens and closes on a queue of its own. Requests go through a
+/// ``LibraryGate``, one thread at a time (rule 1); the library's threads enter only through the ``LibraryInbox`` methods,
+/// which do not wait.
 ///
 /// It opens a session at the first call, opens another when one has expired, and closes it once.
 actor Connection {
@@ -23,6 +24,7 @@ actor Connection {
     nonisolated let desk: CallDesk
     nonisolated let watches: WatchTable
     nonisolated let session = SessionStateSource(SessionState())
+    private nonisolated let gate = LibraryGate()
     private nonisolated let executor = QueueExecutor(label: "zookeeper.connection")
     private nonisolated let client = LibraryInboxes.shared.nextClient()
     private nonisolated let nextSerial = Atomic<UInt64>(1)
@@ -39,8 +41,6 @@ actor Connection {
     private var phase = Phase.idle
     private var generation: UInt64 = 0
     private var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
-    /// Requests wait until the credentials were answered: a multi that is sent before may abort the process (rule 24).
-    private var isAuthenticating = false
     private var mustAuthenticate = false
     private var hasPulse = false
     /// Who has called `close()` while it was under way.
@@ -84,7 +84,7 @@ actor Connection {
     nonisolated func submit(_ call: Call) {
         desk.submit(call)
         start()
-        scheduleDrain()
+        if !gate.drainIfFree(desk) { scheduleDrain() }
     }
 
     /// Opens a session, unless that was done.
@@ -113,17 +113,7 @@ actor Connection {
 
     private func drain() {
         isDrainScheduled.store(false, ordering: .releasing)
-        guard case .open(let handle) = phase, handle.isConnected, !isAuthenticating else { return }
-        while let call = desk.read({ $0.nextToSend(now: .now) }) {
-            let code = handle.send(call)
-            if code == 0 { continue }
-            if ZooKeeperError.Code(rawValue: code) == .invalidState {
-                // It broke off just now. The next CONNECTED drains again.
-                desk.update { $0.postpone(call.token) }
-                return
-            }
-            desk.update { $0.refuse(call.token, ZooKeeperError.Code(rawValue: code)) }
-        }
+        gate.drain(desk)
     }
 
     // MARK: Opening
@@ -145,6 +135,7 @@ actor Connection {
             phase = .open(handle)
             mustAuthenticate = configuration.authentication != nil
             authenticateIfNeeded(handle)
+            gate.use(handle)
             startPulse()
         } catch {
             logger.info("ZooKeeper's servers cannot be resolved", metadata: ["reason": "\(error.reason)"])
@@ -154,7 +145,7 @@ actor Connection {
 
     private func authenticateIfNeeded(_ handle: LibraryHandle) {
         guard mustAuthenticate, let authentication = configuration.authentication else { return }
-        isAuthenticating = true
+        gate.isAuthenticating = true
         let code = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
         // The library refuses it between two attempts to connect; the next change of state tries again (rule 30).
         mustAuthenticate = code != 0
@@ -187,7 +178,7 @@ actor Connection {
 
     private func connected(_ handle: LibraryHandle, at instant: ContinuousClock.Instant) {
         authenticateIfNeeded(handle)
-        if !isAuthenticating { backoff.reset() }
+        if !gate.isAuthenticating { backoff.reset() }
         desk.read { $0.heard(at: instant) }
         let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
         let isFirst =
@@ -221,8 +212,8 @@ actor Connection {
     }
 
     private func closeHandle(_ handle: LibraryHandle) {
+        gate.use(nil)
         handle.close()
-        isAuthenticating = false
         // The library may drop completions when it closes (ZOOKEEPER-2894), so what is left ends here.
         desk.updateAll { $0.handleClosed() }
         watches.handleClosed()
@@ -347,11 +338,6 @@ actor Connection {
     }
 }
 
-extension ZooKeeperError.Code {
-    /// The library's word for a handle that is not connected; callers never see it, since such a call is postponed.
-    fileprivate static let invalidState = Self(rawValue: -9)
-}
-
 // MARK: - From the library's threads
 
 extension Connection: LibraryInbox {
@@ -367,7 +353,7 @@ extension Connection: LibraryInbox {
     nonisolated func authenticated(_ handle: HandleID, code: Int32) {
         onQueue { connection in
             guard case .open(let current) = connection.phase, current.id == handle else { return }
-            connection.isAuthenticating = false
+            connection.gate.isAuthenticating = false
             if code == 0 { connection.backoff.reset() }
             connection.drain()
         }

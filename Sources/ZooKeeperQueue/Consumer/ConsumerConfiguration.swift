@@ -1,9 +1,10 @@
 /// How a consumer takes messages.
 public struct ConsumerConfiguration: Sendable, Hashable {
-    /// The most messages that the consumer holds and has not settled, those that wait to be handed out included.
-    /// Default: 32. More are taken together, which is faster; fewer leave more for others, and less to recover.
+    /// The most messages that the consumer holds and has not settled, those that wait to be handed out included; more
+    /// when the last node that it takes has several messages (``QueueSettings/messagesPerNode``).
+    /// Default: 128. More are taken together, which is faster; fewer leave more for others, and less to recover.
     public var prefetch: Int
 
     /// Creates a configuration.
-    public init(prefetch: Int = 32) { self.prefetch = prefetch }
+    public init(prefetch: Int = 128) { self.prefetch = prefetch }
 }

@@ -17,14 +17,17 @@ extension QueueConsumer {
 
     /// Ends leases and takes new ones, step after step, as long as there is something to do.
     func commitSoon() {
-        guard committer == nil, let first = nextCommit() else { return }
+        guard !isCommitting, let first = nextCommit() else { return }
+        isCommitting = true
         // Never abandoned: what it takes would be held by nobody.
-        committer = Task {
+        committer = Task.immediate {
             var next: ConsumerCommit? = first
             while let commit = next {
                 await carryOut(commit)
                 next = nextCommit()
             }
+            isCommitting = false
+            // What follows waits for steps that are under way, not for itself.
             committer = nil
             await deregisterIfUnused()
         }

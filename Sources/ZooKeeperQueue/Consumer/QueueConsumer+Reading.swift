@@ -6,10 +6,11 @@ import ZooKeeper
 extension QueueConsumer {
     /// Reads messages ahead of their claims, unless that is under way or enough are read.
     func readSoon() {
-        guard reader == nil, wantsToRead, toClaim <= prefetch / 2 else { return }
-        reader = Task {
+        guard !isReading, wantsToRead, toClaim <= prefetch / 2 else { return }
+        isReading = true
+        reader = Task.immediate {
             await read()
-            reader = nil
+            isReading = false
             // What was claimed while the reader ended has not started another one.
             if !Task.isCancelled, !mustNotWait { readSoon() }
         }

@@ -1,0 +1,28 @@
+/// The messages that stand in a node, for who looks at a queue from outside, such as the tests.
+package struct NodeContents: Sendable {
+    package struct Message: Sendable {
+        package let name: String
+        /// What was sent, or the whole node when its form is not known.
+        package let payload: [UInt8]
+    }
+
+    package let messages: [Message]
+
+    /// - Parameter consumer: the data of the consumer that holds the node, which says what of it is settled.
+    package init(name: String, data: [UInt8], consumer: [UInt8]? = nil) {
+        guard let item = ItemName(name), case .batch(let batch) = Envelope.read(data) else {
+            messages = [Message(name: name, payload: Self.payload(data))]
+            return
+        }
+        let progress = LeaseProgress(consumer)
+        messages = batch.records.enumerated().compactMap { index, record in
+            progress.isSettled(index, of: name)
+                ? nil : Message(name: item.message(index).string, payload: Self.payload(record))
+        }
+    }
+
+    private static func payload(_ data: [UInt8]) -> [UInt8] {
+        guard case .message(let envelope) = Envelope.read(data) else { return data }
+        return envelope.payload
+    }
+}
