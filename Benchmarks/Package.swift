@@ -7,6 +7,7 @@ let package = Package(
     dependencies: [
         .package(name: "zookeeper-queue", path: ".."),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.7.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
     ],
@@ -18,9 +19,19 @@ let package = Package(
                 .product(name: "ZooKeeper", package: "zookeeper-queue"),
                 .product(name: "ZooKeeperQueue", package: "zookeeper-queue"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             path: "Sources/QueueLoad"
+        ),
+        .executableTarget(
+            name: "compare",
+            dependencies: [
+                .product(name: "ZooKeeperServer", package: "zookeeper-queue"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+            ],
+            path: "Sources/Compare"
         ),
     ]
 )

@@ -43,6 +43,26 @@ struct Load {
         await consumer.close()
     }
 
+    /// Takes what there is, until nothing comes for two seconds.
+    ///
+    /// - Returns: how many messages there were, and how long it took from the first to the last.
+    func drain(prefetch: Int?) async throws -> (Int, Double) {
+        let consumer = QueueConsumer(queue, configuration: prefetch.map { .init(prefetch: $0) } ?? .init())
+        var taken = 0
+        var (first, last) = (ContinuousClock.now, ContinuousClock.now)
+        try await withThrowingDiscardingTaskGroup { group in
+            var messages = consumer.makeAsyncIterator()
+            while let message = try await messages.next(within: .seconds(2)) {
+                last = .now
+                if taken == 0 { first = last }
+                taken += 1
+                group.addTask { try await message.acknowledge() }
+            }
+        }
+        await consumer.close()
+        return (taken, first.duration(to: last) / .seconds(1))
+    }
+
     /// One message at a time, to a consumer that waits at the empty queue.
     func handOff(_ count: Int) async throws -> Histogram<UInt32> {
         var times = Histogram<UInt32>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)

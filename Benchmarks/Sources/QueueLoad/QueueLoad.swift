@@ -15,43 +15,65 @@ struct QueueLoad: AsyncParsableCommand {
     @Option(help: "Messages of the phases with many at a time.") var messages = 16_000
     @Option(help: "Messages of the phases with one at a time.") var ones = 2_000
     @Option(help: "The length of each payload in bytes.") var bytes = 100
-    @Option(help: "How many tasks send or acknowledge at the same time.") var tasks = 256
+    @Option(help: "How many messages a node may hold.") var perNode = 1
+    @Option(help: "How many tasks send at the same time.") var tasks = 256
+    @Option(help: "How many consumers wait in the phase idle.") var consumers = 200
     @Option(help: "How many messages a consumer holds; the library's default when it is not given.") var prefetch: Int?
-    @Option(parsing: .upToNextOption, help: "What to do, in this order.") var phases: [Phase] = Phase.allCases
+    @Flag(help: "Do not begin with some messages that are not measured.") var cold = false
+    @Option(parsing: .upToNextOption, help: "What to do, in this order.") var phases: [Phase]
 
     func run() async throws {
-        try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { zookeeper in
+        let counts = RequestCounts()
+        try await ZooKeeperClient.withClient(configuration: .init(servers: servers), metricsFactory: counts) { client in
             let load = Load(
-                queue: try MessageQueue(zookeeper, path: queue), payload: [UInt8](repeating: 120, count: bytes),
-                tasks: tasks)
-            // The first calls open the session and make the queue: not measured.
-            try await load.warmUp()
-            for phase in phases { try await print(perform(phase, load)) }
+                queue: try MessageQueue(client, path: queue, settings: .init(messagesPerNode: perNode)),
+                payload: [UInt8](repeating: 120, count: bytes), tasks: tasks)
+            // The first calls open the session and make the queue.
+            if !cold { try await load.warmUp() }
+            for phase in phases {
+                _ = counts.take()
+                let start = ContinuousClock.now
+                var figures = try await perform(phase, load)
+                if figures.seconds == nil { figures.seconds = start.duration(to: .now) / .seconds(1) }
+                figures.requests = counts.take().filter { $0.value > 0 }
+                figures.memory = Self.memory()
+                let line = try JSONEncoder().encode(figures) + Data("\n".utf8)
+                try FileHandle.standardOutput.write(contentsOf: line)
+            }
         }
     }
 
     private func perform(_ phase: Phase, _ load: Load) async throws -> Figures {
         let one = Load(queue: load.queue, payload: load.payload, tasks: 1)
+        var figures = Figures(phase: phase.rawValue, messages: messages)
         switch phase {
-        case .put: return try await timed(phase, messages) { try await load.put(messages) }
-        case .take: return try await timed(phase, messages) { try await load.take(messages, prefetch: prefetch) }
-        case .putOne: return try await timed(phase, ones) { try await one.put(ones) }
-        case .takeOne: return try await timed(phase, ones) { try await one.take(ones, prefetch: 1) }
+        case .put: try await load.put(messages)
+        case .take: try await load.take(messages, prefetch: prefetch)
+        case .putOne:
+            try await one.put(ones)
+            figures.messages = ones
+        case .takeOne:
+            try await one.take(ones, prefetch: 1)
+            figures.messages = ones
         case .handoff:
             let times = try await one.handOff(ones)
-            return Figures(
-                phase: phase.rawValue, messages: ones, p50: Double(times.valueAtPercentile(50)) / 1e9,
-                p99: Double(times.valueAtPercentile(99)) / 1e9)
+            figures.messages = ones
+            figures.p50 = Double(times.valueAtPercentile(50)) / 1e9
+            figures.p99 = Double(times.valueAtPercentile(99)) / 1e9
+        case .drain: (figures.messages, figures.seconds) = try await load.drain(prefetch: prefetch)
+        case .stats:
+            _ = try await load.queue.statistics()
+            figures.messages = 1
+        case .idle:
+            figures.messages = consumers
+            figures.notes = try await IdleCrowd(servers: servers, path: queue, count: consumers).play(load)
         }
+        return figures
     }
 
-    private func timed(_ phase: Phase, _ count: Int, _ body: () async throws -> Void) async throws -> Figures {
-        let start = ContinuousClock.now
-        try await body()
-        return Figures(phase: phase.rawValue, messages: count, seconds: start.duration(to: .now) / .seconds(1))
-    }
-
-    private func print(_ figures: Figures) throws {
-        try FileHandle.standardOutput.write(contentsOf: JSONEncoder().encode(figures) + Data("\n".utf8))
+    private static func memory() -> Int {
+        let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        let line = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+        return (line?.split(separator: " ").compactMap { Int($0) }.first ?? 0) / 1_024
     }
 }

@@ -14,10 +14,11 @@ struct ConsumerCommit {
 
     var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
 
-    /// A part of it was refused in such a way that no earlier attempt can have been applied either.
+    /// A part of it was refused in such a way that no earlier attempt can have been applied either. What is still to be
+    /// sent, though its asker was told that no answer had come, stays unresolved for who asks again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
-        for settlement in settlements { settlement.lease.unresolved = [] }
+        for settlement in settlements where settlement.waiter != nil { settlement.lease.unresolved = [] }
     }
 
     mutating func remove(_ numbers: [Int]) {

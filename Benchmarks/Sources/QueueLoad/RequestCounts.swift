@@ -1,0 +1,44 @@
+import CoreMetrics
+import Synchronization
+
+/// Counts a client's requests by their kind, from the client's own metrics.
+final class RequestCounts: MetricsFactory {
+    private let counts = Mutex<[String: Int]>([:])
+
+    /// What was counted since the last time.
+    func take() -> [String: Int] {
+        counts.withLock { counts in
+            defer { counts = [:] }
+            return counts
+        }
+    }
+
+    func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
+        let kind =
+            switch label {
+            case "zookeeper_client_requests": ""
+            case "zookeeper_client_failures": " failed"
+            default: " " + label
+            }
+        return Handler(name: (dimensions.first?.1 ?? "") + kind, owner: self)
+    }
+    func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
+        NOOPMetricsHandler.instance
+    }
+    func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler { NOOPMetricsHandler.instance }
+    func destroyCounter(_ handler: any CounterHandler) {}
+    func destroyRecorder(_ handler: any RecorderHandler) {}
+    func destroyTimer(_ handler: any TimerHandler) {}
+
+    private final class Handler: CounterHandler {
+        let name: String
+        let owner: RequestCounts
+
+        init(name: String, owner: RequestCounts) {
+            self.name = name
+            self.owner = owner
+        }
+        func increment(by amount: Int64) { owner.counts.withLock { $0[name, default: 0] += Int(amount) } }
+        func reset() {}
+    }
+}
