@@ -231,7 +231,7 @@ struct Theatre: Sendable {
 
     private var remains: Remains {
         var remains = Remains()
-        let parents: Set = ["items", "partial", "consumers", "dead", "producers"]
+        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers"]
         for (path, node) in simulation.zookeeper.nodes where path.hasPrefix("/queue/") {
             let parts = path.split(separator: "/").dropFirst().map(String.init)
             let consumer = simulation.zookeeper.nodes["/queue/consumers/\(parts.dropFirst().first ?? "")"]?.data

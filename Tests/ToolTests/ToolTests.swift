@@ -33,7 +33,8 @@ struct ToolTests {
             }
             return found
         }
-        #expect(found == ["consumers", "dead", "items", "partial", "producers"], sourceLocation: sourceLocation)
+        #expect(
+            found == ["consumers", "dead", "idle", "items", "partial", "producers"], sourceLocation: sourceLocation)
     }
 
     @Test func linesGoThroughAnEnsembleInOrder() async throws {

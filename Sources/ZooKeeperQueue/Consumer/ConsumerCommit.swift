@@ -9,6 +9,8 @@ struct ConsumerCommit {
     let registration: Registration
     var settlements: [Settlement] = []
     var claims: [ReadyItem] = []
+    /// The place in the line of idle consumers that is given up with it.
+    var place: String?
     /// Whether it was sent without an answer, so that it may have been applied.
     var isUnresolved = false
 
@@ -36,6 +38,8 @@ struct ConsumerCommit {
         /// What else a settlement does.
         case settlement(Int)
         case claim(Int)
+        /// The place in the line.
+        case place
     }
 
     /// The multi, and what the consumer holds when it is applied.
@@ -81,6 +85,7 @@ struct ConsumerCommit {
             plan.add(Self.moves(item, queue, registration), .claim(number))
             plan.holdings.add(item)
         }
+        if let place, !claims.isEmpty { plan.add([.delete(queue.tree.idle(place))], .place) }
         return plan
     }
 

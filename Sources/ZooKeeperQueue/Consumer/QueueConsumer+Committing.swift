@@ -41,7 +41,13 @@ extension QueueConsumer {
         let ends = nextSettlements(&bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
         var commit = ConsumerCommit(registration: registration, settlements: ends)
-        if registration == self.registration { commit.claims = nextClaims(ends, bytes) }
+        if registration == self.registration {
+            commit.claims = nextClaims(ends, bytes)
+            // With a single message it stays the first in the line, until there is one that it cannot hand out at once.
+            if commit.claims.count > 1 || !prepared.isEmpty || !ready.isEmpty(now: queue.store.now) {
+                commit.place = place
+            }
+        }
         claiming = commit.claims
         return commit.isEmpty ? nil : commit
     }
@@ -151,6 +157,7 @@ extension QueueConsumer {
         // The session may have ended while the answer was on its way: a recovery gives back what was taken.
         guard registration == commit.registration else { return }
         holdings = plan.holdings
+        if let left = commit.place, left == place { place = nil }
         for item in commit.claims {
             for message in item.messages {
                 let lease = Lease(message, of: item, fencingToken: token, registration: commit.registration)
@@ -214,6 +221,11 @@ extension QueueConsumer {
                 }
             }
             lookAgain?.yield()
+        case .place:
+            commit.isCertainlyNotApplied()
+            if commit.place == place { place = nil }
+            commit.place = nil
+            guard error.code == .noNode else { return abandon(&commit, error) }
         }
     }
 

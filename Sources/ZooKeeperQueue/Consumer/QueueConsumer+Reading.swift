@@ -10,6 +10,7 @@ extension QueueConsumer {
         isReading = true
         reader = Task.immediate {
             await read()
+            await leaveLine()
             isReading = false
             // What was claimed while the reader ended has not started another one.
             if !Task.isCancelled, !mustNotWait { readSoon() }
@@ -19,6 +20,7 @@ extension QueueConsumer {
     /// What is read and not claimed is nobody's: it costs others nothing.
     private var wantsToRead: Bool {
         phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < prefetch
+            && !leavesToOthers
     }
 
     /// How many messages are read and not claimed.
@@ -33,7 +35,7 @@ extension QueueConsumer {
             do {
                 let registration = try await register()
                 if ready.isEmpty(now: queue.store.now) {
-                    guard let listing = try await listing() else { return }
+                    guard let listing = try await listing(registration) else { return }
                     let share = try await share(listing, registration)
                     guard generation == listGeneration else { continue }
                     ready.refill(
@@ -79,26 +81,60 @@ extension QueueConsumer {
     }
 
     /// What the list is asked for while one is waited for.
-    private enum Wakening { case listed(Listing), lookAgain, nothing }
+    private enum Wakening { case listed(Listing), lookAgain, impatient, busy, nothing }
 
     /// Lists what can be tried, as soon as there is something: a child was added, or one that was being written has
     /// changed. The list is read with a watch, which says when to read it again.
     ///
     /// - Returns: `nil` when there is nothing, and nothing to wait for, or the task is cancelled.
-    private func listing() async throws -> Listing? {
+    private func listing(_ registration: Registration) async throws -> Listing? {
         defer { lookAgain = nil }
-        while !Task.isCancelled {
-            switch try await nextWakening() {
+        let line = IdleLine(queue: queue, consumer: registration.name)
+        while !Task.isCancelled, self.registration == registration {
+            switch try await nextWakening(line) {
             case .listed(let listing): return listing
             case .lookAgain: continue
+            case .impatient: try await stand(in: line)
+            case .busy:
+                await leaveLine()
+                leavesToOthers = try await !line.isEmpty() && !hasTakers
+                if leavesToOthers { return nil }
             case .nothing: return nil
             }
         }
         return nil
     }
 
-    private func nextWakening() async throws -> Wakening {
+    private func stand(in line: IdleLine) async throws {
+        // Never abandoned halfway: a place that nobody knows of would keep others from being first.
+        let place = try await Task { try await line.join() }.value
+        isFirstInLine = false
+        self.place = place
+    }
+
+    private func leaveLine() async {
+        guard let left = place else { return }
+        place = nil
+        let line = IdleLine(queue: queue, consumer: "")
+        // In a task of its own, which is not cancelled. Each attempt waits for a connection; what the last one leaves behind
+        // has gone with its session by then.
+        await Task {
+            for _ in 0..<3 {
+                do {
+                    return try await line.leave(left)
+                } catch let error as ZooKeeperError where error.isPassing {
+                    await error.pauseIfRefusedAtOnce(queue.store)
+                } catch {
+                    return
+                }
+            }
+        }.value
+    }
+
+    private func nextWakening(_ line: IdleLine) async throws -> Wakening {
         let (store, tree) = (queue.store, queue.tree)
+        let (place, isFirst, mustLook) = (place, isFirstInLine, mustLook)
+        self.mustLook = false
         let watched = Array(unfilled.sorted().prefix(16))
         let (requests, lookAgain) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.lookAgain = lookAgain
@@ -108,7 +144,25 @@ extension QueueConsumer {
         let tried = Set((prepared + claiming).map(\.name))
         defer { unfilled.subtract(watched) }
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
+            if place == nil {
+                group.addTask {
+                    // A time limit: that nothing has come is no event.
+                    try await store.sleep(for: IdleLine.patience)
+                    return .impatient
+                }
+            }
             group.addTask {
+                if let place, !isFirst {
+                    if mustLook {
+                        let names = try await store.children(of: tree.items).names
+                        if let wakening = await self.listed(names, except: tried, took: .zero) { return wakening }
+                    }
+                    guard try await line.untilFirst(place) else {
+                        await self.placeIsGone(place)
+                        return .lookAgain
+                    }
+                    await self.placeIsFirst(place)
+                }
                 let start = store.now
                 var took: Duration?
                 for try await children in store.childrenUpdates(of: tree.items) {
@@ -137,9 +191,15 @@ extension QueueConsumer {
         }
     }
 
+    private func placeIsFirst(_ place: String) { if self.place == place { isFirstInLine = true } }
+
+    private func placeIsGone(_ place: String) { if self.place == place { self.place = nil } }
+
     private func listed(_ names: [String], except tried: Set<ItemName>, took: Duration) -> Wakening? {
         var items = claimable(names)
         if !tried.isEmpty { items.removeAll { tried.contains($0) } }
+        // What cannot be handed out at once is left to those who wait in the line.
+        if !items.isEmpty, place != nil, !hasTakers { return .busy }
         if !items.isEmpty { return .listed(Listing(names: items, took: took)) }
         if mustNotWait { return .nothing }
         hasLooked = true

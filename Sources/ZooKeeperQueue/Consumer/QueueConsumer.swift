@@ -60,6 +60,14 @@ public actor QueueConsumer {
     var looks = 0
     /// Whether the last look has found nothing.
     var hasLooked = false
+    /// Whether a look was asked for that does not wait in the line.
+    var mustLook = false
+    /// The place in the line of idle consumers.
+    var place: String?
+    /// Whether the place was seen to be the first.
+    var isFirstInLine = false
+    /// Whether others are idle, so that nothing is taken before somebody waits for it.
+    var leavesToOthers = false
     /// Wakes the reader while it waits for something to read.
     var lookAgain: AsyncStream<Void>.Continuation?
 
@@ -115,7 +123,10 @@ public actor QueueConsumer {
             let hasLooked = hasLooked && looks >= neededLook && prepared.isEmpty && claiming.isEmpty
             // No look is taken while all that may be held is held.
             if let end, end <= queue.store.now, hasLooked || limit != .zero || free <= 0 { return nil }
-            if limit == .zero, looks < neededLook { lookAgain?.yield() }
+            if limit == .zero, looks < neededLook {
+                mustLook = true
+                lookAgain?.yield()
+            }
             await changeOfBuffer()
         }
         return nil
@@ -137,6 +148,8 @@ public actor QueueConsumer {
                 } else {
                     takers[id] = continuation
                     // Some messages are taken only when somebody waits for them.
+                    leavesToOthers = false
+                    readSoon()
                     commitSoon()
                 }
             }

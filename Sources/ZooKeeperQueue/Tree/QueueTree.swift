@@ -12,6 +12,8 @@ struct QueueTree: Sendable, Hashable {
     var dead: String { root + "/dead" }
     /// Producers' lanes.
     var producers: String { root + "/producers" }
+    /// Idle consumers, in line.
+    var idle: String { root + "/idle" }
     /// The recovery that acts now.
     var recoveryLock: String { root + "/gc-lock" }
 
@@ -23,10 +25,11 @@ struct QueueTree: Sendable, Hashable {
     func dead(_ name: String) -> String { "\(dead)/\(name)" }
     func cause(ofDead name: String) -> String { "\(dead)/\(name)/cause" }
     func lane(_ name: String) -> String { "\(producers)/\(name)" }
+    func idle(_ place: String) -> String { "\(idle)/\(place)" }
     func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
 
     /// The nodes below the root, the last of which is created last.
-    var parents: [String] { [items, partial, consumers, dead, producers] }
+    var parents: [String] { [items, partial, consumers, dead, idle, producers] }
 
     /// The root's ancestors and the root itself, from the top.
     var rootAndAncestors: [String] {
