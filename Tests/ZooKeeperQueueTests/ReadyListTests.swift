@@ -34,9 +34,12 @@ struct ReadyListTests {
         #expect(list(1, rank: 2, of: 3) == items(1))
     }
 
-    @Test func nowAndThenEverybodyBeginsAtTheHead() {
-        #expect(list(100, rank: 1, of: 2, listings: 3).first != items(1).first)
-        #expect(list(100, rank: 1, of: 2, listings: 4).first == items(1).first)
+    @Test func nowAndThenEachTakesAnothersPart() {
+        for consumers in 2...5 {
+            let parts = (0..<consumers).map { list(100, rank: $0, of: consumers).first }
+            let seen = (1...4 * consumers).map { list(100, rank: 1, of: consumers, listings: $0).first }
+            #expect(Set(seen) == Set(parts) && seen.count { $0 == parts[1] } > seen.count / 2)
+        }
     }
 
     @Test func anOldListIsForgotten() {

@@ -209,18 +209,14 @@ extension QueueConsumer {
             }
         case .claim(let number):
             commit.isCertainlyNotApplied()
-            // Somebody else has it, or it has changed since it was read.
-            let item = commit.claims.remove(at: number)
-            claiming = commit.claims
-            if ![.noNode, .badVersion, .nodeExists].contains(error.code) {
-                if error.code == .requestTooLarge {
-                    ignore(item.name.string, why: "it is too large for this client's maximumRequestSize")
-                } else {
-                    dropClaims(&commit)
-                    fail(error)
-                }
+            if error.code == .requestTooLarge {
+                ignore(
+                    commit.claims[number].name.string, why: "it is too large for this client's maximumRequestSize")
+            } else if ![.noNode, .badVersion, .nodeExists].contains(error.code) {
+                fail(error)
             }
-            lookAgain?.yield()
+            // Somebody else has it, and probably its neighbours; or it has changed since it was read.
+            dropClaims(&commit)
         case .place:
             commit.isCertainlyNotApplied()
             if commit.place == place { place = nil }

@@ -47,6 +47,8 @@ extension QueueConsumer {
                 let items = try await read(names)
                 // Something that comes before it was dropped meanwhile.
                 guard generation == listGeneration else { continue }
+                // Somebody else is at the same part of the list.
+                if items.count < names.count / 2 { ready.clear() }
                 prepared += items
                 if let last = items.last { messagesPerNode = last.messages.count }
                 commitSoon()

@@ -27,8 +27,8 @@ struct ReadyList {
             names = sorted[...]
             return
         }
-        // Now and then everybody begins at the head, or the part of a consumer that is busy would wait for ever.
-        let rank = listings % 4 == 0 ? 0 : share.rank
+        // Now and then each takes another's part, or that of a consumer that is busy would wait for ever.
+        let rank = listings % 4 == 0 ? (share.rank + listings / 4) % share.consumers : share.rank
         let part = max(1, min(prefetch, (sorted.count + share.consumers - 1) / share.consumers))
         var mine: [ItemName] = []
         for start in stride(from: rank * part, to: sorted.count, by: part * share.consumers) {
