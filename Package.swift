@@ -141,7 +141,7 @@ let package = Package(
         .testTarget(
             name: "ZooKeeperQueueTests",
             dependencies: [
-                "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "ZooKeeperTestKit",
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
             ]

@@ -16,6 +16,25 @@ struct ItemNameTests {
     }
 
     @Test(arguments: [
+        ("item-100-0000000042-007", 7), ("item-100-0000000042-999.3", 999), ("item-100--000000005-000", 0),
+    ])
+    func theIndexIsRead(name: String, index: Int) throws {
+        let item = try #require(ItemName(name))
+        #expect(item.index == index && item.string == name)
+        let node = try #require(ItemName(name.replacing(/-\d\d\d(?=\.|$)/, with: "")))
+        #expect(node.index == nil && node.message(index) == item && node < item)
+    }
+
+    @Test func theServersNumberMayHaveAnotherForm() throws {
+        for name in ["item-100-5", "item-100-00000000", "item-100-5.3", "item-100--0", "item-100--0000000005"] {
+            let item = try #require(ItemName(name))
+            #expect(item.string == name)
+        }
+    }
+
+    @Test(arguments: [
+        "item-100-0000000042-", "item-100-0000000042-07", "item-100-0000000042-0007", "item-100-0000000042-00x",
+        "item-100-0000000042-007-001", "item-100--", "item-100---5", "item-100--000000005-",
         "", "item-", "item-100", "item-100-", "item-1-0000000001", "item-abc-0000000001", "item-100-x", "item-100-1.",
         "item-100-1.0", "item-100-1.x", "item-100-1.-1", "item-100-99999999999", "item-100-2147483648", "Item-100-1",
         "item--10-0000000001", "something", "item-100-0000000001.2.3", "item-100-١٢٣",

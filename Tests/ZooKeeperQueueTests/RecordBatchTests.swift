@@ -1,0 +1,95 @@
+import Testing
+
+@testable import ZooKeeperQueue
+
+struct RecordBatchTests {
+    private let vector: [UInt8] =
+        [0x8F, 0x5A, 0x4B, 0x51, 1, 2, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2] + "hi".utf8 + [0, 0, 0, 3] + "you".utf8
+
+    /// The test vector of the wire format's documentation.
+    @Test func theVectorHolds() {
+        let batch = RecordBatch(records: [Array("hi".utf8), Array("you".utf8)])
+        #expect(batch.encoded() == vector)
+        #expect(Envelope.read(vector) == .batch(batch))
+    }
+
+    /// No message of a batch that cannot be read as a whole is delivered, and none is lost.
+    @Test func whatIsCutOffOrTooLongIsLeftAlone() {
+        for length in Envelope.headLength..<vector.count {
+            #expect(Envelope.read(Array(vector.prefix(length))) == .unknown)
+        }
+        #expect(Envelope.read(vector + [0]) == .unknown)
+        var none = vector
+        none[11] = 0
+        #expect(Envelope.read(none) == .unknown)
+        var empty = vector
+        empty[15] = 0
+        #expect(Envelope.read(empty) == .unknown)
+    }
+
+    @Test func anyBytesAreReadWithoutATrap() {
+        var generator = SystemRandomNumberGenerator()
+        for _ in 0..<20_000 {
+            var bytes = vector
+            for _ in 0..<Int.random(in: 1...4, using: &generator) {
+                bytes[Int.random(in: 6..<bytes.count, using: &generator)] = .random(in: 0...255, using: &generator)
+            }
+            if case .batch(let batch) = Envelope.read(bytes) { #expect(batch.encoded() == bytes) }
+            _ = LeaseProgress(bytes)
+        }
+    }
+
+    @Test func progressIsReadAsItWasWritten() {
+        var progress = LeaseProgress()
+        #expect(progress.encoded().isEmpty)
+        #expect(progress.settle(0, of: "item-100-0000000042") == 1)
+        #expect(progress.settle(9, of: "item-100-0000000042") == 2)
+        #expect(progress.settle(9, of: "item-100-0000000042") == 2)
+        let bytes: [UInt8] =
+            [0x8F, 0x5A, 0x4B, 0x51, 1, 3, 0, 0, 0, 0, 0, 19] + "item-100-0000000042".utf8 + [0, 2, 0x80, 0x40]
+        #expect(progress.encoded() == bytes && LeaseProgress(bytes) == progress)
+        #expect(progress.isSettled(9, of: "item-100-0000000042") && !progress.isSettled(1, of: "item-100-0000000042"))
+        #expect(!progress.isSettled(9, of: "item-100-0000000043"))
+        _ = progress.settle(999, of: "other")
+        #expect(LeaseProgress(progress.encoded()) == progress)
+    }
+
+    @Test(
+        arguments: [nil, [], [1, 2, 3], Array("text".utf8), Envelope.magic + [1, 3, 0, 0, 0, 0, 0, 9]] as [[UInt8]?])
+    func otherDataSettlesNothing(data: [UInt8]?) { #expect(LeaseProgress(data) == LeaseProgress()) }
+}
+
+struct NodePackingTests {
+    private func entries(_ priorities: [Int], bytes: Int = 10) -> [SendLane.Entry] {
+        priorities.enumerated().map { index, priority in
+            SendLane.Entry(
+                send: SendID(number: 1), index: index, priority: priority, data: .init(repeating: 1, count: bytes),
+                size: bytes + 70, deadline: .zero)
+        }
+    }
+
+    @Test func neighboursOfOnePriorityShareANode() {
+        let packing = NodePacking(messagesPerNode: 3, maximumBytes: 10_000)
+        let groups = packing.groups(entries([1, 1, 1, 1, 2, 1, 1]))
+        #expect(groups.map { $0.map(\.index) } == [[0, 1, 2], [3], [4], [5, 6]])
+        #expect(NodePacking(maximumBytes: 10_000).groups(entries([1, 1])).map(\.count) == [1, 1])
+        #expect(packing.groups([]).isEmpty)
+    }
+
+    @Test func aBatchCanComeApartInOneMulti() {
+        let packing = NodePacking(messagesPerNode: 1_000, maximumBytes: 1_000)
+        for group in packing.groups(entries(.init(repeating: 1, count: 50))) {
+            #expect(group.reduce(0) { $0 + $1.size } <= 1_000)
+        }
+        // One that is too long for company stands alone.
+        #expect(packing.groups(entries([1, 1], bytes: 2_000)).map(\.count) == [1, 1])
+    }
+
+    @Test func messagesAreNamedByTheirPlace() {
+        #expect(NodePacking.names(1, node: "item-100-0000000007") == ["item-100-0000000007"])
+        #expect(
+            NodePacking.names(2, node: "item-100-0000000007")
+                == ["item-100-0000000007-000", "item-100-0000000007-001"])
+        #expect(NodePacking.names(2, node: nil) == [nil, nil])
+    }
+}
