@@ -46,6 +46,26 @@ extension ZooKeeperClient {
         try await localizing { try await node(full(path), watch: false, timeout: timeout) }
     }
 
+    /// Several nodes' data and metadata, in the order of the paths; `nil` for a node that does not exist. The requests are
+    /// sent all at once, and the caller is woken once.
+    ///
+    /// It is no snapshot: each node is read by itself.
+    ///
+    /// - Throws: ``ZooKeeperError`` of the first read that failed, when all have ended.
+    public func get(_ paths: [String], timeout: Duration? = nil) async throws -> [Node?] {
+        try await localizing {
+            let requests = try paths.map { Request.get(path: try full($0), watch: false) }
+            return try zip(requests, try await gather(requests, timeout: timeout)).map { request, result in
+                do {
+                    guard case .node(let node) = try result.get() else { throw Self.mismatch(request) }
+                    return node
+                } catch let error as ZooKeeperError where error.code == .noNode {
+                    return nil
+                }
+            }
+        }
+    }
+
     /// Sets a node's data, if it has the given version; `nil` is any.
     ///
     /// - Returns: the node's metadata afterwards.

@@ -105,7 +105,7 @@ public final class ZooKeeperClient: Sendable {
         try Task.checkCancellation()
         try request.validate(maximumSize: configuration.maximumRequestSize)
         let start = ContinuousClock.now
-        let deadline = start + (timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.callDeadline)
+        let deadline = start + self.deadline(timeout)
         try ephemerals.reserve(request, sessionID: sessionState.sessionID)
         if let watch = request.watch { try connection.watches.reserve(watch) }
         let token = connection.nextToken()
@@ -118,7 +118,8 @@ public final class ZooKeeperClient: Sendable {
         do {
             let reply = try await withTaskCancellationHandler {
                 try await withCheckedThrowingContinuation { continuation in
-                    connection.submit(Call(token: token, request: request, deadline: deadline, waiter: continuation))
+                    connection.submit(
+                        Call(token: token, request: request, deadline: deadline, waiter: .task(continuation)))
                     // A cancellation that came before the call was known has found nothing to cancel.
                     if Task.isCancelled { cancel(token) }
                 }
@@ -132,6 +133,47 @@ public final class ZooKeeperClient: Sendable {
             ephemerals.release(request, sessionID: sessionState.sessionID)
             throw error
         }
+    }
+
+    /// Sends reads all at once, and waits for all their answers.
+    ///
+    /// - Returns: the answers in the order of the requests.
+    /// - Throws: `CancellationError`; an invalid request's error, when nothing was sent.
+    func gather(_ requests: [Request], timeout: Duration?) async throws -> [ReplyResult] {
+        try Task.checkCancellation()
+        for request in requests { try request.validate(maximumSize: configuration.maximumRequestSize) }
+        if requests.isEmpty { return [] }
+        let start = ContinuousClock.now
+        let deadline = start + self.deadline(timeout)
+        let tokens = requests.map { _ in connection.nextToken() }
+        let results = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let gathering = Gathering(count: requests.count, continuation)
+                connection.submit(
+                    requests.indices.map {
+                        Call(
+                            token: tokens[$0], request: requests[$0], deadline: deadline,
+                            waiter: .gathering(gathering, $0))
+                    })
+                if Task.isCancelled { tokens.forEach(cancel) }
+            }
+        } onCancel: {
+            tokens.forEach(cancel)
+        }
+        let (duration, inFlight) = (start.duration(to: .now), connection.desk.read { $0.inFlight })
+        for (request, result) in zip(requests, results) {
+            if case .success = result {
+                metrics.ended(request.name, after: duration, failed: false, inFlight: inFlight)
+            } else {
+                metrics.ended(request.name, after: duration, failed: true, inFlight: inFlight)
+            }
+        }
+        try Task.checkCancellation()
+        return results
+    }
+
+    private func deadline(_ timeout: Duration?) -> Duration {
+        timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.callDeadline
     }
 
     private func cancel(_ token: UInt64) { connection.desk.update { $0.cancel(token) } }

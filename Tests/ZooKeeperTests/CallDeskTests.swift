@@ -19,7 +19,7 @@ struct CallDeskTests {
         within: Duration = .seconds(30)
     ) async throws -> Reply {
         try await withCheckedThrowingContinuation { continuation in
-            desk.submit(Call(token: token, request: request, deadline: .now + within, waiter: continuation))
+            desk.submit(Call(token: token, request: request, deadline: .now + within, waiter: .task(continuation)))
         }
     }
 

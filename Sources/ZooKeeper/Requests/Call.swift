@@ -6,7 +6,7 @@ struct Call: Sendable {
     let deadline: ContinuousClock.Instant
     /// `nil` when nobody waits: a heartbeat, or a caller that was cancelled or gave up. The entry stays until the
     /// library has called back, since the library cannot be told to forget a request.
-    var waiter: CheckedContinuation<Reply, any Error>?
+    var waiter: Waiter?
     /// When it was handed to the library; `nil` while it waits to be sent.
     var sentAt: ContinuousClock.Instant?
     /// The memory into which the library writes a multi's results. It lives as long as this entry.
@@ -14,7 +14,7 @@ struct Call: Sendable {
 
     init(
         token: UInt64, request: Request, deadline: ContinuousClock.Instant,
-        waiter: CheckedContinuation<Reply, any Error>?
+        waiter: Waiter?
     ) {
         self.token = token
         self.request = request

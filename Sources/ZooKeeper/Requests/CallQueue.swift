@@ -13,7 +13,7 @@ struct CallQueue {
     /// What follows from the end of a call, or of its waiting.
     struct Completion {
         /// Who waits, and what it is told.
-        let waiter: CheckedContinuation<Reply, any Error>?
+        let waiter: Waiter?
         let result: ReplyResult
         /// The watch that the call asked for, when the call itself has ended, and whether the library has set it.
         var watch: (key: WatchKey, isArmed: Bool)?

@@ -80,9 +80,11 @@ actor Connection {
         client << 40 | nextSerial.wrappingAdd(1, ordering: .relaxed).oldValue & 0xFF_FFFF_FFFF
     }
 
-    /// Takes a call, which is sent as soon as the session and the window allow.
-    nonisolated func submit(_ call: Call) {
-        desk.submit(call)
+    /// Takes calls, which are sent as soon as the session and the window allow.
+    nonisolated func submit(_ calls: Call...) { submit(calls) }
+
+    nonisolated func submit(_ calls: [Call]) {
+        for call in calls { desk.submit(call) }
         start()
         if !gate.drainIfFree(desk) { scheduleDrain() }
     }

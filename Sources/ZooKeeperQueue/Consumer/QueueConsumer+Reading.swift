@@ -263,19 +263,7 @@ extension QueueConsumer {
 
     /// Reads the messages at once; leaves out what is gone, still being written, or unknown.
     private func read(_ names: [ItemName]) async throws -> [ReadyItem] {
-        let (store, tree) = (queue.store, queue.tree)
-        let nodes = try await withThrowingTaskGroup(of: (Int, Node?).self) { group in
-            for (index, name) in names.enumerated() {
-                group.addTask {
-                    do {
-                        return (index, try await store.get(tree.item(name.string)))
-                    } catch let error as ZooKeeperError where error.code == .noNode {
-                        return (index, nil)
-                    }
-                }
-            }
-            return try await group.reduce(into: [Node?](repeating: nil, count: names.count)) { $0[$1.0] = $1.1 }
-        }
+        let nodes = try await queue.store.get(names.map { queue.tree.item($0.string) })
         return zip(names, nodes).compactMap { name, node in node.flatMap { readyItem(name, $0) } }
     }
 

@@ -206,8 +206,8 @@ struct RecoveryPass {
         _ names: [String], from path: (String) -> String, _ make: (String, Node) -> Move?
     ) async throws -> [Move] {
         var moves: [Move] = []
-        for name in names {
-            if let node = try await node(path(name)), let move = make(name, node) { moves.append(move) }
+        for (name, node) in zip(names, try await store.get(names.map(path))) {
+            if let node, let move = make(name, node) { moves.append(move) }
         }
         return moves
     }

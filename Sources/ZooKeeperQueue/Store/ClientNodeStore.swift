@@ -17,6 +17,7 @@ struct ClientNodeStore: NodeStore {
         try await client.set(path, data: data, version: version)
     }
     func get(_ path: String) async throws -> Node { try await client.get(path) }
+    func get(_ paths: [String]) async throws -> [Node?] { try await client.get(paths) }
     func exists(_ path: String) async throws -> Stat? { try await client.exists(path) }
     func children(of path: String) async throws -> NodeChildren { try await client.children(of: path) }
     func sync(_ path: String) async throws { try await client.sync(path) }

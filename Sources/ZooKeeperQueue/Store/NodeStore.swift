@@ -36,6 +36,9 @@ public protocol NodeStore: Sendable {
     func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat
     /// A node's data and metadata.
     func get(_ path: String) async throws -> Node
+    /// Several nodes' data and metadata, each read by itself, in the order of the paths; `nil` where there is no node. By
+    /// default one call of ``get(_:)-(String)`` each, all at once.
+    func get(_ paths: [String]) async throws -> [Node?]
     /// A node's metadata, `nil` when there is no node.
     func exists(_ path: String) async throws -> Stat?
     /// The names of a node's children.
@@ -53,6 +56,21 @@ public protocol NodeStore: Sendable {
 extension NodeStore {
     /// The time since this process first asked for it.
     public var now: Duration { Beginning.moment.duration(to: .now) }
+    /// Reads the nodes at once.
+    public func get(_ paths: [String]) async throws -> [Node?] {
+        try await withThrowingTaskGroup(of: (Int, Node?).self) { group in
+            for (index, path) in paths.enumerated() {
+                group.addTask {
+                    do {
+                        return (index, try await self.get(path))
+                    } catch let error as ZooKeeperError where error.code == .noNode {
+                        return (index, nil)
+                    }
+                }
+            }
+            return try await group.reduce(into: [Node?](repeating: nil, count: paths.count)) { $0[$1.0] = $1.1 }
+        }
+    }
     /// Waits as `Task.sleep(for:)` does.
     public func sleep(for duration: Duration) async throws { try await Task.sleep(for: duration) }
 }
