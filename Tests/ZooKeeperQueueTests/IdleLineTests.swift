@@ -55,7 +55,7 @@ struct IdleLineTests {
             report.yield()
         } seeing: { site in
             // Those who have just come still look for their places.
-            if site.isRead, site.path?.hasPrefix("/queue/items") ?? false { reads.withLock { $0 += 1 } }
+            if site.isRead, site.path.hasPrefix("/queue/items") { reads.withLock { $0 += 1 } }
         } _: { zookeeper, _ in
             var arrivals = taken.makeAsyncIterator()
             let producer = QueueProducer(try MessageQueue(store: zookeeper.connect("producer")))
