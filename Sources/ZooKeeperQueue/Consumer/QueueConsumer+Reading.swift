@@ -6,7 +6,7 @@ import ZooKeeper
 extension QueueConsumer {
     /// Reads messages ahead of their claims, unless that is under way or enough are read.
     func readSoon() {
-        guard !isReading, wantsToRead, toClaim <= prefetch / 2 else { return }
+        guard !isReading, wantsToRead, toClaim <= readAhead / 2 else { return }
         isReading = true
         reader = Task.immediate {
             await read()
@@ -19,9 +19,13 @@ extension QueueConsumer {
 
     /// What is read and not claimed is nobody's: it costs others nothing.
     private var wantsToRead: Bool {
-        phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < prefetch
+        phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < readAhead
             && !leavesToOthers
     }
+
+    /// How many messages are read before their claims. An answer to a read comes after that of the step that was sent
+    /// before it, so that one message alone would come too late for the next step.
+    private var readAhead: Int { Swift.max(4, prefetch) }
 
     /// How many messages are read and not claimed.
     private var toClaim: Int { prepared.reduce(0) { $0 + $1.messages.count } }
@@ -42,15 +46,14 @@ extension QueueConsumer {
                         listing.names, share: share, prefetch: prefetch, listingTook: listing.took,
                         now: queue.store.now)
                 }
-                let count = Swift.max(1, (prefetch - toClaim) / Swift.max(1, messagesPerNode))
-                let names = ready.take(count)
+                let names = ready.take(nodesToRead)
                 let items = try await read(names)
                 // Something that comes before it was dropped meanwhile.
                 guard generation == listGeneration else { continue }
                 // Somebody else is at the same part of the list.
                 if items.count < names.count / 2 { ready.clear() }
                 prepared += items
-                if let last = items.last { messagesPerNode = last.messages.count }
+                if let last = items.last { (messagesPerNode, bytesPerNode) = (last.messages.count, last.data.count) }
                 commitSoon()
             } catch is CancellationError {
                 return forgetList()
@@ -65,6 +68,13 @@ extension QueueConsumer {
                 return fail(error)
             }
         }
+    }
+
+    /// As many as are wanted, judged by the last one, and of long messages so few that they take no more than some requests.
+    private var nodesToRead: Int {
+        let count = (readAhead - toClaim) / Swift.max(1, messagesPerNode)
+        let fitting = 4 * queue.store.maximumRequestSize / Swift.max(1, bytesPerNode)
+        return Swift.max(1, Swift.min(count, fitting))
     }
 
     /// Forgets what was listed and read, so that it is looked at anew.

@@ -45,8 +45,8 @@ public actor QueueConsumer {
     var claiming: [ReadyItem] = []
     /// What stands in the tree for this consumer.
     var holdings = Holdings()
-    /// How many messages the nodes had that were read last.
-    var messagesPerNode = 1
+    /// How many messages, and bytes, the node had that was read last.
+    var (messagesPerNode, bytesPerNode) = (1, 1)
     /// Items that are still being written, as far as was seen.
     var unfilled: Set<String> = []
     var unfilledCleared = Duration.zero
