@@ -2,7 +2,7 @@
 # packages by the build.
 export ZKQ_STRICT = 1
 
-.PHONY: demo test faults soak setup build examples lint format docs clean
+.PHONY: demo test faults soak benchmark benchmark-check setup build examples lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
 demo: setup
@@ -26,6 +26,19 @@ soak: setup
 	swift build --product faults
 	swift run --skip-build faults soak --duration $(DURATION)
 
+## The queue beside the C client's floor and its peers, in three rounds of one run: about ten minutes. Peers that are not
+## installed are left out: libcurator-recipes-java, python3-kazoo, rabbitmq-server with librabbitmq-dev, redis-server with
+## libhiredis-dev.
+benchmark: setup
+	swift build --package-path Benchmarks -c release
+	Benchmarks/.build/release/compare --output Benchmarks/Results
+
+## Whether the benchmarks run, with small numbers; what they measure means nothing.
+benchmark-check: setup
+	swift build --package-path Benchmarks -c release
+	Benchmarks/.build/release/compare --rounds 1 --messages 1000 --ones 50 --depth 5000 \
+	    --scenarios throughput backlog consumers memory ensemble
+
 ## Debian's packages, where they are missing.
 setup:
 	@scripts/setup
@@ -38,10 +51,12 @@ examples: build
 	scripts/examples
 
 lint:
-	swift format lint --strict --recursive Package.swift Sources Tests Examples
+	swift format lint --strict --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
+	    Benchmarks/Sources Benchmarks/Benchmarks
 
 format:
-	swift format --in-place --recursive Package.swift Sources Tests Examples
+	swift format --in-place --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
+	    Benchmarks/Sources Benchmarks/Benchmarks
 
 docs:
 	swift package generate-documentation --target ZooKeeper --warnings-as-errors

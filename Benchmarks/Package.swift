@@ -14,7 +14,9 @@ let package = Package(
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
     ],
     targets: [
-        .executableTarget(name: "floor", path: "Sources/Floor", cSettings: [.define("THREADED")], linkerSettings: [.linkedLibrary("zookeeper_mt")]),
+        .executableTarget(
+            name: "floor", path: "Sources/Floor", cSettings: [.define("THREADED")],
+            linkerSettings: [.linkedLibrary("zookeeper_mt")]),
         .executableTarget(
             name: "queue-load",
             dependencies: [

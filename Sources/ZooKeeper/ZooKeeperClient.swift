@@ -116,13 +116,10 @@ public final class ZooKeeperClient: Sendable {
                 inFlight: connection.desk.read { $0.inFlight })
         }
         do {
+            let pending = PendingReply()
+            connection.submit(Call(token: token, request: request, deadline: deadline, waiter: .reply(pending)))
             let reply = try await withTaskCancellationHandler {
-                try await withCheckedThrowingContinuation { continuation in
-                    connection.submit(
-                        Call(token: token, request: request, deadline: deadline, waiter: .task(continuation)))
-                    // A cancellation that came before the call was known has found nothing to cancel.
-                    if Task.isCancelled { cancel(token) }
-                }
+                try await pending.value
             } onCancel: {
                 cancel(token)
             }

@@ -51,6 +51,10 @@ struct Episode: Sendable, CustomStringConvertible {
         try await theatre.produce((10..<20).map { "m\($0)" }, by: name, store, together: true)
     }
 
+    static let sendInFlight = Episode(description: "send several batches at once") { theatre, store in
+        try await theatre.produceInFlight(three + ["d", "e"], by: name, store)
+    }
+
     static let acknowledge = Episode(description: "claim and acknowledge") { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
         try await theatre.consume(by: name, store)
@@ -160,7 +164,8 @@ struct Episode: Sendable, CustomStringConvertible {
     }
 
     static let all = [
-        send, sendMany, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, giveBack, giveBackTooOften,
+        send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, giveBack,
+        giveBackTooOften,
         deadLetter, recovery,
         recoveryOfTheLiving,
         redeliveryToTheDead, registration, shutdown, slowHandler, crash,

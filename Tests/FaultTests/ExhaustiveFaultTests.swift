@@ -37,7 +37,7 @@ struct ExhaustiveFaultTests {
     }
 
     /// Two faults: at each call, and at each later one.
-    @Test(arguments: [Episode.acknowledge, .acknowledgeTogether, .recovery], [1, 3])
+    @Test(arguments: [Episode.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery], [1, 3])
     func twoFaults(_ episode: Episode, messagesPerNode: Int) async {
         let subject = subject(episode, messagesPerNode)
         // A fault makes the protocol longer, by what resolves it.

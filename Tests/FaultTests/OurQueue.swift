@@ -13,7 +13,7 @@ struct OurQueue: Subject {
     }
 
     func sender(_ store: InMemorySession) throws -> any Sender {
-        OurSender(producer: QueueProducer(try queue(store), sendTimeout: .seconds(120)))
+        OurSender(producer: QueueProducer(try queue(store), sendTimeout: .seconds(120), minimumBatch: 1))
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {

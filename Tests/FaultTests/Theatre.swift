@@ -81,6 +81,27 @@ struct Theatre: Sendable {
         await sender.close()
     }
 
+    /// Sends each message by a task of its own, so that several are under way at a time.
+    func produceInFlight(_ payloads: [String], by name: String, _ store: InMemorySession) async throws {
+        let sender = try subject.sender(store)
+        members.add(sender.object)
+        await withTaskGroup(of: Void.self) { group in
+            for payload in payloads {
+                note(.sending, name, payload)
+                group.addTask {
+                    switch await sender.send([payload]) {
+                    case .stored: note(.sent, name, payload)
+                    case .unknown: note(.sendUnknown, name, payload)
+                    case .refused(let why):
+                        note(.sendRefused, name, payload)
+                        object(store, "a send was refused: \(why)")
+                    }
+                }
+            }
+        }
+        await sender.close()
+    }
+
     enum Act: Sendable { case acknowledge, giveBack, deadLetter, hold(Duration), abandon }
 
     /// Takes messages until none comes for so long.

@@ -19,6 +19,9 @@ struct Faults: AsyncParsableCommand {
         var seed = UInt64.random(in: 0...UInt64.max)
         @Option(help: "How many servers.")
         var servers = Faults.servers
+        @Option(
+            help: "How many messages a node may hold where everything fails; by default 1 or 16, as the seed has it.")
+        var messagesPerNode: Int?
 
         func run() async throws {
             var isGood = true
@@ -39,7 +42,8 @@ struct Faults: AsyncParsableCommand {
             isGood =
                 try await Campaign(
                     title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
-                    messages: 16_700, rest: 330, concurrency: 32, seed: seed
+                    messages: 16_700, rest: 330, concurrency: 32,
+                    messagesPerNode: messagesPerNode ?? (seed.isMultiple(of: 2) ? 16 : 1), seed: seed
                 ).run { disturber in
                     var generator = SeededGenerator(seed: seed)
                     for disturbance in Disturbance.allCases.shuffled(using: &generator) {

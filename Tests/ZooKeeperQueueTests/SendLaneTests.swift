@@ -14,41 +14,97 @@ struct SendLaneTests {
 
     private func numbers(_ entries: [SendLane.Entry]) -> [UInt64] { entries.map(\.send.number) }
 
+    private func numbers(_ stored: [([SendLane.Entry], [String?])]) -> [UInt64] { stored.flatMap { numbers($0.0) } }
+
+    private func lane(flights: Int = 1, minimum: Int = 1) -> SendLane {
+        SendLane(maximumBytes: 1_000, maximumOperations: 5, maximumFlights: flights, minimumBatch: minimum)
+    }
+
+    private func next(_ lane: inout SendLane) -> [SendLane.Entry] { lane.nextBatch(overhead: 0)?.entries ?? [] }
+
+    private func failure(_ outcome: ZooKeeperError.Outcome, _ code: ZooKeeperError.Code) -> Result<[String?], any Error>
+    {
+        .failure(ZooKeeperError(code: code, message: "", path: nil, operationIndex: 0, outcome: outcome))
+    }
+    private var unanswered: Result<[String?], any Error> { failure(.unknown, .connectionLoss) }
+    private var refused: Result<[String?], any Error> { failure(.notApplied, .badVersion) }
+    private let good = Result<[String?], any Error>.success([nil])
+
     @Test func whatGathersGoesTogetherUpToTheLimits() {
-        var lane = SendLane(maximumBytes: 1_000, maximumOperations: 5)
+        var lane = lane()
         lane.append(entries(1...12))
-        #expect(numbers(lane.nextBatch(overhead: 0)) == [1, 2, 3, 4, 5])
-        #expect(numbers(lane.stored()) == [1, 2, 3, 4, 5])
+        #expect(numbers(next(&lane)) == [1, 2, 3, 4, 5])
+        #expect(lane.nextBatch(overhead: 0) == nil)
+        #expect(numbers(lane.landed(0, good)) == [1, 2, 3, 4, 5])
         lane.append(entries(13...13, bytes: 900))
-        #expect(numbers(lane.nextBatch(overhead: 0)).count == 5)
-        _ = lane.stored()
-        #expect(numbers(lane.nextBatch(overhead: 0)) == [11, 12])
-        _ = lane.stored()
-        #expect(numbers(lane.nextBatch(overhead: 0)) == [13])
-        _ = lane.stored()
+        #expect(numbers(next(&lane)) == [6, 7, 8, 9, 10])
+        _ = lane.landed(1, good)
+        #expect(numbers(next(&lane)) == [11, 12])
+        _ = lane.landed(2, good)
+        #expect(numbers(next(&lane)) == [13])
+        _ = lane.landed(3, good)
         #expect(lane.isEmpty && lane.version == 4)
     }
 
-    @Test func anUnansweredBatchStaysAsItIsAndBlocksTheRest() {
-        var lane = SendLane(maximumBytes: 1_000, maximumOperations: 5)
-        lane.append(entries(1...2))
-        _ = lane.nextBatch(overhead: 0)
-        lane.unanswered()
-        lane.append(entries(3...4))
-        #expect(numbers(lane.nextBatch(overhead: 0)) == [1, 2])
-        lane.postponed()
-        #expect(numbers(lane.nextBatch(overhead: 0)) == [1, 2] && lane.version == 0)
-        #expect(numbers(lane.removeWaiting { _ in true }) == [3, 4])
-        #expect(numbers(lane.stored()) == [1, 2] && lane.version == 1 && !lane.isBatchUnresolved)
+    @Test func furtherBatchesNeedEnoughMessagesAndEndInTheirOrder() {
+        var lane = lane(flights: 3, minimum: 3)
+        lane.append(entries(1...1))
+        #expect(lane.nextBatch(overhead: 0)?.version == 0)
+        lane.append(entries(2...3))
+        #expect(lane.nextBatch(overhead: 0) == nil)
+        lane.append(entries(4...20))
+        #expect(lane.nextBatch(overhead: 0)?.version == 1 && lane.nextBatch(overhead: 0)?.version == 2)
+        #expect(lane.nextBatch(overhead: 0) == nil)
+        #expect(lane.landed(1, good).isEmpty && lane.landed(2, good).isEmpty)
+        #expect(numbers(lane.landed(0, good)) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
     }
 
-    @Test func aPostponedBatchKeepsItsPlace() {
-        var lane = SendLane(maximumBytes: 1_000, maximumOperations: 5)
-        lane.append(entries(1...2))
-        _ = lane.nextBatch(overhead: 0)
-        lane.append(entries(3...3))
-        lane.postponed()
-        #expect(numbers(lane.nextBatch(overhead: 0)) == [1, 2, 3])
-        #expect(numbers(lane.refused()) == [1, 2, 3] && lane.version == 0)
+    /// Of batches 0…3: the first without an answer, but the second one stored, so that the first is, too; the third refused.
+    @Test func aStoredOneTellsOfThoseBeforeIt() {
+        var lane = lane(flights: 4)
+        lane.append(entries(1...20))
+        for _ in 0..<4 { _ = lane.nextBatch(overhead: 0) }
+        #expect(lane.landed(0, unanswered).isEmpty && lane.landed(1, good).isEmpty && !lane.hasLanded)
+        #expect(lane.landed(2, refused).isEmpty && lane.landed(3, unanswered).isEmpty)
+        #expect(lane.isHalted && lane.hasLanded && lane.nextBatch(overhead: 0) == nil)
+        let (stored, error) = lane.sortOut()
+        #expect(numbers(stored) == Array(1...10) && error != nil && !lane.isUnresolved && !lane.isHalted)
+        let next = lane.nextBatch(overhead: 0)
+        #expect(next?.version == 2 && numbers(next?.entries ?? []) == Array(11...15))
+    }
+
+    @Test func unansweredOnesAreResolvedOneAfterTheOther() {
+        var lane = lane(flights: 3)
+        lane.append(entries(1...15))
+        for _ in 0..<3 { _ = lane.nextBatch(overhead: 0) }
+        lane.append(entries(16...16))
+        _ = (lane.landed(0, unanswered), lane.landed(1, unanswered), lane.landed(2, refused))
+        _ = lane.sortOut()
+        #expect(lane.unresolved == 2 && lane.firstUnresolved?.version == 0 && lane.nextBatch(overhead: 0) == nil)
+        #expect(numbers(lane.removeWaiting { $0.send.number == 16 }) == [16])
+        #expect(numbers(lane.firstIsStored()) == [1, 2, 3, 4, 5] && lane.firstUnresolved?.version == 1)
+        #expect(numbers(lane.firstIsRefused()) == [6, 7, 8, 9, 10] && !lane.isUnresolved)
+        let next = lane.nextBatch(overhead: 0)
+        #expect(next?.version == 1 && numbers(next?.entries ?? []) == Array(11...15))
+    }
+
+    @Test func whatIsBehindARefusedOneMayBeSentAgain() {
+        var lane = lane(flights: 3)
+        lane.append(entries(1...15))
+        for _ in 0..<3 { _ = lane.nextBatch(overhead: 0) }
+        _ = (lane.landed(0, unanswered), lane.landed(1, unanswered), lane.landed(2, unanswered))
+        _ = lane.sortOut()
+        #expect(numbers(lane.firstIsRefused()) == [1, 2, 3, 4, 5])
+        #expect(numbers(lane.removeWaiting { _ in true }) == Array(6...15) && lane.isEmpty && lane.version == 0)
+    }
+
+    @Test func whatTheLaneCannotTellAnyMoreIsAbandoned() {
+        var lane = lane(flights: 2)
+        lane.append(entries(1...12))
+        for _ in 0..<2 { _ = lane.nextBatch(overhead: 0) }
+        _ = (lane.landed(0, unanswered), lane.landed(1, unanswered))
+        _ = lane.sortOut()
+        #expect(numbers(lane.abandonUnresolved()) == Array(1...10))
+        #expect(lane.nextBatch(overhead: 0).map { numbers($0.entries) } == [11, 12])
     }
 }

@@ -18,9 +18,9 @@ struct CallDeskTests {
         _ desk: CallDesk, _ token: UInt64, _ request: Request = .get(path: "/a", watch: false),
         within: Duration = .seconds(30)
     ) async throws -> Reply {
-        try await withCheckedThrowingContinuation { continuation in
-            desk.submit(Call(token: token, request: request, deadline: .now + within, waiter: .task(continuation)))
-        }
+        let pending = PendingReply()
+        desk.submit(Call(token: token, request: request, deadline: .now + within, waiter: .reply(pending)))
+        return try await pending.value
     }
 
     /// Waits until so many calls have been submitted: the submitting tasks run when they run.

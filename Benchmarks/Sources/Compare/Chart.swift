@@ -3,7 +3,9 @@ import Foundation
 /// Rates as bars, an SVG picture.
 struct Chart {
     let results: Results
-    private static let phases = [("put", "put, many at a time", "#4c78a8"), ("take", "take, each acknowledged", "#f58518")]
+    private static let phases = [
+        ("put", "put, many at a time", "#4c78a8"), ("take", "take, each acknowledged", "#f58518"),
+    ]
 
     var svg: String {
         let names = results.figures.keys.sorted().filter { results.spread($0, "take") != nil && !$0.contains("ready") }

@@ -18,11 +18,12 @@ enum Ours {
             Shell.programs + "/floor", [servers, "\(work.ones)", "\(work.bytes)", "1", "1"])
         let handoff = try await Shell.figures(
             Shell.programs + "/floor", [servers, "\(work.ones)", "\(work.bytes)", "handoff"])
-        return handoff + ones.map { figures in
-            var figures = figures
-            figures.phase += "-one"
-            return figures
-        }
+        return handoff
+            + ones.map { figures in
+                var figures = figures
+                figures.phase += "-one"
+                return figures
+            }
     }
 
     static func queue(

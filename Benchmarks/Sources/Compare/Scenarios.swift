@@ -22,7 +22,10 @@ struct Scenarios {
                     (Ours.floor, { try await Ours.floor(work, servers, batch: 64) }),
                     (Ours.plain, { try await Ours.queue(work, servers, phases) }),
                     (Ours.single, { try await Ours.floorOfOnes(work, servers) }),
-                    (Ours.batched, { try await Ours.queue(work, servers, ["put", "take"], path: "/many", perNode: 64) }),
+                    (
+                        Ours.batched,
+                        { try await Ours.queue(work, servers, ["put", "take"], path: "/many", perNode: 64) }
+                    ),
                 ] + peers.map { peer in (peer.name, { try await peer.run(work, servers, folder) }) }
             for turn in turns.indices {
                 let (name, measure) = turns[(turn + round) % turns.count]

@@ -36,7 +36,9 @@ struct Targets {
                 "8. 200 idle consumers: \(note)", note.hasPrefix("reads") ? "≤ 5" : "",
                 results.spread("idle", "idle") { $0.notes?[note] }, 0)
         }
-        add("9. memory after 1,000,000 / after 100,000", "≈ 1", results.spread("memory", "growth") { $0.notes?["ratio"] })
+        add(
+            "9. memory after 1,000,000 / after 100,000", "≈ 1",
+            results.spread("memory", "growth") { $0.notes?["ratio"] })
         let (ensemble, ensembleFloor) = (Ours.plain + ", 3 servers", floor + ", 3 servers")
         add("10. three servers: put / floor", "", results.ratio(ensemble, "put", to: ensembleFloor))
         add("    three servers: take / floor", "", results.ratio(ensemble, "take", to: ensembleFloor))

@@ -2,15 +2,49 @@ import Synchronization
 
 /// Who is told of the end of a call.
 enum Waiter: Sendable {
-    case task(CheckedContinuation<Reply, any Error>)
+    case reply(PendingReply)
     /// One of several calls that are waited for together, with its place among them.
     case gathering(Gathering, Int)
 
     func resume(with result: ReplyResult) {
         switch self {
-        case .task(let continuation): continuation.resume(with: result)
+        case .reply(let reply): reply.ended(result)
         case .gathering(let gathering, let place): gathering.ended(place, result)
         }
+    }
+}
+
+/// The result of a call, which may come before anybody waits for it.
+///
+/// A call is submitted before its caller waits, and not by the closure that waits: `withTaskCancellationHandler` runs that
+/// closure off the caller's actor, where the calls of one actor could overtake each other.
+final class PendingReply: Sendable {
+    private struct State {
+        var result: ReplyResult?
+        var continuation: CheckedContinuation<Reply, any Error>?
+    }
+    private let state = Mutex(State())
+
+    /// The result, once it is there. It is asked for once.
+    var value: Reply {
+        get async throws {
+            try await withCheckedThrowingContinuation { continuation in
+                let result = state.withLock { state in
+                    if state.result == nil { state.continuation = continuation }
+                    return state.result
+                }
+                if let result { continuation.resume(with: result) }
+            }
+        }
+    }
+
+    fileprivate func ended(_ result: ReplyResult) {
+        let continuation = state.withLock { state -> CheckedContinuation<Reply, any Error>? in
+            guard state.result == nil else { return nil }
+            state.result = result
+            return state.continuation
+        }
+        continuation?.resume(with: result)
     }
 }
 

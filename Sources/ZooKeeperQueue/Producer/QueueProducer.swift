@@ -15,12 +15,16 @@ public actor QueueProducer {
     private var lane: SendLane
     private var packing: NodePacking
     private var laneName: String?
+    /// The name of a lane that is no longer used, and perhaps still there.
+    private var formerLaneName: String?
     /// The name of a lane that is being made; kept until that is certain, so that a lost reply leaves no second one.
     private var nextLaneName: String?
     private var pending = PendingSends()
-    /// Sends batch after batch while there is something to send. It is waited for by every sender, and by `close()`.
-    private var pump: Task<Void, Never>?
-    private var isPumping = false
+    /// How many batches are under way, each in a task that senders and `close()` wait for.
+    private var flights = 0
+    /// Whether a task prepares the lane, or resolves what is unresolved; `close()` waits for it.
+    private var isManaging = false
+    private var idleWaiters: [CheckedContinuation<Void, Never>] = []
     private var isPrepared = false
     private var isClosed = false
 
@@ -34,12 +38,18 @@ public actor QueueProducer {
     ///   - sendTimeout: how long a send waits for an answer before it throws. Default: 30 seconds. It is looked at each
     ///     time that the client's own call deadline passes or a connection is lost.
     public init(_ queue: MessageQueue, sendTimeout: Duration = .seconds(30)) {
+        self.init(queue, sendTimeout: sendTimeout, minimumBatch: 32)
+    }
+
+    /// - Parameter minimumBatch: how many messages must have gathered before a further batch is sent beside others.
+    package init(_ queue: MessageQueue, sendTimeout: Duration, minimumBatch: Int) {
         self.queue = queue
         self.sendTimeout = sendTimeout
         let path = queue.tree.item(ItemName.prefix(priority: 0))
         emptyNodeSize = queue.store.size(of: .create(path, data: [], mode: .persistentSequential))
         lane = SendLane(
-            maximumBytes: queue.store.maximumRequestSize - 64, maximumOperations: Self.maximumOperations)
+            maximumBytes: queue.store.maximumRequestSize - 64, maximumOperations: Self.maximumOperations,
+            minimumBatch: minimumBatch)
         packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
@@ -111,7 +121,7 @@ public actor QueueProducer {
                         send: id, index: index, priority: message.priority, data: message.data,
                         size: emptyNodeSize + message.data.count, deadline: deadline)
                 })
-            startPump()
+            launch()
             return id
         }
     }
@@ -125,7 +135,7 @@ public actor QueueProducer {
     public func repeatSend(_ id: SendID) async throws -> [SendReceipt] {
         try await waiting { waiter in
             pending.reattach(id, waiter: waiter)
-            startPump()
+            launch()
             return id
         }
     }
@@ -134,7 +144,7 @@ public actor QueueProducer {
     /// stored by the time of their deadline fail as usual. Closing again waits for the same end.
     public func close() async {
         isClosed = true
-        await pump?.value
+        if !lane.isEmpty || flights > 0 || isManaging { await withCheckedContinuation { idleWaiters.append($0) } }
         guard let laneName else { return }
         self.laneName = nil
         // Left behind on an error, it is removed by a recovery. In a task of its own, which is not cancelled.
@@ -181,39 +191,87 @@ public actor QueueProducer {
         return data
     }
 
-    // MARK: The pump
+    // MARK: Sending batches
 
-    private func startPump() {
-        guard !isPumping, !lane.isEmpty else { return }
-        isPumping = true
-        // Begins at once, on this thread: for a lone message that saves a tenth of the time.
-        pump = Task.immediate {
-            while !lane.isEmpty { await sendBatch() }
-            isPumping = false
+    /// Sends what has gathered, as far as the lane allows. Batches begin on this thread, so that they are sent in the order
+    /// of their versions, and a lone message wakes no other thread.
+    private func launch() {
+        if isManaging { return }
+        if mustManage {
+            if lane.hasLanded { manage() }
+            return
+        }
+        while let batch = lane.nextBatch(overhead: Self.overhead) {
+            flights += 1
+            Task.immediate {
+                let landing = await send(batch)
+                flights -= 1
+                for (entries, names) in lane.landed(batch.version, landing) { finish(entries, names: names) }
+                launch()
+                tellIfIdle()
+            }
         }
     }
 
-    private func sendBatch() async {
-        do {
-            try await openLane()
-            let batch = lane.nextBatch(overhead: Self.overhead)
-            guard let laneName, !batch.isEmpty else { return }
-            let guardian = Operation.set(queue.tree.lane(laneName), data: [], version: lane.version)
-            let groups = packing.groups(batch)
-            let creates = groups.compactMap { NodePacking.create($0, in: queue.tree) }
-            let results = try await queue.store.multi([guardian] + creates)
-            let names = zip(groups, results.dropFirst()).flatMap { group, result in
-                NodePacking.names(group.count, node: Self.name(result))
-            }
-            finish(lane.stored(), names: names)
-        } catch {
-            await handle(error)
+    /// Whether there is something to do that later batches must wait for.
+    private var mustManage: Bool {
+        guard !lane.isEmpty else { return false }
+        return lane.isHalted || !isPrepared || laneName == nil || lane.version >= Self.maximumVersion
+    }
+
+    /// A version is 32 bits wide.
+    private static let maximumVersion: Int32 = 1_000_000_000
+
+    private func manage() {
+        isManaging = true
+        Task.immediate {
+            if lane.isHalted { await sortOut() }
+            while let batch = lane.firstUnresolved { await resolve(batch) }
+            if !lane.isEmpty { await prepareLane() }
+            isManaging = false
+            launch()
+            tellIfIdle()
         }
+    }
+
+    /// Sends a batch, for the first time or again.
+    private func send(_ batch: SendLane.Batch) async -> Result<[String?], any Error> {
+        guard let laneName else { return .failure(Self.laneIsGone) }
+        let guardian = Operation.set(queue.tree.lane(laneName), data: [], version: batch.version)
+        let groups = packing.groups(batch.entries)
+        let creates = groups.compactMap { NodePacking.create($0, in: queue.tree) }
+        do {
+            let results = try await queue.store.multi([guardian] + creates)
+            return .success(
+                zip(groups, results.dropFirst()).flatMap { group, result in
+                    NodePacking.names(group.count, node: Self.name(result))
+                })
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static let laneIsGone = ZooKeeperError(
+        code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
+
+    private func tellIfIdle() {
+        guard lane.isEmpty, flights == 0, !isManaging else { return }
+        let waiters = idleWaiters
+        idleWaiters = []
+        for waiter in waiters { waiter.resume() }
     }
 
     private static func name(_ result: OperationResult) -> String? {
         guard case .created(let path) = result else { return nil }
         return path.split(separator: "/").last.map(String.init)
+    }
+
+    private func prepareLane() async {
+        do {
+            try await openLane()
+        } catch {
+            await handle(error)
+        }
     }
 
     private func openLane() async throws {
@@ -224,9 +282,9 @@ public actor QueueProducer {
             packing.messagesPerNode = isShared ? try await queue.sharedSettings().messagesPerNode : 1
             isPrepared = true
         }
-        // A version is 32 bits wide. Never changed while a batch is unresolved, which only its own lane can resolve.
-        if laneName != nil, lane.version < 1_000_000_000 || lane.isBatchUnresolved { return }
-        let old = laneName
+        // Never changed while a batch is unresolved, which only its own lane can resolve.
+        if laneName != nil, lane.version < Self.maximumVersion || !lane.batches.isEmpty { return }
+        let old = laneName ?? formerLaneName
         let name = nextLaneName ?? UniqueName.make()
         nextLaneName = name
         do {
@@ -236,22 +294,41 @@ public actor QueueProducer {
         }
         laneName = name
         nextLaneName = nil
+        formerLaneName = nil
         lane.renewed()
         if let old { try? await queue.store.delete(queue.tree.lane(old), version: nil) }
     }
 
+    // MARK: Failures
+
+    /// All that was under way has landed, and something has failed.
+    private func sortOut() async {
+        let (stored, error) = lane.sortOut()
+        for (entries, names) in stored { finish(entries, names: names) }
+        if let error { await handle(error) }
+    }
+
+    /// Sends the first unresolved batch again, and learns what became of it.
+    private func resolve(_ batch: SendLane.Batch) async {
+        switch await send(batch) {
+        case .success(let names): finish(lane.firstIsStored(), names: names)
+        case .failure(let error):
+            let cause = error as? ZooKeeperError
+            if let cause, cause.operationIndex == 0, cause.code == .badVersion {
+                // The version has moved on, and nobody but this producer moves it: the batch was stored.
+                let entries = lane.firstIsStored()
+                finish(entries, names: .init(repeating: nil, count: entries.count))
+            } else {
+                await handle(error)
+            }
+        }
+    }
+
     private func handle(_ error: any Error) async {
         guard let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause else { return fail(with: error) }
-        let isAboutLane = cause.operationIndex == 0
-        if isAboutLane, cause.code == .badVersion, lane.isBatchUnresolved {
-            // The version has moved on, and nobody but this producer moves it: the batch was stored.
-            let batch = lane.stored()
-            finish(batch, names: .init(repeating: nil, count: batch.count))
-        } else if isAboutLane, cause.code == .badVersion || cause.code == .noNode {
+        if cause.operationIndex == 0, cause.code == .badVersion || cause.code == .noNode {
             renewLane()
         } else if cause.isPassing {
-            if cause.outcome == .unknown, !lane.batch.isEmpty { lane.unanswered() }
-            lane.postponed()
             giveUpExpired(cause)
             await cause.pauseIfRefusedAtOnce(queue.store)
         } else {
@@ -264,14 +341,11 @@ public actor QueueProducer {
     /// The lane is gone, after a silence longer than ``QueueSettings/laneRetention``, or somebody wrote to it. Only a
     /// new one can tell from here on; what was unresolved on the old one stays so.
     private func renewLane() {
+        formerLaneName = laneName
         laneName = nil
-        if lane.isBatchUnresolved {
-            let error = QueueError(
-                .outcomeUnknown, "The producer's lane was removed before the outcome of the send could be learnt.")
-            finish(lane.refused(), error: error)
-        } else {
-            lane.postponed()
-        }
+        let error = QueueError(
+            .outcomeUnknown, "The producer's lane was removed before the outcome of the send could be learnt.")
+        finish(lane.abandonUnresolved(), error: error)
     }
 
     /// A refusal holds for all that waits, since it is not about one message.
@@ -281,8 +355,15 @@ public actor QueueProducer {
         let unknown = QueueError(
             .outcomeUnknown, "The messages may be stored or not, and it can no longer be found out.",
             cause: error as? ZooKeeperError)
-        let isUnknown = lane.isBatchUnresolved && !isCertain
-        finish(lane.refused(), error: isUnknown ? unknown : refusal)
+        if lane.isUnresolved {
+            if isCertain {
+                finish(lane.firstIsRefused(), error: refusal)
+            } else {
+                finish(lane.abandonUnresolved(), error: unknown)
+                // Nobody knows its version any more.
+                laneName = nil
+            }
+        }
         finish(lane.removeWaiting { _ in true }, error: refusal)
     }
 
@@ -310,10 +391,15 @@ public actor QueueProducer {
                 "No answer came in time: the messages may be stored or not. Repeat the send to find out; it stores nothing "
                     + "twice.", cause: cause, unresolvedSend: send)
         }
-        for send in Set(lane.batch.filter { $0.deadline <= now }.map(\.send)) {
+        let uncertain = lane.batches.flatMap(\.entries)
+        for send in Set(uncertain.filter { $0.deadline <= now }.map(\.send)) {
             pending.detach(send, with: unknown(send))
         }
         // Nobody will ask any more, and `close()` waits.
-        if isClosed, lane.batch.allSatisfy({ $0.deadline <= now }) { finish(lane.refused(), error: unknown(nil)) }
+        if isClosed, !uncertain.isEmpty, uncertain.allSatisfy({ $0.deadline <= now }) {
+            finish(lane.abandonUnresolved(), error: unknown(nil))
+            // Nobody knows its version any more.
+            if !lane.isEmpty { laneName = nil }
+        }
     }
 }

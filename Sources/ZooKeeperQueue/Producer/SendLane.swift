@@ -5,7 +5,8 @@ import ZooKeeper
 ///
 /// A lane is a node whose version counts the producer's batches. Each batch is one multi that first raises the version
 /// and then creates the messages, so that repeating it after a lost reply can never store it twice: the version does
-/// not fit a second time.
+/// not fit a second time. Several batches may be under way, each at the version that the one before it leaves: when one is
+/// not applied, no later one can be, so that their order holds.
 struct SendLane {
     /// One message on its way.
     struct Entry {
@@ -21,59 +22,140 @@ struct SendLane {
         let deadline: Duration
     }
 
+    /// What one multi carries.
+    struct Batch {
+        let version: Int32
+        let entries: [Entry]
+        /// The end of its last attempt: the messages' names, or an error.
+        var landing: Result<[String?], any Error>?
+    }
+
     private var waiting: Deque<Entry> = []
-    /// What one multi carries; it stays until its outcome is certain, and all later messages wait behind it.
-    private(set) var batch: [Entry] = []
-    /// Whether the batch was sent without an answer, so that it may be stored already.
-    private(set) var isBatchUnresolved = false
-    /// The version that the lane's node has, as far as it is known.
+    /// What is under way, or unresolved, in the order of the versions; all later messages wait behind it.
+    private(set) var batches: Deque<Batch> = []
+    /// How many of the first batches were sent without an answer, so that they may be stored already.
+    private(set) var unresolved = 0
+    /// Whether a batch was not stored at its first attempt, so that no new one is sent before that is settled.
+    private(set) var isHalted = false
+    /// The version that the next batch finds.
     private(set) var version: Int32 = 0
 
     let maximumBytes: Int
     let maximumOperations: Int
+    /// The most batches under way, and how many messages must have gathered for another one: with less, waiting for the one
+    /// that is under way costs the ensemble less.
+    let maximumFlights: Int
+    let minimumBatch: Int
 
-    init(maximumBytes: Int, maximumOperations: Int) {
+    init(maximumBytes: Int, maximumOperations: Int, maximumFlights: Int = 4, minimumBatch: Int = 32) {
         self.maximumBytes = maximumBytes
         self.maximumOperations = maximumOperations
+        self.maximumFlights = maximumFlights
+        self.minimumBatch = minimumBatch
     }
 
-    var isEmpty: Bool { waiting.isEmpty && batch.isEmpty }
+    var isEmpty: Bool { waiting.isEmpty && batches.isEmpty }
+    /// Whether something may be stored, though nobody knows.
+    var isUnresolved: Bool { unresolved > 0 }
+    /// Whether every batch has an answer, or an error.
+    var hasLanded: Bool { batches.allSatisfy { $0.landing != nil } }
 
     mutating func append(_ entries: [Entry]) { waiting.append(contentsOf: entries) }
 
-    /// The multi's messages: the unresolved ones again, or as many as have gathered and fit.
-    mutating func nextBatch(overhead: Int) -> [Entry] {
-        guard batch.isEmpty else { return batch }
+    /// A batch to be sent now: as many messages as have gathered and fit.
+    mutating func nextBatch(overhead: Int) -> Batch? {
+        guard !isHalted, !waiting.isEmpty, batches.count < maximumFlights,
+            batches.isEmpty || waiting.count >= minimumBatch
+        else { return nil }
+        var entries: [Entry] = []
         var bytes = overhead
-        while let entry = waiting.first, batch.count < maximumOperations {
+        while let entry = waiting.first, entries.count < maximumOperations {
             bytes += entry.size
-            if bytes > maximumBytes, !batch.isEmpty { break }
-            batch.append(entry)
+            if bytes > maximumBytes, !entries.isEmpty { break }
+            entries.append(entry)
             waiting.removeFirst()
         }
+        let batch = Batch(version: version, entries: entries)
+        batches.append(batch)
+        version &+= 1
         return batch
     }
 
-    /// The batch is stored.
-    mutating func stored() -> [Entry] {
-        version += 1
-        return endBatch()
+    /// A batch has an answer, or an error.
+    ///
+    /// - Returns: the batches that are stored now, the first ones first, with the names of their messages.
+    mutating func landed(_ version: Int32, _ landing: Result<[String?], any Error>) -> [([Entry], [String?])] {
+        guard let index = batches.firstIndex(where: { $0.version == version }) else { return [] }
+        batches[index].landing = landing
+        if case .failure = landing { isHalted = true }
+        var stored: [([Entry], [String?])] = []
+        while case .success(let names)? = batches.first?.landing, unresolved == 0 {
+            stored.append((batches.removeFirst().entries, names))
+        }
+        return stored
     }
 
-    /// The batch is not stored, and never will be.
-    mutating func refused() -> [Entry] { endBatch() }
+    /// All that was under way has landed, and something has failed: sorts out what that says of each batch.
+    ///
+    /// One that a stored one follows is stored itself. Of the rest, the first ones that have no answer stay unresolved. What
+    /// comes behind the first definite failure is certainly not stored, and may be sent again with what has gathered.
+    ///
+    /// - Returns: the batches that are stored, and the error of the first one that is not.
+    mutating func sortOut() -> (stored: [([Entry], [String?])], error: (any Error)?) {
+        var stored: [([Entry], [String?])] = []
+        if let last = batches.lastIndex(where: { if case .success? = $0.landing { true } else { false } }) {
+            for batch in batches.prefix(last + 1) {
+                let names = (try? batch.landing?.get()) ?? .init(repeating: nil, count: batch.entries.count)
+                stored.append((batch.entries, names))
+            }
+            batches.removeFirst(last + 1)
+            unresolved = 0
+        }
+        guard case .failure(let error)? = batches.first?.landing else {
+            isHalted = false
+            return (stored, nil)
+        }
+        unresolved =
+            batches.prefix { batch in
+                guard case .failure(let error as ZooKeeperError)? = batch.landing else { return false }
+                return error.outcome == .unknown
+            }.count
+        // A definite failure of the first one is for the caller to judge; it is given back like those behind it.
+        let rest = batches.dropFirst(unresolved)
+        if let first = rest.first { version = first.version }
+        waiting.prepend(contentsOf: rest.flatMap(\.entries))
+        batches.removeLast(rest.count)
+        isHalted = isUnresolved
+        return (stored, error)
+    }
 
-    /// No answer came: it may be stored.
-    mutating func unanswered() { isBatchUnresolved = true }
+    /// The first unresolved batch, to be sent again.
+    var firstUnresolved: Batch? { isUnresolved ? batches.first : nil }
+
+    /// The first unresolved batch is stored.
+    mutating func firstIsStored() -> [Entry] { endFirst() }
+
+    /// The first unresolved batch is not stored and never will be, and so are those behind it, which may be sent again.
+    mutating func firstIsRefused() -> [Entry] {
+        version = batches.first?.version ?? version
+        let entries = endFirst()
+        waiting.prepend(contentsOf: batches.flatMap(\.entries))
+        batches = []
+        (unresolved, isHalted) = (0, false)
+        return entries
+    }
+
+    /// What is unresolved stays so for ever: its lane is gone.
+    mutating func abandonUnresolved() -> [Entry] {
+        defer {
+            batches = []
+            (unresolved, isHalted) = (0, false)
+        }
+        return batches.flatMap(\.entries)
+    }
 
     /// A new lane's node is used from here on.
     mutating func renewed() { version = 0 }
-
-    /// The batch was not sent, or certainly not stored, and may be tried again with what has gathered meanwhile.
-    mutating func postponed() {
-        guard !isBatchUnresolved else { return }
-        waiting.prepend(contentsOf: endBatch())
-    }
 
     /// Takes out what waits and matches; what is under way, or unresolved, cannot be taken back.
     mutating func removeWaiting(where matches: (Entry) -> Bool) -> [Entry] {
@@ -82,11 +164,10 @@ struct SendLane {
         return removed
     }
 
-    private mutating func endBatch() -> [Entry] {
-        defer {
-            batch = []
-            isBatchUnresolved = false
-        }
-        return batch
+    private mutating func endFirst() -> [Entry] {
+        guard let first = batches.popFirst() else { return [] }
+        unresolved -= 1
+        if unresolved == 0 { isHalted = false }
+        return first.entries
     }
 }

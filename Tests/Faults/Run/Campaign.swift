@@ -21,6 +21,8 @@ struct Campaign: Sendable {
     var rest = 0
     /// How many tasks of each producer and consumer work at once.
     var concurrency = 1
+    /// How many messages a node may hold.
+    var messagesPerNode = 1
     /// Whether the order of one producer and one consumer is judged too.
     var isOrdered = false
     var seed: UInt64
@@ -31,7 +33,7 @@ struct Campaign: Sendable {
     /// - Returns: whether every promise was kept.
     func run(_ disturb: @escaping @Sendable (inout Disturber) async throws -> Void) async throws -> Bool {
         say(
-            "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries; seed \(seed)"
+            "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries, \(messagesPerNode) messages a node; seed \(seed)"
         )
         let folder = FileManager.default.temporaryDirectory.appending(path: "faults-\(UUID().uuidString)").path()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -52,7 +54,7 @@ struct Campaign: Sendable {
             configuration: try ZooKeeperConfiguration(servers: site.ensemble.connectString), logger: Self.silent
         ) { client in
             let queue = try MessageQueue(client, settings: Worker.settings(), logger: Self.silent)
-            try await queue.prepare()
+            try await queue.setMessagesPerNode(messagesPerNode)
             let own = try HistoryFile(path: folder + "/runner.history", member: "runner")
             for data in ForeignNodes.messages { own.write(.sending, String(decoding: data, as: UTF8.self)) }
             try await ForeignNodes.create(client)
@@ -164,16 +166,22 @@ struct Campaign: Sendable {
         var missing = expected
         var paths = ["/queue"]
         while let path = paths.popLast() {
-            for name in try await client.children(of: path).names { paths.append("\(path)/\(name)") }
+            // An ephemeral node may go while this looks.
+            guard let node = try await client.get([path])[0] else { continue }
+            let hasChildren = node.stat.ephemeralOwner == 0
+            for name in hasChildren ? try await client.children(of: path).names : [] { paths.append("\(path)/\(name)") }
             let parts = path.split(separator: "/").dropFirst().map(String.init)
             if parts.count < 2 || missing.remove(path) != nil { continue }
-            let payload = String(decoding: try await client.get(path).data ?? [], as: UTF8.self)
-            let message = Remains.Message(name: parts.last ?? "", payload: payload)
+            let consumer = parts.count == 4 ? try await client.get(["/queue/consumers/\(parts[1])"])[0]?.data : nil
+            let contents = NodeContents(name: parts.last ?? "", data: node.data ?? [], consumer: consumer)
+            let messages = contents.messages.map {
+                Remains.Message(name: $0.name, payload: String(decoding: $0.payload, as: UTF8.self))
+            }
             switch (parts[0], parts.count) {
-            case ("items", 2): remains.ready.append(message)
-            case ("partial", 2), ("consumers", 4): remains.held.append(message)
-            case ("dead", 2): remains.dead.append(message)
-            case ("dead", 3): break
+            case ("items", 2): remains.ready += messages
+            case ("partial", 2), ("consumers", 4): remains.held += messages
+            case ("dead", 2): remains.dead += messages
+            case ("dead", 3), ("idle", 2): break
             default: remains.garbage.append(path)
             }
         }
