@@ -9,6 +9,15 @@ extension ZooKeeperClient {
             stat: watchedStat(path))
     }
 
+    /// A node's data and metadata, now and after each change, until it is deleted; then `nil`, and nothing more comes. For
+    /// nodes whose names never come again: ``data(of:)`` would go on to watch for each of them to be created.
+    public func dataUntilDeleted(of path: String) -> WatchSequence<Node?> {
+        WatchSequence(
+            connection.watches, path: try? full(path),
+            node: { [self] in try await localizing { try await node(full(path), watch: true, timeout: nil) } },
+            stat: { nil })
+    }
+
     /// The names of a node's children, now and after each change; `nil` while the node does not exist.
     ///
     /// Each element is a whole list: watch a large or busy node only while its list is wanted. A bad path is thrown by

@@ -13,7 +13,7 @@ public struct QueueSettings: Sendable, Hashable {
     /// ensemble's clock. Default: five minutes.
     public var unfilledItemAge: Duration
 
-    /// The most messages that a producer stores in one node, of those that it sends together: 1…1000. Default: 1.
+    /// The most messages that a producer stores in one node, of those that it sends together: 1…900. Default: 1.
     ///
     /// With more, a queue is several times faster, since one read and one step take many messages. Each still has its own
     /// lease, acknowledgement, delivery count and dead letter, but a consumer takes a node's messages all at once, so that
@@ -26,7 +26,7 @@ public struct QueueSettings: Sendable, Hashable {
     public var messagesPerNode: Int
 
     /// What ``messagesPerNode`` can be.
-    static let messagesPerNodeRange = 1...(ItemName.maximumIndex + 1)
+    static let messagesPerNodeRange = 1...RecordBatch.maximumCount
 
     /// Creates settings.
     public init(
@@ -46,7 +46,7 @@ public struct QueueSettings: Sendable, Hashable {
             throw QueueError(.invalidArgument, "maximumDeliveries must be at least 1.")
         }
         guard Self.messagesPerNodeRange.contains(messagesPerNode) else {
-            throw QueueError(.invalidArgument, "messagesPerNode is a number from 1 to 1000; \(messagesPerNode) is not.")
+            throw QueueError(.invalidArgument, "messagesPerNode is a number from 1 to 900; \(messagesPerNode) is not.")
         }
         guard redeliveryDelay >= .zero, laneRetention > .zero, unfilledItemAge > .zero else {
             throw QueueError(.invalidArgument, "The times of a queue's settings cannot be negative.")

@@ -49,7 +49,7 @@ struct BatchTests {
             #expect(try await other.drain(prefetch: 3) == (0..<20).map(String.init))
             await expect(.invalidArgument) { try await other.setMessagesPerNode(0) }
         }
-        #expect(throws: QueueError.self) { try QueueSettings(messagesPerNode: 1_001).validate() }
+        #expect(throws: QueueError.self) { try QueueSettings(messagesPerNode: 901).validate() }
     }
 
     @Test func eachIsSettledByItself() async throws {

@@ -57,11 +57,17 @@ struct ConsumerCommit {
     func plan(_ queue: MessageQueue, _ holdings: Holdings) -> Plan {
         var ends = Plan(holdings: holdings)
         let whole = wholeReleases(holdings)
+        var touched: Set<String> = []
         for (number, settlement) in settlements.enumerated() {
             let lease = settlement.lease
             if let index = lease.index {
+                if !touched.contains(lease.node) {
+                    touched.insert(lease.node)
+                    // Also where the batch stays: nothing of it may come back when it is gone.
+                    ends.add([.check(lease.path)], .lease(numbers(of: lease.node)))
+                }
                 if ends.holdings.settle(index, of: lease.node) {
-                    let all = settlements.indices.filter { settlements[$0].lease.node == lease.node }
+                    let all = numbers(of: lease.node)
                     ends.add([.delete(lease.path)], .lease(all))
                     if let batch = whole[lease.node] {
                         ends.add([.create(queue.tree.item(lease.node), data: batch.encoded())], .lease(all))
@@ -87,6 +93,11 @@ struct ConsumerCommit {
         }
         if let place, !claims.isEmpty { plan.add([.delete(queue.tree.idle(place))], .place) }
         return plan
+    }
+
+    /// The settlements of the messages of a node.
+    private func numbers(of node: String) -> [Int] {
+        settlements.indices.filter { settlements[$0].lease.node == node }
     }
 
     /// What claims a node.

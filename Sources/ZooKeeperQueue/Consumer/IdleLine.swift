@@ -30,8 +30,10 @@ struct IdleLine {
                 _ = try await store.create(tree.idle(place), data: [], mode: .ephemeral)
                 return place
             } catch let error as ZooKeeperError where error.code == .noNode {
-                // A queue from before there was a line.
-                _ = try await store.create(tree.idle, data: [], mode: .persistent)
+                // A queue from before there was a line. Others may make it at the same time.
+                do {
+                    _ = try await store.create(tree.idle, data: [], mode: .persistent)
+                } catch let error as ZooKeeperError where error.code == .nodeExists {}
             } catch let error as ZooKeeperError
                 where error.code == .nodeExists || error.outcome == .unknown && error.code != .deadlineExceeded
             {
@@ -48,8 +50,32 @@ struct IdleLine {
             let places = try await places()
             guard let index = places.firstIndex(of: place) else { return false }
             if index == 0 { return true }
-            for try await node in store.data(of: tree.idle(places[index - 1])) where node == nil { break }
+            // The second one looks now and then itself: the first may hang, or be nobody's.
+            if try await !isGone(places[index - 1], within: index == 1 ? Self.oversight : nil) {
+                if try await store.exists(tree.items)?.numChildren ?? 0 > 0 { return true }
+            }
             try Task.checkCancellation()
+        }
+    }
+
+    /// How often the second in line looks whether the first one lets messages lie.
+    private static let oversight = Duration.seconds(10)
+
+    private func isGone(_ place: String, within limit: Duration?) async throws -> Bool {
+        let (store, path) = (store, tree.idle(place))
+        return try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for try await node in store.dataUntilDeleted(of: path) where node == nil { break }
+                return true
+            }
+            if let limit {
+                group.addTask {
+                    try await store.sleep(for: limit)
+                    return false
+                }
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? true
         }
     }
 

@@ -10,15 +10,19 @@ extension QueueConsumer {
         // Waited for without a handler for cancellation: an acknowledgement of work that is done is worth its end, and
         // every attempt has the deadline of a call.
         try await withCheckedThrowingContinuation { waiter in
-            settlements.append(Settlement(lease: lease, kind: kind, waiter: waiter))
+            settlements.append(Settlement(lease: lease, kind: kind, waiter: waiter, since: queue.store.now))
             commitSoon()
         }
     }
 
     /// Ends leases and takes new ones, step after step, as long as there is something to do.
     func commitSoon() {
-        guard !isCommitting, let first = nextCommit() else { return }
+        guard !isCommitting else { return }
         isCommitting = true
+        guard let first = nextCommit() else {
+            isCommitting = false
+            return
+        }
         // Never abandoned: what it takes would be held by nobody.
         committer = Task.immediate {
             var next: ConsumerCommit? = first
@@ -37,25 +41,26 @@ extension QueueConsumer {
 
     /// What has gathered: settlements of one registration, and claims for the places that are free with them.
     private func nextCommit() -> ConsumerCommit? {
-        var bytes = 512
-        let ends = nextSettlements(&bytes)
+        // What the multi has before anything is gathered: the consumer's own operations, and the place in the line.
+        var (count, bytes) = (3, 1_024 + holdings.progress.encoded().count)
+        let ends = nextSettlements(&count, &bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
         var commit = ConsumerCommit(registration: registration, settlements: ends)
         if registration == self.registration {
-            commit.claims = nextClaims(ends, bytes)
+            commit.claims = nextClaims(ends, count, bytes)
             // With a single message it stays the first in the line, until there is one that it cannot hand out at once.
             if commit.claims.count > 1 || !prepared.isEmpty || !ready.isEmpty(now: queue.store.now) {
                 commit.place = place
             }
         }
         claiming = commit.claims
+        if !claiming.isEmpty { readSoon() }
         return commit.isEmpty ? nil : commit
     }
 
     /// As many as fit into one multi, which is guarded by one registration.
-    private func nextSettlements(_ bytes: inout Int) -> [Settlement] {
+    private func nextSettlements(_ count: inout Int, _ bytes: inout Int) -> [Settlement] {
         var batch: [Settlement] = []
-        var count = 2
         while let next = settlements.first {
             if next.lease.state == .settled {
                 // By an attempt whose answer came after its asker was told that none had come.
@@ -64,10 +69,15 @@ extension QueueConsumer {
                 continue
             }
             guard batch.last.map({ $0.lease.registration == next.lease.registration }) ?? true else { break }
-            let operations = [.delete(next.lease.path)] + next.consequences(queue)
+            // Of a batch, the lease is looked at, and deleted with its last message.
+            let ends = Array(repeating: Operation.delete(next.lease.path), count: next.lease.index == nil ? 1 : 2)
+            let operations = ends + next.consequences(queue)
+            let size = operations.reduce(0) { $0 + queue.store.size(of: $1) }
+            let fits =
+                count + operations.count <= Self.maximumOperations && bytes + size <= queue.store.maximumRequestSize
+            if !batch.isEmpty, !fits { break }
             count += operations.count
-            bytes += operations.reduce(0) { $0 + queue.store.size(of: $1) }
-            if !batch.isEmpty, count > Self.maximumOperations || bytes > queue.store.maximumRequestSize { break }
+            bytes += size
             batch.append(next)
             settlements.removeFirst()
         }
@@ -78,7 +88,7 @@ extension QueueConsumer {
 
     /// Messages are taken many at a time: together with settlements, or when none is left to hand out, or half of the
     /// places are free.
-    private func nextClaims(_ ends: [Settlement], _ used: Int) -> [ReadyItem] {
+    private func nextClaims(_ ends: [Settlement], _ operations: Int, _ used: Int) -> [ReadyItem] {
         guard let registration, phase == .open, failure == nil, iterators.load(ordering: .relaxed) > 0,
             let first = prepared.first
         else { return [] }
@@ -88,7 +98,7 @@ extension QueueConsumer {
             guard buffer.isEmpty, hasTakers else { return [] }
             places = 1
         }
-        guard !ready.isStale(now: queue.store.now) else {
+        guard queue.store.now - preparedAt <= Swift.max(.seconds(1), lastStep * 3) else {
             // A message of higher priority may have come.
             forgetList()
             readSoon()
@@ -96,15 +106,16 @@ extension QueueConsumer {
         }
         var bytes = used
         var claims: [ReadyItem] = []
-        while let next = prepared.first, places > 0, claims.count < 400 {
+        var count = operations
+        while let next = prepared.first, places > 0, count + 2 <= Self.maximumOperations {
             if !claims.isEmpty, isTakenAlone(next.name) { break }
             bytes += ConsumerCommit.moves(next, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
             if bytes > queue.store.maximumRequestSize, !claims.isEmpty || !ends.isEmpty { break }
             claims.append(next)
+            count += 2
             prepared.removeFirst()
             places -= next.messages.count
         }
-        readSoon()
         return claims
     }
 
@@ -128,10 +139,24 @@ extension QueueConsumer {
             wakeTakers()
         }
         while !commit.isEmpty {
+            let start = queue.store.now
+            do {
+                if mustReadHoldings { try await readHoldings(commit.registration) }
+                dropSettled(&commit)
+                if commit.isEmpty { return }
+            } catch let error as ZooKeeperError where error.isPassing {
+                attempts += 1
+                await unanswered(&commit, error, since: start)
+                if phase != .open, attempts > 2 { return abandon(commit, error) }
+                continue
+            } catch {
+                return abandon(commit, error)
+            }
             let plan = commit.plan(queue, holdings)
             do {
                 let results = try await queue.store.multi(plan.operations)
                 guard results.count > 1, case .set(let stat) = results[1] else { return }
+                lastStep = queue.store.now - start
                 return applied(commit, plan, token: stat.mzxid)
             } catch let error as ZooKeeperError {
                 attempts += 1
@@ -140,7 +165,7 @@ extension QueueConsumer {
                     for settlement in commit.settlements { settlement.lease.unresolved.insert(settlement.kind) }
                 }
                 if error.isPassing {
-                    await unanswered(&commit, error)
+                    await unanswered(&commit, error, since: start)
                     // Also while the consumer closes, but not for ever then.
                     if phase != .open, attempts > 2 { return abandon(commit, error) }
                 } else {
@@ -151,6 +176,35 @@ extension QueueConsumer {
             }
         }
     }
+
+    /// A step was given up before it was certain: what stands in the tree is what holds.
+    private func readHoldings(_ registration: Registration) async throws {
+        guard self.registration == registration else { return mustReadHoldings = false }
+        do {
+            let node = try await queue.store.get(registration.paths.path)
+            guard self.registration == registration else { return }
+            holdings.found(node)
+            mustReadHoldings = false
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            // The step itself will find that the registration is gone.
+            mustReadHoldings = false
+        }
+    }
+
+    /// Messages of a batch that an earlier step has settled, though nobody was told.
+    private func dropSettled(_ commit: inout ConsumerCommit) {
+        guard !commit.isUnresolved, registration == commit.registration else { return }
+        let gone = commit.settlements.indices.filter { index in
+            let lease = commit.settlements[index].lease
+            return lease.index.map { holdings.progress.isSettled($0, of: lease.node) } ?? false
+        }
+        for index in gone { leaseIsGone(commit.settlements[index]) }
+        commit.remove(gone)
+    }
+
+    private static let notSent = ZooKeeperError(
+        code: .deadlineExceeded, message: "An earlier step had no answer, so that this one was not sent.", path: nil,
+        outcome: .notApplied)
 
     private func applied(_ commit: ConsumerCommit, _ plan: ConsumerCommit.Plan, token: Int64) {
         for settlement in commit.settlements { succeed(settlement) }
@@ -172,7 +226,15 @@ extension QueueConsumer {
 
     /// No answer came, or nothing could be sent. A step that may have been applied is sent again: until that is certain,
     /// nothing else can be.
-    private func unanswered(_ commit: inout ConsumerCommit, _ error: ZooKeeperError) async {
+    private func unanswered(_ commit: inout ConsumerCommit, _ error: ZooKeeperError, since start: Duration) async {
+        // Those that wait behind it have waited as long, and are certainly not sent.
+        if error.code == .deadlineExceeded {
+            let late = settlements.filter { $0.since <= start }
+            settlements.removeAll { $0.since <= start }
+            for var settlement in late {
+                fail(&settlement, Self.notSent)
+            }
+        }
         if error.code == .deadlineExceeded || !commit.isUnresolved {
             // Who settles has waited long enough, and may try again.
             for index in commit.settlements.indices { fail(&commit.settlements[index], error) }
@@ -257,7 +319,7 @@ extension QueueConsumer {
                     commit.settlements = []
                     commit.claims = []
                 }
-                holdings.found(node)
+                if registration == commit.registration { holdings.found(node) }
                 return
             } catch let error as ZooKeeperError where error.code == .noNode {
                 return await sessionHasEnded(&commit)
@@ -354,6 +416,7 @@ extension QueueConsumer {
     }
 
     private func abandon(_ commit: inout ConsumerCommit, _ error: any Error) {
+        if commit.isUnresolved { mustReadHoldings = true }
         fail(&commit, Array(commit.settlements.indices), error)
         if !commit.claims.isEmpty {
             dropClaims(&commit)

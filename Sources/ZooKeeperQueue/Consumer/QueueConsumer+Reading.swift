@@ -20,6 +20,7 @@ extension QueueConsumer {
     /// What is read and not claimed is nobody's: it costs others nothing.
     private var wantsToRead: Bool {
         phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < readAhead
+            && prepared.reduce(0) { $0 + $1.data.count } < 4 * queue.store.maximumRequestSize
             && !leavesToOthers
     }
 
@@ -53,6 +54,7 @@ extension QueueConsumer {
                 // Somebody else is at the same part of the list.
                 if items.count < names.count / 2 { ready.clear() }
                 prepared += items
+                preparedAt = queue.store.now
                 if let last = items.last { (messagesPerNode, bytesPerNode) = (last.messages.count, last.data.count) }
                 commitSoon()
             } catch is CancellationError {
@@ -93,7 +95,7 @@ extension QueueConsumer {
     }
 
     /// What the list is asked for while one is waited for.
-    private enum Wakening { case listed(Listing), lookAgain, impatient, busy, nothing }
+    private enum Wakening { case listed(Listing), lookAgain, impatient, barred, busy, nothing }
 
     /// Lists what can be tried, as soon as there is something: a child was added, or one that was being written has
     /// changed. The list is read with a watch, which says when to read it again.
@@ -107,6 +109,7 @@ extension QueueConsumer {
             case .listed(let listing): return listing
             case .lookAgain: continue
             case .impatient: try await stand(in: line)
+            case .barred: isLineBarred = true
             case .busy:
                 await leaveLine()
                 leavesToOthers = try await !line.isEmpty() && !hasTakers
@@ -118,18 +121,27 @@ extension QueueConsumer {
     }
 
     private func stand(in line: IdleLine) async throws {
-        // Never abandoned halfway: a place that nobody knows of would keep others from being first.
-        let place = try await Task { try await line.join() }.value
-        isFirstInLine = false
-        self.place = place
+        do {
+            // Never abandoned halfway: a place that nobody knows of would keep others from being first.
+            place = try await Task { try await line.join() }.value
+            isFirstInLine = false
+        } catch let error as ZooKeeperError where !error.isPassing {
+            bar(error)
+        }
+    }
+
+    /// Without rights to stand in line, a consumer waits by itself, as those do that know of no line.
+    private func bar(_ error: ZooKeeperError) {
+        isLineBarred = true
+        queue.logger.notice("A consumer cannot stand in the line of idle ones", metadata: ["error": "\(error)"])
     }
 
     private func leaveLine() async {
         guard let left = place else { return }
         place = nil
         let line = IdleLine(queue: queue, consumer: "")
-        // In a task of its own, which is not cancelled. Each attempt waits for a connection; what the last one leaves behind
-        // has gone with its session by then.
+        // In a task of its own, which is not cancelled. What the last attempt leaves behind goes with the session; until
+        // then the second in line looks for itself.
         await Task {
             for _ in 0..<3 {
                 do {
@@ -156,7 +168,7 @@ extension QueueConsumer {
         let tried = Set((prepared + claiming).map(\.name))
         defer { unfilled.subtract(watched) }
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
-            if place == nil {
+            if place == nil, !isLineBarred {
                 group.addTask {
                     // A time limit: that nothing has come is no event.
                     try await store.sleep(for: IdleLine.patience)
@@ -169,16 +181,25 @@ extension QueueConsumer {
                         let names = try await store.children(of: tree.items).names
                         if let wakening = await self.listed(names, except: tried, took: .zero) { return wakening }
                     }
-                    guard try await line.untilFirst(place) else {
-                        await self.placeIsGone(place)
-                        return .lookAgain
+                    do {
+                        guard try await line.untilFirst(place) else {
+                            await self.placeIsGone(place)
+                            return .lookAgain
+                        }
+                    } catch let error as ZooKeeperError where !error.isPassing {
+                        return .barred
                     }
                     await self.placeIsFirst(place)
                 }
                 let start = store.now
                 var took: Duration?
+                var tried = tried
                 for try await children in store.childrenUpdates(of: tree.items) {
                     guard let children else { throw Self.missing(tree.items) }
+                    // What was seen to be gone, and comes again, is new.
+                    if took != nil, !tried.isEmpty {
+                        tried.formIntersection(children.names.compactMap { ItemName($0) })
+                    }
                     took = took ?? store.now - start
                     if let wakening = await self.listed(children.names, except: tried, took: took ?? .zero) {
                         return wakening

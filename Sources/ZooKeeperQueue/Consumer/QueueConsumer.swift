@@ -41,10 +41,15 @@ public actor QueueConsumer {
     var listGeneration = 0
     /// What is read and not yet claimed, in order.
     var prepared: Deque<ReadyItem> = []
+    var preparedAt = Duration.zero
+    /// How long the last step took.
+    var lastStep = Duration.zero
     /// What a step that is under way claims.
     var claiming: [ReadyItem] = []
     /// What stands in the tree for this consumer.
     var holdings = Holdings()
+    /// Whether a step was given up that may have been applied.
+    var mustReadHoldings = false
     /// How many messages, and bytes, the node had that was read last.
     var (messagesPerNode, bytesPerNode) = (1, 1)
     /// Items that are still being written, as far as was seen.
@@ -64,6 +69,8 @@ public actor QueueConsumer {
     var mustLook = false
     /// The place in the line of idle consumers.
     var place: String?
+    /// Whether the rights to stand in line are missing.
+    var isLineBarred = false
     /// Whether the place was seen to be the first.
     var isFirstInLine = false
     /// Whether others are idle, so that nothing is taken before somebody waits for it.
@@ -191,6 +198,7 @@ public actor QueueConsumer {
         let made = try await Task { try await makeRegistration() }.value
         registration = made
         holdings = Holdings()
+        mustReadHoldings = false
         let states = queue.store.sessionStates
         sessionWatch?.cancel()
         sessionWatch = Task { [weak self] in
@@ -295,7 +303,8 @@ public actor QueueConsumer {
     private func stopTaking() async {
         reader?.cancel()
         await reader?.value
-        prepared = []
+        // What is read or released again must not be overtaken by what comes after it in the list.
+        forgetList()
         // A step that is under way may take something.
         await committer?.value
     }
@@ -306,6 +315,7 @@ public actor QueueConsumer {
         await withTaskGroup(of: Void.self) { group in
             for lease in leases { group.addTask { await self.insist(on: .release, for: lease) } }
         }
+        forgetList()
     }
 
     /// Settles what nobody else will settle: tries again while there is hope, and once when the consumer closes.

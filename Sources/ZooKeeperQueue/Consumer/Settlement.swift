@@ -14,6 +14,8 @@ struct Settlement {
     let kind: Kind
     /// Who asked for it, until it is told.
     var waiter: CheckedContinuation<Void, any Error>?
+    /// When it was asked for, by the store's clock.
+    let since: Duration
     /// Raised when the name under which a message is to come back is taken.
     var extraReturns = 0
 

@@ -16,7 +16,7 @@ struct RecoveryPass {
     private static let registrationGrace: Duration = .seconds(5)
     /// Nodes moved by one multi, if they fit.
     private static let batchSize = 100
-    private static let maximumOperations = 2_000
+    private static let maximumOperations = 1_000
 
     init(_ queue: MessageQueue, now: Int64) {
         self.queue = queue
@@ -38,11 +38,12 @@ struct RecoveryPass {
 
     private mutating func recover(_ paths: ConsumerPaths) async throws {
         guard let leases = try await children(paths.item) else { return try await removeHalfMade(paths) }
-        // Nobody changes it any more: that takes a multi that looks for the ephemeral node.
-        let progress = LeaseProgress(try await node(paths.path)?.data)
+        guard let consumer = try await node(paths.path) else { return }
+        let registration = Registered(
+            paths: paths, version: consumer.stat.version, progress: LeaseProgress(consumer.data))
         var rest = leases.sorted()[...]
         while !rest.isEmpty {
-            guard try await moveToPartial(Array(rest.prefix(Self.batchSize)), progress, paths) else { return }
+            guard try await moveToPartial(Array(rest.prefix(Self.batchSize)), of: registration) else { return }
             rest = rest.dropFirst(Self.batchSize)
         }
         guard try await saveAncestorsItem(paths) else { return }
@@ -55,6 +56,13 @@ struct RecoveryPass {
         {
             // The next pass looks again.
         }
+    }
+
+    /// A failed consumer as it was read. Should it have been registering and do more meanwhile, its version tells.
+    private struct Registered {
+        let paths: ConsumerPaths
+        let version: Int32
+        let progress: LeaseProgress
     }
 
     /// A consumer that has failed, or is foreign, between the steps of its registration.
@@ -70,8 +78,9 @@ struct RecoveryPass {
     ///
     /// - Returns: whether to go on: the consumer has failed.
     private mutating func moveToPartial(
-        _ names: [String], _ progress: LeaseProgress, _ paths: ConsumerPaths
+        _ names: [String], of registration: Registered
     ) async throws -> Bool {
+        let (paths, progress) = (registration.paths, registration.progress)
         let moves = try await moves(names, from: paths.lease) { name, node in
             var move = Move(from: paths.lease(name), version: node.stat.version, to: tree.partial)
             guard let item = ItemName(name), case .batch(let batch) = Envelope.read(node.data ?? []) else {
@@ -83,7 +92,7 @@ struct RecoveryPass {
             }
             return move
         }
-        let (isAlive, count) = try await apply(moves, guardedBy: paths)
+        let (isAlive, count) = try await apply(moves, guardedBy: registration)
         report.recovered += count
         return !isAlive
     }
@@ -216,8 +225,7 @@ struct RecoveryPass {
     ///
     /// - Parameter consumer: the failed consumer that they belong to. Each multi creates its ephemeral node and deletes
     ///   it again, which fails while the consumer lives: a living consumer can never be robbed.
-    private func apply(_ moves: [Move], guardedBy consumer: ConsumerPaths?) async throws -> (isAlive: Bool, count: Int)
-    {
+    private func apply(_ moves: [Move], guardedBy consumer: Registered?) async throws -> (isAlive: Bool, count: Int) {
         var rest = moves
         var count = 0
         while !rest.isEmpty {
@@ -226,18 +234,29 @@ struct RecoveryPass {
                 let steps = batch.map { $0.operations(tree) }
                 var operations = steps.flatMap { $0 }
                 if let consumer {
-                    operations = [.create(consumer.active, data: [])] + operations + [.delete(consumer.active)]
+                    let active = consumer.paths.active
+                    operations =
+                        [.create(active, data: []), .check(consumer.paths.path, version: consumer.version)]
+                        + operations + [.delete(active)]
                 }
                 _ = try await store.multi(operations)
                 count += batch.reduce(0) { $0 + $1.messages.count }
                 rest.removeFirst(batch.count)
             } catch let error as ZooKeeperError {
                 if error.outcome == .unknown { return (false, count) }
-                guard var index = error.operationIndex else { throw error }
+                guard var index = error.operationIndex else {
+                    guard batch.count == 1, [.requestTooLarge, .invalidArgument].contains(error.code) else {
+                        throw error
+                    }
+                    queue.logger.error(
+                        "A message is left where it is", metadata: ["node": "\(batch[0].from)", "why": "\(error)"])
+                    rest.removeFirst()
+                    continue
+                }
                 if consumer != nil {
-                    // The consumer lives, or its node is gone.
-                    if index == 0 { return (error.code == .nodeExists, count) }
-                    index -= 1
+                    // The consumer lives, or its node is gone, or has changed: the next pass looks again.
+                    if index < 2 { return (index == 1 || error.code == .nodeExists, count) }
+                    index -= 2
                 }
                 guard let (failed, place) = Self.place(of: index, batch.map { $0.operations(tree).count }) else {
                     throw error
@@ -266,7 +285,7 @@ struct RecoveryPass {
     }
 
     private func fitting(_ moves: [Move]) -> [Move] {
-        var (bytes, count) = (512, 2)
+        var (bytes, count) = (1_024, 3)
         let batch = moves.prefix { move in
             let operations = move.operations(tree)
             count += operations.count

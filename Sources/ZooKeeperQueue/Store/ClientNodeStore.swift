@@ -23,6 +23,9 @@ struct ClientNodeStore: NodeStore {
     func sync(_ path: String) async throws { try await client.sync(path) }
     func multi(_ operations: [Operation]) async throws -> [OperationResult] { try await client.multi(operations) }
     func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { client.data(of: path) }
+    func dataUntilDeleted(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
+        client.dataUntilDeleted(of: path)
+    }
     func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
         client.childrenUpdates(of: path)
     }

@@ -49,6 +49,9 @@ public protocol NodeStore: Sendable {
     func multi(_ operations: [Operation]) async throws -> [OperationResult]
     /// A node's data now and after each change, without a buffer.
     func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable
+    /// A node's data now and after each change until it is deleted, without a buffer; then `nil` once, and nothing is
+    /// watched any more. By default ``data(of:)``.
+    func dataUntilDeleted(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable
     /// The names of a node's children now and after each change, without a buffer.
     func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable
 }
@@ -56,6 +59,8 @@ public protocol NodeStore: Sendable {
 extension NodeStore {
     /// The time since this process first asked for it.
     public var now: Duration { Beginning.moment.duration(to: .now) }
+    /// As ``data(of:)``.
+    public func dataUntilDeleted(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { data(of: path) }
     /// Reads the nodes at once.
     public func get(_ paths: [String]) async throws -> [Node?] {
         try await withThrowingTaskGroup(of: (Int, Node?).self) { group in

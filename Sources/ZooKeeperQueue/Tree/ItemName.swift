@@ -14,8 +14,6 @@ struct ItemName: Sendable, Hashable {
     private let odd: String?
 
     static let priorities = 0...999
-    /// The most messages of one node, whose indexes have three digits.
-    static let maximumIndex = 999
 
     /// 0…999; a lower number is served first.
     var priority: Int { Int(rank >> 44) }

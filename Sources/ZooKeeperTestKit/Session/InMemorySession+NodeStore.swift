@@ -62,6 +62,11 @@ extension InMemorySession {
             stat: { [self] in try await stat(path, watch: true) })
     }
 
+    /// A node's data now and after each change, until it is deleted.
+    public func dataUntilDeleted(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
+        WatchSequence(watches, path: path, node: { [self] in try await node(path, watch: true) }, stat: { nil })
+    }
+
     /// The names of a node's children now and after each change.
     public func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
         WatchSequence(
