@@ -143,4 +143,47 @@ struct BatchTests {
             try await expectEmpty(queue)
         }
     }
+
+    /// As many messages as a node can hold come apart in one multi.
+    @Test func theLargestBatchSurvivesARecovery() async throws {
+        let settings = QueueSettings(messagesPerNode: 900)
+        try await withTestQueue(settings: settings) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<900).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            #expect(try await queue.statistics().ready == 1)
+            try await withAnotherClient(like: client) { other in
+                var messages = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
+                let message = try #require(try await messages.next())
+                await other.close()
+                _ = message
+            }
+            let report = try await QueueRecovery(queue).recover()
+            #expect(report.recovered == 900 && report.redelivered == 900)
+            #expect(try await queue.drain() == (0..<900).map(String.init))
+            try await expectEmpty(queue)
+        }
+    }
+
+    /// What was read and not claimed when an iteration ended is not overtaken by what comes after it.
+    @Test func anotherIterationGoesOnInTheOldOrder() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<40).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 4))
+            var payloads: [String] = []
+            while payloads.count < 40 {
+                for try await message in consumer {
+                    payloads.append(String(decoding: message.payload, as: UTF8.self))
+                    try await message.acknowledge()
+                    break
+                }
+                // What was held goes back when the iterator is gone, which nothing waits for.
+                while try await queue.statistics().consumers > 0 { await Task.yield() }
+            }
+            #expect(payloads == (0..<40).map(String.init))
+            await consumer.close()
+        }
+    }
 }

@@ -1,9 +1,9 @@
 import Synchronization
 import Testing
 import TestSupport
-import ZooKeeper
 import ZooKeeperTestKit
 
+@testable import ZooKeeper
 @testable import ZooKeeperQueue
 
 /// Idle consumers, on the in-memory ZooKeeper, whose calls can be counted.
@@ -100,6 +100,89 @@ struct IdleLineTests {
             try await producer.send("x")
             #expect(await arrivals.next() != nil)
             await producer.close()
+        }
+    }
+
+    /// In a queue from before there was a line, all consumers make its parent at the same time.
+    @Test func aQueueWithoutALineGetsOne() async throws {
+        let zookeeper = InMemoryZooKeeper()
+        let onlooker = zookeeper.connect("onlooker")
+        let queue = try MessageQueue(store: onlooker)
+        try await queue.prepare()
+        try await onlooker.delete(queue.tree.idle, version: nil)
+        let (taken, report) = AsyncStream.makeStream(of: Void.self)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<5 {
+                let session = zookeeper.connect("consumer\(number)")
+                group.addTask {
+                    for try await message in QueueConsumer(try MessageQueue(store: session)) {
+                        try await message.acknowledge()
+                        report.yield()
+                    }
+                }
+            }
+            try await untilInLine(5, zookeeper)
+            try await QueueProducer(queue).send("x")
+            for await _ in taken { break }
+            group.cancelAll()
+        }
+    }
+
+    /// A consumer that may not stand in line waits by itself.
+    @Test func theLineIsNoCondition() async throws {
+        let zookeeper = InMemoryZooKeeper()
+        let onlooker = zookeeper.connect("onlooker")
+        let queue = try MessageQueue(store: onlooker)
+        try await queue.prepare()
+        try await onlooker.setACL(of: queue.tree.idle, to: [.world([.admin])])
+        let consumer = QueueConsumer(try MessageQueue(store: zookeeper.connect("consumer")))
+        var messages = consumer.makeAsyncIterator()
+        #expect(try await messages.next(within: .milliseconds(1_300)) == nil)
+        try await QueueProducer(queue).send("x")
+        try await messages.next()?.acknowledge()
+        await consumer.close()
+    }
+
+    /// What the first in the line has given up, and what comes back under the same name, is new to it.
+    @Test func aDeadLetterThatIsSentBackIsTakenAgain() async throws {
+        let zookeeper = InMemoryZooKeeper()
+        let queue = try MessageQueue(store: zookeeper.connect("onlooker"))
+        let consumer = QueueConsumer(try MessageQueue(store: zookeeper.connect("consumer")))
+        let names = Task {
+            var names: [String] = []
+            for try await message in consumer {
+                names.append(message.name)
+                if names.count == 2 {
+                    try await message.acknowledge()
+                    break
+                }
+                try await message.deadLetter(reason: "tried")
+                try await queue.redrive(message.name)
+            }
+            return names
+        }
+        try await untilInLine(1, zookeeper)
+        let name = try await QueueProducer(queue).send("x").name
+        #expect(try await names.value == [name, name])
+        await consumer.close()
+    }
+
+    /// The watch on a place leaves nothing behind when the place is gone: its name never comes again.
+    @Test func aPlaceThatIsGoneIsNoLongerWatched() async throws {
+        try await withTestClient { client in
+            try await client.create("/place", mode: .ephemeral)
+            let watching = Task {
+                var states = 0
+                for try await node in client.dataUntilDeleted(of: "/place") {
+                    states += 1
+                    if node == nil { break }
+                }
+                return states
+            }
+            while client.connection.watches.watchedBytes == 0 { await Task.yield() }
+            try await client.delete("/place")
+            #expect(try await watching.value == 2)
+            #expect(client.connection.watches.watchedBytes == 0)
         }
     }
 }

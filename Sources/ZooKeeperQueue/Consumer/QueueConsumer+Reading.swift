@@ -165,7 +165,7 @@ extension QueueConsumer {
         looks += 1
         hasLooked = false
         // What is tried already, or will be, may still stand in the list.
-        let tried = Set((prepared + claiming).map(\.name))
+        tried = Set((prepared + claiming).map(\.name))
         defer { unfilled.subtract(watched) }
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
             if place == nil, !isLineBarred {
@@ -179,7 +179,7 @@ extension QueueConsumer {
                 if let place, !isFirst {
                     if mustLook {
                         let names = try await store.children(of: tree.items).names
-                        if let wakening = await self.listed(names, except: tried, took: .zero) { return wakening }
+                        if let wakening = await self.listed(names, took: .zero) { return wakening }
                     }
                     do {
                         guard try await line.untilFirst(place) else {
@@ -193,15 +193,10 @@ extension QueueConsumer {
                 }
                 let start = store.now
                 var took: Duration?
-                var tried = tried
                 for try await children in store.childrenUpdates(of: tree.items) {
                     guard let children else { throw Self.missing(tree.items) }
-                    // What was seen to be gone, and comes again, is new.
-                    if took != nil, !tried.isEmpty {
-                        tried.formIntersection(children.names.compactMap { ItemName($0) })
-                    }
                     took = took ?? store.now - start
-                    if let wakening = await self.listed(children.names, except: tried, took: took ?? .zero) {
+                    if let wakening = await self.listed(children.names, took: took ?? .zero) {
                         return wakening
                     }
                 }
@@ -228,9 +223,14 @@ extension QueueConsumer {
 
     private func placeIsGone(_ place: String) { if self.place == place { self.place = nil } }
 
-    private func listed(_ names: [String], except tried: Set<ItemName>, took: Duration) -> Wakening? {
+    private func listed(_ names: [String], took: Duration) -> Wakening? {
         var items = claimable(names)
-        if !tried.isEmpty { items.removeAll { tried.contains($0) } }
+        if !tried.isEmpty {
+            // What was seen to be gone, and comes again, is new.
+            var stillThere: Set<ItemName> = []
+            items.removeAll { tried.contains($0) && stillThere.insert($0).inserted }
+            tried = stillThere
+        }
         // What cannot be handed out at once is left to those who wait in the line.
         if !items.isEmpty, place != nil, !hasTakers { return .busy }
         if !items.isEmpty { return .listed(Listing(names: items, took: took)) }

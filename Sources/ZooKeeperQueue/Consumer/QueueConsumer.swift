@@ -50,6 +50,8 @@ public actor QueueConsumer {
     var holdings = Holdings()
     /// Whether a step was given up that may have been applied.
     var mustReadHoldings = false
+    /// What stands in a list and is claimed already, or will be.
+    var tried: Set<ItemName> = []
     /// How many messages, and bytes, the node had that was read last.
     var (messagesPerNode, bytesPerNode) = (1, 1)
     /// Items that are still being written, as far as was seen.
