@@ -125,15 +125,11 @@ extension QueueConsumer {
             // Never abandoned halfway: a place that nobody knows of would keep others from being first.
             place = try await Task { try await line.join() }.value
             isFirstInLine = false
-        } catch let error as ZooKeeperError where !error.isPassing {
-            bar(error)
+        } catch let error as ZooKeeperError where error.code == .noAuth {
+            // Without the right to stand in line, a consumer waits by itself, as those do that know of no line.
+            isLineBarred = true
+            queue.logger.notice("A consumer may not stand in the line of idle ones")
         }
-    }
-
-    /// Without rights to stand in line, a consumer waits by itself, as those do that know of no line.
-    private func bar(_ error: ZooKeeperError) {
-        isLineBarred = true
-        queue.logger.notice("A consumer cannot stand in the line of idle ones", metadata: ["error": "\(error)"])
     }
 
     private func leaveLine() async {
@@ -186,7 +182,7 @@ extension QueueConsumer {
                             await self.placeIsGone(place)
                             return .lookAgain
                         }
-                    } catch let error as ZooKeeperError where !error.isPassing {
+                    } catch let error as ZooKeeperError where error.code == .noAuth {
                         return .barred
                     }
                     await self.placeIsFirst(place)
