@@ -69,13 +69,7 @@ struct Theatre: Sendable {
             for payload in batch { note(.sending, name, payload) }
             let result = await sender.send(batch)
             for payload in batch {
-                switch result {
-                case .stored: note(.sent, name, payload)
-                case .unknown: note(.sendUnknown, name, payload)
-                case .refused(let why):
-                    note(.sendRefused, name, payload)
-                    object(store, "a send was refused: \(why)")
-                }
+                note(result, name, payload, store)
             }
         }
         await sender.close()
@@ -89,17 +83,21 @@ struct Theatre: Sendable {
             for payload in payloads {
                 note(.sending, name, payload)
                 group.addTask {
-                    switch await sender.send([payload]) {
-                    case .stored: note(.sent, name, payload)
-                    case .unknown: note(.sendUnknown, name, payload)
-                    case .refused(let why):
-                        note(.sendRefused, name, payload)
-                        object(store, "a send was refused: \(why)")
-                    }
+                    note(await sender.send([payload]), name, payload, store)
                 }
             }
         }
         await sender.close()
+    }
+
+    private func note(_ result: SendResult, _ name: String, _ payload: String, _ store: InMemorySession) {
+        switch result {
+        case .stored: note(.sent, name, payload)
+        case .unknown: note(.sendUnknown, name, payload)
+        case .refused(let why):
+            note(.sendRefused, name, payload)
+            object(store, "a send was refused: \(why)")
+        }
     }
 
     enum Act: Sendable { case acknowledge, giveBack, deadLetter, hold(Duration), abandon }

@@ -19,6 +19,16 @@ struct BatchTests {
         }
     }
 
+    /// A consumer takes what it can and vanishes without a word.
+    private func crash(like client: ZooKeeperClient) async throws {
+        try await withAnotherClient(like: client) { other in
+            var messages = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            await other.close()
+            _ = message
+        }
+    }
+
     private func expectEmpty(_ queue: MessageQueue) async throws {
         let paths = try await queue.paths()
         #expect(paths == Set(queue.tree.parents + [queue.tree.settings]))
@@ -130,12 +140,7 @@ struct BatchTests {
             let long = [UInt8](repeating: 7, count: producer.maximumPayloadSize / 6)
             try await producer.send((0..<12).map { _ in OutgoingMessage(long) } + [OutgoingMessage("end")])
             await producer.close()
-            try await withAnotherClient(like: client) { other in
-                var messages = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
-                let message = try #require(try await messages.next())
-                await other.close()
-                _ = message
-            }
+            try await crash(like: client)
             let report = try await QueueRecovery(queue).recover()
             #expect(report.recovered == report.redelivered && report.recovered > 0)
             let payloads = try await queue.drain()
@@ -152,12 +157,7 @@ struct BatchTests {
             try await producer.send((0..<900).map { OutgoingMessage("\($0)") })
             await producer.close()
             #expect(try await queue.statistics().ready == 1)
-            try await withAnotherClient(like: client) { other in
-                var messages = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
-                let message = try #require(try await messages.next())
-                await other.close()
-                _ = message
-            }
+            try await crash(like: client)
             let report = try await QueueRecovery(queue).recover()
             #expect(report.recovered == 900 && report.redelivered == 900)
             #expect(try await queue.drain() == (0..<900).map(String.init))
