@@ -34,11 +34,13 @@ struct ReadyListTests {
         #expect(list(1, rank: 2, of: 3) == items(1))
     }
 
-    @Test func nowAndThenEachTakesAnothersPart() {
+    @Test func nowAndThenEachTakesAPartBeforeItsOwn() {
         for consumers in 2...5 {
             let parts = (0..<consumers).map { list(100, rank: $0, of: consumers).first }
-            let seen = (1...4 * consumers).map { list(100, rank: 1, of: consumers, listings: $0).first }
-            #expect(Set(seen) == Set(parts) && seen.count { $0 == parts[1] } > seen.count / 2)
+            for rank in 0..<consumers {
+                let seen = (1...4 * consumers).map { list(100, rank: rank, of: consumers, listings: $0).first }
+                #expect(Set(seen) == Set(parts[...rank]) && seen.count { $0 == parts[rank] } > seen.count / 2)
+            }
         }
     }
 

@@ -27,8 +27,9 @@ struct ReadyList {
             names = sorted[...]
             return
         }
-        // Now and then each takes another's part, or that of a consumer that is busy would wait for ever.
-        let rank = listings % 4 == 0 ? (share.rank + listings / 4) % share.consumers : share.rank
+        // Now and then each takes a part before its own, or that of a consumer that is busy would wait for ever. The first
+        // one stays at the head, so that the order is kept as far as the others leave it.
+        let rank = listings % 4 == 0 && share.rank > 0 ? (listings / 4) % share.rank : share.rank
         let part = max(1, min(prefetch, (sorted.count + share.consumers - 1) / share.consumers))
         var mine: [ItemName] = []
         for start in stride(from: rank * part, to: sorted.count, by: part * share.consumers) {
