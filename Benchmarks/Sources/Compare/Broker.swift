@@ -28,10 +28,11 @@ enum Broker {
         for _ in 0..<600 {
             let isListening = (try? await Shell.call("bash", ["-c", "exec 3<>/dev/tcp/127.0.0.1/\(port)"])) != nil
             if isListening {
-                // A broker may listen before it has begun to serve.
+                // A broker may listen before it has begun to serve, and tells nobody when it does.
                 try await Task.sleep(for: .seconds(3))
                 return
             }
+            // Between two questions: there is no event to wait for.
             try await Task.sleep(for: .milliseconds(100))
         }
         throw Failure(description: "No broker listens at port \(port).")

@@ -24,7 +24,8 @@ struct IdleCrowd {
                     }
                 }
             }
-            // Long enough for each of them to find its place; then nobody has anything to do.
+            // The sleeps are what is measured: so long a time in which nothing happens. The first is long enough for each
+            // consumer to find its place.
             try await Task.sleep(for: .seconds(5))
             notes["requests to begin"] = total(counts.take())
             try await Task.sleep(for: .seconds(5))

@@ -76,7 +76,8 @@ struct Load {
             times.record(UInt64(start.duration(to: .now) / .nanoseconds(1)))
             _ = try await receipt
             try await message.acknowledge()
-            // The consumer goes back to waiting after an acknowledgement; a sender that comes later finds it there.
+            // The consumer goes back to waiting after an acknowledgement, which nothing tells from outside; a sender that
+            // comes later finds it there.
             try await Task.sleep(for: .milliseconds(3))
         }
         await producer.close()

@@ -4,8 +4,9 @@ import ZooKeeper
 /// Stores messages in a queue, each exactly once, in the order of the calls.
 ///
 /// A lost connection, an expired session and a restarted server are survived: a batch whose answer was lost is repeated
-/// in a form that cannot be stored twice (see the lane protocol in the documentation). While one batch is under way,
-/// further messages gather and go with the next one; a lone message waits for nobody.
+/// in a form that cannot be stored twice (see the lane protocol in the documentation). While a batch is under way, further
+/// messages gather, and go with the next one; when many have gathered, a next one goes at once, up to four at a time. A lone
+/// message waits for nobody.
 ///
 /// Close it with ``close()``, which removes its lane from the tree. A producer that is dropped unclosed leaves a small
 /// node, which a recovery removes later.
