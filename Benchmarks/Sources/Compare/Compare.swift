@@ -11,8 +11,8 @@ struct Compare: AsyncParsableCommand {
         case throughput, backlog, consumers, idle, memory, ensemble
     }
 
-    @Option(help: "Messages of the phases with many at a time.") var messages = 40_000
-    @Option(help: "Messages of the phases with one at a time.") var ones = 2_000
+    @Option(help: "Messages of the phases with many at a time.") var messages = 80_000
+    @Option(help: "Messages of the phases with one at a time.") var ones = 6_000
     @Option(help: "The length of each payload in bytes.") var bytes = 100
     @Option(help: "Rounds, each against fresh servers.") var rounds = 3
     @Option(help: "The depth of a long queue.") var depth = 1_000_000

@@ -7,8 +7,6 @@ struct Peer: Sendable {
     let isOnZooKeeper: Bool
     /// What must be installed.
     let needs: [String]
-    /// How much of the work it gets, since some are very slow.
-    let share: Int
     /// Builds and runs it; a broker's server is started and stopped.
     let run: @Sendable (_ work: Work, _ address: String, _ folder: String) async throws -> [Figures]
 
@@ -20,7 +18,7 @@ struct Peer: Sendable {
         "curator-client", "curator-framework", "curator-recipes", "zookeeper", "guava", "slf4j-api", "slf4j-simple",
     ].map { "/usr/share/java/\($0).jar" }
 
-    static let curator = Peer(name: "Curator (lockPath)", isOnZooKeeper: true, needs: jars, share: 16) {
+    static let curator = Peer(name: "Curator (lockPath)", isOnZooKeeper: true, needs: jars) {
         work, address, folder in
         let path = jars.joined(separator: ":")
         try await Shell.call("javac", ["-cp", path, "-d", folder, "\(sources)/CuratorLoad.java"])
@@ -28,20 +26,22 @@ struct Peer: Sendable {
             "java",
             [
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", "\(folder):\(path)", "CuratorLoad", address,
-                "\(work.messages / 16)", "\(work.bytes)",
+                // A part of the work, since it is slow.
+                "\(work.messages / 32)", "\(work.bytes)",
             ])
     }
 
     static let kazoo = Peer(
-        name: "kazoo LockingQueue", isOnZooKeeper: true, needs: ["/usr/lib/python3/dist-packages/kazoo"], share: 32
+        name: "kazoo LockingQueue", isOnZooKeeper: true, needs: ["/usr/lib/python3/dist-packages/kazoo"]
     ) { work, address, _ in
+        // A part of the work, since it is slow.
         try await Shell.figures(
-            "/usr/bin/python3", ["\(sources)/kazoo_load.py", address, "\(work.messages / 32)", "\(work.bytes)"])
+            "/usr/bin/python3", ["\(sources)/kazoo_load.py", address, "\(work.messages / 64)", "\(work.bytes)"])
     }
 
     static let rabbit = Peer(
         name: "RabbitMQ quorum queue", isOnZooKeeper: false,
-        needs: ["/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/include/amqp.h"], share: 1
+        needs: ["/usr/lib/rabbitmq/bin/rabbitmq-server", "/usr/include/amqp.h"]
     ) { work, _, folder in
         let environment = [
             "HOME=\(folder)", "ERL_EPMD_PORT=23674", "ERL_EPMD_ADDRESS=127.0.0.1", "RABBITMQ_NODENAME=load@localhost",
@@ -59,7 +59,7 @@ struct Peer: Sendable {
 
     static let redis = Peer(
         name: "Redis Streams, fsync always", isOnZooKeeper: false,
-        needs: ["/usr/bin/redis-server", "/usr/include/hiredis/hiredis.h"], share: 1
+        needs: ["/usr/bin/redis-server", "/usr/include/hiredis/hiredis.h"]
     ) { work, _, folder in
         try await broker(
             "RedisLoad", "hiredis", 23379, work, folder,

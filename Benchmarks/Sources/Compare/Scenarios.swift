@@ -13,8 +13,7 @@ struct Scenarios {
         let peers = Peer.all.filter { $0.isInstalled && $0.isOnZooKeeper }
         try await LocalEnsemble.withEnsemble(.init(heapMegabytes: 1_024)) { ensemble in
             let servers = ensemble.connectString
-            // A server runs slowly until its code is compiled.
-            for _ in 0..<2 { _ = try await Ours.floor(work, servers, batch: 64) }
+            try await warmUp(servers)
             _ = try await Ours.floorOfOnes(work, servers)
             let phases = ["put", "take", "put-one", "take-one", "handoff"]
             let turns: [(String, () async throws -> [Figures])] =
@@ -39,11 +38,20 @@ struct Scenarios {
         }
     }
 
+    /// A server runs slowly until its code is compiled, and each kind of multi has code of its own.
+    private func warmUp(_ servers: String) async throws {
+        for _ in 0..<2 {
+            _ = try await Ours.floor(work, servers, batch: 64)
+            _ = try await Ours.queue(work, servers, ["put", "take"])
+        }
+        _ = try await Ours.queue(work, servers, ["put", "take"], path: "/many", perNode: 64)
+    }
+
     func backlog(_ results: inout Results) async throws {
         for (name, depth) in [("10,000 ready", 10_000), ("1,000,000 ready", depth)] {
             try await LocalEnsemble.withEnsemble(.init(heapMegabytes: 3_072)) { ensemble in
                 let servers = ensemble.connectString
-                for _ in 0..<2 { _ = try await Ours.floor(work, servers, batch: 64) }
+                try await warmUp(servers)
                 let fill = Work(messages: depth, ones: 1, bytes: work.bytes)
                 _ = try await Ours.queue(fill, servers, ["put"])
                 let some = Work(messages: 10_000, ones: 1, bytes: work.bytes)
@@ -57,7 +65,7 @@ struct Scenarios {
     func consumers(_ results: inout Results) async throws {
         try await LocalEnsemble.withEnsemble(.init(heapMegabytes: 1_024)) { ensemble in
             let servers = ensemble.connectString
-            for _ in 0..<2 { _ = try await Ours.floor(work, servers, batch: 64) }
+            try await warmUp(servers)
             for (name, count) in [("1 consumer", 1), ("8 consumers", 8)] {
                 let all = Work(messages: work.messages * 2, ones: 1, bytes: work.bytes)
                 _ = try await Ours.queue(all, servers, ["put"])
@@ -112,7 +120,7 @@ struct Scenarios {
     func ensemble(_ results: inout Results) async throws {
         try await LocalEnsemble.withEnsemble(.init(servers: 3, heapMegabytes: 1_024)) { ensemble in
             let servers = ensemble.connectString
-            for _ in 0..<2 { _ = try await Ours.floor(work, servers, batch: 64) }
+            try await warmUp(servers)
             results.add(Ours.floor + ", 3 servers", try await Ours.floor(work, servers, batch: 64))
             let phases = ["put", "take", "put-one", "take-one"]
             results.add(Ours.plain + ", 3 servers", try await Ours.queue(work, servers, phases))

@@ -45,7 +45,8 @@ final class MultiBuffers: @unchecked Sendable {
     ) -> Int32 {
         guard let resultsBase = results.baseAddress else { return Int32(ZBADARGUMENTS.rawValue) }
         let arena = CArena(capacity: operations.reduce(0) { $0 + Self.arenaSize($1) })
-        var acls: [[ACL]: CACL] = [:]
+        // One after the other they are mostly the same.
+        var acls: [(list: [ACL], pointer: CACL)] = []
         var nameOffset = 0
         return withUnsafeTemporaryAllocation(of: zoo_op_t.self, capacity: operations.count) { ops in
             ops.initialize(repeating: zoo_op_t())
@@ -54,8 +55,8 @@ final class MultiBuffers: @unchecked Sendable {
                 switch operation {
                 case .create(let path, let data, let mode, let acl):
                     let list = acl ?? .open
-                    let cacl = acls[list] ?? CACL(list)
-                    acls[list] = cacl
+                    let cacl = acls.last { $0.list == list }?.pointer ?? CACL(list)
+                    if acls.last?.list != list { acls.append((list, cacl)) }
                     let (bytes, count) = arena.data(data)
                     let capacity = Self.nameCapacity(operation)
                     zoo_create_op_init(
@@ -97,7 +98,7 @@ final class MultiBuffers: @unchecked Sendable {
             switch operation {
             case .create(let path, _, _, _):
                 defer { nameOffset += Self.nameCapacity(operation) }
-                let name = names[nameOffset...].prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+                let name = UnsafeRawBufferPointer(names)[nameOffset...].prefix { $0 != 0 }
                 return .created(path: name.isEmpty ? path : String(decoding: name, as: UTF8.self))
             case .delete: return .deleted
             case .set: return .set(Stat(stats[index]))

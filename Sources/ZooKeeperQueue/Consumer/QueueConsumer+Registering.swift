@@ -29,7 +29,7 @@ extension QueueConsumer {
         // After a lost answer there may be one that nobody uses; without an ephemeral node, a recovery removes it.
         let created = try await queue.store.create(
             queue.tree.consumers + "/consumer-", data: [], mode: .persistentSequential)
-        let name = created.path.split(separator: "/").last.map(String.init) ?? ""
+        let name = NodePath.name(of: created.path)
         halfMade = name
         return name
     }

@@ -25,14 +25,14 @@ struct PendingSends {
 
     /// One message of a send has its result.
     mutating func finish(_ id: SendID, index: Int, with result: Result<SendReceipt, any Error>) {
-        guard var send = sends[id] else { return }
-        send.remaining -= 1
+        // In place: a copy of the receipts for each of them would be much.
+        guard let place = sends.index(forKey: id) else { return }
+        sends.values[place].remaining -= 1
         switch result {
-        case .success(let receipt): send.receipts[index] = receipt
-        case .failure(let error): send.error = send.error ?? error
+        case .success(let receipt): sends.values[place].receipts[index] = receipt
+        case .failure(let error): sends.values[place].error = sends.values[place].error ?? error
         }
-        sends[id] = send
-        if send.remaining == 0 { settle(id, send) }
+        if sends.values[place].remaining == 0 { settle(id, sends.values[place]) }
     }
 
     /// The waiter goes, with an error; the send itself goes on.

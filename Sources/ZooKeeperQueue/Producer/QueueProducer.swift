@@ -264,7 +264,7 @@ public actor QueueProducer {
 
     private static func name(_ result: OperationResult) -> String? {
         guard case .created(let path) = result else { return nil }
-        return path.split(separator: "/").last.map(String.init)
+        return NodePath.name(of: path)
     }
 
     private func prepareLane() async {
