@@ -25,13 +25,20 @@ public struct QueueSettings: Sendable, Hashable {
     /// exists, change it with ``MessageQueue/setMessagesPerNode(_:)``.
     public var messagesPerNode: Int
 
+    /// At which of the server's numbers a recovery lets them begin anew: 1…2,000,000,000. Default: 1,500,000,000.
+    ///
+    /// The server numbers what is created in a queue with 32 bits, and refuses every further message after 2,147,483,647 of
+    /// them. The rest is what can still be sent while no recovery runs: at 10,000 messages a second, 18 hours.
+    public var sequenceLimit: Int
+
     /// What ``messagesPerNode`` can be.
     static let messagesPerNodeRange = 1...RecordBatch.maximumCount
 
     /// Creates settings.
     public init(
         createsQueue: Bool = true, maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero,
-        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300), messagesPerNode: Int = 1
+        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300), messagesPerNode: Int = 1,
+        sequenceLimit: Int = 1_500_000_000
     ) {
         self.createsQueue = createsQueue
         self.maximumDeliveries = maximumDeliveries
@@ -39,6 +46,7 @@ public struct QueueSettings: Sendable, Hashable {
         self.laneRetention = laneRetention
         self.unfilledItemAge = unfilledItemAge
         self.messagesPerNode = messagesPerNode
+        self.sequenceLimit = sequenceLimit
     }
 
     func validate() throws {
@@ -47,6 +55,10 @@ public struct QueueSettings: Sendable, Hashable {
         }
         guard Self.messagesPerNodeRange.contains(messagesPerNode) else {
             throw QueueError(.invalidArgument, "messagesPerNode is a number from 1 to 900; \(messagesPerNode) is not.")
+        }
+        guard (1...2_000_000_000).contains(sequenceLimit) else {
+            throw QueueError(
+                .invalidArgument, "sequenceLimit is a number from 1 to 2,000,000,000; \(sequenceLimit) is not.")
         }
         guard redeliveryDelay >= .zero, laneRetention > .zero, unfilledItemAge > .zero else {
             throw QueueError(.invalidArgument, "The times of a queue's settings cannot be negative.")

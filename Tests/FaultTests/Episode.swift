@@ -10,6 +10,8 @@ struct Episode: Sendable, CustomStringConvertible {
     /// Whether first deliveries must come in the order of sending.
     var isOrdered = true
     var maximumDeliveries = 10
+    /// When the server's numbers begin anew.
+    var sequenceLimit = 1_500_000_000
     /// Nodes that must be there in the end.
     var expectedNodes: [String] = []
     /// A message that the process itself must take, however late: it goes on after whatever has happened.
@@ -163,7 +165,38 @@ struct Episode: Sendable, CustomStringConvertible {
         try await theatre.crash(by: name, store, holding: 2)
     }
 
+    /// Messages of several kinds carry names of the old epoch: ready ones, those of a failed consumer, a dead letter.
+    static let passage = Episode(description: "passage to a new epoch", sequenceLimit: 4) { theatre, store in
+        try await theatre.produce(["x"], by: "producer", theatre.session("producer"))
+        try await theatre.consume(by: "other", theatre.session("other")) { _ in .deadLetter }
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
+        try await theatre.crash(by: "failed", theatre.session("failed"), holding: 2)
+        try? await theatre.subject.recover(store)
+        try await theatre.produce(["e", "f"], by: "producer", theatre.session("producer"), together: true)
+    }
+
+    // One that fails gives back late what comes before the others.
+    static let sendOverPassages = Episode(
+        description: "send over passages", isOrdered: false, sequenceLimit: 1
+    ) { theatre, store in
+        async let recovered: Void = theatre.recover(theatre.session("recovery"), for: .seconds(60))
+        try await theatre.produce(three + ["d", "e"], by: name, store)
+        try await recovered
+    }
+
+    static let takeOverPassages = Episode(
+        description: "take over passages", isOrdered: false, sequenceLimit: 1
+    ) { theatre, store in
+        async let recovered: Void = theatre.recover(theatre.session("recovery"), for: .seconds(60))
+        try await theatre.produce(three, by: "producer", theatre.session("producer"))
+        try await theatre.consume(by: name, store) { $0.deliveryCount == 1 ? .giveBack : .acknowledge }
+        try await theatre.produce(["d", "e"], by: "producer", theatre.session("producer"), together: true)
+        try await theatre.consume(by: name, store)
+        try await recovered
+    }
+
     static let all = [
+        passage, sendOverPassages, takeOverPassages,
         send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, giveBack,
         giveBackTooOften,
         deadLetter, recovery,

@@ -10,7 +10,7 @@ struct ExhaustiveFaultTests {
         OurQueue(
             settings: .init(
                 maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1),
-                messagesPerNode: messagesPerNode),
+                messagesPerNode: messagesPerNode, sequenceLimit: episode.sequenceLimit),
             effects: episode.expectedNodes.isEmpty ? nil : "/effects")
     }
 

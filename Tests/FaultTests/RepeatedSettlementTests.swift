@@ -65,27 +65,88 @@ struct RepeatedSettlementTests {
     }
 
     /// A refusal for want of a right is no end of the session: the lease stays, and may be settled later.
-    @Test func afterARefusalTheLeaseIsStillHeld() throws {
-        let simulation = Simulation(.fixed)
-        let outcome = try simulation.run { [zookeeper = simulation.zookeeper] in
-            let store = zookeeper.connect()
-            let queue = try MessageQueue(store: store)
-            let producer = QueueProducer(queue)
-            try await producer.send("x")
-            await producer.close()
-            let consumer = QueueConsumer(queue)
-            var messages = consumer.makeAsyncIterator()
-            let message = try #require(try await messages.next())
-            let active = "/queue/consumers/consumer-0000000000/active"
-            try await store.setACL(of: active, to: [.world([.admin, .delete])])
-            let refused = await code { try await message.acknowledge() }
-            let isHeld = message.state == .held
-            try await store.setACL(of: active, to: .open)
-            let second = await code { try await message.acknowledge() }
-            await consumer.close()
-            return (refused, isHeld, second)
+    @Test(arguments: [1, 3]) func afterARefusalTheLeaseIsStillHeld(perNode: Int) throws {
+        let outcome = try withHeldMessages(perNode: perNode) { messages, store in
+            try await store.setACL(of: Self.active, to: [.world([.admin, .delete])])
+            let refused = await code { try await messages[0].acknowledge() }
+            let isHeld = messages[0].state == .held
+            try await store.setACL(of: Self.active, to: .open)
+            for message in messages { try await message.acknowledge() }
+            return refused == .notPermitted && isHeld
         }
-        #expect(outcome.0 == .notPermitted && outcome.1 && outcome.2 == nil)
+        #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
+    }
+
+    /// The answer to a step is lost, and when it is sent again, it is refused before it can be seen that it was applied:
+    /// then what stands in the tree is what holds, and nothing is settled twice.
+    @Test(arguments: [1, 3]) func whatWasGivenUpInDoubtIsReadFromTheTree(perNode: Int) throws {
+        let outcome = try withHeldMessages(perNode: perNode, faultAtSecondMulti: .replyTooLate) { messages, store in
+            async let first = code { try await messages[0].acknowledge() }
+            // In time for the second attempt, which comes when the first one's deadline has passed.
+            try await store.sleep(for: .seconds(1))
+            try await store.setACL(of: Self.active, to: [.world([.admin, .delete])])
+            let wasUnknown = await first == .outcomeUnknown
+            // The refusal of the second attempt has come by then.
+            try await store.sleep(for: .seconds(60))
+            try await store.setACL(of: Self.active, to: .open)
+            for message in messages.dropFirst() { try await message.acknowledge() }
+            let again = await code { try await messages[0].acknowledge() }
+            return wasUnknown && again == nil
+        }
+        #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
+    }
+
+    /// Who settles while an earlier step has no answer is told so in time, and that nothing was sent.
+    @Test func whatWaitsBehindAnUnansweredStepHasADeadline() throws {
+        let isCut = Flag()
+        let outcome = try withHeldMessages(perNode: 1, faults: { isCut.isSet && !$0.isRead ? .requestTooLate : nil }) {
+            messages, store in
+            isCut.isSet = true
+            async let first = code { try await messages[0].acknowledge() }
+            try await store.sleep(for: .seconds(1))
+            let start = store.now
+            let second = await code { try await messages[1].acknowledge() }
+            let took = store.now - start
+            let wasUnknown = await first == .outcomeUnknown
+            isCut.isSet = false
+            // The attempt that was sent before has failed by then.
+            try await store.sleep(for: .seconds(60))
+            for message in messages { try await message.acknowledge() }
+            return wasUnknown && second == .unreachable && took < .seconds(120)
+        }
+        #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
+    }
+
+    private static let active = "/queue/consumers/consumer-0000000000/active"
+
+    /// Takes three messages, and gives them to `body`.
+    ///
+    /// - Returns: what it says, and how many messages are leased and ready after it.
+    private func withHeldMessages(
+        perNode: Int, faultAtSecondMulti: Fault? = nil, faults: (@Sendable (CallSite) -> Fault?)? = nil,
+        _ body: @escaping @Sendable ([QueueMessage], InMemorySession) async throws -> Bool
+    ) throws -> (isAsExpected: Bool, leases: Int, ready: Int) {
+        let simulation = Simulation(.fixed)
+        return try simulation.run { [zookeeper = simulation.zookeeper] in
+            let queue = try MessageQueue(
+                store: zookeeper.connect("producer"), settings: .init(messagesPerNode: perNode))
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<3).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            // The first multi of a consumer is its claim.
+            let multis = Counter()
+            let store = zookeeper.connect(
+                "consumer",
+                faults: faults ?? { $0.request == "multi" && multis.next() == 2 ? faultAtSecondMulti : nil })
+            let consumer = QueueConsumer(try MessageQueue(store: store))
+            var iterator = consumer.makeAsyncIterator()
+            var messages: [QueueMessage] = []
+            for _ in 0..<3 { messages.append(try #require(try await iterator.next())) }
+            let isAsExpected = try await body(messages, store)
+            let statistics = try await queue.statistics()
+            await consumer.close(gracePeriod: .zero)
+            return (isAsExpected, statistics.leased, statistics.ready)
+        }
     }
 }
 

@@ -11,10 +11,11 @@ struct ScheduleTests {
     private static let count = environment["SCHEDULES"].flatMap(Int.init) ?? 10_000
     private static let seed = environment["SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max)
 
-    /// Every second one keeps several messages in a node.
+    /// Every second one keeps several messages in a node, and in every third one the server's numbers begin anew, often.
     private static func subject(_ seed: UInt64) -> OurQueue {
         var subject = OurQueue()
         subject.settings.messagesPerNode = seed.isMultiple(of: 2) ? 2 : 1
+        if seed.isMultiple(of: 3) { subject.settings.sequenceLimit = 1 + Int(seed / 3 % 3) }
         return subject
     }
 

@@ -250,13 +250,13 @@ struct Theatre: Sendable {
 
     private var remains: Remains {
         var remains = Remains()
-        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers"]
+        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch"]
         for (path, node) in simulation.zookeeper.nodes where path.hasPrefix("/queue/") {
             let parts = path.split(separator: "/").dropFirst().map(String.init)
             let consumer = simulation.zookeeper.nodes["/queue/consumers/\(parts.dropFirst().first ?? "")"]?.data
             let messages = Remains.messages(name: parts.last ?? "", data: node.data ?? [], consumer: consumer)
             switch (parts[0], parts.count) {
-            case ("items", 2) where node.stat.dataLength > 0: remains.ready += messages
+            case ("items", 2) where node.stat.dataLength > 0, ("earlier", 2): remains.ready += messages
             case ("partial", 2): remains.held += messages
             case ("consumers", 4) where parts[2] == "item": remains.held += messages
             case ("consumers", 3) where parts[2] == "item" && node.stat.dataLength > 0: remains.held += messages

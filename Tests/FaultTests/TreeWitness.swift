@@ -43,7 +43,8 @@ final class TreeWitness: Sendable {
                 }
                 guard let place = Self.place(path, parts), let data = node.data, !data.isEmpty else { continue }
                 let consumer = place.consumer.flatMap { transaction.nodes["\(root)/consumers/\($0)"]?.data }
-                let contents = NodeContents(name: parts.last ?? "", data: data, consumer: consumer)
+                let epoch = parts[0] == "items" ? transaction.nodes["\(root)/epoch"]?.data : nil
+                let contents = NodeContents(name: parts.last ?? "", data: data, consumer: consumer, epoch: epoch)
                 for message in contents.messages {
                     let payload = String(decoding: message.payload, as: UTF8.self)
                     if let other = places[payload] {
@@ -103,7 +104,7 @@ final class TreeWitness: Sendable {
     private static func place(_ path: String, _ parts: [String]) -> Place? {
         let name = parts.last ?? ""
         return switch (parts.first, parts.count) {
-        case ("items", 2): Place(kind: .ready, path: path, consumer: nil, name: name)
+        case ("items", 2), ("earlier", 2): Place(kind: .ready, path: path, consumer: nil, name: name)
         case ("partial", 2): Place(kind: .partial, path: path, consumer: nil, name: name)
         case ("dead", 2): Place(kind: .dead, path: path, consumer: nil, name: name)
         case ("consumers", 4) where parts[2] == "item": Place(kind: .leased, path: path, consumer: parts[1], name: name)

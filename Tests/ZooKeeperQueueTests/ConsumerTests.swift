@@ -27,6 +27,28 @@ struct ConsumerTests {
         }
     }
 
+    /// All that is wanted, with what is settled, would be too many operations for one multi.
+    @Test func manyAtOnceComeInSeveralSteps() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            let sent = (0..<2_000).map(String.init)
+            try await producer.send(sent.map { OutgoingMessage($0) })
+            await producer.close()
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1_000))
+            var payloads: [String] = []
+            try await withThrowingDiscardingTaskGroup { group in
+                for try await message in consumer {
+                    payloads.append(String(decoding: message.payload, as: UTF8.self))
+                    group.addTask { try await message.acknowledge() }
+                    if payloads.count == sent.count { break }
+                }
+            }
+            await consumer.close()
+            #expect(payloads == sent)
+            try await queue.expectEmptyTree()
+        }
+    }
+
     @Test func aMessageSaysAllOfItself() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)

@@ -5,13 +5,12 @@ import Testing
 struct ReadyListTests {
     private let now = Duration.seconds(1_000)
 
-    private func items(_ count: Int) -> [ItemName] {
-        (0..<count).compactMap {
-            ItemName("item-100-" + String(repeating: "0", count: 10 - String($0).count) + String($0))
-        }
+    private func items(_ count: Int) -> [ListedItem] {
+        (0..<count).compactMap { ItemName("item-100-\($0)").map { ListedItem(name: $0, isEarlier: false) } }
     }
 
-    private func list(_ count: Int, rank: Int, of consumers: Int, prefetch: Int = 4, listings: Int = 1) -> [ItemName] {
+    private func list(_ count: Int, rank: Int, of consumers: Int, prefetch: Int = 4, listings: Int = 1) -> [ListedItem]
+    {
         var list = ReadyList()
         for _ in 0..<listings {
             list.refill(

@@ -86,10 +86,10 @@ struct NodePackingTests {
     }
 
     @Test func messagesAreNamedByTheirPlace() {
-        #expect(NodePacking.names(1, node: "item-100-0000000007") == ["item-100-0000000007"])
+        #expect(NodePacking.names(1, node: "item-100-0000000007", in: .init()) == ["item-100-0000000007"])
         #expect(
-            NodePacking.names(2, node: "item-100-0000000007")
+            NodePacking.names(2, node: "item-100-0000000007", in: .init())
                 == ["item-100-0000000007-000", "item-100-0000000007-001"])
-        #expect(NodePacking.names(2, node: nil) == [nil, nil])
+        #expect(NodePacking.names(2, node: nil, in: .init()) == [nil, nil])
     }
 }

@@ -17,6 +17,9 @@ public struct Stat: Sendable, Hashable {
     public var version: Int32
     /// How often children were added or removed. It wraps at 2^31.
     public var cversion: Int32
+    /// How many children were ever created, which is the number that the next sequential one gets. The server shows twice
+    /// that, less the children that are left (`DataNode.copyStat` in its source), in 32 bits that may have overflowed.
+    package var childrenCreated: Int { Int((UInt32(bitPattern: cversion) &+ UInt32(bitPattern: numChildren)) / 2) }
     /// How often the access control list was changed.
     public var aversion: Int32
     /// The session that owns this ephemeral node; 0 when the node is not ephemeral.

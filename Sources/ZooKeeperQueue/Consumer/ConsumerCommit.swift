@@ -7,6 +7,8 @@ import ZooKeeper
 /// is refused at that operation if it was applied before.
 struct ConsumerCommit {
     let registration: Registration
+    /// The epoch in which the claimed nodes were read.
+    var epoch: SequenceEpoch
     var settlements: [Settlement] = []
     var claims: [ReadyItem] = []
     /// The place in the line of idle consumers that is given up with it.
@@ -16,11 +18,14 @@ struct ConsumerCommit {
 
     var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
 
-    /// A part of it was refused in such a way that no earlier attempt can have been applied either. What is still to be
+    /// A part of it was refused in such a way that no earlier attempt of it can have been applied either; one that was given
+    /// up in doubt before may have been. What is still to be
     /// sent, though its asker was told that no answer had come, stays unresolved for who asks again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
-        for settlement in settlements where settlement.waiter != nil { settlement.lease.unresolved = [] }
+        for settlement in settlements where settlement.waiter != nil {
+            settlement.lease.unresolved = settlement.unresolvedBefore
+        }
     }
 
     mutating func remove(_ numbers: [Int]) {
@@ -33,6 +38,8 @@ struct ConsumerCommit {
         case session
         /// The consumer's node.
         case registration
+        /// The epoch of the server's numbers.
+        case epoch
         /// The node of a lease, which ends with these settlements.
         case lease([Int])
         /// What else a settlement does.
@@ -70,14 +77,15 @@ struct ConsumerCommit {
                     let all = numbers(of: lease.node)
                     ends.add([.delete(lease.path)], .lease(all))
                     if let batch = whole[lease.node] {
-                        ends.add([.create(queue.tree.item(lease.node), data: batch.encoded())], .lease(all))
+                        let place = epoch.place(of: lease.nodeName, in: queue.tree)
+                        ends.add([.create(place, data: batch.encoded())], .lease(all))
                     }
                 }
                 if whole[lease.node] != nil { continue }
             } else {
                 ends.add([.delete(lease.path)], .lease([number]))
             }
-            ends.add(settlement.consequences(queue), .settlement(number))
+            ends.add(settlement.consequences(queue, epoch), .settlement(number))
         }
         var plan = Plan(holdings: ends.holdings)
         plan.holdings.version = holdings.version &+ 1
@@ -85,6 +93,7 @@ struct ConsumerCommit {
         plan.add(
             [.set(registration.paths.path, data: ends.holdings.progress.encoded(), version: holdings.version)],
             .registration)
+        if usesNames { plan.add([epoch.check(in: queue.tree)], .epoch) }
         plan.operations += ends.operations
         plan.parts += ends.parts
         for (number, item) in claims.enumerated() {
@@ -95,6 +104,9 @@ struct ConsumerCommit {
         return plan
     }
 
+    /// Whether it names nodes that would be other ones in another epoch.
+    private var usesNames: Bool { !claims.isEmpty || settlements.contains { $0.givesBack } }
+
     /// The settlements of the messages of a node.
     private func numbers(of node: String) -> [Int] {
         settlements.indices.filter { settlements[$0].lease.node == node }
@@ -103,7 +115,7 @@ struct ConsumerCommit {
     /// What claims a node.
     static func moves(_ item: ReadyItem, _ queue: MessageQueue, _ registration: Registration) -> [Operation] {
         [
-            .delete(queue.tree.item(item.name.string), version: item.stat.version),
+            .delete(item.listed.path(in: queue.tree), version: item.stat.version),
             .create(registration.paths.lease(item.name.string), data: item.data),
         ]
     }

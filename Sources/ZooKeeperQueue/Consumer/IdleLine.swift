@@ -52,7 +52,9 @@ struct IdleLine {
             if index == 0 { return true }
             // The second one looks now and then itself: the first may hang, or be nobody's.
             if try await !isGone(places[index - 1], within: index == 1 ? Self.oversight : nil) {
-                if try await store.exists(tree.items)?.numChildren ?? 0 > 0 { return true }
+                for list in [tree.items, tree.earlier] {
+                    if try await store.exists(list)?.numChildren ?? 0 > 0 { return true }
+                }
             }
             try Task.checkCancellation()
         }

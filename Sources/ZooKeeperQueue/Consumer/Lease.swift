@@ -5,6 +5,8 @@ import ZooKeeper
 final class Lease: Sendable {
     let name: ItemName
     /// The name of the leased node, which may hold several messages.
+    let nodeName: ItemName
+    /// The same as it stands in the tree.
     let node: String
     /// Its place among the messages of the node; `nil` when it stands alone.
     let index: Int?
@@ -31,6 +33,7 @@ final class Lease: Sendable {
         _ message: ReadyItem.Message, of item: ReadyItem, fencingToken: Int64, registration: Registration
     ) {
         name = message.name
+        nodeName = item.name
         node = item.name.string
         index = message.index
         data = message.data

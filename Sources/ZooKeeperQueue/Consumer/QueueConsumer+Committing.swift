@@ -10,7 +10,10 @@ extension QueueConsumer {
         // Waited for without a handler for cancellation: an acknowledgement of work that is done is worth its end, and
         // every attempt has the deadline of a call.
         try await withCheckedThrowingContinuation { waiter in
-            settlements.append(Settlement(lease: lease, kind: kind, waiter: waiter, since: queue.store.now))
+            settlements.append(
+                Settlement(
+                    lease: lease, kind: kind, waiter: waiter, since: queue.store.now,
+                    unresolvedBefore: lease.unresolved))
             commitSoon()
         }
     }
@@ -51,6 +54,9 @@ extension QueueConsumer {
             let start = queue.store.now
             do {
                 if mustReadHoldings { try await readHoldings(commit.registration) }
+                if mustReadEpoch { try await readEpoch() }
+                // What is claimed was read in an epoch, and is refused in another.
+                if commit.claims.isEmpty { commit.epoch = epoch }
                 dropSettled(&commit)
                 if commit.isEmpty { return }
             } catch let error as ZooKeeperError where error.isPassing {
@@ -165,6 +171,12 @@ extension QueueConsumer {
             if error.code == .badVersion { return await versionDiffers(&commit) }
             guard error.code == .noNode else { return abandon(&commit, error) }
             await sessionHasEnded(&commit)
+        case .epoch:
+            commit.isCertainlyNotApplied()
+            guard error.code == .badVersion else { return abandon(&commit, error) }
+            // What was read before the change may be something else now.
+            dropClaims(&commit)
+            mustReadEpoch = true
         case .lease(let numbers):
             commit.isCertainlyNotApplied()
             guard error.code == .noNode else { return fail(&commit, numbers, error) }
@@ -182,7 +194,7 @@ extension QueueConsumer {
             commit.isCertainlyNotApplied()
             if error.code == .requestTooLarge {
                 ignore(
-                    commit.claims[number].name.string, why: "it is too large for this client's maximumRequestSize")
+                    commit.claims[number].listed, why: "it is too large for this client's maximumRequestSize")
             } else if ![.noNode, .badVersion, .nodeExists].contains(error.code) {
                 fail(error)
             }
@@ -200,16 +212,17 @@ extension QueueConsumer {
     private func refusedAsAWhole(_ commit: inout ConsumerCommit, _ error: ZooKeeperError) async {
         if commit.isUnresolved || commit.settlements.count + commit.claims.count <= 1 {
             if let item = commit.claims.first, error.code == .requestTooLarge {
-                ignore(item.name.string, why: "it is too large for this client's maximumRequestSize")
+                ignore(item.listed, why: "it is too large for this client's maximumRequestSize")
                 return dropClaims(&commit)
             }
             return abandon(&commit, error)
         }
         for settlement in commit.settlements {
-            await carryOut(ConsumerCommit(registration: commit.registration, settlements: [settlement]))
+            await carryOut(
+                ConsumerCommit(registration: commit.registration, epoch: commit.epoch, settlements: [settlement]))
         }
         for item in commit.claims {
-            await carryOut(ConsumerCommit(registration: commit.registration, claims: [item]))
+            await carryOut(ConsumerCommit(registration: commit.registration, epoch: commit.epoch, claims: [item]))
         }
         commit.settlements = []
         commit.claims = []

@@ -6,11 +6,12 @@ import ZooKeeper
 extension QueueConsumer {
     /// What has gathered: settlements of one registration, and claims for the places that are free with them.
     func nextCommit() -> ConsumerCommit? {
-        // What the multi has before anything is gathered: the consumer's own operations, and the place in the line.
-        var (count, bytes) = (3, 1_024 + holdings.progress.encoded().count)
+        // What the multi has before anything is gathered: the consumer's own operations, the check of the epoch, and the place
+        // in the line.
+        var (count, bytes) = (4, 1_024 + holdings.progress.encoded().count)
         let ends = nextSettlements(&count, &bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
-        var commit = ConsumerCommit(registration: registration, settlements: ends)
+        var commit = ConsumerCommit(registration: registration, epoch: epoch, settlements: ends)
         if registration == self.registration {
             commit.claims = nextClaims(ends, count, bytes)
             // With a single message it stays the first in the line, until there is one that it cannot hand out at once.
@@ -36,7 +37,7 @@ extension QueueConsumer {
             guard batch.last.map({ $0.lease.registration == next.lease.registration }) ?? true else { break }
             // Of a batch, the lease is looked at, and deleted with its last message.
             let ends = Array(repeating: Operation.delete(next.lease.path), count: next.lease.index == nil ? 1 : 2)
-            let operations = ends + next.consequences(queue)
+            let operations = ends + next.consequences(queue, epoch)
             let size = operations.reduce(0) { $0 + queue.store.size(of: $1) }
             let fits =
                 count + operations.count <= Self.maximumOperations && bytes + size <= queue.store.maximumRequestSize

@@ -2,7 +2,7 @@ import ZooKeeper
 
 /// A ready node as it was read, before it is claimed: one message, or several.
 struct ReadyItem: Sendable {
-    let name: ItemName
+    let listed: ListedItem
     /// The node's bytes.
     let data: [UInt8]
     let stat: Stat
@@ -17,10 +17,12 @@ struct ReadyItem: Sendable {
         let envelope: Envelope
     }
 
+    var name: ItemName { listed.name }
+
     /// - Returns: `nil` when the node's form is not known to this library.
-    init?(name: ItemName, node: Node) {
-        let data = node.data ?? []
-        self.name = name
+    init?(_ listed: ListedItem, node: Node) {
+        let (name, data) = (listed.name, node.data ?? [])
+        self.listed = listed
         self.data = data
         stat = node.stat
         switch Envelope.read(data) {

@@ -11,46 +11,46 @@ struct ReadyList {
         var consumers = 1
     }
 
-    private var names: ArraySlice<ItemName> = []
+    private var items: ArraySlice<ListedItem> = []
     private var validUntil: Duration?
     private(set) var listings = 0
 
     /// Takes a new list, of which the listing itself took so long.
     mutating func refill(
-        _ all: [ItemName], share: Share, prefetch: Int, listingTook: Duration, now: Duration
+        _ all: [ListedItem], share: Share, prefetch: Int, listingTook: Duration, now: Duration
     ) {
         listings += 1
         // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon renewed.
         validUntil = now + min(max(.seconds(1), listingTook * 20), .seconds(10))
         let sorted = all.sorted()
         guard share.consumers > 1 else {
-            names = sorted[...]
+            items = sorted[...]
             return
         }
         // Now and then each takes a part before its own, or that of a consumer that is busy would wait for ever. The first
         // one stays at the head, so that the order is kept as far as the others leave it.
         let rank = listings % 4 == 0 && share.rank > 0 ? (listings / 4) % share.rank : share.rank
         let part = max(1, min(prefetch, (sorted.count + share.consumers - 1) / share.consumers))
-        var mine: [ItemName] = []
+        var mine: [ListedItem] = []
         for start in stride(from: rank * part, to: sorted.count, by: part * share.consumers) {
             mine += sorted[start..<min(start + part, sorted.count)]
         }
         // With fewer messages than consumers, those without a part of their own try for any.
-        names = (mine.isEmpty ? sorted : mine)[...]
+        items = (mine.isEmpty ? sorted : mine)[...]
     }
 
     /// Whether a message of higher priority may have come since.
     func isStale(now: Duration) -> Bool { validUntil.map { now >= $0 } ?? true }
 
     /// Whether a new list is needed.
-    func isEmpty(now: Duration) -> Bool { names.isEmpty || isStale(now: now) }
+    func isEmpty(now: Duration) -> Bool { items.isEmpty || isStale(now: now) }
 
     /// The next messages to try for.
-    mutating func take(_ count: Int) -> [ItemName] {
-        defer { names = names.dropFirst(count) }
-        return Array(names.prefix(count))
+    mutating func take(_ count: Int) -> [ListedItem] {
+        defer { items = items.dropFirst(count) }
+        return Array(items.prefix(count))
     }
 
     /// Forgets the list.
-    mutating func clear() { names = [] }
+    mutating func clear() { items = [] }
 }

@@ -16,26 +16,38 @@ struct Settlement {
     var waiter: CheckedContinuation<Void, any Error>?
     /// When it was asked for, by the store's clock.
     let since: Duration
+    /// What of the lease had been sent without an answer before.
+    let unresolvedBefore: Set<Kind>
     /// Raised when the name under which a message is to come back is taken.
     var extraReturns = 0
 
     /// What happens together with the end of the lease.
-    func consequences(_ queue: MessageQueue) -> [Operation] {
+    func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch) -> [Operation] {
         let tree = queue.tree
         switch kind {
         case .acknowledge(let operations): return operations
-        case .release: return [.create(tree.item(lease.name.string), data: Envelope.restored(lease.data))]
+        case .release:
+            return [.create(epoch.place(of: lease.name, in: tree), data: Envelope.restored(lease.data))]
         case .giveBack(let reason):
             let returns = lease.name.returns + 1 + extraReturns
             if returns >= queue.settings.maximumDeliveries {
                 let cause = "delivered \(returns) times" + (reason.map { ": \($0)" } ?? "")
                 return DeadLetter.operations(
-                    tree, name: lease.name.with(returns: returns), data: lease.data, cause: cause)
+                    at: tree.dead(lease.name.with(returns: returns).string), data: lease.data, cause: cause)
             }
-            return [.create(tree.item(lease.name.with(returns: returns)), data: Envelope.restored(lease.data))]
+            let place = epoch.place(of: lease.name.with(returns: returns), in: tree)
+            return [.create(place, data: Envelope.restored(lease.data))]
         case .deadLetter(let reason):
             let name = lease.name.with(returns: lease.name.returns + extraReturns)
-            return DeadLetter.operations(tree, name: name, data: lease.data, cause: reason)
+            return DeadLetter.operations(at: tree.dead(name.string), data: lease.data, cause: reason)
+        }
+    }
+
+    /// Whether the message may come back to the ready ones.
+    var givesBack: Bool {
+        switch kind {
+        case .giveBack, .release: true
+        case .acknowledge, .deadLetter: false
         }
     }
 

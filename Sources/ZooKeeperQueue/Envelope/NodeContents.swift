@@ -8,10 +8,14 @@ package struct NodeContents: Sendable {
 
     package let messages: [Message]
 
-    /// - Parameter consumer: the data of the consumer that holds the node, which says what of it is settled.
-    package init(name: String, data: [UInt8], consumer: [UInt8]? = nil) {
-        guard let item = ItemName(name), case .batch(let batch) = Envelope.read(data) else {
-            messages = [Message(name: name, payload: Self.payload(data))]
+    /// - Parameters:
+    ///   - consumer: the data of the consumer that holds the node, which says what of it is settled.
+    ///   - epoch: the data of the queue's epoch, for a node among the items, whose name is then made whole.
+    package init(name: String, data: [UInt8], consumer: [UInt8]? = nil, epoch: [UInt8]? = nil) {
+        let number = epoch.flatMap { try? SequenceEpoch(data: $0, version: 0).number }
+        let item = number.map { ItemName(name, inEpoch: $0) } ?? ItemName(name)
+        guard let item, case .batch(let batch) = Envelope.read(data) else {
+            messages = [Message(name: item?.string ?? name, payload: Self.payload(data))]
             return
         }
         let progress = LeaseProgress(consumer)

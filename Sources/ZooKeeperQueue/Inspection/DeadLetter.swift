@@ -14,10 +14,10 @@ public struct DeadLetter: Sendable, Hashable {
     public let time: Int64
 
     /// The creates that make a dead letter.
-    static func operations(_ tree: QueueTree, name: String, data: [UInt8], cause: String) -> [Operation] {
+    static func operations(at path: String, data: [UInt8], cause: String) -> [Operation] {
         [
-            .create(tree.dead(name), data: data),
-            .create(tree.cause(ofDead: name), data: Array(cause.utf8.prefix(4_096))),
+            .create(path, data: data),
+            .create(path + "/cause", data: Array(cause.utf8.prefix(4_096))),
         ]
     }
 }

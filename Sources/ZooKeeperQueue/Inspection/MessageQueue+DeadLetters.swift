@@ -88,6 +88,7 @@ extension MessageQueue {
             var wasSent = false
             while true {
                 guard let node = try await node(tree.dead(name)) else { return wasSent }
+                let epoch = try await sequenceEpoch()
                 guard let item = target else {
                     throw QueueError(
                         .invalidArgument,
@@ -96,7 +97,8 @@ extension MessageQueue {
                 do {
                     _ = try await store.multi([
                         .delete(tree.cause(ofDead: name)), .delete(tree.dead(name), version: node.stat.version),
-                        .create(tree.item(item), data: Envelope.restored(node.data)),
+                        epoch.check(in: tree),
+                        .create(epoch.place(of: item, in: tree), data: Envelope.restored(node.data)),
                     ])
                     return true
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
@@ -108,7 +110,7 @@ extension MessageQueue {
                         try await addCause(name)
                     }
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
-                    target = ItemName(item).map { $0.with(returns: $0.returns + 1) }
+                    target = item.with(returns: item.returns + 1)
                 }
             }
         }

@@ -10,7 +10,8 @@ extension MessageQueue {
             func count(_ path: String) async throws -> Int { Int(try await store.exists(path)?.numChildren ?? 0) }
             guard let items = try await store.exists(tree.items) else { throw missing }
             var statistics = QueueStatistics(
-                ready: Int(items.numChildren), leased: 0, partial: try await count(tree.partial),
+                ready: Int(items.numChildren) + (try await count(tree.earlier)), leased: 0,
+                partial: try await count(tree.partial),
                 dead: try await count(tree.dead), consumers: 0)
             let consumers = try await names(tree.consumers)
             statistics.consumers = consumers.count
@@ -28,9 +29,11 @@ extension MessageQueue {
     /// It reads the list of all ready messages.
     public func oldestAge() async throws -> Duration? {
         try await QueueError.translating(while: "looking for the oldest message", queue: path) {
-            let items = try await names(tree.items).compactMap(ItemName.init)
-            for item in items.sorted(by: { $0.sequence < $1.sequence }) {
-                guard let stat = try await store.exists(tree.item(item.string)) else { continue }
+            let items = try await readyItems().sorted {
+                ($0.name.epoch, $0.name.sequence) < ($1.name.epoch, $1.name.sequence)
+            }
+            for item in items {
+                guard let stat = try await store.exists(item.path(in: tree)) else { continue }
                 return .milliseconds(max(0, Self.milliseconds() - stat.ctime))
             }
             return nil
@@ -41,14 +44,14 @@ extension MessageQueue {
     public func browse(limit: Int = 100) async throws -> [BrowsedMessage] {
         try await QueueError.translating(while: "browsing", queue: path) {
             var messages: [BrowsedMessage] = []
-            for item in try await names(tree.items).compactMap(ItemName.init).sorted() {
+            for item in try await readyItems().sorted() {
                 if messages.count >= limit { break }
-                guard let node = try await node(tree.item(item.string)) else { continue }
+                guard let node = try await node(item.path(in: tree)) else { continue }
                 let isUnfilled = (node.data ?? []).isEmpty && node.stat.version == 0
-                guard !isUnfilled, let ready = ReadyItem(name: item, node: node) else { continue }
+                guard !isUnfilled, let ready = ReadyItem(item, node: node) else { continue }
                 messages += ready.messages.prefix(limit - messages.count).map { message in
                     BrowsedMessage(
-                        name: message.name.string, priority: item.priority, deliveryCount: item.returns + 1,
+                        name: message.name.string, priority: item.name.priority, deliveryCount: item.name.returns + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
                         enqueueTime: node.stat.ctime)
                 }
@@ -65,14 +68,29 @@ extension MessageQueue {
     @discardableResult
     public func purge(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
         try await QueueError.translating(while: "purging", queue: path) {
-            let items = try await names(tree.items).filter { ItemName($0) != nil }.map {
-                [Operation.delete(tree.item($0))]
-            }
+            let items = try await readyItems().map { [Operation.delete($0.path(in: tree))] }
             return try await applyAll(items, progress: progress)
         }
     }
 
     // MARK: Helpers
+
+    /// What is ready, in no order. Read twice when the names have changed their meaning in between.
+    private func readyItems() async throws -> [ListedItem] {
+        while true {
+            let epoch = try await currentEpoch()
+            let items = try await names(tree.items).compactMap { ItemName($0, inEpoch: epoch.number) }
+            let earlier = epoch.usesEarlier ? try await names(tree.earlier).compactMap { ItemName($0) } : []
+            guard try await currentEpoch() == epoch else { continue }
+            return items.map { ListedItem(name: $0, isEarlier: false) }
+                + earlier.map { ListedItem(name: $0, isEarlier: true) }
+        }
+    }
+
+    /// A queue of an older or a foreign client has none, and begins with the first.
+    func currentEpoch() async throws -> SequenceEpoch {
+        try await node(tree.epoch).map(SequenceEpoch.init) ?? SequenceEpoch()
+    }
 
     /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone.
     func applyAll(_ groups: [[Operation]], progress: (Int, Int) -> Void) async throws -> Int {

@@ -38,8 +38,13 @@ struct NodePacking {
     }
 
     /// The messages' names, when the node has got this one.
-    static func names(_ count: Int, node: String?) -> [String?] {
-        guard count > 1, let item = node.flatMap({ ItemName($0) }) else { return .init(repeating: node, count: count) }
+    static func names(_ count: Int, node: String?, in epoch: SequenceEpoch) -> [String?] {
+        // Without a tag, the name is the whole one.
+        if count == 1, epoch.number == 0 { return [node] }
+        guard let item = node.flatMap({ ItemName($0, inEpoch: epoch.number) }) else {
+            return .init(repeating: node, count: count)
+        }
+        if count == 1 { return [item.string] }
         return (0..<count).map { item.message($0).string }
     }
 }

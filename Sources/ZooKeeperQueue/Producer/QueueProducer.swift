@@ -15,6 +15,8 @@ public actor QueueProducer {
     private let sendTimeout: Duration
     private var lane: SendLane
     private var packing: NodePacking
+    /// The epoch of the server's numbers; `nil` when it is not known, or over.
+    private var epoch: SequenceEpoch?
     private var laneName: String?
     /// The name of a lane that is no longer used, and perhaps still there.
     private var formerLaneName: String?
@@ -29,8 +31,8 @@ public actor QueueProducer {
     private var isPrepared = false
     private var isClosed = false
 
-    /// Room for the multi's own header and the operation on the lane.
-    private static let overhead = 256
+    /// Room for the multi's own header, the operation on the lane and the check of the epoch.
+    private static let overhead = 512
 
     /// Creates a producer; nothing is sent before its first message.
     ///
@@ -54,13 +56,13 @@ public actor QueueProducer {
         packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
-    /// With the lane's own operation, the most that one multi may have.
-    private static let maximumOperations = 999
+    /// With the lane's own operation and the check of the epoch, the most that one multi may have.
+    private static let maximumOperations = 998
 
     /// The longest payload in bytes that a message of this queue can have; headers take from it.
     public nonisolated var maximumPayloadSize: Int {
         // A claim moves the message with a delete and a create, whose path is longer than that of the first create.
-        queue.store.maximumRequestSize - 2 * emptyNodeSize - Self.overhead - 512
+        queue.store.maximumRequestSize - 2 * emptyNodeSize - Self.overhead - 256
     }
 
     /// What the create of a message's node adds to a multi beside the message's own bytes.
@@ -217,7 +219,7 @@ public actor QueueProducer {
     /// Whether there is something to do that later batches must wait for.
     private var mustManage: Bool {
         guard !lane.isEmpty else { return false }
-        return lane.isHalted || !isPrepared || laneName == nil || lane.version >= Self.maximumVersion
+        return lane.isHalted || !isPrepared || laneName == nil || epoch == nil || lane.version >= Self.maximumVersion
     }
 
     /// A version is 32 bits wide.
@@ -227,8 +229,11 @@ public actor QueueProducer {
         isManaging = true
         Task.immediate {
             if lane.isHalted { await sortOut() }
-            while let batch = lane.firstUnresolved { await resolve(batch) }
-            if !lane.isEmpty { await prepareLane() }
+            while let batch = lane.firstUnresolved {
+                if epoch == nil { await attempt(readEpoch) }
+                await resolve(batch)
+            }
+            if !lane.isEmpty { await attempt(openLane) }
             isManaging = false
             launch()
             tellIfIdle()
@@ -238,14 +243,17 @@ public actor QueueProducer {
     /// Sends a batch, for the first time or again.
     private func send(_ batch: SendLane.Batch) async -> Result<[String?], any Error> {
         guard let laneName else { return .failure(Self.laneIsGone) }
-        let guardian = Operation.set(queue.tree.lane(laneName), data: [], version: batch.version)
+        guard let epoch else { return .failure(Self.epochIsOver) }
+        let guards = [
+            Operation.set(queue.tree.lane(laneName), data: [], version: batch.version), epoch.check(in: queue.tree),
+        ]
         let groups = packing.groups(batch.entries)
         let creates = groups.compactMap { NodePacking.create($0, in: queue.tree) }
         do {
-            let results = try await queue.store.multi([guardian] + creates)
+            let results = try await queue.store.multi(guards + creates)
             return .success(
-                zip(groups, results.dropFirst()).flatMap { group, result in
-                    NodePacking.names(group.count, node: Self.name(result))
+                zip(groups, results.dropFirst(guards.count)).flatMap { group, result in
+                    NodePacking.names(group.count, node: Self.name(result), in: epoch)
                 })
         } catch {
             return .failure(error)
@@ -254,6 +262,12 @@ public actor QueueProducer {
 
     private static let laneIsGone = ZooKeeperError(
         code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
+
+    private static let epochIsOver = ZooKeeperError(
+        code: .badVersion, message: "The numbers of the queue's messages begin anew.", path: nil,
+        operationIndex: epochCheck, outcome: .notApplied)
+    /// Its place among the operations of a batch, behind the lane's own.
+    private static let epochCheck = 1
 
     private func tellIfIdle() {
         guard lane.isEmpty, flights == 0, !isManaging else { return }
@@ -267,12 +281,19 @@ public actor QueueProducer {
         return NodePath.name(of: path)
     }
 
-    private func prepareLane() async {
+    private func attempt(_ step: () async throws -> Void) async {
         do {
-            try await openLane()
+            try await step()
         } catch {
             await handle(error)
         }
+    }
+
+    /// Waits for the end of a passage from one epoch to the next, but not for long: who began it may have failed.
+    private func readEpoch() async throws {
+        var current = try await queue.sequenceEpoch()
+        if current.phase == .closing { current = try await queue.sequenceEpoch(after: current, within: .seconds(1)) }
+        epoch = current
     }
 
     private func openLane() async throws {
@@ -283,6 +304,7 @@ public actor QueueProducer {
             packing.messagesPerNode = isShared ? try await queue.sharedSettings().messagesPerNode : 1
             isPrepared = true
         }
+        if epoch == nil { try await readEpoch() }
         // Never changed while a batch is unresolved, which only its own lane can resolve.
         if laneName != nil, lane.version < Self.maximumVersion || !lane.batches.isEmpty { return }
         let old = laneName ?? formerLaneName
@@ -329,13 +351,27 @@ public actor QueueProducer {
         guard let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause else { return fail(with: error) }
         if cause.operationIndex == 0, cause.code == .badVersion || cause.code == .noNode {
             renewLane()
+        } else if cause.operationIndex == Self.epochCheck, cause.code == .badVersion {
+            epoch = nil
+        } else if let operation = cause.operationIndex, operation > Self.epochCheck, cause.code == .nodeExists {
+            await waitForNumbers(cause)
         } else if cause.isPassing {
             giveUpExpired(cause)
             await cause.pauseIfRefusedAtOnce(queue.store)
         } else {
-            if cause.code == .noNode { isPrepared = false }
+            if cause.code == .noNode { (isPrepared, epoch) = (false, nil) }
             // An operation of the batch was refused, so the lane's version still fitted: nothing was stored before.
             fail(with: error, isCertain: cause.operationIndex != nil)
+        }
+    }
+
+    /// The server has no numbers left, which a recovery sees to; messages wait for it until their time is over.
+    private func waitForNumbers(_ cause: ZooKeeperError) async {
+        queue.logger.error(
+            "The server has no number left for a message: is a recovery running?", metadata: ["queue": "\(queue.path)"])
+        giveUpExpired(cause)
+        if let exhausted = epoch {
+            epoch = try? await queue.sequenceEpoch(after: exhausted, within: .seconds(1))
         }
     }
 

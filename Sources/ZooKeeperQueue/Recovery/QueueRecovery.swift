@@ -63,6 +63,7 @@ public actor QueueRecovery {
         var pass = RecoveryPass(queue, now: now)
         try await pass.recoverConsumers()
         try await pass.redeliver()
+        try await pass.passToNextEpoch()
         // Garbage is no hurry, and looking for it reads the list of all messages.
         if passes.isMultiple(of: 12) {
             try await pass.removeLanes()
@@ -76,6 +77,7 @@ public actor QueueRecovery {
                 metadata: [
                     "recovered": "\(report.recovered)", "redelivered": "\(report.redelivered)",
                     "deadLettered": "\(report.deadLettered)", "consumersRemoved": "\(report.consumersRemoved)",
+                    "epochsBegun": "\(report.epochsBegun)",
                 ])
         }
         return report

@@ -1,5 +1,7 @@
-/// The name of a message, `item-PPP-SSSSSSSSSS[-III][.R]`: its priority, the server's number, its index when it was stored
-/// in one node with others, and how often it was given back or recovered.
+/// The name of a message, `item-PPP-[eN-]SSSSSSSSSS[-III][.R]`: its priority, the epoch of the server's numbers, the number,
+/// its index when it was stored in one node with others, and how often it was given back or recovered.
+///
+/// The epoch is left out where it is zero, and among the items, whose epoch is the queue's.
 ///
 /// The names are a wire format, shared with clients in other languages. The count stands in the name, so that no data
 /// is rewritten, and the name stays short however often a message comes back.
@@ -8,52 +10,82 @@
 struct ItemName: Sendable, Hashable {
     /// Priority, number and index in the order of their weight.
     private let rank: UInt64
-    /// How often the message was delivered and came back.
-    let returns: Int
-    /// The name as it stands in the tree, when it is not the one that this library would write.
-    private let odd: String?
+    private let count: UInt32
+    /// How often the server's numbers had begun anew when the message was stored.
+    let epoch: UInt32
+    /// The name as it stands among the items, when it is not the one that this library would write.
+    private let odd: OddName?
+
+    /// Kept apart, since there is hardly ever one.
+    private final class OddName: Sendable, Hashable {
+        let string: String
+        init(_ string: String) { self.string = string }
+        static func == (a: OddName, b: OddName) -> Bool { a.string == b.string }
+        func hash(into hasher: inout Hasher) { hasher.combine(string) }
+    }
 
     static let priorities = 0...999
 
     /// 0…999; a lower number is served first.
     var priority: Int { Int(rank >> 44) }
+    /// How often the message was delivered and came back.
+    var returns: Int { Int(count) }
     /// The number that the server gave. It is signed, 32 bits wide, and unique under its parent only.
     var sequence: Int32 { Int32(truncatingIfNeeded: Int64(rank >> 12 & 0xFFFF_FFFF) - Self.bias) }
     /// The place in the node that it was stored in with others.
     var index: Int? { rank & 0xFFF == 0 ? nil : Int(rank & 0xFFF) - 1 }
-    /// The name as it stands in the tree.
-    var string: String { odd ?? canonical }
+    /// The whole name, which no other message of the queue ever has.
+    var string: String {
+        guard epoch > 0 else { return untagged }
+        guard let odd else { return canonical(withEpoch: true) }
+        // A tag comes behind the priority, which has its three digits in every name.
+        return odd.string.prefix(9) + Self.tag(epoch) + odd.string.dropFirst(9)
+    }
+    /// The name as it stands among the items while its epoch is the queue's.
+    var untagged: String { odd?.string ?? canonical(withEpoch: false) }
 
     /// Makes the numbers ascend from zero.
     private static let bias: Int64 = 1 << 31
 
-    private init(rank: UInt64, returns: Int, odd: String?) {
+    private init(rank: UInt64, epoch: UInt32, count: UInt32, odd: OddName?) {
         self.rank = rank
-        self.returns = returns
+        self.epoch = epoch
+        self.count = count
         self.odd = odd
     }
 
-    private init(priority: Int, sequence: Int32, index: Int?, returns: Int, odd: String? = nil) {
-        let number = UInt64(Int64(sequence) + Self.bias)
-        self.init(
-            rank: UInt64(priority) << 44 | number << 12 | UInt64(index.map { $0 + 1 } ?? 0), returns: returns, odd: odd)
-    }
-
-    /// The name's meaning, or `nil` when it is not an item's name.
+    /// The meaning of a whole name, or `nil` when it is not an item's name.
     init?(_ string: String) {
         var string = string
-        let parsed = string.withUTF8 { Self.parse($0[...]) }
-        guard let parsed else { return nil }
-        let name = ItemName(
-            priority: parsed.priority, sequence: parsed.sequence, index: parsed.index, returns: parsed.returns)
-        self.init(rank: name.rank, returns: name.returns, odd: parsed.isCanonical ? nil : string)
+        guard let parts = string.withUTF8({ Self.parse($0[...]) }) else { return nil }
+        var untagged = string
+        if let epoch = parts.epoch {
+            let end = string.utf8.index(string.startIndex, offsetBy: 9)
+            untagged = String(string[..<end] + string[end...].dropFirst(Self.tag(epoch).utf8.count))
+        }
+        self.init(parts, epoch: parts.epoch ?? 0, untagged: untagged)
+    }
+
+    /// The meaning of a name among the items, or `nil` when it is not an item's name there.
+    init?(_ untagged: String, inEpoch epoch: UInt32) {
+        var untagged = untagged
+        guard let parts = untagged.withUTF8({ Self.parse($0[...]) }), parts.epoch == nil else { return nil }
+        self.init(parts, epoch: epoch, untagged: untagged)
+    }
+
+    private init(_ parts: Parts, epoch: UInt32, untagged: String) {
+        self.init(
+            rank: UInt64(parts.priority) << 44 | UInt64(Int64(parts.sequence) + Self.bias) << 12
+                | UInt64(parts.index.map { $0 + 1 } ?? 0),
+            epoch: epoch, count: parts.returns, odd: parts.isCanonical ? nil : OddName(untagged))
     }
 
     private struct Parts {
         var priority = 0
+        var epoch: UInt32?
         var sequence: Int32 = 0
         var index: Int?
-        var returns = 0
+        var returns: UInt32 = 0
         /// Whether the number has the server's ten digits.
         var isCanonical = false
     }
@@ -68,9 +100,19 @@ struct ItemName: Sendable, Hashable {
         rest = rest.dropFirst(3)
         guard rest.first == UInt8(ascii: "-") else { return nil }
         rest = rest.dropFirst()
+        if rest.first == UInt8(ascii: "e") {
+            // Written in one way only, so that no two names mean the same.
+            guard let dash = rest.firstIndex(of: UInt8(ascii: "-")), rest.dropFirst().first != UInt8(ascii: "0"),
+                let epoch = number(rest[..<dash].dropFirst()).flatMap(UInt32.init(exactly:))
+            else { return nil }
+            parts.epoch = epoch
+            rest = rest[rest.index(after: dash)...]
+        }
         if let dot = rest.firstIndex(of: UInt8(ascii: ".")) {
             let suffix = rest[rest.index(after: dot)...]
-            guard suffix.first != UInt8(ascii: "0"), let returns = number(suffix) else { return nil }
+            guard suffix.first != UInt8(ascii: "0"), let returns = number(suffix).flatMap(UInt32.init(exactly:)) else {
+                return nil
+            }
             parts.returns = returns
             rest = rest[..<dot]
         }
@@ -104,14 +146,16 @@ struct ItemName: Sendable, Hashable {
 
     private static func digits(_ number: Int) -> Int { String(number).count }
 
-    private var canonical: String {
-        var text = Self.prefix(priority: priority)
+    private func canonical(withEpoch: Bool) -> String {
+        var text = Self.prefix(priority: priority) + (withEpoch ? Self.tag(epoch) : "")
         let (sequence, index) = (Int(sequence), index)
         // As the server's "%010d" has it: a minus takes one of the ten places.
         text += sequence < 0 ? "-" + Self.padded(-sequence, 9) : Self.padded(sequence, 10)
         if let index { text += "-" + Self.padded(index, 3) }
         return returns == 0 ? text : "\(text).\(returns)"
     }
+
+    private static func tag(_ epoch: UInt32) -> String { "e\(epoch)-" }
 
     private static func padded(_ number: Int, _ width: Int) -> String {
         let digits = String(number)
@@ -120,14 +164,16 @@ struct ItemName: Sendable, Hashable {
 
     /// The name of one of the node's messages.
     func message(_ index: Int) -> ItemName {
-        ItemName(priority: priority, sequence: sequence, index: index, returns: returns)
+        ItemName(rank: rank & ~0xFFF | UInt64(index + 1), epoch: epoch, count: count, odd: nil)
     }
 
     /// The same message's name with another count.
-    func with(returns: Int) -> String {
-        guard let odd else { return ItemName(rank: rank, returns: returns, odd: nil).canonical }
-        let bare = odd.prefix { $0 != "." }
-        return returns == 0 ? String(bare) : "\(bare).\(returns)"
+    func with(returns: Int) -> ItemName {
+        let odd = odd.map { odd in
+            let bare = odd.string.prefix { $0 != "." }
+            return OddName(returns == 0 ? String(bare) : "\(bare).\(returns)")
+        }
+        return ItemName(rank: rank, epoch: epoch, count: UInt32(clamping: returns), odd: odd)
     }
 
     /// The start of the name of a message that is to be created; the server appends its number.
@@ -137,6 +183,7 @@ struct ItemName: Sendable, Hashable {
 extension ItemName: Comparable {
     /// The order in which messages are handed out.
     static func < (a: ItemName, b: ItemName) -> Bool {
-        a.rank == b.rank ? a.returns < b.returns : a.rank < b.rank
+        if a.epoch == b.epoch { return a.rank == b.rank ? a.count < b.count : a.rank < b.rank }
+        return a.priority == b.priority ? a.epoch < b.epoch : a.priority < b.priority
     }
 }

@@ -4,6 +4,10 @@ struct QueueTree: Sendable, Hashable {
 
     /// Messages that are ready.
     var items: String { root + "/items" }
+    /// Ready messages from before the server's numbers began anew.
+    var earlier: String { root + "/earlier" }
+    /// How often the server's numbers have begun anew.
+    var epoch: String { root + "/epoch" }
     /// Messages of failed consumers, not yet given back.
     var partial: String { root + "/partial" }
     /// Registered consumers.
@@ -21,6 +25,7 @@ struct QueueTree: Sendable, Hashable {
     var settings: String { root + "/settings" }
 
     func item(_ name: String) -> String { "\(items)/\(name)" }
+    func earlier(_ name: String) -> String { "\(earlier)/\(name)" }
     func partial(_ name: String) -> String { "\(partial)/\(name)" }
     func dead(_ name: String) -> String { "\(dead)/\(name)" }
     func cause(ofDead name: String) -> String { "\(dead)/\(name)/cause" }
@@ -29,7 +34,7 @@ struct QueueTree: Sendable, Hashable {
     func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
 
     /// The nodes below the root, the last of which is created last.
-    var parents: [String] { [items, partial, consumers, dead, idle, producers] }
+    var parents: [String] { [items, partial, consumers, dead, idle, producers, earlier, epoch] }
 
     /// The root's ancestors and the root itself, from the top.
     var rootAndAncestors: [String] {

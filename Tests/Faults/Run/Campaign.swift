@@ -178,7 +178,7 @@ struct Campaign: Sendable {
                 Remains.Message(name: $0.name, payload: String(decoding: $0.payload, as: UTF8.self))
             }
             switch (parts[0], parts.count) {
-            case ("items", 2): remains.ready += messages
+            case ("items", 2), ("earlier", 2): remains.ready += messages
             case ("partial", 2), ("consumers", 4): remains.held += messages
             case ("dead", 2): remains.dead += messages
             case ("dead", 3), ("idle", 2): break

@@ -1,0 +1,138 @@
+import Logging
+import ZooKeeper
+
+/// How a recovery moves messages: many with one multi, each as long as it is still where it was.
+extension RecoveryPass {
+    /// The way of a node's messages from one place to others.
+    struct Move {
+        struct Message {
+            var path: String
+            let data: [UInt8]?
+        }
+        let from: String
+        let version: Int32
+        var messages: [Message] = []
+        /// Why they go to the dead letters.
+        var cause: String?
+
+        var operations: [Operation] {
+            [.delete(from, version: version)]
+                + messages.flatMap { message in
+                    guard let cause else { return [Operation.create(message.path, data: message.data)] }
+                    return DeadLetter.operations(at: message.path, data: message.data ?? [], cause: cause)
+                }
+        }
+
+        /// A name is taken, by a message from before the server's counter began anew.
+        mutating func takeNextName(ofOperation index: Int) {
+            let index = (index - 1) / (cause == nil ? 1 : 2)
+            guard messages.indices.contains(index) else { return }
+            let path = messages[index].path
+            let name = NodePath.name(of: path)
+            let next = ItemName(name).map { $0.with(returns: $0.returns + 1).string } ?? name + "-again"
+            messages[index].path = path.dropLast(name.count) + next
+        }
+    }
+
+    /// A failed consumer as it was read. Should it have been registering and do more meanwhile, its version tells.
+    struct FailedConsumer {
+        let paths: ConsumerPaths
+        let version: Int32
+        let progress: LeaseProgress
+    }
+
+    /// What must hold when messages are moved.
+    enum Guard {
+        case nothing
+        /// The consumer that they belong to has failed. Each multi creates its ephemeral node and deletes it again, which
+        /// fails while the consumer lives: a living consumer can never be robbed.
+        case consumer(FailedConsumer)
+        /// Their new names mean what they should.
+        case epoch(SequenceEpoch)
+
+        func around(_ operations: [Operation], in tree: QueueTree) -> (before: Int, operations: [Operation]) {
+            switch self {
+            case .nothing: return (0, operations)
+            case .consumer(let consumer):
+                let active = consumer.paths.active
+                let before: [Operation] = [
+                    .create(active, data: []), .check(consumer.paths.path, version: consumer.version),
+                ]
+                return (before.count, before + operations + [.delete(active)])
+            case .epoch(let epoch): return (1, [epoch.check(in: tree)] + operations)
+            }
+        }
+    }
+
+    private static let maximumOperations = 1_000
+
+    func moves(
+        _ names: [String], from path: (String) -> String, _ make: (String, Node) -> Move?
+    ) async throws -> [Move] {
+        zip(names, try await store.get(names.map(path))).compactMap { name, node in node.flatMap { make(name, $0) } }
+    }
+
+    /// Moves the messages, as many as are still where they were.
+    ///
+    /// - Returns: how many; and whether to go on: what must hold did so.
+    func apply(_ moves: [Move], guardedBy guardian: Guard) async throws -> (isComplete: Bool, count: Int) {
+        var rest = moves
+        var count = 0
+        while !rest.isEmpty {
+            var batch = fitting(rest)
+            let (before, operations) = guardian.around(batch.flatMap(\.operations), in: tree)
+            do {
+                _ = try await store.multi(operations)
+                count += batch.reduce(0) { $0 + $1.messages.count }
+                rest.removeFirst(batch.count)
+            } catch let error as ZooKeeperError {
+                // The next pass finds out.
+                if error.outcome == .unknown { return (true, count) }
+                guard let index = error.operationIndex else {
+                    guard batch.count == 1, [.requestTooLarge, .invalidArgument].contains(error.code) else {
+                        throw error
+                    }
+                    queue.logger.error(
+                        "A message is left where it is", metadata: ["node": "\(batch[0].from)", "why": "\(error)"])
+                    rest.removeFirst()
+                    continue
+                }
+                // The consumer lives, or its node is gone, or has changed; or the epoch is over.
+                if index < before { return (false, count) }
+                guard let (failed, place) = Self.place(of: index - before, batch.map(\.operations.count)) else {
+                    throw error
+                }
+                if error.code == .nodeExists {
+                    batch[failed].takeNextName(ofOperation: place)
+                    rest[failed] = batch[failed]
+                } else if error.code == .noNode || error.code == .badVersion {
+                    rest.remove(at: failed)
+                } else {
+                    throw error
+                }
+            }
+        }
+        return (true, count)
+    }
+
+    /// Which move an operation belongs to, and its place there.
+    private static func place(of index: Int, _ counts: [Int]) -> (move: Int, operation: Int)? {
+        var start = 0
+        for (move, count) in counts.enumerated() {
+            if index < start + count { return (move, index - start) }
+            start += count
+        }
+        return nil
+    }
+
+    /// As many of the first ones as go into one multi.
+    func fitting(_ moves: [Move]) -> [Move] {
+        var (bytes, count) = (1_024, 3)
+        let batch = moves.prefix { move in
+            count += move.operations.count
+            bytes += move.operations.reduce(0) { $0 + store.size(of: $1) }
+            return bytes <= store.maximumRequestSize && count <= Self.maximumOperations
+        }
+        return batch.isEmpty ? Array(moves.prefix(1)) : Array(batch)
+    }
+}

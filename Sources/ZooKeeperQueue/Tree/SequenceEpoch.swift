@@ -1,0 +1,83 @@
+import ZooKeeper
+
+/// Which run of the server's numbers is under way, as it stands in the queue's node `epoch`: a value.
+///
+/// The server numbers what is created below `items` with 32 bits, and after the last number it refuses every further
+/// message. Long before that, a recovery makes `items` anew, whose numbers then begin at zero, and counts the epoch. Who
+/// creates below `items`, or takes from it, checks this node's version in the same multi: a name means the same message only
+/// as long as the version stays.
+struct SequenceEpoch: Sendable, Hashable {
+    enum Phase: String {
+        case open
+        /// Messages of this very epoch may stand in `earlier`.
+        case moving
+        /// Producers wait for the next epoch for some moments.
+        case closing
+    }
+
+    var number: UInt32 = 0
+    var phase = Phase.open
+    /// The version of the node.
+    var version: Int32 = 0
+
+    init() {}
+
+    /// - Throws: when the node does not hold what this library would write; an empty one is a new queue's.
+    init(_ node: Node) throws { try self.init(data: node.data, version: node.stat.version) }
+
+    init(data: [UInt8]?, version: Int32) throws {
+        self.version = version
+        let words = String(decoding: data ?? [], as: UTF8.self).split(separator: " ")
+        if words.isEmpty { return }
+        guard words.count == 2, let number = UInt32(words[0]), let phase = Phase(rawValue: String(words[1])) else {
+            throw QueueError(
+                .failed,
+                "The node epoch of the queue does not hold a number and a phase: somebody else has written to it, or a newer "
+                    + "library, which this one cannot work beside.")
+        }
+        (self.number, self.phase) = (number, phase)
+    }
+
+    func encoded() -> [UInt8] { Array("\(number) \(phase.rawValue)".utf8) }
+
+    /// Whether messages may stand in `earlier`.
+    var usesEarlier: Bool { number > 0 || phase != .open }
+
+    /// The change of the node to another state.
+    func change(to phase: Phase, number: UInt32? = nil, in tree: QueueTree) -> Operation {
+        var next = self
+        (next.phase, next.number) = (phase, number ?? self.number)
+        return .set(tree.epoch, data: next.encoded(), version: version)
+    }
+
+    /// Fails a multi in which names of this epoch are used, when it is over.
+    func check(in tree: QueueTree) -> Operation { .check(tree.epoch, version: version) }
+
+    /// Where a message comes to stand that is ready again.
+    func place(of name: ItemName, in tree: QueueTree) -> String {
+        name.epoch == number ? tree.item(name.untagged) : tree.earlier(name.string)
+    }
+}
+
+extension MessageQueue {
+    func sequenceEpoch() async throws -> SequenceEpoch { try SequenceEpoch(try await store.get(tree.epoch)) }
+
+    /// The epoch once it is another state than the given one, or when the time is over.
+    func sequenceEpoch(after old: SequenceEpoch, within limit: Duration) async throws -> SequenceEpoch {
+        let (store, path) = (store, tree.epoch)
+        return try await withThrowingTaskGroup(of: SequenceEpoch.self) { group in
+            group.addTask {
+                for try await node in store.data(of: path) {
+                    if let current = try node.map(SequenceEpoch.init), current.version != old.version { return current }
+                }
+                return old
+            }
+            group.addTask {
+                try await store.sleep(for: limit)
+                return old
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? old
+        }
+    }
+}
