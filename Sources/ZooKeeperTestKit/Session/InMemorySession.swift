@@ -34,6 +34,8 @@ public final class InMemorySession: NodeStore {
         var connection = 0
         var isConnected = false
         var isPaused = false
+        /// When the servers were last heard of, without a connection or while the process is stopped.
+        var silentSince: Duration?
         var isClosed = false
         var calls: [UInt64: Call] = [:]
         /// Calls that wait for a connection, in their order.
@@ -71,13 +73,20 @@ public final class InMemorySession: NodeStore {
         let isClosed = state.withLock { $0.isClosed }
         guard !isClosed else { return }
         appoint(after: duration) { [weak self] in self?.connect() }
-        let (timeout, zookeeper, sessionID) = (timeout, zookeeper, sessionID)
-        if duration > timeout * 2 / 3 {
-            appoint(after: timeout * 2 / 3) { [source] in
+        let (zookeeper, sessionID) = (zookeeper, sessionID)
+        let (untilDoubt, untilExpiry) = (patience(timeout * 2 / 3), patience(timeout))
+        if duration > untilDoubt {
+            appoint(after: untilDoubt) { [source] in
                 source.update { if $0.phase == .suspended { $0 = $0.with(.inDoubt) } }
             }
         }
-        if duration > timeout { appoint(after: timeout) { zookeeper.endSession(sessionID) } }
+        if duration > untilExpiry { appoint(after: untilExpiry) { zookeeper.endSession(sessionID) } }
+    }
+
+    /// What is left of a time that began when the servers were last heard of.
+    private func patience(_ time: Duration) -> Duration {
+        let now = zookeeper.timeline.now
+        return max(.zero, time - (now - (state.withLock { $0.silentSince } ?? now)))
     }
 
     /// Ends the session at the servers; the client finds out at once and begins another.
@@ -90,9 +99,11 @@ public final class InMemorySession: NodeStore {
     /// Stops the process, as SIGSTOP does: nothing is sent and no answer is read, and nobody tells it. It goes on after
     /// the time, and learns then when its session has expired.
     public func pause(for duration: Duration) {
+        let now = zookeeper.timeline.now
         let canPause = state.withLock { state in
             guard state.isConnected, !state.isPaused else { return false }
             state.isPaused = true
+            state.silentSince = now
             return true
         }
         // Without a connection nothing is sent or read anyway.
@@ -171,6 +182,7 @@ public final class InMemorySession: NodeStore {
         let waiting = state.withLock { state in
             state.sessionID = id
             state.isConnected = true
+            state.silentSince = nil
             defer { state.unsent = [] }
             return state.unsent
         }
@@ -180,10 +192,12 @@ public final class InMemorySession: NodeStore {
 
     /// - Parameter code: what the writes under way are told, whose outcome is unknown.
     private func breakConnection(code: ZooKeeperError.Code = .connectionLoss) {
+        let now = zookeeper.timeline.now
         let (sessionID, lost, repeated) = state.withLock { state -> (Int64, [UInt64], [UInt64]) in
             for appointment in state.appointments { appointment.stop() }
             state.appointments = []
             (state.isConnected, state.isPaused) = (false, false)
+            state.silentSince = state.silentSince ?? now
             state.connection += 1
             (state.upstream, state.downstream) = (.zero, .zero)
             let sent = state.calls.filter { $0.value.isSent }
