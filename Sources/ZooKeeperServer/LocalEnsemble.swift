@@ -84,6 +84,9 @@ public actor LocalEnsemble {
     /// started again: it has forgotten what it has promised, and could vote for one that lacks what is committed.
     public func eraseData(_ index: Int) async throws { try await servers[index].eraseData() }
 
+    /// Where a server keeps its snapshots and logs.
+    package func dataFolder(_ index: Int) async -> String { await servers[index].dataFolder }
+
     /// Makes a server's disk seem full, until it is killed and started again.
     package func fillDisk(_ index: Int) async throws { try await servers[index].limitFileSize(1) }
 

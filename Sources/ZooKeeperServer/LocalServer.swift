@@ -168,8 +168,10 @@ actor LocalServer {
         guard process == nil else {
             throw LocalServerError(description: "Server \(id) runs: its data cannot be deleted.")
         }
-        try? FileManager.default.removeItem(atPath: directory + "/data/version-2")
+        try? FileManager.default.removeItem(atPath: dataFolder)
     }
+
+    var dataFolder: String { directory + "/data/version-2" }
 
     /// Makes every write beyond so many bytes of a file fail, as on a full disk, until the server is started again.
     func limitFileSize(_ bytes: Int) async throws {

@@ -7,8 +7,10 @@ struct OurQueue: Subject {
     var settings = QueueSettings(maximumDeliveries: 10, laneRetention: .seconds(1))
     /// Where each acknowledgement creates a node named after its message, in the same step.
     var effects: String?
+    /// What consumers see of the store.
+    var consumersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
 
-    private func queue(_ store: InMemorySession) throws -> MessageQueue {
+    private func queue(_ store: any NodeStore) throws -> MessageQueue {
         try MessageQueue(store: store, settings: settings)
     }
 
@@ -17,7 +19,7 @@ struct OurQueue: Subject {
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
-        let consumer = QueueConsumer(try queue(store), configuration: .init(prefetch: prefetch))
+        let consumer = QueueConsumer(try queue(consumersStore(store)), configuration: .init(prefetch: prefetch))
         return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects)
     }
 

@@ -105,8 +105,17 @@ package struct Checker {
     /// First deliveries come in the order in which the messages were stored.
     private func checkOrder() -> [Violation] {
         let first = history.filter { $0.kind == .delivered && $0.deliveryCount == 1 }.map { $0.name }
-        return zip(first, first.dropFirst()).filter { $0 >= $1 }.map {
+        return zip(first, first.dropFirst()).filter { Self.place($0) >= Self.place($1) }.map {
             Violation(.orderKept, "\($1) came after \($0)")
         }
+    }
+
+    /// Names sort as they are, but for the number of the epoch behind the priority: `item-PPP-[eN-]…`.
+    private static func place(_ name: String) -> (String, Int, String) {
+        let parts = name.split(separator: "-", maxSplits: 3).map(String.init)
+        guard parts.count == 4, parts[2].hasPrefix("e"), let epoch = Int(parts[2].dropFirst()) else {
+            return (String(name.prefix(9)), 0, String(name.dropFirst(9)))
+        }
+        return (parts[0...1].joined(separator: "-") + "-", epoch, parts[3])
     }
 }

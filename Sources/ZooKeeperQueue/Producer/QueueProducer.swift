@@ -15,8 +15,13 @@ public actor QueueProducer {
     private let sendTimeout: Duration
     private var lane: SendLane
     private var packing: NodePacking
-    /// The epoch of the server's numbers; `nil` when it is not known, or over.
-    private var epoch: SequenceEpoch?
+    /// The epoch of the server's numbers, as it was read last.
+    private var epoch = SequenceEpoch()
+    /// Whether the epoch must be read before something is sent.
+    private var mustReadEpoch = true
+    private var numbers = Numbers.left
+    /// What the server has left to number messages with, in this epoch.
+    private enum Numbers { case left, refused, used }
     private var laneName: String?
     /// The name of a lane that is no longer used, and perhaps still there.
     private var formerLaneName: String?
@@ -219,7 +224,8 @@ public actor QueueProducer {
     /// Whether there is something to do that later batches must wait for.
     private var mustManage: Bool {
         guard !lane.isEmpty else { return false }
-        return lane.isHalted || !isPrepared || laneName == nil || epoch == nil || lane.version >= Self.maximumVersion
+        return lane.isHalted || !isPrepared || laneName == nil || mustReadEpoch || numbers != .left
+            || lane.version >= Self.maximumVersion
     }
 
     /// A version is 32 bits wide.
@@ -230,7 +236,7 @@ public actor QueueProducer {
         Task.immediate {
             if lane.isHalted { await sortOut() }
             while let batch = lane.firstUnresolved {
-                if epoch == nil { await attempt(readEpoch) }
+                if mustReadEpoch || numbers != .left { await attempt(readEpoch) }
                 await resolve(batch)
             }
             if !lane.isEmpty { await attempt(openLane) }
@@ -243,7 +249,7 @@ public actor QueueProducer {
     /// Sends a batch, for the first time or again.
     private func send(_ batch: SendLane.Batch) async -> Result<[String?], any Error> {
         guard let laneName else { return .failure(Self.laneIsGone) }
-        guard let epoch else { return .failure(Self.epochIsOver) }
+        let epoch = epoch
         let guards = [
             Operation.set(queue.tree.lane(laneName), data: [], version: batch.version), epoch.check(in: queue.tree),
         ]
@@ -251,6 +257,11 @@ public actor QueueProducer {
         let creates = groups.compactMap { NodePacking.create($0, in: queue.tree) }
         do {
             let results = try await queue.store.multi(guards + creates)
+            if let last = results.last.flatMap(Self.name), let name = ItemName(last, inEpoch: epoch.number),
+                name.sequence > SequenceEpoch.lastNumber || name.sequence < 0
+            {
+                numbers = .used
+            }
             return .success(
                 zip(groups, results.dropFirst(guards.count)).flatMap { group, result in
                     NodePacking.names(group.count, node: Self.name(result), in: epoch)
@@ -263,9 +274,6 @@ public actor QueueProducer {
     private static let laneIsGone = ZooKeeperError(
         code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
 
-    private static let epochIsOver = ZooKeeperError(
-        code: .badVersion, message: "The numbers of the queue's messages begin anew.", path: nil,
-        operationIndex: epochCheck, outcome: .notApplied)
     /// Its place among the operations of a batch, behind the lane's own.
     private static let epochCheck = 1
 
@@ -292,9 +300,20 @@ public actor QueueProducer {
     /// Waits for the end of a passage from one epoch to the next, but not for long: who began it may have failed.
     private func readEpoch() async throws {
         var current = try await queue.sequenceEpoch()
-        if current.phase == .closing { current = try await queue.sequenceEpoch(after: current, within: .seconds(1)) }
+        if current.phase == .closing || numbers != .left && current.number == epoch.number {
+            current = try await queue.sequenceEpoch(after: current, within: .seconds(1))
+        }
+        // A message is also refused when somebody else has made a node of its number: it is tried again.
+        if current.number != epoch.number || numbers == .refused { numbers = .left }
         epoch = current
+        mustReadEpoch = false
+        if numbers == .used { throw Self.noNumberLeft }
     }
+
+    private static let noNumberLeft = ZooKeeperError(
+        code: .deadlineExceeded,
+        message: "The server has no number left for a message, which a recovery sees to: is one running?", path: nil,
+        outcome: .notApplied)
 
     private func openLane() async throws {
         if !isPrepared {
@@ -304,7 +323,7 @@ public actor QueueProducer {
             packing.messagesPerNode = isShared ? try await queue.sharedSettings().messagesPerNode : 1
             isPrepared = true
         }
-        if epoch == nil { try await readEpoch() }
+        if mustReadEpoch || numbers != .left { try await readEpoch() }
         // Never changed while a batch is unresolved, which only its own lane can resolve.
         if laneName != nil, lane.version < Self.maximumVersion || !lane.batches.isEmpty { return }
         let old = laneName ?? formerLaneName
@@ -352,26 +371,17 @@ public actor QueueProducer {
         if cause.operationIndex == 0, cause.code == .badVersion || cause.code == .noNode {
             renewLane()
         } else if cause.operationIndex == Self.epochCheck, cause.code == .badVersion {
-            epoch = nil
+            mustReadEpoch = true
         } else if let operation = cause.operationIndex, operation > Self.epochCheck, cause.code == .nodeExists {
-            await waitForNumbers(cause)
+            numbers = .refused
+            giveUpExpired(cause)
         } else if cause.isPassing {
             giveUpExpired(cause)
             await cause.pauseIfRefusedAtOnce(queue.store)
         } else {
-            if cause.code == .noNode { (isPrepared, epoch) = (false, nil) }
+            if cause.code == .noNode { (isPrepared, mustReadEpoch) = (false, true) }
             // An operation of the batch was refused, so the lane's version still fitted: nothing was stored before.
             fail(with: error, isCertain: cause.operationIndex != nil)
-        }
-    }
-
-    /// The server has no numbers left, which a recovery sees to; messages wait for it until their time is over.
-    private func waitForNumbers(_ cause: ZooKeeperError) async {
-        queue.logger.error(
-            "The server has no number left for a message: is a recovery running?", metadata: ["queue": "\(queue.path)"])
-        giveUpExpired(cause)
-        if let exhausted = epoch {
-            epoch = try? await queue.sequenceEpoch(after: exhausted, within: .seconds(1))
         }
     }
 

@@ -38,6 +38,10 @@ struct SequenceEpoch: Sendable, Hashable {
         (self.number, self.phase) = (number, phase)
     }
 
+    /// The last number that a producer of this library uses. After 2,147,483,647 the server goes on with negative ones, which
+    /// would come first, or refuses; so many are left that no batch that is under way gets there.
+    static let lastNumber: Int32 = 2_147_000_000
+
     func encoded() -> [UInt8] { Array("\(number) \(phase.rawValue)".utf8) }
 
     /// Whether messages may stand in `earlier`.

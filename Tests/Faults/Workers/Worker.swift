@@ -24,7 +24,8 @@ struct Worker: AsyncParsableCommand {
     /// How many tasks of the process send or take at once.
     @Option var concurrency = 1
 
-    static func settings() -> QueueSettings { QueueSettings(laneRetention: .seconds(20)) }
+    /// With so few numbers, they begin anew several times in a run.
+    static func settings() -> QueueSettings { QueueSettings(laneRetention: .seconds(20), sequenceLimit: 3_000) }
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)

@@ -1,0 +1,39 @@
+import ZooKeeper
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// A store whose multis do not ask whether the queue's epoch is still the same: the flaw of a queue that takes a name for a
+/// message.
+struct EpochlessStore: NodeStore {
+    let session: InMemorySession
+
+    func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
+        try await session.multi(
+            operations.map { operation in
+                guard case .check("/queue/epoch", _) = operation else { return operation }
+                return .check("/queue/epoch", version: nil)
+            })
+    }
+
+    var maximumRequestSize: Int { session.maximumRequestSize }
+    func size(of operation: ZooKeeper.Operation) -> Int { session.size(of: operation) }
+    var sessionState: SessionState { session.sessionState }
+    var sessionStates: SessionStates { session.sessionStates }
+    var now: Duration { session.now }
+    func sleep(for duration: Duration) async throws { try await session.sleep(for: duration) }
+    func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
+        try await session.create(path, data: data, mode: mode)
+    }
+    func delete(_ path: String, version: Int32?) async throws { try await session.delete(path, version: version) }
+    func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
+        try await session.set(path, data: data, version: version)
+    }
+    func get(_ path: String) async throws -> Node { try await session.get(path) }
+    func exists(_ path: String) async throws -> Stat? { try await session.exists(path) }
+    func children(of path: String) async throws -> NodeChildren { try await session.children(of: path) }
+    func sync(_ path: String) async throws { try await session.sync(path) }
+    func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { session.data(of: path) }
+    func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
+        session.childrenUpdates(of: path)
+    }
+}

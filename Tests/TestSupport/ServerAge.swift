@@ -1,0 +1,61 @@
+import Foundation
+public import ZooKeeperServer
+
+/// Makes a server's data as old as years of messages would.
+public enum ServerAge {
+    /// Sets how many children a node has ever had, which is the number that its next sequential one gets. The server must run
+    /// alone, and is restarted: it writes a snapshot when it starts, which is changed while it is stopped.
+    public static func set(childrenCreated count: Int32, of path: String, in ensemble: LocalEnsemble) async throws {
+        await ensemble.kill(0)
+        try await ensemble.start(0)
+        await ensemble.kill(0)
+        let folder = URL(filePath: await ensemble.dataFolder(0))
+        let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
+        func zxid(_ file: URL) -> UInt64 { UInt64(file.pathExtension, radix: 16) ?? 0 }
+        let snapshots = files.filter { $0.lastPathComponent.hasPrefix("snapshot.") }.sorted { zxid($0) < zxid($1) }
+        guard let newest = snapshots.last else { throw Failure(description: "The server has written no snapshot.") }
+        var bytes = Array(try Data(contentsOf: newest))
+        try age(path, count, &bytes)
+        try seal(&bytes)
+        try Data(bytes).write(to: newest)
+        try await ensemble.start(0)
+    }
+
+    struct Failure: Error, CustomStringConvertible { let description: String }
+
+    /// A node is its path, its data, the number of its access control list, and its `StatPersisted`, as jute writes them.
+    private static func age(_ path: String, _ count: Int32, _ bytes: inout [UInt8]) throws {
+        let key = bigEndian(UInt32(path.utf8.count)) + Array(path.utf8)
+        guard let start = bytes.indices.first(where: { bytes[$0...].starts(with: key) }) else {
+            throw Failure(description: "\(path) is not in the snapshot.")
+        }
+        let data = start + key.count
+        let length = max(0, Int(Int32(bitPattern: bytes[data..<data + 4].reduce(0) { $0 << 8 | UInt32($1) })))
+        // The list's number; czxid, mzxid, ctime and mtime; version.
+        let counter = data + 4 + length + 8 + 4 * 8 + 4
+        bytes.replaceSubrange(counter..<counter + 4, with: bigEndian(UInt32(bitPattern: count)))
+    }
+
+    /// A seal is the Adler-32 of all before it and the string "/"; one is at the end, and perhaps one before the digest.
+    private static func seal(_ bytes: inout [UInt8]) throws {
+        let mark: [UInt8] = [0, 0, 0, 1, UInt8(ascii: "/")]
+        let (sealLength, digestLength) = (8 + mark.count, 8 + 4 + 8)
+        let last = bytes.count - sealLength
+        let seals = [last - digestLength - sealLength, last].filter { bytes[($0 + 8)...].starts(with: mark) }
+        guard !seals.isEmpty else { throw Failure(description: "The snapshot has no seal.") }
+        for start in seals {
+            bytes.replaceSubrange(start..<start + 8, with: [0, 0, 0, 0] + bigEndian(adler32(bytes[..<start])))
+        }
+    }
+
+    private static func bigEndian(_ number: UInt32) -> [UInt8] { withUnsafeBytes(of: number.bigEndian) { Array($0) } }
+
+    private static func adler32(_ bytes: ArraySlice<UInt8>) -> UInt32 {
+        var (a, b): (UInt32, UInt32) = (1, 0)
+        for byte in bytes {
+            a = (a + UInt32(byte)) % 65_521
+            b = (b + a) % 65_521
+        }
+        return b << 16 | a
+    }
+}

@@ -1,0 +1,184 @@
+import Testing
+import TestSupport
+import ZooKeeperServer
+
+@testable import ZooKeeper
+@testable import ZooKeeperQueue
+
+/// The server's numbers begin anew.
+@Suite(.timeLimit(.minutes(2)))
+struct SequencePassageTests {
+    /// Whatever carries an old name keeps its place before what is new.
+    @Test func allThatCarriesAnOldNameKeepsItsPlace() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 5)) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(["dead", "leased", "given back", "ready", "ready too"].map { OutgoingMessage($0) })
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
+            var messages = consumer.makeAsyncIterator()
+            try await messages.next()?.deadLetter(reason: "tried")
+            let leased = try #require(try await messages.next())
+            let held = try #require(try await messages.next())
+            try await producer.send("first", priority: 0)
+            #expect(try await QueueRecovery(queue).recover().epochsBegun == 1)
+            #expect(try await client.children(of: "/queue/items").names.isEmpty)
+            // One more is taken already, in the place of the dead one.
+            #expect(try await queue.statistics().ready == 2)
+
+            let name = try await producer.send("new").name
+            #expect(name == "item-100-e1-0000000000")
+            #expect(try await client.exists("/queue/items/item-100-0000000000") != nil)
+            try await held.giveBack()
+            try await queue.redrive("item-100-0000000000")
+            let payloads = try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }
+            #expect(payloads == ["first", "dead", "given back", "ready too", "new"])
+            try await leased.giveBack()
+            await consumer.close()
+            await producer.close()
+            #expect(try await queue.drain() == ["first", "dead", "leased", "given back", "ready", "ready too", "new"])
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    /// The same name comes again in each epoch, and is another message each time.
+    @Test(arguments: [1, 3]) func namesThatComeAgainAreOtherMessages(perNode: Int) async throws {
+        try await withTestQueue(settings: .init(messagesPerNode: perNode, sequenceLimit: 1)) { client, queue in
+            let producer = QueueProducer(queue)
+            let recovery = QueueRecovery(queue)
+            var names: Set<String> = []
+            for epoch in 0..<20 {
+                let receipts = try await producer.send((0..<4).map { OutgoingMessage("\(epoch)-\($0)") })
+                names.formUnion(receipts.compactMap(\.name))
+                #expect(try await recovery.recover().epochsBegun == 1)
+            }
+            await producer.close()
+            #expect(names.count == 80)
+            #expect(try await queue.drain() == (0..<20).flatMap { epoch in (0..<4).map { "\(epoch)-\($0)" } })
+            #expect(try await client.children(of: "/queue/earlier").names.isEmpty)
+        }
+    }
+
+    /// Those of another kind of client, and what is no message, move too; what is still being written does not.
+    @Test func whatOthersHaveWrittenIsNotLost() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+            try await queue.prepare()
+            try await client.create("/queue/items/notes", data: [1])
+            try await client.create("/queue/items/item-100-7", data: Array("odd".utf8))
+            let unfilled = try await client.create("/queue/items/item-100-", mode: .persistentSequential).path
+            let recovery = QueueRecovery(queue)
+            #expect(try await recovery.recover().epochsBegun == 0)
+            try await client.set(unfilled, data: Array("late".utf8))
+            #expect(try await recovery.recover().epochsBegun == 1)
+            try await client.create("/queue/items/item-100-", data: Array("new".utf8), mode: .persistentSequential)
+            #expect(try await queue.drain() == ["late", "odd", "new"])
+            #expect(try await client.get("/queue/earlier/notes").data == [1])
+        }
+    }
+
+    /// An idle consumer, which waits at the items, is woken by what comes to the new ones and to the earlier ones.
+    @Test func aWaitingConsumerGoesOnWaiting() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 1)) { _, queue in
+            let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
+            let consumer = QueueConsumer(queue)
+            let (taken, report) = AsyncStream.makeStream(of: QueueMessage.self)
+            let taking = Task { for try await message in consumer { report.yield(message) } }
+            var arrivals = taken.makeAsyncIterator()
+            try await producer.send("a")
+            let first = try #require(await arrivals.next())
+            #expect(try await recovery.recover().epochsBegun == 1)
+            // Given back to the earlier ones, where the same consumer finds it.
+            try await first.giveBack()
+            let again = try #require(await arrivals.next())
+            #expect(again.deliveryCount == 2 && again.name == "item-100-0000000000.1")
+            try await again.acknowledge()
+            try await producer.send("b")
+            let second = try #require(await arrivals.next())
+            #expect(second.payload == Array("b".utf8) && second.name == "item-100-e1-0000000000")
+            try await second.acknowledge()
+            await producer.close()
+            await consumer.close()
+            try await taking.value
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    /// Longer than one multi: most of it moves before the last few do.
+    @Test func aLongQueuePasses() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 1_000)) { client, queue in
+            let producer = QueueProducer(queue)
+            let sent = (0..<5_000).map(String.init)
+            try await producer.send(sent.map { OutgoingMessage($0) })
+            #expect(try await QueueRecovery(queue).recover().epochsBegun == 1)
+            #expect(try await client.children(of: "/queue/earlier").names.count == 5_000)
+            try await producer.send("last")
+            await producer.close()
+            #expect(try await queue.drain(prefetch: 128) == sent + ["last"])
+            try await queue.expectEmptyTree()
+        }
+    }
+
+    /// The server's last number passes under load, with a client that knows of nothing among the producers.
+    @Test func theRealEndOfTheNumbersIsPassed() async throws {
+        let ensemble = try LocalEnsemble(.forTests())
+        try await ensemble.start()
+        let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(10))
+        try await ZooKeeperClient.withClient(configuration: configuration) { client in
+            let queue = try MessageQueue(client)
+            try await queue.prepare()
+            try await client.create("/queue/items/item-100-", data: Array("oldest".utf8), mode: .persistentSequential)
+            try await ServerAge.set(childrenCreated: .max - 20, of: "/queue/items", in: ensemble)
+            let stat = try #require(try await client.exists("/queue/items"))
+            #expect(stat.childrenCreated == Int(Int32.max) - 20)
+
+            let consumer = QueueConsumer(queue)
+            let total = 1 + 30 + 2_000
+            let taken = Task {
+                var payloads: [String] = []
+                for try await message in consumer {
+                    payloads.append(String(decoding: message.payload, as: UTF8.self))
+                    try await message.acknowledge()
+                    if payloads.count == total { break }
+                }
+                return payloads
+            }
+            let (refusals, report) = AsyncStream.makeStream(of: Void.self)
+            try await withThrowingDiscardingTaskGroup { group in
+                for name in ["a", "b"] {
+                    group.addTask {
+                        let producer = QueueProducer(queue)
+                        for number in 0..<1_000 { try await producer.send("\(name)\(number)") }
+                        await producer.close()
+                    }
+                }
+                // Of another kind: it tries until it succeeds, and takes no part in anything.
+                group.addTask {
+                    for number in 0..<30 {
+                        while true {
+                            do {
+                                let path = "/queue/items/item-100-"
+                                try await client.create(
+                                    path, data: Array("f\(number)".utf8), mode: .persistentSequential)
+                                break
+                            } catch let error as ZooKeeperError where error.code == .nodeExists {
+                                report.yield()
+                            }
+                        }
+                    }
+                }
+                // Only when the server has no number left.
+                group.addTask {
+                    for await _ in refusals { break }
+                    let recovery = QueueRecovery(queue)
+                    while try await recovery.recover().epochsBegun == 0 {}
+                }
+            }
+            let payloads = try await taken.value
+            await consumer.close()
+            #expect(Set(payloads).count == total && payloads.first == "oldest")
+            for name in ["a", "b"] {
+                #expect(payloads.filter { $0.hasPrefix(name) } == (0..<1_000).map { "\(name)\($0)" })
+            }
+            try await queue.expectEmptyTree()
+        }
+        await ensemble.stop()
+    }
+}
