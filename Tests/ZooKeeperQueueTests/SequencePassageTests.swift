@@ -116,6 +116,30 @@ struct SequencePassageTests {
         }
     }
 
+    /// The version of a consumer's node ends too, and each step takes one.
+    @Test(arguments: [1, 10]) func aConsumerRegistersAnew(prefetch: Int) async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            let sent = (0..<200).map(String.init)
+            try await producer.send(sent.map { OutgoingMessage($0) })
+            await producer.close()
+            var configuration = ConsumerConfiguration(prefetch: prefetch)
+            configuration.stepsOfARegistration = 4
+            let consumer = QueueConsumer(queue, configuration: configuration)
+            var payloads: [String] = []
+            for try await message in consumer {
+                payloads.append(String(decoding: message.payload, as: UTF8.self))
+                try await message.acknowledge()
+                if payloads.count == sent.count { break }
+            }
+            await consumer.close()
+            #expect(payloads == sent)
+            let registrations = try #require(try await client.exists("/queue/consumers")).childrenCreated
+            #expect(registrations > 5)
+            try await queue.expectEmptyTree()
+        }
+    }
+
     /// The server's last number passes under load, with a client that knows of nothing among the producers.
     @Test func theRealEndOfTheNumbersIsPassed() async throws {
         let ensemble = try LocalEnsemble(.forTests())
@@ -129,6 +153,9 @@ struct SequencePassageTests {
             let stat = try #require(try await client.exists("/queue/items"))
             #expect(stat.childrenCreated == Int(Int32.max) - 20)
 
+            // Consumers have numbers too, which nothing makes anew.
+            try await ServerAge.set(childrenCreated: .max, of: "/queue/consumers", in: ensemble)
+            try await client.create("/queue/consumers/consumer-", mode: .persistentSequential)
             let consumer = QueueConsumer(queue)
             let total = 1 + 30 + 2_000
             let taken = Task {
@@ -177,6 +204,8 @@ struct SequencePassageTests {
             for name in ["a", "b"] {
                 #expect(payloads.filter { $0.hasPrefix(name) } == (0..<1_000).map { "\(name)\($0)" })
             }
+            // The one that took the last number above, unless the recovery has found it unused.
+            try? await client.delete("/queue/consumers/consumer-2147483647")
             try await queue.expectEmptyTree()
         }
         await ensemble.stop()

@@ -58,6 +58,10 @@ extension QueueConsumer {
         guard let registration, phase == .open, failure == nil, iterators.load(ordering: .relaxed) > 0,
             let first = prepared.first
         else { return [] }
+        if isWorn {
+            forgetList()
+            return []
+        }
         var places = free + ends.count
         guard places > 0, !ends.isEmpty || buffer.isEmpty || places >= (prefetch + 1) / 2 else { return [] }
         if isTakenAlone(first.name) {

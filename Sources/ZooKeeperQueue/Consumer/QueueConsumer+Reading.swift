@@ -20,7 +20,7 @@ extension QueueConsumer {
     private var wantsToRead: Bool {
         phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < readAhead
             && prepared.reduce(0) { $0 + $1.data.count } < 4 * queue.store.maximumRequestSize
-            && !leavesToOthers
+            && !leavesToOthers && !(isWorn && !leases.isEmpty)
     }
 
     /// How many messages are read before their claims. An answer to a read comes after that of the step that was sent
@@ -37,6 +37,7 @@ extension QueueConsumer {
         while wantsToRead, !Task.isCancelled {
             let generation = listGeneration
             do {
+                await renew()
                 let registration = try await register()
                 if mustReadEpoch { try await readEpoch() }
                 if ready.isEmpty(now: queue.store.now) {

@@ -1,3 +1,6 @@
+import DequeModule
+import Logging
+import Synchronization
 import ZooKeeper
 
 extension QueueConsumer {
@@ -27,9 +30,16 @@ extension QueueConsumer {
     private func ownName() async throws -> String {
         if let halfMade { return halfMade }
         // After a lost answer there may be one that nobody uses; without an ephemeral node, a recovery removes it.
-        let created = try await queue.store.create(
-            queue.tree.consumers + "/consumer-", data: [], mode: .persistentSequential)
-        let name = NodePath.name(of: created.path)
+        let prefix = queue.tree.consumers + "/consumer-"
+        let name: String
+        do {
+            let created = try await queue.store.create(prefix, data: [], mode: .persistentSequential)
+            name = NodePath.name(of: created.path)
+        } catch let error as ZooKeeperError where error.code == .nodeExists {
+            // The server has no number left, after two thousand million consumers: any that is free will do.
+            name = "consumer-" + String(String(Int.random(in: 20_000_000_000..<30_000_000_000)).dropFirst())
+            _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
+        }
         halfMade = name
         return name
     }
@@ -48,6 +58,110 @@ extension QueueConsumer {
             return try await queue.store.create(paths.active, data: [], mode: .ephemeral).stat.ephemeralOwner
         } catch let error as ZooKeeperError where error.code == .nodeExists {
             return try await queue.store.exists(paths.active)?.ephemeralOwner
+        }
+    }
+
+    // MARK: The session
+
+    /// Registers the consumer, unless it is, and watches over the session that its leases depend on.
+    func register() async throws -> Registration {
+        if let registration { return registration }
+        if !isPrepared {
+            try await queue.prepare()
+            isPrepared = true
+        }
+        // Never abandoned halfway: what it made would look alive as long as the session.
+        let made = try await Task { try await makeRegistration() }.value
+        registration = made
+        holdings = Holdings()
+        mustReadHoldings = false
+        let states = queue.store.sessionStates
+        sessionWatch?.cancel()
+        sessionWatch = Task { [weak self] in
+            for await _ in states { await self?.sessionChanged() }
+        }
+        queue.logger.debug("Registered a consumer", metadata: ["consumer": "\(made.paths.path)"])
+        return made
+    }
+
+    func sessionChanged() {
+        guard let registration else { return }
+        let state = queue.store.sessionState
+        if state.sessionID != registration.sessionID || state.phase == .closed { return lose(registration) }
+        switch state.phase {
+        case .inDoubt: for lease in leases.values { lease.update(.inDoubt) }
+        case .connected:
+            for lease in leases.values { lease.update(.held) }
+            wakeTakers()
+        case .connecting, .suspended, .closed: break
+        }
+    }
+
+    /// The registration's session has ended: what it holds is, or will be, somebody else's.
+    func lose(_ lost: Registration) {
+        guard registration == lost else { return }
+        registration = nil
+        sessionWatch?.cancel()
+        sessionWatch = nil
+        // This consumer itself was seen under the name that is now a dead one's.
+        seenActive = [:]
+        let held = leases.values
+        leases = [:]
+        buffer = []
+        forgetList()
+        for lease in held { lease.update(.lost) }
+        if !held.isEmpty {
+            queue.logger.info("Leases are lost with their session", metadata: ["count": "\(held.count)"])
+        }
+        becameEmpty()
+        wakeTakers()
+        readSoon()
+    }
+
+    // MARK: The end of a registration
+
+    func deregister() async {
+        await committer?.value
+        // Somebody may have come back meanwhile.
+        let unfinished = halfMade.map { Registration(paths: queue.tree.consumer($0), sessionID: 0, name: $0) }
+        guard let registration = registration ?? unfinished,
+            phase != .open || (leases.isEmpty && iterators.load(ordering: .relaxed) == 0)
+        else { return }
+        await leave(registration)
+    }
+
+    /// Whether the consumer's node is near the end of its versions, which are 32 bits wide, and each step takes one.
+    var mustRenew: Bool { holdings.version >= configuration.stepsOfARegistration }
+
+    /// Whether nothing may be taken any more before the consumer is registered anew, when it holds nothing: that one may
+    /// never come by itself.
+    var isWorn: Bool { holdings.version / 2 >= configuration.stepsOfARegistration }
+
+    /// Begins a new registration, when the old one has nothing to do.
+    func renew() async {
+        guard let registration, mustRenew, leases.isEmpty, settlements.isEmpty, !isCommitting else { return }
+        forgetList()
+        // This consumer itself was seen under the old name.
+        seenActive = [:]
+        await leave(registration)
+    }
+
+    private func leave(_ registration: Registration) async {
+        self.registration = nil
+        halfMade = nil
+        holdings = Holdings()
+        sessionWatch?.cancel()
+        sessionWatch = nil
+        // Left there, it would count as a consumer as long as the session lives; then a recovery removes it.
+        for _ in 0..<3 {
+            do {
+                return try await registration.remove(from: queue.store)
+            } catch let error as ZooKeeperError where error.isPassing && error.code != .deadlineExceeded {
+                await error.pauseIfRefusedAtOnce(queue.store)
+            } catch {
+                queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])
+                return
+            }
         }
     }
 }

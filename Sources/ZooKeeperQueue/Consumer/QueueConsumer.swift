@@ -94,7 +94,7 @@ public actor QueueConsumer {
     var isReading = false
     var committer: Task<Void, Never>?
     var isCommitting = false
-    private var sessionWatch: Task<Void, Never>?
+    var sessionWatch: Task<Void, Never>?
     private var closing: Task<Void, Never>?
 
     /// What waiting cannot cure, until somebody is told.
@@ -195,74 +195,6 @@ public actor QueueConsumer {
         wakeTakers()
     }
 
-    // MARK: The session
-
-    /// Registers the consumer, unless it is, and watches over the session that its leases depend on.
-    func register() async throws -> Registration {
-        if let registration { return registration }
-        if !isPrepared {
-            try await queue.prepare()
-            isPrepared = true
-        }
-        // Never abandoned halfway: what it made would look alive as long as the session.
-        let made = try await Task { try await makeRegistration() }.value
-        registration = made
-        holdings = Holdings()
-        mustReadHoldings = false
-        let states = queue.store.sessionStates
-        sessionWatch?.cancel()
-        sessionWatch = Task { [weak self] in
-            for await _ in states { await self?.sessionChanged() }
-        }
-        queue.logger.debug("Registered a consumer", metadata: ["consumer": "\(made.paths.path)"])
-        return made
-    }
-
-    func sessionChanged() {
-        guard let registration else { return }
-        let state = queue.store.sessionState
-        if state.sessionID != registration.sessionID || state.phase == .closed { return lose(registration) }
-        switch state.phase {
-        case .inDoubt: for lease in leases.values { lease.update(.inDoubt) }
-        case .connected:
-            for lease in leases.values { lease.update(.held) }
-            wakeTakers()
-        case .connecting, .suspended, .closed: break
-        }
-    }
-
-    /// The registration's session has ended: what it holds is, or will be, somebody else's.
-    func lose(_ lost: Registration) {
-        guard registration == lost else { return }
-        registration = nil
-        sessionWatch?.cancel()
-        sessionWatch = nil
-        // This consumer itself was seen under the name that is now a dead one's.
-        seenActive = [:]
-        let held = leases.values
-        leases = [:]
-        buffer = []
-        forgetList()
-        for lease in held { lease.update(.lost) }
-        if !held.isEmpty {
-            queue.logger.info("Leases are lost with their session", metadata: ["count": "\(held.count)"])
-        }
-        becameEmpty()
-        wakeTakers()
-        readSoon()
-    }
-
-    /// A lease has ended.
-    func forget(_ lease: Lease) {
-        if leases[lease.name.string] === lease { leases[lease.name.string] = nil }
-        if leases.isEmpty { becameEmpty() }
-    }
-
-    private func becameEmpty() {
-        emptyWaiter?.resume()
-        emptyWaiter = nil
-    }
-
     // MARK: The end
 
     /// Stops taking messages, gives back what was not handed out, waits until what was handed out is settled, gives
@@ -293,6 +225,17 @@ public actor QueueConsumer {
             }
         closing = task
         await task.value
+    }
+
+    /// A lease has ended.
+    func forget(_ lease: Lease) {
+        if leases[lease.name.string] === lease { leases[lease.name.string] = nil }
+        if leases.isEmpty { becameEmpty() }
+    }
+
+    func becameEmpty() {
+        emptyWaiter?.resume()
+        emptyWaiter = nil
     }
 
     /// The last iterator is gone: nobody will fetch what is buffered.
@@ -352,30 +295,6 @@ public actor QueueConsumer {
         await withCheckedContinuation { emptyWaiter = $0 }
         timer.cancel()
         await timer.value
-    }
-
-    private func deregister() async {
-        await committer?.value
-        // Somebody may have come back meanwhile.
-        let unfinished = halfMade.map { Registration(paths: queue.tree.consumer($0), sessionID: 0, name: $0) }
-        guard let registration = registration ?? unfinished,
-            phase != .open || (leases.isEmpty && iterators.load(ordering: .relaxed) == 0)
-        else { return }
-        self.registration = nil
-        halfMade = nil
-        sessionWatch?.cancel()
-        sessionWatch = nil
-        // Left there, it would count as a consumer as long as the session lives; then a recovery removes it.
-        for _ in 0..<3 {
-            do {
-                return try await registration.remove(from: queue.store)
-            } catch let error as ZooKeeperError where error.isPassing && error.code != .deadlineExceeded {
-                await error.pauseIfRefusedAtOnce(queue.store)
-            } catch {
-                queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])
-                return
-            }
-        }
     }
 }
 
