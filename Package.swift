@@ -51,6 +51,7 @@ let package = Package(
             name: "ZooKeeperQueue",
             dependencies: [
                 "ZooKeeper",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -142,6 +143,7 @@ let package = Package(
             name: "ZooKeeperQueueTests",
             dependencies: [
                 "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "ZooKeeperTestKit",
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
             ]

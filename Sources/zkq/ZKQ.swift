@@ -6,5 +6,7 @@ struct ZKQ: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "zkq",
         abstract: "A highly available message queue in Apache ZooKeeper.",
-        subcommands: [Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self])
+        subcommands: [
+            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Doctor.self,
+        ])
 }

@@ -1,3 +1,4 @@
+import MetricsTestKit
 import Testing
 import TestSupport
 import ZooKeeper
@@ -56,6 +57,26 @@ struct InspectionTests {
             #expect(try await queue.purge() == 999)
             #expect(try await queue.statistics() == .init(ready: 1, leased: 1, partial: 0, dead: 0, consumers: 1))
             try await held.acknowledge()
+            await consumer.close()
+        }
+    }
+
+    @Test func countersGrow() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            for _ in 0..<3 { try await producer.send("x") }
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            try await messages.next()?.acknowledge()
+            let factory = TestMetrics()
+            _ = try await QueueRecovery(queue, metricsFactory: factory).recover()
+            let counters = Dictionary(uniqueKeysWithValues: try await queue.counters().map { ($0.kind, $0.value) })
+            #expect(counters[.messages] == 3 && counters[.consumers] == 1 && counters[.batches] == 3)
+            #expect((1...4).contains(counters[.steps] ?? 0) && counters[.transactions] ?? 0 > 10)
+            let gauge = try factory.expectGauge(
+                "zookeeper_queue_counter", [("queue", "/queue"), ("counter", "messages")])
+            #expect(gauge.lastValue == 3)
+            await producer.close()
             await consumer.close()
         }
     }

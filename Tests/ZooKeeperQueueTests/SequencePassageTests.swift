@@ -74,6 +74,100 @@ struct SequencePassageTests {
         }
     }
 
+    /// What stands in the way is told, and neither ends the recovery nor holds up producers.
+    @Test func whatStandsInTheWayHarmsNobody() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+            try await queue.prepare()
+            try await client.create("/queue/items/notes", data: [1])
+            try await client.create("/queue/items/notes/child")
+            let recovery = QueueRecovery(queue)
+            #expect(try await recovery.recover().epochsBegun == 0)
+            #expect(try await client.get("/queue/epoch").data == Array("0 moving".utf8))
+            let producer = QueueProducer(queue)
+            try await producer.send("a")
+            #expect(try await queue.drain() == ["a"])
+            try await client.delete("/queue/items/notes/child")
+            #expect(try await recovery.recover().epochsBegun == 1)
+            // It is made again, and again something of its name is in the way.
+            try await client.create("/queue/items/notes", data: [2])
+            #expect(try await recovery.recover().epochsBegun == 1)
+            #expect(try await client.children(of: "/queue/earlier").names.count == 2)
+            // A message that is larger than what this recovery may send.
+            try await withAnotherClient(like: client) { other in
+                let large = [UInt8](repeating: 1, count: 600_000)
+                let configuration = try ZooKeeperConfiguration(servers: other.address, maximumRequestSize: 1_000_000)
+                try await ZooKeeperClient.withClient(configuration: configuration) {
+                    _ = try await $0.create("/queue/items/item-100-", data: large, mode: .persistentSequential)
+                }
+            }
+            #expect(try await recovery.recover().epochsBegun == 0)
+            try await producer.send("b")
+            await producer.close()
+            #expect(try await queue.drain() == ["b"])
+        }
+    }
+
+    /// Who may do what with the items stays as it was.
+    @Test func theRightsStay() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send("a")
+            await producer.close()
+            let acl: [ACL] = [.world([.read, .create, .delete])]
+            try await client.setACL(of: "/queue/items", to: acl)
+            #expect(try await QueueRecovery(queue).recover().epochsBegun == 1)
+            #expect(try await client.acl(of: "/queue/items").entries == acl)
+        }
+    }
+
+    /// What was passed over in one epoch is another message's name in the next.
+    @Test func aNameThatWasPassedOverIsTakenInTheNextEpoch() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+            let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
+            try await queue.prepare()
+            let fromTheFuture: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 200, 1, 0, 0, 0, 0]
+            try await client.create("/queue/items/item-100-", data: fromTheFuture, mode: .persistentSequential)
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            #expect(try await messages.next(within: .zero) == nil)
+            #expect(try await recovery.recover().epochsBegun == 1)
+            try await producer.send("new")
+            #expect(try await messages.next(within: .seconds(5))?.name == "item-100-e1-0000000000")
+            await producer.close()
+            await consumer.close()
+        }
+    }
+
+    /// A consumer at work while most of a long queue moves, and more comes: all in order.
+    @Test func theOrderIsKeptWhileALongQueueMoves() async throws {
+        try await withTestQueue(settings: .init(sequenceLimit: 1_000)) { client, queue in
+            let producer = QueueProducer(queue)
+            let sent = (0..<6_000).map(String.init)
+            try await producer.send(sent.prefix(4_000).map { OutgoingMessage($0) })
+            let consumer = QueueConsumer(queue)
+            let taken = Task {
+                var payloads: [String] = []
+                for try await message in consumer {
+                    payloads.append(String(decoding: message.payload, as: UTF8.self))
+                    try await message.acknowledge()
+                    if payloads.count == sent.count { break }
+                }
+                return payloads
+            }
+            async let passages = Task {
+                var epochs = 0
+                while epochs < 2 { epochs += try await QueueRecovery(queue).recover().epochsBegun }
+                return epochs
+            }.value
+            for payload in sent.dropFirst(4_000) { try await producer.send(payload) }
+            _ = try await passages
+            await producer.close()
+            #expect(try await taken.value == sent)
+            await consumer.close()
+            try await queue.expectEmptyTree()
+        }
+    }
+
     /// An idle consumer, which waits at the items, is woken by what comes to the new ones and to the earlier ones.
     @Test func aWaitingConsumerGoesOnWaiting() async throws {
         try await withTestQueue(settings: .init(sequenceLimit: 1)) { _, queue in

@@ -105,7 +105,7 @@ struct ConsumerCommit {
     }
 
     /// Whether it names nodes that would be other ones in another epoch.
-    private var usesNames: Bool { !claims.isEmpty || settlements.contains { $0.givesBack } }
+    var usesNames: Bool { !claims.isEmpty || settlements.contains { $0.givesBack } }
 
     /// The settlements of the messages of a node.
     private func numbers(of node: String) -> [Int] {

@@ -5,8 +5,7 @@ public struct ConsumerConfiguration: Sendable, Hashable {
     /// Default: 128. More are taken together, which is faster; fewer leave more for others, and less to recover.
     public var prefetch: Int
 
-    /// After how many steps the consumer registers anew when it holds nothing; after twice as many it takes nothing before it
-    /// has.
+    /// After how many steps the consumer takes nothing in advance, and registers anew as soon as it holds nothing.
     package var stepsOfARegistration: Int32 = 1_000_000_000
 
     /// Creates a configuration.

@@ -54,7 +54,7 @@ extension QueueConsumer {
             let start = queue.store.now
             do {
                 if mustReadHoldings { try await readHoldings(commit.registration) }
-                if mustReadEpoch { try await readEpoch() }
+                if mustReadEpoch, commit.usesNames { try await readEpoch() }
                 // What is claimed was read in an epoch, and is refused in another.
                 if commit.claims.isEmpty { commit.epoch = epoch }
                 dropSettled(&commit)

@@ -58,13 +58,15 @@ extension QueueConsumer {
         guard let registration, phase == .open, failure == nil, iterators.load(ordering: .relaxed) > 0,
             let first = prepared.first
         else { return [] }
-        if isWorn {
-            forgetList()
-            return []
-        }
         var places = free + ends.count
         guard places > 0, !ends.isEmpty || buffer.isEmpty || places >= (prefetch + 1) / 2 else { return [] }
-        if isTakenAlone(first.name) {
+        if mustRenew, leases.isEmpty, ends.isEmpty {
+            // The reader registers anew before it reads again.
+            forgetList()
+            readSoon()
+            return []
+        }
+        if mustRenew || isTakenAlone(first.name) {
             guard buffer.isEmpty, hasTakers else { return [] }
             places = 1
         }

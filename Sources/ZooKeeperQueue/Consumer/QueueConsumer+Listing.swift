@@ -74,10 +74,13 @@ extension QueueConsumer {
         self.lookAgain = lookAgain
         looks += 1
         hasLooked = false
-        (listedNames, listedEarlier) = (nil, [])
+        lists = Lists()
         // What is tried already, or will be, may still stand in the list.
         tried = Set((prepared + claiming).map(\.name))
-        defer { unfilled.subtract(watched) }
+        defer {
+            unfilled.subtract(watched)
+            lists = Lists()
+        }
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
             if place == nil, !isLineBarred {
                 group.addTask {
@@ -88,10 +91,7 @@ extension QueueConsumer {
             }
             group.addTask {
                 if let place, !isFirst {
-                    if mustLook {
-                        let names = try await store.children(of: tree.items).names
-                        if let wakening = try await self.listed(names, took: .zero) { return wakening }
-                    }
+                    if mustLook, let wakening = try await self.look() { return wakening }
                     do {
                         guard try await line.untilFirst(place) else {
                             await self.placeIsGone(place)
@@ -126,14 +126,12 @@ extension QueueConsumer {
     /// Reads both lists, and again after each change, until there is something.
     private func untilListed() async throws -> Wakening {
         let (store, tree, usesEarlier) = (queue.store, queue.tree, epoch.usesEarlier)
+        lists = Lists(since: store.now, earlier: usesEarlier ? nil : [])
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
             group.addTask {
-                let start = store.now
-                var took: Duration?
                 for try await children in store.childrenUpdates(of: tree.items) {
                     guard let children else { throw Self.missing(tree.items) }
-                    took = took ?? store.now - start
-                    if let wakening = try await self.listed(children.names, took: took ?? .zero) { return wakening }
+                    if let wakening = try await self.listed(children.names) { return wakening }
                 }
                 // The sequence ends with its client, or its task: a read says so.
                 _ = try await store.exists(tree.items)
@@ -142,7 +140,8 @@ extension QueueConsumer {
             if usesEarlier {
                 group.addTask {
                     for try await children in store.childrenUpdates(of: tree.earlier) {
-                        if let wakening = try await self.listed(earlier: children?.names ?? []) { return wakening }
+                        guard let children else { throw Self.missing(tree.earlier) }
+                        if let wakening = try await self.listed(earlier: children) { return wakening }
                     }
                     return .lookAgain
                 }
@@ -152,20 +151,30 @@ extension QueueConsumer {
         }
     }
 
-    private func listed(_ names: [String], took: Duration) async throws -> Wakening? {
-        if epoch.usesEarlier { listedEarlier = try await queue.store.children(of: queue.tree.earlier).names }
-        listedNames = names
-        return try await judgeLists(took)
+    /// Reads both lists once.
+    private func look() async throws -> Wakening? {
+        let (store, tree, usesEarlier) = (queue.store, queue.tree, epoch.usesEarlier)
+        lists = Lists(since: store.now, earlier: usesEarlier ? nil : [])
+        let wakening = try await listed(try await store.children(of: tree.items).names)
+        guard wakening == nil, lists.earlier == nil else { return wakening }
+        return try await listed(earlier: try await store.children(of: tree.earlier))
     }
 
-    private func listed(earlier names: [String]) async throws -> Wakening? {
-        listedEarlier = names
-        return try await judgeLists(.zero)
+    private func listed(_ names: [String]) async throws -> Wakening? {
+        lists.items = names
+        // What is moved just now is in one list or the other, if they are read in this order.
+        if epoch.phase != .open { lists.noteEarlier(try await queue.store.children(of: queue.tree.earlier)) }
+        return try await judgeLists()
     }
 
-    private func judgeLists(_ took: Duration) async throws -> Wakening? {
-        guard let names = listedNames else { return nil }
-        var items = claimable(names) + claimable(earlier: listedEarlier)
+    private func listed(earlier children: NodeChildren) async throws -> Wakening? {
+        lists.noteEarlier(children)
+        return try await judgeLists()
+    }
+
+    private func judgeLists() async throws -> Wakening? {
+        guard let (names, earlier) = lists.complete(at: queue.store.now) else { return nil }
+        var items = claimable(names) + claimable(earlier: earlier)
         if !tried.isEmpty {
             // What was seen to be gone, and comes again, is new.
             var stillThere: Set<ItemName> = []
@@ -174,7 +183,7 @@ extension QueueConsumer {
         }
         // What cannot be handed out at once is left to those who wait in the line.
         if !items.isEmpty, place != nil, !hasTakers { return .busy }
-        if !items.isEmpty { return .listed(Listing(items: items, took: took)) }
+        if !items.isEmpty { return .listed(Listing(items: items, took: lists.took)) }
         if mustNotWait { return .nothing }
         // Nothing is there, unless it was moved away before this list was read. A move comes after the change of the epoch.
         if try await readEpoch() { return .lookAgain }
@@ -189,6 +198,10 @@ extension QueueConsumer {
         let current = try await queue.sequenceEpoch()
         mustReadEpoch = false
         if current == epoch { return false }
+        if current.number != epoch.number {
+            // The names among the items are other messages now.
+            (ignored, unfilled) = ([], [])
+        }
         epoch = current
         forgetList()
         return true
@@ -201,9 +214,7 @@ extension QueueConsumer {
             unfilled = []
             unfilledCleared = now
         }
-        if !ignored.isEmpty {
-            ignored.formIntersection(names + listedEarlier.map { Self.ignoredKey($0, isEarlier: true) })
-        }
+        if !ignored.isEmpty { ignored.formIntersection(names) }
         return names.compactMap { name in
             if !ignored.isEmpty, ignored.contains(name) { return nil }
             if !unfilled.isEmpty, unfilled.contains(name) { return nil }
@@ -214,8 +225,9 @@ extension QueueConsumer {
     }
 
     private func claimable(earlier names: [String]) -> [ListedItem] {
-        names.compactMap { name in
-            if !ignored.isEmpty, ignored.contains(Self.ignoredKey(name, isEarlier: true)) { return nil }
+        if !ignoredEarlier.isEmpty { ignoredEarlier.formIntersection(names) }
+        return names.compactMap { name in
+            if !ignoredEarlier.isEmpty, ignoredEarlier.contains(name) { return nil }
             if let item = ItemName(name) { return ListedItem(name: item, isEarlier: true) }
             ignore(name, isEarlier: true, why: "its name is no item's")
             return nil
@@ -227,13 +239,10 @@ extension QueueConsumer {
     }
 
     private func ignore(_ name: String, isEarlier: Bool, why: String) {
-        ignored.insert(Self.ignoredKey(name, isEarlier: isEarlier))
+        if isEarlier { ignoredEarlier.insert(name) } else { ignored.insert(name) }
         let path = isEarlier ? queue.tree.earlier(name) : queue.tree.item(name)
         queue.logger.notice("A node among the items is left alone", metadata: ["node": "\(path)", "why": "\(why)"])
     }
-
-    /// A slash is in no node's name.
-    private static func ignoredKey(_ name: String, isEarlier: Bool) -> String { isEarlier ? "earlier/" + name : name }
 
     /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come out
     /// of its order.

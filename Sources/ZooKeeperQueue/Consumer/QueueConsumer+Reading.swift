@@ -20,7 +20,7 @@ extension QueueConsumer {
     private var wantsToRead: Bool {
         phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < readAhead
             && prepared.reduce(0) { $0 + $1.data.count } < 4 * queue.store.maximumRequestSize
-            && !leavesToOthers && !(isWorn && !leases.isEmpty)
+            && !leavesToOthers
     }
 
     /// How many messages are read before their claims. An answer to a read comes after that of the step that was sent
@@ -35,11 +35,11 @@ extension QueueConsumer {
 
     private func read() async {
         while wantsToRead, !Task.isCancelled {
-            let generation = listGeneration
             do {
                 await renew()
                 let registration = try await register()
                 if mustReadEpoch { try await readEpoch() }
+                let generation = listGeneration
                 if ready.isEmpty(now: queue.store.now) {
                     guard let listing = try await listing(registration) else { return }
                     let share = try await share(listing, registration)
@@ -49,11 +49,11 @@ extension QueueConsumer {
                         now: queue.store.now)
                 }
                 let listed = ready.take(nodesToRead)
-                let items = try await read(listed)
+                let nodes = try await queue.store.get(listed.map { $0.path(in: queue.tree) })
                 // Something that comes before it was dropped meanwhile.
                 guard generation == listGeneration else { continue }
-                // Somebody else is at the same part of the list.
-                if items.count < listed.count / 2 { ready.clear() }
+                let (items, isUpToDate) = readyItems(listed, nodes)
+                if !isUpToDate { ready.clear() }
                 prepared += items
                 preparedAt = queue.store.now
                 if let last = items.last { (messagesPerNode, bytesPerNode) = (last.messages.count, last.data.count) }
@@ -90,10 +90,21 @@ extension QueueConsumer {
 
     // MARK: Reading
 
-    /// Reads the messages at once; leaves out what is gone, still being written, or unknown.
-    private func read(_ listed: [ListedItem]) async throws -> [ReadyItem] {
-        let nodes = try await queue.store.get(listed.map { $0.path(in: queue.tree) })
-        return zip(listed, nodes).compactMap { listed, node in node.flatMap { readyItem(listed, $0) } }
+    /// What was read; leaves out what is gone, still being written, or unknown.
+    ///
+    /// - Returns: the messages, and whether the list is still worth following.
+    private func readyItems(_ listed: [ListedItem], _ nodes: [Node?]) -> (items: [ReadyItem], isUpToDate: Bool) {
+        var items: [ReadyItem] = []
+        for (listed, node) in zip(listed, nodes) {
+            if let node {
+                if let item = readyItem(listed, node) { items.append(item) }
+            } else if epoch.phase != .open, !listed.isEarlier {
+                // It may have been moved: what comes after it must not overtake it.
+                return (items, false)
+            }
+        }
+        // With less, somebody else is at the same part of the list.
+        return (items, items.count >= listed.count / 2)
     }
 
     private func readyItem(_ listed: ListedItem, _ node: Node) -> ReadyItem? {

@@ -130,12 +130,9 @@ extension QueueConsumer {
         await leave(registration)
     }
 
-    /// Whether the consumer's node is near the end of its versions, which are 32 bits wide, and each step takes one.
-    var mustRenew: Bool { holdings.version >= configuration.stepsOfARegistration }
-
-    /// Whether nothing may be taken any more before the consumer is registered anew, when it holds nothing: that one may
-    /// never come by itself.
-    var isWorn: Bool { holdings.version / 2 >= configuration.stepsOfARegistration }
+    /// Whether the consumer's node is near the end of its versions, which are 32 bits wide, and each step takes one. Then
+    /// nothing is taken in advance, until nothing is held.
+    var mustRenew: Bool { holdings.version >= configuration.stepsOfARegistration || holdings.version < 0 }
 
     /// Begins a new registration, when the old one has nothing to do.
     func renew() async {

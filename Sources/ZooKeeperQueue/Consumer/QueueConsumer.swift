@@ -54,9 +54,8 @@ public actor QueueConsumer {
     var epoch = SequenceEpoch()
     /// Whether the epoch is not known, or over.
     var mustReadEpoch = true
-    /// What stood in the two lists while one is waited for; `nil` before they were read.
-    var listedNames: [String]?
-    var listedEarlier: [String] = []
+    /// What stood in the two lists while something is waited for.
+    var lists = Lists()
     /// What stands in a list and is claimed already, or will be.
     var tried: Set<ItemName> = []
     /// How many messages, and bytes, the node had that was read last.
@@ -64,9 +63,9 @@ public actor QueueConsumer {
     /// Items that are still being written, as far as was seen.
     var unfilled: Set<String> = []
     var unfilledCleared = Duration.zero
-    /// Items of a kind that this library does not know, and nodes that are no items, by their ``ignoredKey(_:)``: logged
-    /// once.
+    /// Items of a kind that this library does not know, and nodes that are no items: logged once.
     var ignored: Set<String> = []
+    var ignoredEarlier: Set<String> = []
     /// When other consumers were last seen to live.
     var seenActive: [String: Duration] = [:]
     var settlements: Deque<Settlement> = []

@@ -64,7 +64,7 @@ extension MessageQueue {
                 let cause = stat.numChildren > 0 ? [Operation.delete(tree.cause(ofDead: name))] : []
                 groups.append(cause + [.delete(tree.dead(name))])
             }
-            return try await applyAll(groups, progress: progress)
+            return try await applyAll(groups, progress: progress).done
         }
     }
 
@@ -84,6 +84,7 @@ extension MessageQueue {
             throw QueueError(.invalidArgument, "A dead letter's name is a node's name, without a slash.")
         }
         return try await QueueError.translating(while: "sending a dead letter back", queue: path) {
+            try await prepareExisting()
             var target = ItemName(name)?.with(returns: 0)
             var wasSent = false
             while true {

@@ -29,7 +29,7 @@ extension MessageQueue {
     /// It reads the list of all ready messages.
     public func oldestAge() async throws -> Duration? {
         try await QueueError.translating(while: "looking for the oldest message", queue: path) {
-            let items = try await readyItems().sorted {
+            let items = try await readyItems().items.sorted {
                 ($0.name.epoch, $0.name.sequence) < ($1.name.epoch, $1.name.sequence)
             }
             for item in items {
@@ -44,7 +44,7 @@ extension MessageQueue {
     public func browse(limit: Int = 100) async throws -> [BrowsedMessage] {
         try await QueueError.translating(while: "browsing", queue: path) {
             var messages: [BrowsedMessage] = []
-            for item in try await readyItems().sorted() {
+            for item in try await readyItems().items.sorted() {
                 if messages.count >= limit { break }
                 guard let node = try await node(item.path(in: tree)) else { continue }
                 let isUnfilled = (node.data ?? []).isEmpty && node.stat.version == 0
@@ -68,32 +68,56 @@ extension MessageQueue {
     @discardableResult
     public func purge(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
         try await QueueError.translating(while: "purging", queue: path) {
-            let items = try await readyItems().map { [Operation.delete($0.path(in: tree))] }
-            return try await applyAll(items, progress: progress)
+            try await prepareExisting()
+            var done = 0
+            while true {
+                let (items, epoch) = try await readyItems()
+                let groups = items.map { [Operation.delete($0.path(in: tree))] }
+                let outcome = try await applyAll(groups, guardedBy: [epoch.check(in: tree)]) {
+                    progress(done + $0, done + $1)
+                }
+                done += outcome.done
+                // In another epoch the names mean other messages, and what has moved is elsewhere.
+                let hasMoved = epoch.phase != .open && outcome.done < groups.count
+                if outcome.isComplete, !hasMoved { return done }
+            }
         }
     }
 
     // MARK: Helpers
 
     /// What is ready, in no order. Read twice when the names have changed their meaning in between.
-    private func readyItems() async throws -> [ListedItem] {
+    private func readyItems() async throws -> (items: [ListedItem], epoch: SequenceEpoch) {
         while true {
             let epoch = try await currentEpoch()
             let items = try await names(tree.items).compactMap { ItemName($0, inEpoch: epoch.number) }
             let earlier = epoch.usesEarlier ? try await names(tree.earlier).compactMap { ItemName($0) } : []
             guard try await currentEpoch() == epoch else { continue }
-            return items.map { ListedItem(name: $0, isEarlier: false) }
+            let listed =
+                items.map { ListedItem(name: $0, isEarlier: false) }
                 + earlier.map { ListedItem(name: $0, isEarlier: true) }
+            return (listed, epoch)
         }
     }
 
+    /// What a queue of an older or a foreign client may lack, and no more.
+    func prepareExisting() async throws {
+        guard try await store.exists(tree.items) != nil else { throw missing }
+        try await prepare()
+    }
+
     /// A queue of an older or a foreign client has none, and begins with the first.
-    func currentEpoch() async throws -> SequenceEpoch {
+    private func currentEpoch() async throws -> SequenceEpoch {
         try await node(tree.epoch).map(SequenceEpoch.init) ?? SequenceEpoch()
     }
 
     /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone.
-    func applyAll(_ groups: [[Operation]], progress: (Int, Int) -> Void) async throws -> Int {
+    ///
+    /// - Parameter guards: checks that each multi begins with. When one of them fails, the rest is left.
+    /// - Returns: how many groups were applied, and whether none was left.
+    func applyAll(
+        _ groups: [[Operation]], guardedBy guards: [Operation] = [], progress: (Int, Int) -> Void
+    ) async throws -> (done: Int, isComplete: Bool) {
         var rest = groups[...]
         var done = 0
         while !rest.isEmpty {
@@ -102,12 +126,14 @@ extension MessageQueue {
             rest = rest.dropFirst(300)
             while !batch.isEmpty {
                 do {
-                    _ = try await store.multi(batch.flatMap { $0 })
+                    _ = try await store.multi(guards + batch.flatMap { $0 })
                     done += batch.count
                     batch = []
+                } catch let error as ZooKeeperError where error.code == .badVersion && !guards.isEmpty {
+                    return (done, false)
                 } catch let error as ZooKeeperError where error.code == .noNode || error.code == .notEmpty {
-                    guard let index = error.operationIndex else { throw error }
-                    var end = 0
+                    guard let index = error.operationIndex, index >= guards.count else { throw error }
+                    var end = guards.count
                     let failed = batch.firstIndex { group in
                         end += group.count
                         return index < end
@@ -119,7 +145,7 @@ extension MessageQueue {
             }
             progress(groups.count - rest.count, groups.count)
         }
-        return done
+        return (done, true)
     }
 
     func names(_ path: String) async throws -> [String] {
@@ -139,7 +165,7 @@ extension MessageQueue {
         }
     }
 
-    private var missing: QueueError { QueueError(.queueMissing, "There is no queue at \(path).") }
+    var missing: QueueError { QueueError(.queueMissing, "There is no queue at \(path).") }
 
     private static func milliseconds() -> Int64 {
         var now = timespec()

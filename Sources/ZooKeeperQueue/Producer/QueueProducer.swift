@@ -229,7 +229,7 @@ public actor QueueProducer {
     }
 
     /// A version is 32 bits wide.
-    private static let maximumVersion: Int32 = 1_000_000_000
+    static let maximumVersion: Int32 = 1_000_000_000
 
     private func manage() {
         isManaging = true

@@ -1,3 +1,4 @@
+public import CoreMetrics
 import Logging
 public import ServiceLifecycle
 import ZooKeeper
@@ -13,6 +14,7 @@ public actor QueueRecovery {
     private let queue: MessageQueue
     private let period: Duration
     private let lock: RecoveryLock
+    private let metrics: CounterMetrics
     private var isRunning = false
     private var isPrepared = false
     private var passes = 0
@@ -22,10 +24,16 @@ public actor QueueRecovery {
     /// - Parameters:
     ///   - queue: what to look after.
     ///   - period: how long to rest between two passes. Default: 5 seconds.
-    public init(_ queue: MessageQueue, every period: Duration = .seconds(5)) {
+    ///   - metricsFactory: gets the gauges `zookeeper_queue_counter` and `zookeeper_queue_counter_end`, with the dimensions
+    ///     `queue` and `counter`: how far each ``QueueCounter`` is, and where it ends. By default the system's.
+    public init(
+        _ queue: MessageQueue, every period: Duration = .seconds(5),
+        metricsFactory: any MetricsFactory = MetricsSystem.factory
+    ) {
         self.queue = queue
         self.period = period
         lock = RecoveryLock(queue)
+        metrics = CounterMetrics(queue: queue.path, factory: metricsFactory)
     }
 
     /// Looks through the queue once, when no other recovery acts.
@@ -68,6 +76,7 @@ public actor QueueRecovery {
         if passes.isMultiple(of: 12) {
             try await pass.removeLanes()
             try await pass.removeUnfilled()
+            await recordCounters()
         }
         passes += 1
         let report = pass.report
@@ -81,6 +90,17 @@ public actor QueueRecovery {
                 ])
         }
         return report
+    }
+}
+
+extension QueueRecovery {
+    private func recordCounters() async {
+        do {
+            metrics.record(try await queue.counters())
+        } catch {
+            // A recovery may do without: with fewer rights, or until servers answer again.
+            queue.logger.debug("The counters could not be read", metadata: ["error": "\(error)"])
+        }
     }
 }
 

@@ -29,7 +29,7 @@ extension RecoveryPass {
             guard messages.indices.contains(index) else { return }
             let path = messages[index].path
             let name = NodePath.name(of: path)
-            let next = ItemName(name).map { $0.with(returns: $0.returns + 1).string } ?? name + "-again"
+            let next = ItemName(name).map { $0.with(returns: $0.returns + 1).string } ?? "\(name)-\(UniqueName.make())"
             messages[index].path = path.dropLast(name.count) + next
         }
     }
@@ -127,12 +127,20 @@ extension RecoveryPass {
 
     /// As many of the first ones as go into one multi.
     func fitting(_ moves: [Move]) -> [Move] {
+        let batch = firstThatFit(moves)
+        return batch.isEmpty ? Array(moves.prefix(1)) : batch
+    }
+
+    /// Whether the moves go into one multi.
+    func fits(_ moves: [Move]) -> Bool { firstThatFit(moves).count == moves.count }
+
+    private func firstThatFit(_ moves: [Move]) -> [Move] {
         var (bytes, count) = (1_024, 3)
-        let batch = moves.prefix { move in
-            count += move.operations.count
-            bytes += move.operations.reduce(0) { $0 + store.size(of: $1) }
-            return bytes <= store.maximumRequestSize && count <= Self.maximumOperations
-        }
-        return batch.isEmpty ? Array(moves.prefix(1)) : Array(batch)
+        return Array(
+            moves.prefix { move in
+                count += move.operations.count
+                bytes += move.operations.reduce(0) { $0 + store.size(of: $1) }
+                return bytes <= store.maximumRequestSize && count <= Self.maximumOperations
+            })
     }
 }

@@ -168,12 +168,15 @@ struct RecoveryPass {
     /// Removes items that were created empty and never filled. Consumers pass over them, so they come to stand at the
     /// head of the queue; the first hundred are looked at.
     mutating func removeUnfilled() async throws {
+        let epoch = try await queue.sequenceEpoch()
         let names = (try await children(tree.items) ?? []).compactMap { ItemName($0, inEpoch: 0) }.sorted().prefix(100)
         for path in names.map({ tree.item($0.untagged) }) {
             guard let stat = try await store.exists(path), stat.dataLength == 0, stat.version == 0,
                 isOlder(stat.ctime, than: queue.settings.unfilledItemAge)
             else { continue }
-            try await ignoring(.noNode, .badVersion) { try await store.delete(path, version: 0) }
+            try await ignoring(.noNode, .badVersion) {
+                _ = try await store.multi([epoch.check(in: tree), .delete(path, version: 0)])
+            }
             report.unfilledRemoved += 1
         }
     }

@@ -18,29 +18,49 @@ extension RecoveryPass {
     /// Multis under way at a time while a long queue moves.
     private static let movesAtOnce = 8
 
-    /// Makes `items` anew when its numbers near their end.
+    /// Makes `items` anew when its numbers near their end. What keeps it from that is told, and tried again by the next pass.
     mutating func passToNextEpoch() async throws {
         guard let items = try await store.exists(tree.items), items.childrenCreated >= queue.settings.sequenceLimit
         else {
             return
         }
+        do {
+            if let obstacle = try await pass() {
+                let left = "\(Int(Int32.max) - items.childrenCreated)"
+                queue.logger.warning(
+                    "The numbers of the queue's messages could not begin anew yet",
+                    metadata: ["queue": "\(queue.path)", "left": "\(left)", "why": "\(obstacle)"])
+            }
+        } catch let error as ZooKeeperError where !error.isPassing {
+            // No reason to give up the other duties.
+            queue.logger.error(
+                "The numbers of the queue's messages cannot begin anew",
+                metadata: ["queue": "\(queue.path)", "why": "\(error)"])
+        }
+    }
+
+    /// - Returns: what is in the way; `nil` when `items` was made anew, or somebody else is at it.
+    private mutating func pass() async throws -> String? {
         var epoch = try await queue.sequenceEpoch()
         if epoch.phase == .open {
-            guard let moving = try await change(epoch, to: .moving) else { return }
+            guard let moving = try await change(epoch, to: .moving) else { return nil }
             epoch = moving
         }
-        guard try await moveAllButTheLast(epoch), let closing = try await change(epoch, to: .closing) else { return }
+        if let obstacle = try await moveAllButTheLast(epoch) { return obstacle }
+        // Before producers are asked to wait for nothing.
+        if let obstacle = try await departures(try await names(), epoch).obstacle { return obstacle }
+        guard let closing = try await change(epoch, to: .closing) else { return nil }
         let end = store.now + Self.longestClosing
         while store.now < end, !Task.isCancelled {
             if try await moveTheLast(closing) {
                 report.epochsBegun += 1
-                let number = "\(closing.number + 1)"
+                let number = "\(closing.number &+ 1)"
                 queue.logger.notice("The numbers of the queue's messages begin anew", metadata: ["epoch": "\(number)"])
-                return
+                return nil
             }
         }
-        // Too much comes from those who do not wait: the next pass tries again.
         _ = try await change(closing, to: .moving)
+        return "messages come too fast from producers that do not wait"
     }
 
     /// - Returns: the epoch as it stands now; `nil` when somebody else has changed it, and the next pass looks again.
@@ -52,30 +72,31 @@ extension RecoveryPass {
 
     /// Moves what stands in `items`, the newest first: consumers are at work on the oldest.
     ///
-    /// - Returns: whether so few are left that one multi can move them.
-    private func moveAllButTheLast(_ epoch: SequenceEpoch) async throws -> Bool {
+    /// - Returns: what is in the way, unless so few are left that one multi can move them.
+    private func moveAllButTheLast(_ epoch: SequenceEpoch) async throws -> String? {
         let end = store.now + Self.longestMoving
         while true {
             var names = try await readyNames(epoch).sorted { $1 < $0 }.map(\.untagged)[...]
-            if names.count <= Self.lastMoves { return true }
+            if names.count <= Self.lastMoves { return nil }
+            var moved = 0
             while !names.isEmpty {
                 try Task.checkCancellation()
-                if store.now >= end { return false }
+                if store.now >= end { return "\(names.count) messages are still to be moved" }
                 let some = names.prefix(Self.batchSize * Self.movesAtOnce)
                 names = names.dropFirst(some.count)
-                let isComplete = try await withThrowingTaskGroup(of: Bool.self) { group in
+                let outcome = try await withThrowingTaskGroup(of: (isComplete: Bool, count: Int).self) { group in
                     for start in stride(from: some.startIndex, to: some.endIndex, by: Self.batchSize) {
                         let batch = Array(some[start..<min(start + Self.batchSize, some.endIndex)])
                         group.addTask { [self] in
-                            let moves = try await departures(batch, epoch).moves
-                            return try await apply(moves, guardedBy: .epoch(epoch)).isComplete
+                            try await apply(try await departures(batch, epoch).moves, guardedBy: .epoch(epoch))
                         }
                     }
-                    return try await group.reduce(true) { $0 && $1 }
+                    return try await group.reduce((true, 0)) { ($0.0 && $1.isComplete, $0.1 + $1.count) }
                 }
-                // Somebody else is at it.
-                guard isComplete else { return false }
+                guard outcome.0 else { return "the epoch was changed by somebody else" }
+                moved += outcome.1
             }
+            if moved == 0 { return "none of \(try await self.names().count) messages can be moved" }
         }
     }
 
@@ -84,53 +105,63 @@ extension RecoveryPass {
     /// - Returns: whether it is done.
     private func moveTheLast(_ epoch: SequenceEpoch) async throws -> Bool {
         guard let node = try await node(tree.items) else { return false }
-        let names = try await store.children(of: tree.items).names
-        let (moves, isComplete) = try await departures(Array(names.prefix(Self.lastMoves)), epoch)
-        guard isComplete, names.count <= Self.lastMoves, fitting(moves).count == moves.count else {
+        let names = try await names()
+        let (moves, obstacle) = try await departures(Array(names.prefix(Self.lastMoves)), epoch)
+        if obstacle != nil { return false }
+        guard names.count <= Self.lastMoves, fits(moves) else {
             _ = try await apply(moves, guardedBy: .epoch(epoch))
             return false
         }
+        let acl = try await store.acl(of: tree.items)
         do {
             _ = try await store.multi(
                 [epoch.change(to: .open, number: epoch.number &+ 1, in: tree)] + moves.flatMap(\.operations)
-                    + [.delete(tree.items), .create(tree.items, data: node.data)])
+                    + [.delete(tree.items), .create(tree.items, data: node.data, acl: acl)])
             return true
-        } catch let error as ZooKeeperError where error.operationIndex != nil || error.outcome == .unknown {
+        } catch let error as ZooKeeperError where error.code == .nodeExists && error.operationIndex != nil {
+            // A name that is no message's was moved before; each by itself gets another one.
+            _ = try await apply(moves, guardedBy: .epoch(epoch))
+            return false
+        } catch let error as ZooKeeperError
+            where error.outcome == .unknown || [.notEmpty, .noNode, .badVersion].contains(error.code)
+        {
             // Something came, was taken, or has changed; or the answer was lost.
             return try await queue.sequenceEpoch().number != epoch.number
         }
     }
 
+    private func names() async throws -> [String] { try await store.children(of: tree.items).names }
+
     private func readyNames(_ epoch: SequenceEpoch) async throws -> [ItemName] {
-        try await store.children(of: tree.items).names.compactMap { ItemName($0, inEpoch: epoch.number) }
+        try await names().compactMap { ItemName($0, inEpoch: epoch.number) }
     }
 
-    /// - Returns: the moves, and whether all of the names can move now. An older producer creates a message empty and fills it
-    ///   with a second write, which must find it where it was; and a node with children is none of ours.
-    private func departures(_ names: [String], _ epoch: SequenceEpoch) async throws -> (moves: [Move], isComplete: Bool)
-    {
-        var isComplete = true
+    /// - Returns: the moves, and what keeps others of the names from moving now. An older producer creates a message empty and
+    ///   fills it with a second write, which must find it where it was; and a node with children is none of ours.
+    private func departures(_ names: [String], _ epoch: SequenceEpoch) async throws -> (
+        moves: [Move], obstacle: String?
+    ) {
+        var obstacle: String?
         let moves = try await moves(names, from: tree.item) { name, node in
             let item = ItemName(name, inEpoch: epoch.number)
-            let isUnfilled = item != nil && node.data?.isEmpty ?? true && node.stat.version == 0
-            if isUnfilled || node.stat.numChildren > 0 {
-                isComplete = false
-                if !isUnfilled {
-                    queue.logger.error(
-                        "A node with children keeps the items from being made anew: remove it",
-                        metadata: ["node": "\(tree.item(name))"])
-                }
+            if item != nil, node.data?.isEmpty ?? true, node.stat.version == 0 {
+                obstacle = "\(name) is still being written"
+                return nil
+            }
+            if node.stat.numChildren > 0 {
+                obstacle = "\(name) has children: remove it"
                 return nil
             }
             var move = Move(from: tree.item(name), version: node.stat.version)
             // What is no message moves too, under its own name: nothing may be left.
-            move.messages = [
-                .init(
-                    path: tree.earlier(item?.string ?? name),
-                    data: item == nil ? node.data : Envelope.restored(node.data))
-            ]
+            let data = item == nil ? node.data : Envelope.restored(node.data)
+            move.messages = [.init(path: tree.earlier(item?.string ?? name), data: data)]
+            if !fits([move]) {
+                obstacle = "\(name) is larger than this client's maximumRequestSize"
+                return nil
+            }
             return move
         }
-        return (moves, isComplete)
+        return (moves, obstacle)
     }
 }

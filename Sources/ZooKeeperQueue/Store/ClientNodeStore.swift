@@ -20,6 +20,7 @@ struct ClientNodeStore: NodeStore {
     func get(_ paths: [String]) async throws -> [Node?] { try await client.get(paths) }
     func exists(_ path: String) async throws -> Stat? { try await client.exists(path) }
     func children(of path: String) async throws -> NodeChildren { try await client.children(of: path) }
+    func acl(of path: String) async throws -> [ACL]? { try await client.acl(of: path).entries }
     func sync(_ path: String) async throws { try await client.sync(path) }
     func multi(_ operations: [Operation]) async throws -> [OperationResult] { try await client.multi(operations) }
     func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { client.data(of: path) }

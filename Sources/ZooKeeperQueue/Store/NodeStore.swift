@@ -43,6 +43,8 @@ public protocol NodeStore: Sendable {
     func exists(_ path: String) async throws -> Stat?
     /// The names of a node's children.
     func children(of path: String) async throws -> NodeChildren
+    /// A node's access control list; `nil` where the store cannot tell, which is also the default.
+    func acl(of path: String) async throws -> [ACL]?
     /// Returns when later reads see every write that came before.
     func sync(_ path: String) async throws
     /// Applies all operations or none.
@@ -59,6 +61,8 @@ public protocol NodeStore: Sendable {
 extension NodeStore {
     /// The time since this process first asked for it.
     public var now: Duration { Beginning.moment.duration(to: .now) }
+    /// `nil`: not known.
+    public func acl(of path: String) async throws -> [ACL]? { nil }
     /// As ``data(of:)``.
     public func dataUntilDeleted(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { data(of: path) }
     /// Reads the nodes at once.

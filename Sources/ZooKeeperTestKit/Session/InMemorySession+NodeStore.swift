@@ -45,6 +45,12 @@ extension InMemorySession {
     public func exists(_ path: String) async throws -> Stat? { try await stat(path, watch: false) }
     /// The names of a node's children.
     public func children(of path: String) async throws -> NodeChildren { try await children(of: path, watch: false) }
+    /// A node's access control list.
+    public func acl(of path: String) async throws -> [ACL]? {
+        let request = Request.getACL(path: path)
+        guard case .acl(let acl) = try await perform(request) else { throw Self.mismatch(request) }
+        return acl.entries
+    }
     /// Returns when later reads see every write that came before.
     public func sync(_ path: String) async throws { _ = try await perform(.sync(path: path)) }
 

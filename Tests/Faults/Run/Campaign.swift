@@ -78,6 +78,10 @@ struct Campaign: Sendable {
             if let messages, begun < producers * messages {
                 violations.append(Violation(.drainedInTime, "producers began only \(begun) sends"))
             }
+            // What befell the messages that a promise was broken for, for who looks for the reason.
+            let concerned = Set(
+                violations.prefix(20).compactMap { $0.what.split(separator: ":").first.map(String.init) })
+            for event in history where concerned.contains(event.message) { say("  \(event)") }
             await verdict.set(violations.isEmpty)
             report.tell(
                 history, violations, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
@@ -171,7 +175,9 @@ struct Campaign: Sendable {
             let hasChildren = node.stat.ephemeralOwner == 0
             for name in hasChildren ? try await client.children(of: path).names : [] { paths.append("\(path)/\(name)") }
             let parts = path.split(separator: "/").dropFirst().map(String.init)
-            if parts.count < 2 || missing.remove(path) != nil { continue }
+            // What is not ours moves with the messages when the server's numbers begin anew.
+            let home = parts.first == "earlier" ? "/queue/items/" + parts.dropFirst().joined(separator: "/") : path
+            if parts.count < 2 || missing.remove(home) != nil { continue }
             let consumer = parts.count == 4 ? try await client.get(["/queue/consumers/\(parts[1])"])[0]?.data : nil
             let contents = NodeContents(name: parts.last ?? "", data: node.data ?? [], consumer: consumer)
             let messages = contents.messages.map {

@@ -1,0 +1,39 @@
+import ZooKeeper
+
+extension MessageQueue {
+    /// How far the counters of the queue and its ensemble are. It costs a few reads, one for each producer and consumer, and
+    /// one write: of a node that is gone at once, since only a write tells where the ensemble is.
+    ///
+    /// - Throws: ``QueueError``; ``QueueError/Code/queueMissing`` when there is no queue.
+    public func counters() async throws -> [QueueCounter] {
+        try await QueueError.translating(while: "reading the counters", queue: path) {
+            func created(_ path: String) async throws -> Int { try await store.exists(path)?.childrenCreated ?? 0 }
+            func largestVersion(_ paths: [String]) async throws -> Int {
+                try await store.get(paths).reduce(0) { max($0, Int($1?.stat.version ?? 0)) }
+            }
+            guard let items = try await store.exists(tree.items) else { throw missing }
+            let consumers = try await names(tree.consumers)
+            return [
+                QueueCounter(kind: .messages, value: items.childrenCreated, end: settings.sequenceLimit),
+                QueueCounter(kind: .consumers, value: try await created(tree.consumers), end: Int(Int32.max)),
+                QueueCounter(
+                    kind: .batches, value: try await largestVersion(try await names(tree.producers).map(tree.lane)),
+                    end: Int(QueueProducer.maximumVersion)),
+                QueueCounter(
+                    kind: .steps, value: try await largestVersion(consumers.map { tree.consumer($0).path }),
+                    end: Int(ConsumerConfiguration().stepsOfARegistration)),
+                QueueCounter(kind: .transactions, value: try await transactions(), end: Int(UInt32.max)),
+            ]
+        }
+    }
+
+    private func transactions() async throws -> Int {
+        let probe = "\(tree.root)/probe-\(UniqueName.make())"
+        // In one step, so that nothing is left of it.
+        let results = try await store.multi([
+            .create(probe, data: []), .set(probe, data: [], version: nil), .delete(probe),
+        ])
+        guard results.count == 3, case .set(let stat) = results[1] else { return 0 }
+        return Int(stat.mzxid & 0xFFFF_FFFF)
+    }
+}
