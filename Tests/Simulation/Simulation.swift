@@ -15,9 +15,9 @@ package struct Simulation {
     /// The program has not ended: nothing can happen any more, or something goes round and round.
     package struct Stuck: Error {}
 
-    /// No program here takes longer.
-    private static let longest = Duration.seconds(7_200)
-    private static let mostJobs = 3_000_000
+    /// No program takes longer.
+    private let longest: Duration
+    private let mostJobs: Int
 
     /// The simulation's time.
     package let clock = VirtualClock()
@@ -25,7 +25,15 @@ package struct Simulation {
     package let zookeeper: InMemoryZooKeeper
     private let random: SharedGenerator?
 
-    package init(_ order: Order, observer: (@Sendable (Transaction) -> Void)? = nil) {
+    /// - Parameters:
+    ///   - longest: a program that takes more of virtual time is stuck.
+    ///   - mostJobs: a program that takes more steps goes round and round.
+    package init(
+        _ order: Order, longest: Duration = .seconds(7_200), mostJobs: Int = 3_000_000,
+        observer: (@Sendable (Transaction) -> Void)? = nil
+    ) {
+        self.longest = longest
+        self.mostJobs = mostJobs
         switch order {
         case .fixed:
             random = nil
@@ -42,12 +50,12 @@ package struct Simulation {
     ///
     /// - Throws: what `body` throws; ``Stuck``.
     package func run<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) throws -> Result {
-        let (random, clock) = (random, clock)
+        let (random, clock, longest, mostJobs) = (random, clock, longest, mostJobs)
         let scheduler = Scheduler { count in random.map { $0.next(below: count) } ?? 0 }
         let outcome = Outcome<Result>()
         var task: Task<Void, Never>?
         let isDone = scheduler.run {
-            outcome.value != nil || scheduler.jobsRun > Self.mostJobs
+            outcome.value != nil || scheduler.jobsRun > mostJobs
         } idle: {
             guard task != nil else {
                 // Begun here, so that its first job is the scheduler's too.
@@ -56,12 +64,12 @@ package struct Simulation {
                 }
                 return true
             }
-            return clock.runNext(until: Self.longest)
+            return clock.runNext(until: longest)
         }
         guard isDone, let result = outcome.value else { throw Stuck() }
         let end = clock.now.offset + .seconds(3_600)
         _ = scheduler.run {
-            scheduler.jobsRun > Self.mostJobs
+            scheduler.jobsRun > mostJobs
         } idle: {
             clock.runNext(until: end)
         }

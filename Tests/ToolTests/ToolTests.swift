@@ -76,6 +76,20 @@ struct ToolTests {
         try await expectEmptyTree(zkq.address)
     }
 
+    @Test func theDoctorTellsHowFarTheCountersAre() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("doctor").isSuccess == false)
+        #expect(try await zkq("put", "a").isSuccess)
+        let table = try await zkq("doctor", "--for", "0.2").lines
+        #expect(table.count == 6 && table[1].hasPrefix("messages") && table[1].contains("1500000000"))
+        struct Counter: Decodable { let counter: String, value: Int, end: Int, perSecond: Double }
+        let json = try await zkq("doctor", "--for", "0.2", "--json").output
+        let counters = try JSONDecoder().decode([Counter].self, from: Data(json.utf8))
+        #expect(counters.first { $0.counter == "messages" }?.value == 1)
+        // The doctor's own two looks.
+        #expect(counters.first { $0.counter == "transactions" }.map { $0.value > 0 && $0.perSecond > 0 } == true)
+    }
+
     @Test func aConsumerThatWasStoppedPastItsSessionFindsItsLeasesLost() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "a").isSuccess)

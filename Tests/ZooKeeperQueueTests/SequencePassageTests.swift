@@ -210,6 +210,24 @@ struct SequencePassageTests {
         }
     }
 
+    /// The version of a lane ends too, and each batch takes one.
+    @Test func aProducerBeginsAnotherLane() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue, sendTimeout: .seconds(20), minimumBatch: 1, batchesOfALane: 3)
+            try await withThrowingDiscardingTaskGroup { group in
+                for number in 0..<40 { group.addTask { try await producer.send("\(number)") } }
+            }
+            let sent = (40..<60).map(String.init)
+            for payload in sent { try await producer.send(payload) }
+            await producer.close()
+            let lanes = try #require(try await client.exists("/queue/producers")).childrenCreated
+            #expect(lanes > 6)
+            let payloads = try await queue.drain()
+            #expect(Set(payloads).count == 60 && payloads.suffix(20) == sent)
+            try await queue.expectEmptyTree()
+        }
+    }
+
     /// The version of a consumer's node ends too, and each step takes one.
     @Test(arguments: [1, 10]) func aConsumerRegistersAnew(prefetch: Int) async throws {
         try await withTestQueue { client, queue in

@@ -13,6 +13,7 @@ import ZooKeeper
 public actor QueueProducer {
     private let queue: MessageQueue
     private let sendTimeout: Duration
+    private let batchesOfALane: Int32
     private var lane: SendLane
     private var packing: NodePacking
     /// The epoch of the server's numbers, as it was read last.
@@ -39,6 +40,8 @@ public actor QueueProducer {
     /// Room for the multi's own header, the operation on the lane and the check of the epoch.
     private static let overhead = 512
 
+    package static let batchesOfALane: Int32 = 1_000_000_000
+
     /// Creates a producer; nothing is sent before its first message.
     ///
     /// - Parameters:
@@ -49,8 +52,14 @@ public actor QueueProducer {
         self.init(queue, sendTimeout: sendTimeout, minimumBatch: 32)
     }
 
-    /// - Parameter minimumBatch: how many messages must have gathered before a further batch is sent beside others.
-    package init(_ queue: MessageQueue, sendTimeout: Duration, minimumBatch: Int) {
+    /// - Parameters:
+    ///   - minimumBatch: how many messages must have gathered before a further batch is sent beside others.
+    ///   - batchesOfALane: after how many the producer begins another lane: a version is 32 bits wide.
+    package init(
+        _ queue: MessageQueue, sendTimeout: Duration, minimumBatch: Int,
+        batchesOfALane: Int32 = QueueProducer.batchesOfALane
+    ) {
+        self.batchesOfALane = batchesOfALane
         self.queue = queue
         self.sendTimeout = sendTimeout
         let path = queue.tree.item(ItemName.prefix(priority: 0))
@@ -225,11 +234,8 @@ public actor QueueProducer {
     private var mustManage: Bool {
         guard !lane.isEmpty else { return false }
         return lane.isHalted || !isPrepared || laneName == nil || mustReadEpoch || numbers != .left
-            || lane.version >= Self.maximumVersion
+            || lane.version >= batchesOfALane
     }
-
-    /// A version is 32 bits wide.
-    static let maximumVersion: Int32 = 1_000_000_000
 
     private func manage() {
         isManaging = true
@@ -325,7 +331,7 @@ public actor QueueProducer {
         }
         if mustReadEpoch || numbers != .left { try await readEpoch() }
         // Never changed while a batch is unresolved, which only its own lane can resolve.
-        if laneName != nil, lane.version < Self.maximumVersion || !lane.batches.isEmpty { return }
+        if laneName != nil, lane.version < batchesOfALane || !lane.batches.isEmpty { return }
         let old = laneName ?? formerLaneName
         let name = nextLaneName ?? UniqueName.make()
         nextLaneName = name

@@ -1,0 +1,90 @@
+import Simulation
+import Testing
+import ZooKeeper
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// What is left in the tree after a year, in virtual time.
+@Suite(.timeLimit(.minutes(5)))
+struct YearTests {
+    private static let day = Duration.seconds(86_400)
+
+    /// Producers and consumers come and go, crash, and lose their sessions; older producers leave messages unwritten; a
+    /// recovery looks every hour. Each month the queue is drained, and its tree is that of a new one.
+    @Test func aYearLeavesNothingBehind() throws {
+        let simulation = Simulation(.seeded(1), longest: Self.day * 400, mostJobs: 50_000_000)
+        let months = try simulation.run { [zookeeper = simulation.zookeeper, clock = simulation.clock] in
+            let dice = Dice(seed: 1)
+            let settings = QueueSettings(unfilledItemAge: .seconds(3_600), sequenceLimit: 200)
+            let isDone = Flag()
+            let store = zookeeper.connect("recovery")
+            let queue = try MessageQueue(store: store, settings: settings)
+            try await queue.prepare()
+            let new = Set(zookeeper.nodes.keys)
+            async let recovered: Void = {
+                let recovery = QueueRecovery(queue)
+                while !isDone.isSet {
+                    try await recovery.recover()
+                    try await clock.sleep(for: .seconds(3_600))
+                }
+            }()
+            var months: [(left: Set<String>, epoch: Int)] = []
+            for round in 1...4 * 360 {
+                try await Self.produce(zookeeper.connect("producer\(round)"), settings, dice)
+                try await Self.consume(zookeeper.connect("consumer\(round)"), settings, dice)
+                if dice.roll(5) == 0 {
+                    _ = try await store.create("/queue/items/item-100-", data: [], mode: .persistentSequential)
+                }
+                try await clock.sleep(for: Self.day / 4)
+                guard round.isMultiple(of: 4 * 30) else { continue }
+                // What the last ones have left is garbage after some hours, and is looked for now and then.
+                try await clock.sleep(for: Self.day)
+                try await Self.drain(queue)
+                try await clock.sleep(for: Self.day)
+                let data = zookeeper.nodes["/queue/epoch"]?.data ?? []
+                let epoch = String(decoding: data, as: UTF8.self).prefix { $0 != " " }
+                months.append((Set(zookeeper.nodes.keys).subtracting(new), Int(epoch) ?? 0))
+            }
+            isDone.isSet = true
+            try await recovered
+            store.close()
+            return months
+        }
+        #expect(months.count == 12)
+        for month in months { #expect(month.left.isEmpty, "\(month.left.sorted().prefix(10))") }
+        #expect(months.last?.epoch ?? 0 > 10)
+    }
+
+    private static func produce(_ store: InMemorySession, _ settings: QueueSettings, _ dice: Dice) async throws {
+        let producer = QueueProducer(try MessageQueue(store: store, settings: settings))
+        for _ in 0...dice.roll(4) { try await producer.send("x") }
+        if dice.roll(3) == 0 { return store.crash() }
+        await producer.close()
+        store.close()
+    }
+
+    private static func consume(_ store: InMemorySession, _ settings: QueueSettings, _ dice: Dice) async throws {
+        let consumer = QueueConsumer(
+            try MessageQueue(store: store, settings: settings), configuration: .init(prefetch: 3))
+        var messages = consumer.makeAsyncIterator()
+        for _ in 0..<dice.roll(6) {
+            guard let message = try await messages.next(within: .seconds(1)) else { break }
+            switch dice.roll(10) {
+            case 0: return store.crash()
+            case 1: store.expire()
+            case 2: try? await message.giveBack()
+            default: try? await message.acknowledge()
+            }
+        }
+        await consumer.close()
+        store.close()
+    }
+
+    private static func drain(_ queue: MessageQueue) async throws {
+        let consumer = QueueConsumer(queue)
+        var messages = consumer.makeAsyncIterator()
+        while let message = try await messages.next(within: .seconds(1)) { try await message.acknowledge() }
+        await consumer.close()
+        try await queue.purgeDeadLetters()
+    }
+}
