@@ -55,6 +55,12 @@ struct Doctor: AsyncParsableCommand {
                     let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
                     try StandardOutput.line((cells + [row[5]]).joined(separator: "  "))
                 }
+                let depth = try await queue.statistics().ready
+                if depth > 1_000_000 {
+                    try StandardOutput.line(
+                        "warning: \(depth) messages are ready: each costs every server memory, and a restart time (see the "
+                            + "capacity card)")
+                }
                 for counter in now where counter.kind == .messages && counter.value > counter.end {
                     try StandardOutput.line(
                         "warning: the numbers of messages are past the place where a recovery lets them begin anew: is one "
