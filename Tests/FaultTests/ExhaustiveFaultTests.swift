@@ -1,3 +1,4 @@
+import Foundation
 import QueueHistory
 import Testing
 import ZooKeeperQueue
@@ -44,7 +45,12 @@ struct ExhaustiveFaultTests {
         let last = episode.play(subject).calls + 6
         let faults = Fault.allCases
         let pairs = (1..<last).flatMap { first in (first + 1...last).map { (first, $0) } }
-        let found = await concurrently(pairs.count * faults.count * faults.count) { number -> String? in
+        // A part of them each time, another one by chance; all with `EXHAUSTIVE=1 make test`.
+        let total = pairs.count * faults.count * faults.count
+        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"] == nil ? 4 : 1
+        let offset = Int.random(in: 0..<part)
+        let found = await concurrently((total - offset + part - 1) / part) { index -> String? in
+            let number = index * part + offset
             let (first, second) = pairs[number / (faults.count * faults.count)]
             let a = faults[number / faults.count % faults.count]
             let b = faults[number % faults.count]
@@ -56,7 +62,7 @@ struct ExhaustiveFaultTests {
             Issue.record("\(episode):\n\(found.prefix(20).map { "  " + $0.result }.joined(separator: "\n"))")
         }
         print(
-            "\(episode), \(messagesPerNode) a node: \(pairs.count * faults.count * faults.count) runs of two faults, \(found.count) with violations"
+            "\(episode), \(messagesPerNode) a node: one in \(part) of \(total) runs of two faults, \(found.count) with violations"
         )
     }
 }

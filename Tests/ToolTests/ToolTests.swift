@@ -34,7 +34,8 @@ struct ToolTests {
             return found
         }
         #expect(
-            found == ["consumers", "dead", "idle", "items", "partial", "producers"], sourceLocation: sourceLocation)
+            found == ["consumers", "dead", "earlier", "epoch", "idle", "items", "partial", "producers"],
+            sourceLocation: sourceLocation)
     }
 
     @Test func linesGoThroughAnEnsembleInOrder() async throws {

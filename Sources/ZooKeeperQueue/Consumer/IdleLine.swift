@@ -37,7 +37,8 @@ struct IdleLine {
             } catch let error as ZooKeeperError
                 where error.code == .nodeExists || error.outcome == .unknown && error.code != .deadlineExceeded
             {
-                // Looked at again.
+                // Looked at again, when every server has seen what was on its way.
+                try await store.sync(tree.idle)
             }
         }
     }

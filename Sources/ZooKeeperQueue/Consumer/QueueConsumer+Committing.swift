@@ -96,6 +96,8 @@ extension QueueConsumer {
     private func readHoldings(_ registration: Registration) async throws {
         guard self.registration == registration else { return mustReadHoldings = false }
         do {
+            // A read alone may come before a step that is still on its way between the servers.
+            try await queue.store.sync(registration.paths.path)
             let node = try await queue.store.get(registration.paths.path)
             guard self.registration == registration else { return }
             holdings.found(node)
@@ -274,6 +276,8 @@ extension QueueConsumer {
     /// end it any more.
     private func stillStands(_ lease: Lease) async -> Bool {
         do {
+            // The server of the new session may be behind.
+            try await queue.store.sync(lease.path)
             let consumer = try await queue.store.get(lease.registration.paths.path)
             guard try await queue.store.exists(lease.path) != nil else { return false }
             guard let index = lease.index else { return true }

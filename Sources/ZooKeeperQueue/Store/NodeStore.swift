@@ -7,8 +7,9 @@ public import ZooKeeper
 ///
 /// - a multi is atomic, and its operations share one zxid;
 /// - errors are `ZooKeeperError`, whose outcome is `unknown` whenever the operation may have been applied;
-/// - requests of one session are applied in the order in which they were sent, and once the session has an answer,
-///   nothing that it sent before can still be applied later;
+/// - requests of one session are applied in the order in which they were sent, and once the session has an answer to a write
+///   or to ``sync(_:)``, nothing that it sent before can still be applied later. The answer to a read says less: after a lost
+///   connection, another server may give it before it has seen a write that is still on its way;
 /// - an ephemeral node goes when its session ends, and a new session is told by
 ///   `SessionState.sessionID`.
 public protocol NodeStore: Sendable {

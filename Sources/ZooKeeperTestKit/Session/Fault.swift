@@ -9,7 +9,8 @@ public enum Fault: Sendable, Hashable, CaseIterable {
     case requestLost
     /// The request is applied, and the connection is lost before the answer arrives.
     case replyLost
-    /// The connection is lost at once, and the request is applied a little later, before the session is connected again.
+    /// The connection is lost at once, and the request is still on its way between the servers: it is applied some time after
+    /// the session is connected again, and before its next write or `sync`. A read in between does not see it.
     case appliedLate
     /// The request is applied, and its answer comes after the call's deadline.
     case replyTooLate

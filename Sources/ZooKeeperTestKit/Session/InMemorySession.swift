@@ -32,6 +32,8 @@ public final class InMemorySession: NodeStore {
         var sessionID: Int64 = 0
         /// Counts the connections; what belongs to an earlier one is lost.
         var connection = 0
+        /// Writes that are on their way between the servers, though their connection is lost.
+        var late: [(request: Request, session: Int64)] = []
         var isConnected = false
         var isPaused = false
         /// When the servers were last heard of, without a connection or while the process is stopped.
@@ -127,6 +129,7 @@ public final class InMemorySession: NodeStore {
     /// Ends the session in good order.
     public func close() {
         let sessionID = sessionID
+        applyLate()
         end()
         zookeeper.endSession(sessionID)
     }
@@ -321,10 +324,21 @@ public final class InMemorySession: NodeStore {
         _ = zookeeper.timeline.after(wait, action)
     }
 
+    /// What was on its way between the servers arrives.
+    private func applyLate() {
+        let late = state.withLock { state in
+            defer { state.late = [] }
+            return state.late
+        }
+        for (request, sessionID) in late { _ = zookeeper.apply(request, of: sessionID, isStale: false) }
+    }
+
     /// A request is at the server. Given up by its caller, it is applied all the same, unless its connection is gone.
     private func arrive(_ packet: Packet) {
         let (connection, sessionID) = state.withLock { ($0.connection, $0.sessionID) }
         guard connection == packet.connection else { return }
+        // Whatever goes through the leader comes behind it.
+        if packet.request.goesThroughTheLeader { applyLate() }
         let (id, request, fault) = (packet.id, packet.request, packet.fault)
         func apply() -> Result<Reply, ZooKeeperError> {
             zookeeper.apply(request, of: sessionID, isStale: fault == .staleRead)
@@ -338,9 +352,9 @@ public final class InMemorySession: NodeStore {
             disconnect(for: Self.reconnectDelay)
         case .appliedLate?:
             disconnect(for: Self.reconnectDelay)
-            appoint(after: Self.reconnectDelay / 2) { [zookeeper] in
-                _ = zookeeper.apply(request, of: sessionID, isStale: false)
-            }
+            guard !request.isRead else { return }
+            state.withLock { $0.late.append((request, sessionID)) }
+            _ = zookeeper.timeline.after(Self.reconnectDelay * 5) { [weak self] in self?.applyLate() }
         case .expiredBefore?: expire()
         case .expiredAfter?:
             _ = apply()
@@ -392,6 +406,10 @@ extension SessionState {
 }
 
 extension Request {
+    fileprivate var goesThroughTheLeader: Bool {
+        if case .sync = self { true } else { !isRead }
+    }
+
     fileprivate var firstPath: String {
         if case .multi(let operations) = self { return operations.first?.path ?? "" }
         return path ?? ""
