@@ -31,7 +31,7 @@ extension RecoveryPass {
                     "The numbers of the queue's messages could not begin anew yet",
                     metadata: ["queue": "\(queue.path)", "left": "\(left)", "why": "\(obstacle)"])
             }
-        } catch let error as ZooKeeperError where !error.isPassing {
+        } catch let error as ZooKeeperError where !error.isPassing && error.code != .closed {
             // No reason to give up the other duties.
             queue.logger.error(
                 "The numbers of the queue's messages cannot begin anew",
