@@ -154,6 +154,7 @@ actor LocalServer {
                 throw LocalServerError(
                     description: "Server \(id) at port \(port) does not serve. The end of its log:\n\(logTail())")
             }
+            // Another process's readiness can only be asked for.
             try await Task.sleep(for: .milliseconds(50))
         }
     }

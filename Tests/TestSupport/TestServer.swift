@@ -58,6 +58,7 @@ public func withDeadline<Result: Sendable>(
     try await withThrowingTaskGroup(of: Result.self) { group in
         group.addTask { try await body() }
         group.addTask {
+            // The time limit itself.
             try await Task.sleep(for: limit)
             throw TestTimeout(what: what)
         }

@@ -29,6 +29,7 @@ struct ProcessTests {
         }
         await client.close()
         try await withDeadline("the folder to go") {
+            // Other processes' files can only be looked for.
             while try !contents().isEmpty { try await Task.sleep(for: .milliseconds(20)) }
         }
     }

@@ -35,8 +35,11 @@ struct IdleCrowd {
             if let end = await taken.first(where: { _ in true }) {
                 notes["milliseconds to the message"] = start.duration(to: end) / .milliseconds(1)
             }
+            // So long that whatever the message causes has been caused, and less than the time after which the consumer
+            // stands in line again.
             try await Task.sleep(for: .milliseconds(900))
             for (kind, number) in counts.take() { notes["\(kind) for one message"] = Double(number) }
+            // And again so long a time in which nothing happens.
             try await Task.sleep(for: .seconds(5))
             for (kind, number) in counts.take() { notes["\(kind) afterwards"] = Double(number) }
             group.cancelAll()

@@ -1,6 +1,6 @@
 extension Request {
     /// Most operations of one multi, the server's own practical limit and ours.
-    static let maximumOperations = 1_000
+    package static let maximumOperations = 1_000
 
     /// Throws a definite, typed error for everything that could be refused later, or could harm the process.
     package func validate(maximumSize: Int) throws {

@@ -19,8 +19,8 @@ struct ConsumerCommit {
     var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
 
     /// A part of it was refused in such a way that no earlier attempt of it can have been applied either; one that was given
-    /// up in doubt before may have been. What is still to be
-    /// sent, though its asker was told that no answer had come, stays unresolved for who asks again.
+    /// up in doubt before may have been. What is still to be sent, though its asker was told that no answer had come, stays
+    /// unresolved for who asks again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
         for settlement in settlements where settlement.waiter != nil {

@@ -40,7 +40,7 @@ extension QueueConsumer {
             let operations = ends + next.consequences(queue, epoch)
             let size = operations.reduce(0) { $0 + queue.store.size(of: $1) }
             let fits =
-                count + operations.count <= Self.maximumOperations && bytes + size <= queue.store.maximumRequestSize
+                count + operations.count <= Request.maximumOperations && bytes + size <= queue.store.maximumRequestSize
             if !batch.isEmpty, !fits { break }
             count += operations.count
             bytes += size
@@ -49,8 +49,6 @@ extension QueueConsumer {
         }
         return batch
     }
-
-    private static let maximumOperations = 1_000
 
     /// Messages are taken many at a time: together with settlements, or when none is left to hand out, or half of the
     /// places are free.
@@ -79,7 +77,7 @@ extension QueueConsumer {
         var bytes = used
         var claims: [ReadyItem] = []
         var count = operations
-        while let next = prepared.first, places > 0, count + 2 <= Self.maximumOperations {
+        while let next = prepared.first, places > 0, count + 2 <= Request.maximumOperations {
             if !claims.isEmpty, isTakenAlone(next.name) { break }
             bytes += ConsumerCommit.moves(next, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
             if bytes > queue.store.maximumRequestSize, !claims.isEmpty || !ends.isEmpty { break }

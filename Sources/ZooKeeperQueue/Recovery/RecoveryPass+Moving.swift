@@ -64,8 +64,6 @@ extension RecoveryPass {
         }
     }
 
-    private static let maximumOperations = 1_000
-
     func moves(
         _ names: [String], from path: (String) -> String, _ make: (String, Node) -> Move?
     ) async throws -> [Move] {
@@ -140,7 +138,7 @@ extension RecoveryPass {
             moves.prefix { move in
                 count += move.operations.count
                 bytes += move.operations.reduce(0) { $0 + store.size(of: $1) }
-                return bytes <= store.maximumRequestSize && count <= Self.maximumOperations
+                return bytes <= store.maximumRequestSize && count <= Request.maximumOperations
             })
     }
 }

@@ -6,8 +6,8 @@ import ZooKeeper
 /// Every step is one multi, so that a message is never in two places, or in none. Consumers know both places, and their order
 /// is that of priority, epoch and number wherever a message stands. Only an empty node can be made anew, so the last few
 /// messages move in the same multi; for that moment producers are asked to wait. A producer that does not ask, an older or a
-/// foreign one, is never in the way: what it creates comes before that multi, which then fails and is tried again, or after
-/// it.
+/// foreign one, loses nothing: what it creates comes before that multi, which then fails and is tried again, or after it. Only
+/// one that creates thousands a second without a pause keeps the multi from its moment.
 extension RecoveryPass {
     /// How long producers wait at most for an attempt. They go on by themselves after a second.
     private static let longestClosing = Duration.milliseconds(500)

@@ -81,7 +81,7 @@ struct ZNodeTree: Sendable {
         guard parent.owner == 0 else { throw Refusal(.noChildrenForEphemerals) }
         parent.creations &+= 1
         parent.pzxid = author.zxid
-        parent.children.insert(Self.name(of: path))
+        parent.children.insert(NodePath.name(of: path))
         let node = ZNode(
             data: data, acl: acl, zxid: author.zxid, time: author.time, owner: mode.isEphemeral ? author.session : 0)
         replace(parentPath, with: parent)
@@ -145,7 +145,7 @@ struct ZNodeTree: Sendable {
         let parentPath = Self.parent(of: path)
         replace(path, with: nil)
         if var parent = nodes[parentPath] {
-            parent.children.remove(Self.name(of: path))
+            parent.children.remove(NodePath.name(of: path))
             parent.pzxid = zxid
             replace(parentPath, with: parent)
         }
@@ -169,11 +169,6 @@ struct ZNodeTree: Sendable {
     static func parent(of path: String) -> String {
         guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")), slash != path.startIndex else { return "/" }
         return String(path[..<slash])
-    }
-
-    static func name(of path: String) -> String {
-        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return path }
-        return String(path[path.utf8.index(after: slash)...])
     }
 
     /// As Java's `%010d` writes a number.

@@ -104,6 +104,7 @@ final class Cable: Sendable {
                 switch state.withLock({ $0.condition }) {
                 case .whole: break waiting
                 case .slow(let milliseconds):
+                    // The slowness itself.
                     usleep(milliseconds * 1_000)
                     break waiting
                 case .deaf:

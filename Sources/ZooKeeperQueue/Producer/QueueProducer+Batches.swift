@@ -1,0 +1,141 @@
+import ZooKeeper
+
+/// How what has gathered is sent.
+extension QueueProducer {
+    /// Sends what has gathered, as far as the lane allows. Batches begin on this thread, so that they are sent in the order
+    /// of their versions, and a lone message wakes no other thread.
+    func launch() {
+        if isManaging { return }
+        if mustManage {
+            if lane.hasLanded { manage() }
+            return
+        }
+        while let batch = lane.nextBatch(overhead: Self.overhead) {
+            flights += 1
+            Task.immediate {
+                let landing = await send(batch)
+                flights -= 1
+                for (entries, names) in lane.landed(batch.version, landing) { finish(entries, names: names) }
+                launch()
+                tellIfIdle()
+            }
+        }
+    }
+
+    /// Whether there is something to do that later batches must wait for.
+    private var mustManage: Bool {
+        guard !lane.isEmpty else { return false }
+        return lane.isHalted || !isPrepared || laneName == nil || mustReadEpoch || numbers != .left
+            || lane.version >= batchesOfALane
+    }
+
+    private func manage() {
+        isManaging = true
+        Task.immediate {
+            if lane.isHalted { await sortOut() }
+            while let batch = lane.firstUnresolved {
+                if mustReadEpoch || numbers != .left { await attempt(readEpoch) }
+                await resolve(batch)
+            }
+            if !lane.isEmpty { await attempt(openLane) }
+            isManaging = false
+            launch()
+            tellIfIdle()
+        }
+    }
+
+    /// Sends a batch, for the first time or again.
+    func send(_ batch: SendLane.Batch) async -> Result<[String?], any Error> {
+        guard let laneName else { return .failure(Self.laneIsGone) }
+        let epoch = epoch
+        let guards = [
+            Operation.set(queue.tree.lane(laneName), data: [], version: batch.version), epoch.check(in: queue.tree),
+        ]
+        let groups = packing.groups(batch.entries)
+        let creates = groups.compactMap { NodePacking.create($0, in: queue.tree) }
+        do {
+            let results = try await queue.store.multi(guards + creates)
+            if let last = results.last.flatMap(Self.name), let name = ItemName(last, inEpoch: epoch.number),
+                name.sequence > SequenceEpoch.lastNumber || name.sequence < 0
+            {
+                numbers = .used
+            }
+            return .success(
+                zip(groups, results.dropFirst(guards.count)).flatMap { group, result in
+                    NodePacking.names(group.count, node: Self.name(result), in: epoch)
+                })
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private static let laneIsGone = ZooKeeperError(
+        code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
+
+    /// Its place among the operations of a batch, behind the lane's own.
+    static let epochCheck = 1
+
+    private func tellIfIdle() {
+        guard lane.isEmpty, flights == 0, !isManaging else { return }
+        let waiters = idleWaiters
+        idleWaiters = []
+        for waiter in waiters { waiter.resume() }
+    }
+
+    private static func name(_ result: OperationResult) -> String? {
+        guard case .created(let path) = result else { return nil }
+        return NodePath.name(of: path)
+    }
+
+    private func attempt(_ step: () async throws -> Void) async {
+        do {
+            try await step()
+        } catch {
+            await handle(error)
+        }
+    }
+
+    /// Waits for the end of a passage from one epoch to the next, but not for long: who began it may have failed.
+    func readEpoch() async throws {
+        var current = try await queue.sequenceEpoch()
+        if current.phase == .closing || numbers != .left && current.number == epoch.number {
+            current = try await queue.sequenceEpoch(after: current, within: .seconds(1))
+        }
+        // A message is also refused when somebody else has made a node of its number: it is tried again.
+        if current.number != epoch.number || numbers == .refused { numbers = .left }
+        epoch = current
+        mustReadEpoch = false
+        if numbers == .used { throw Self.noNumberLeft }
+    }
+
+    private static let noNumberLeft = ZooKeeperError(
+        code: .deadlineExceeded,
+        message: "The server has no number left for a message, which a recovery sees to: is one running?", path: nil,
+        outcome: .notApplied)
+
+    private func openLane() async throws {
+        if !isPrepared {
+            try await queue.prepare()
+            // With one delivery alone, a consumer that fails would take all messages of a node to the dead letters.
+            let isShared = queue.settings.maximumDeliveries > 1
+            packing.messagesPerNode = isShared ? try await queue.sharedSettings().messagesPerNode : 1
+            isPrepared = true
+        }
+        if mustReadEpoch || numbers != .left { try await readEpoch() }
+        // Never changed while a batch is unresolved, which only its own lane can resolve.
+        if laneName != nil, lane.version < batchesOfALane || !lane.batches.isEmpty { return }
+        let old = laneName ?? formerLaneName
+        let name = nextLaneName ?? UniqueName.make()
+        nextLaneName = name
+        do {
+            _ = try await queue.store.create(queue.tree.lane(name), data: [], mode: .persistent)
+        } catch let error as ZooKeeperError where error.code == .nodeExists {
+            // The answer to an earlier attempt with this very name was lost; nobody else knows the name.
+        }
+        laneName = name
+        nextLaneName = nil
+        formerLaneName = nil
+        lane.renewed()
+        if let old { try? await queue.store.delete(queue.tree.lane(old), version: nil) }
+    }
+}
