@@ -71,6 +71,42 @@ struct PassageTests {
         }
     }
 
+    /// A long queue moves just between a consumer's list and its reads: what comes behind a message that is not where it was
+    /// does not overtake it.
+    @Test func whatMovesBetweenListAndReadKeepsItsPlace() throws {
+        let simulation = Simulation(.fixed)
+        let payloads = try simulation.run { [zookeeper = simulation.zookeeper] in
+            let other = zookeeper.connect("other")
+            let producer = QueueProducer(try MessageQueue(store: other))
+            try await producer.send((0..<10).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            _ = try await other.set("/queue/epoch", data: Array("0 moving".utf8), version: nil)
+            let reads = Counter()
+            let store = HookedStore(
+                session: zookeeper.connect("consumer"),
+                beforeReading: { _ in
+                    guard reads.next() == 1 else { return }
+                    for number in 0..<5 {
+                        let name = "item-100-000000000\(number)"
+                        _ = try await other.multi([
+                            .delete("/queue/items/\(name)"),
+                            .create("/queue/earlier/\(name)", data: Array("\(number)".utf8)),
+                        ])
+                    }
+                })
+            let consumer = QueueConsumer(try MessageQueue(store: store))
+            var messages = consumer.makeAsyncIterator()
+            var payloads: [String] = []
+            while let message = try await messages.next(within: .seconds(5)) {
+                payloads.append(String(decoding: message.payload, as: UTF8.self))
+                try await message.acknowledge()
+            }
+            await consumer.close()
+            return payloads
+        }
+        #expect(payloads == (0..<10).map(String.init))
+    }
+
     /// A message is read, then a passage takes its name away, another message gets it, and the name is claimed.
     private func claimAfterAPassage(_ subject: any Subject) -> Judgement {
         let theatre = Theatre(subject)
@@ -98,7 +134,7 @@ struct PassageTests {
     @Test func withoutTheEpochAMessageIsLost() {
         var subject = OurQueue()
         subject.settings.sequenceLimit = 1
-        subject.consumersStore = { EpochlessStore(session: $0) }
+        subject.consumersStore = { HookedStore.withoutEpoch($0) }
         let found = claimAfterAPassage(subject).byMembers
         #expect(found.contains { $0.invariant == .noneLost }, "\(found)")
     }

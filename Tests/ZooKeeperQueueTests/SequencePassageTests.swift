@@ -124,15 +124,21 @@ struct SequencePassageTests {
     @Test func aNameThatWasPassedOverIsTakenInTheNextEpoch() async throws {
         try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
             let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
-            try await queue.prepare()
+            try await producer.send("held")
             let fromTheFuture: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 200, 1, 0, 0, 0, 0]
             try await client.create("/queue/items/item-100-", data: fromTheFuture, mode: .persistentSequential)
-            let consumer = QueueConsumer(queue)
+            // It has read both, and looks again only when it has room.
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
             var messages = consumer.makeAsyncIterator()
-            #expect(try await messages.next(within: .zero) == nil)
+            let held = try #require(try await messages.next())
             #expect(try await recovery.recover().epochsBegun == 1)
-            try await producer.send("new")
-            #expect(try await messages.next(within: .seconds(5))?.name == "item-100-e1-0000000000")
+            try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+            try await held.acknowledge()
+            for name in ["item-100-e1-0000000000", "item-100-e1-0000000001"] {
+                let message = try #require(try await messages.next(within: .seconds(5)))
+                #expect(message.name == name)
+                try await message.acknowledge()
+            }
             await producer.close()
             await consumer.close()
         }

@@ -2,17 +2,28 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// A store whose multis do not ask whether the queue's epoch is still the same: the flaw of a queue that takes a name for a
-/// message.
-struct EpochlessStore: NodeStore {
+/// A session between whose calls something can be done, or whose multis are changed.
+struct HookedStore: NodeStore {
     let session: InMemorySession
+    /// What is sent instead of an operation.
+    var changing: @Sendable (ZooKeeper.Operation) -> ZooKeeper.Operation = { $0 }
+    /// What happens before several nodes are read at once.
+    var beforeReading: @Sendable ([String]) async throws -> Void = { _ in }
+
+    /// Does not ask whether the queue's epoch is still the same: the flaw of a queue that takes a name for a message.
+    static func withoutEpoch(_ session: InMemorySession) -> HookedStore {
+        HookedStore(session: session) { operation in
+            guard case .check("/queue/epoch", _) = operation else { return operation }
+            return .check("/queue/epoch", version: nil)
+        }
+    }
 
     func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
-        try await session.multi(
-            operations.map { operation in
-                guard case .check("/queue/epoch", _) = operation else { return operation }
-                return .check("/queue/epoch", version: nil)
-            })
+        try await session.multi(operations.map(changing))
+    }
+    func get(_ paths: [String]) async throws -> [Node?] {
+        try await beforeReading(paths)
+        return try await session.get(paths)
     }
 
     var maximumRequestSize: Int { session.maximumRequestSize }
