@@ -9,12 +9,13 @@
 /// Opens a handle with every signal blocked, so that the library's two threads inherit the mask and never run the
 /// application's signal handlers. `context` is an integer, not a pointer.
 static inline zhandle_t *czk_open(
-    const char *hosts, watcher_fn watcher, int session_timeout_ms, uint64_t context, log_callback_fn log) {
+    const char *hosts, watcher_fn watcher, int session_timeout_ms, const clientid_t *session,
+    uint64_t context, log_callback_fn log) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     zhandle_t *handle = zookeeper_init2(
-        hosts, watcher, session_timeout_ms, NULL, (void *)(uintptr_t)context, ZOO_NO_LOG_CLIENTENV, log);
+        hosts, watcher, session_timeout_ms, session, (void *)(uintptr_t)context, ZOO_NO_LOG_CLIENTENV, log);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return handle;
 }

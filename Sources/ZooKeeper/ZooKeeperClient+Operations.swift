@@ -117,6 +117,29 @@ extension ZooKeeperClient {
         _ = try await localizing { try await perform(.sync(path: full(path)), timeout: timeout) }
     }
 
+    /// Changes the members of the ensemble while it runs (ZooKeeper's dynamic reconfiguration), at once for all of them. It
+    /// must be allowed by the servers (`reconfigEnabled`), and the session must have the right to change `/zookeeper/config`.
+    ///
+    /// A new server must run already, with the present members and itself in its configuration, and a majority of the new
+    /// members must be in step.
+    ///
+    /// - Parameters:
+    ///   - joining: members as ZooKeeper writes them: `server.4=10.0.0.4:2888:3888:participant;2181`. One whose number is
+    ///     known already replaces that.
+    ///   - leaving: the numbers of members.
+    /// - Returns: the new configuration, as it stands in `/zookeeper/config`.
+    /// - Throws: ``ZooKeeperError``, `.newConfigNoQuorum`, `.reconfigInProgress` and `.reconfigDisabled` among them.
+    @discardableResult
+    public func reconfigure(
+        joining: [String] = [], leaving: [Int] = [], timeout: Duration? = nil
+    ) async throws -> String {
+        let request = Request.reconfigure(
+            joining: joining.isEmpty ? nil : joining.joined(separator: ","),
+            leaving: leaving.isEmpty ? nil : leaving.map { "\($0)" }.joined(separator: ","))
+        guard case .node(let node) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+        return String(decoding: node.data ?? [], as: UTF8.self)
+    }
+
     /// Applies all operations in order, at one zxid, or none of them.
     ///
     /// - Returns: a result for each operation, in their order.

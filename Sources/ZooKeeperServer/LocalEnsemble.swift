@@ -5,12 +5,16 @@ import Foundation
 /// They come from Debian's package `zookeeper` (or the jars that the environment variable `ZOOKEEPER_CLASSPATH` names).
 /// When this process ends without stopping them, even by SIGKILL, they end too and their temporary data is deleted.
 public actor LocalEnsemble {
-    /// The clients' addresses of all servers, `127.0.0.1:port,…`.
+    /// The clients' addresses of the first servers, `127.0.0.1:port,…`.
     public nonisolated let connectString: String
-    /// The client port of each server.
+    /// The client port of each of them.
     public nonisolated let ports: [Int]
-    private let servers: [LocalServer]
+    private var servers: [LocalServer]
+    private var members: [LocalMember]
+    private var chooser: PortChooser
+    private let configuration: LocalEnsembleConfiguration
     private let directory: LocalDirectory
+    private let installation: Installation
 
     /// Chooses ports and writes the servers' configuration; starts nothing.
     ///
@@ -24,17 +28,18 @@ public actor LocalEnsemble {
         let ports = try (0..<configuration.servers).map { index in
             try configuration.firstPort.map { try chooser.take($0 + index) } ?? chooser.free()
         }
-        let peers = try (0..<configuration.servers).map { _ in
-            (quorum: try chooser.free(), election: try chooser.free())
-        }
+        let members = try ports.enumerated().map { try LocalMember(id: $0 + 1, port: $1, chooser: &chooser) }
         let directory = try LocalDirectory(configuration.dataDirectory)
         self.directory = directory
+        self.members = members
+        self.chooser = chooser
+        self.configuration = configuration
+        self.installation = installation
         self.ports = ports
         connectString = ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
-        servers = try ports.indices.map { index in
+        servers = try members.map {
             try LocalServer(
-                id: index + 1, ports: ports, peers: peers, configuration: configuration, directory: directory,
-                installation: installation)
+                $0, of: members, configuration: configuration, directory: directory, installation: installation)
         }
     }
 
@@ -54,7 +59,22 @@ public actor LocalEnsemble {
         }
     }
 
-    /// How many servers there are.
+    /// Starts a further server, which learns what the others have stored, and is no member yet. The ensemble must be
+    /// reconfigurable, and have a leader.
+    ///
+    /// - Returns: the server's index, and the member as ``ZooKeeperClient``'s `reconfigure` takes it.
+    package func join() async throws -> (index: Int, member: String) {
+        let member = try LocalMember(id: members.count + 1, port: try chooser.free(), chooser: &chooser)
+        let server = try LocalServer(
+            member, of: members + [member], configuration: configuration, directory: directory,
+            installation: installation)
+        members.append(member)
+        servers.append(server)
+        try await start(servers.count - 1)
+        return (servers.count - 1, "server.\(member.id)=\(member.address)")
+    }
+
+    /// How many servers there were at first.
     public nonisolated var count: Int { ports.count }
 
     /// Starts every server that does not run, and returns when all of them answer, so that there is a leader.

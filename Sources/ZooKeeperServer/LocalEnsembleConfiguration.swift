@@ -15,6 +15,8 @@ public struct LocalEnsembleConfiguration: Sendable {
     public var settings: [String: String]
     /// Further system properties of the Java process, such as `zookeeper.extendedTypesEnabled`.
     public var systemProperties: [String: String]
+    /// Whether the servers' membership can be changed while they run, by anybody (`reconfigEnabled`, `skipACL`). Default: no.
+    public var isReconfigurable = false
 
     /// For tests that cut servers off from each other: the port at which a server is told to find the port of another,
     /// by which followers follow their leader. Servers count from 0.

@@ -22,11 +22,11 @@ actor LocalServer {
     }
 
     init(
-        id: Int, ports: [Int], peers: [(quorum: Int, election: Int)], configuration: LocalEnsembleConfiguration,
+        _ member: LocalMember, of members: [LocalMember], configuration: LocalEnsembleConfiguration,
         directory: LocalDirectory, installation: Installation
     ) throws {
-        self.id = id
-        self.port = ports[id - 1]
+        self.id = member.id
+        self.port = member.port
         self.directory = directory.path + "/server-\(id)"
         self.deletesDirectory = directory.isTemporary
         self.installation = installation
@@ -35,15 +35,19 @@ actor LocalServer {
         var lines = [
             "tickTime": "\(max(1, Int(configuration.tickTime / .milliseconds(1))))",
             "initLimit": "20", "syncLimit": "10", "maxClientCnxns": "0", "admin.enableServer": "false",
-            "4lw.commands.whitelist": "*", "clientPort": "\(port)", "clientPortAddress": "127.0.0.1",
-            "dataDir": self.directory + "/data",
+            "4lw.commands.whitelist": "*", "dataDir": self.directory + "/data",
         ]
-        if ports.count > 1 {
-            for (index, peer) in peers.enumerated() {
-                let isOther = index + 1 != id
-                let port =
-                    try isOther ? configuration.peerPort?(id - 1, index, peer.quorum) ?? peer.quorum : peer.quorum
-                lines["server.\(index + 1)"] = "127.0.0.1:\(port):\(peer.election)"
+        if configuration.isReconfigurable {
+            (lines["reconfigEnabled"], lines["standaloneEnabled"]) = ("true", "false")
+        } else {
+            (lines["clientPort"], lines["clientPortAddress"]) = ("\(port)", "127.0.0.1")
+        }
+        if members.count > 1 || configuration.isReconfigurable {
+            for var peer in members {
+                if peer.id != id, let port = try configuration.peerPort?(id - 1, peer.id - 1, peer.quorum) {
+                    peer.quorum = port
+                }
+                lines["server.\(peer.id)"] = configuration.isReconfigurable ? peer.address : peer.plainAddress
             }
             try Data("\(id)\n".utf8).write(to: URL(filePath: self.directory + "/data/myid"))
         }
@@ -76,8 +80,10 @@ actor LocalServer {
         var options = PlatformOptions()
         // A session of its own: an interrupt from the terminal is for our process, which stops the server in order.
         options.createSession = true
-        let properties = configuration.systemProperties.merging(
-            ["org.slf4j.simpleLogger.defaultLogLevel": "warn"]) { mine, _ in mine }
+        var properties = ["org.slf4j.simpleLogger.defaultLogLevel": "warn"]
+        // Else only an administrator with credentials may change the members.
+        if configuration.isReconfigurable { properties["zookeeper.skipACL"] = "yes" }
+        properties.merge(configuration.systemProperties) { $1 }
         let command =
             [installation.java, "-Xmx\(configuration.heapMegabytes)m"]
             + properties.sorted { $0.key < $1.key }.map { "-D\($0.key)=\($0.value)" }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Glibc
 import QueueHistory
+import ZooKeeper
+import ZooKeeperServer
 
 /// Runs the queue on real servers while servers, processes and networks fail, and judges what came of it.
 @main
@@ -8,9 +10,9 @@ struct Faults: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "faults",
         abstract: "Runs the queue on real servers while they, its users and the network fail.",
-        subcommands: [Standard.self, Soak.self, Worker.self])
+        subcommands: [Standard.self, Change.self, Soak.self, Worker.self])
 
-    /// About five minutes.
+    /// About six minutes.
     struct Standard: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Each kind of fault at least once: about five minutes.")
@@ -50,7 +52,39 @@ struct Faults: AsyncParsableCommand {
                         try await disturber.perform(disturbance)
                     }
                 } && isGood
+            isGood = try await Change.run(seed: seed) && isGood
             if !isGood { throw ExitCode.failure }
+        }
+    }
+
+    /// What an operator does with the servers over the years.
+    struct Change: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Servers restart, join and are replaced until none of the first is left: about two minutes.")
+
+        @Option(help: "Names the run.")
+        var seed = UInt64.random(in: 0...UInt64.max)
+
+        func run() async throws {
+            if try await !Self.run(seed: seed) { throw ExitCode.failure }
+        }
+
+        static func run(seed: UInt64) async throws -> Bool {
+            try await Campaign(
+                title: "the ensemble changes", servers: 3, producers: 2, consumers: 2, recoveries: 2, rest: 20,
+                concurrency: 4, hasChangingMembers: true, seed: seed
+            ).run { disturber in
+                let servers = disturber.site.ensemble.connectString
+                let configuration = try ZooKeeperConfiguration(servers: servers)
+                try await ZooKeeperClient.withClient(configuration: configuration, logger: Campaign.silent) {
+                    client in
+                    var members = Array(0..<3)
+                    try await disturber.restart(members)
+                    try await disturber.grow(client, &members)
+                    try await disturber.replace(client, &members)
+                    try await disturber.restart(members)
+                }
+            }
         }
     }
 

@@ -117,9 +117,10 @@ struct ValidationTests {
 
     @Test func settingsOutsideTheirLimitsAreRefused() throws {
         let make = ZooKeeperConfiguration.init(
-            servers:sessionTimeout:authentication:defaultACL:inFlightWindow:inFlightBytes:maximumWaitingCalls:
+            servers:followsMembers:sessionTimeout:authentication:defaultACL:inFlightWindow:inFlightBytes:
+            maximumWaitingCalls:
             callDeadline:maximumRequestSize:)
-        let good = try make("h:1", .seconds(1), nil, .open, 1, 1_024, 1, .seconds(1), 1_024)
+        let good = try make("h:1", true, .seconds(1), nil, .open, 1, 1_024, 1, .seconds(1), 1_024)
         for change: (inout ZooKeeperConfiguration) -> Void in [
             { $0.sessionTimeout = .zero }, { $0.sessionTimeout = .seconds(1e9) }, { $0.inFlightWindow = 0 },
             { $0.inFlightWindow = 4_097 }, { $0.inFlightBytes = 0 }, { $0.maximumWaitingCalls = 0 },

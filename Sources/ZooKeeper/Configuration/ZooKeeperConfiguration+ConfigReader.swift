@@ -6,6 +6,7 @@ extension ZooKeeperConfiguration {
     /// | key | type | default |
     /// |---|---|---|
     /// | `servers` | string | required |
+    /// | `followsMembers` | bool | true |
     /// | `sessionTimeoutSeconds` | double | 10 |
     /// | `auth` | string, secret: `user:password` | none |
     /// | `inFlightWindow` | int | 500 |
@@ -22,6 +23,7 @@ extension ZooKeeperConfiguration {
         }
         try self.init(
             servers: config.requiredString(forKey: "servers"),
+            followsMembers: config.bool(forKey: "followsMembers", default: true),
             sessionTimeout: seconds("sessionTimeoutSeconds", 10),
             authentication: config.string(forKey: "auth", isSecret: true).map { try Authentication(parsing: $0) },
             inFlightWindow: config.int(forKey: "inFlightWindow", default: 500),

@@ -21,6 +21,12 @@ public struct ZooKeeperConfiguration: Sendable {
     public internal(set) var servers: String
     /// The path below which everything is done, as if it were the root; empty for none. It must exist.
     public internal(set) var chroot: String
+    /// Whether the client follows the ensemble when its members change (default: yes): it reads who they are from
+    /// `/zookeeper/config`, and when its connection ends, goes on with them in the same session, also when none of ``servers``
+    /// is left. An ensemble whose configuration does not say where each member serves clients is not followed. Where the
+    /// members cannot be reached by the names that they have for each other, each lost connection costs a third of
+    /// the session timeout more; set it to `false` there.
+    public var followsMembers: Bool
     /// How long the ensemble keeps a session alive that is silent. Default: 10 seconds. The ensemble may clamp it,
     /// by default to between 2 and 20 of its ticks; ``SessionState/timeout`` says what was agreed.
     public var sessionTimeout: Duration
@@ -49,6 +55,7 @@ public struct ZooKeeperConfiguration: Sendable {
     /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) that says what is wrong.
     public init(
         servers: String,
+        followsMembers: Bool = true,
         sessionTimeout: Duration = .seconds(10),
         authentication: Authentication? = nil,
         defaultACL: [ACL] = .open,
@@ -61,6 +68,7 @@ public struct ZooKeeperConfiguration: Sendable {
         let address = try ServerList(parsing: servers)
         self.servers = address.servers
         self.chroot = address.chroot
+        self.followsMembers = followsMembers
         self.sessionTimeout = sessionTimeout
         self.authentication = authentication
         self.defaultACL = defaultACL

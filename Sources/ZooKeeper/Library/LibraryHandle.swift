@@ -12,17 +12,20 @@ struct LibraryHandle: @unchecked Sendable {
 
     /// Opens a handle; callbacks may run before this returns. It blocks while host names are resolved.
     ///
+    /// - Parameter session: the session to go on with, whose former handle is closed; `nil` begins one.
     /// - Throws: the system's word when none of the hosts can be resolved.
-    init(id: HandleID, servers: String, sessionTimeout: Duration) throws(LibraryOpenError) {
+    init(id: HandleID, servers: String, sessionTimeout: Duration, session: SessionIdentity?) throws(LibraryOpenError) {
         // Process-wide: at INFO the library can crash on a reserved xid, at DEBUG it uses freed memory.
         zoo_set_debug_level(ZOO_LOG_LEVEL_WARN)
         errno = 0
-        guard
-            let handle = czk_open(
-                // The library splits at the last colon, and takes brackets for a part of the name.
-                String(servers.filter { $0 != "[" && $0 != "]" }), libraryWatcher,
-                Int32(clamping: sessionTimeout.milliseconds), id.rawValue, libraryLogged)
-        else { throw LibraryOpenError(reason: errno == 0 ? "unknown reason" : String(cString: strerror(errno))) }
+        // The library splits at the last colon, and takes brackets for a part of the name.
+        let hosts = String(servers.filter { $0 != "[" && $0 != "]" })
+        let timeout = Int32(clamping: sessionTimeout.milliseconds)
+        // It copies the identity.
+        let identity = session.map { [$0.clientID] }
+        guard let handle = czk_open(hosts, libraryWatcher, timeout, identity, id.rawValue, libraryLogged) else {
+            throw LibraryOpenError(reason: errno == 0 ? "unknown reason" : String(cString: strerror(errno)))
+        }
         // Else every turn of the library's loop resolves the hosts again (rule 3).
         zoo_set_servers_resolution_delay(handle, -1)
         self.id = id
@@ -33,8 +36,11 @@ struct LibraryHandle: @unchecked Sendable {
     var isConnected: Bool { zoo_state(handle) == ZOO_CONNECTED_STATE }
     /// The session's number; 0 before the first connection.
     var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
-    /// The session's number and password, by which another handle could take it over: tests expire a session so.
-    var sessionIdentity: SessionIdentity? { zoo_client_id(handle).map { SessionIdentity(clientID: $0.pointee) } }
+    /// The session's number and password, by which another handle takes it over; `nil` before the first connection.
+    var sessionIdentity: SessionIdentity? {
+        guard let id = zoo_client_id(handle), id.pointee.client_id != 0 else { return nil }
+        return SessionIdentity(clientID: id.pointee)
+    }
     /// The timeout on which the server and the client agreed.
     var sessionTimeout: Duration { .milliseconds(Int(zoo_recv_timeout(handle))) }
 
@@ -102,6 +108,8 @@ struct LibraryHandle: @unchecked Sendable {
             }
         case .sync(let path):
             return zoo_async(handle, path, libraryCompletedString, token)
+        case .reconfigure(let joining, let leaving):
+            return zoo_areconfig(handle, joining, leaving, nil, -1, libraryCompletedData, token)
         case .multi:
             guard let multi = call.multi else { return Int32(ZBADARGUMENTS.rawValue) }
             return multi.withOperations { count, operations, results in

@@ -40,9 +40,19 @@ final class CallDesk: Sendable {
 
     /// Takes a call and sees to its deadline: in one step, since a check that came before the call would find nothing
     /// and be the last.
-    func submit(_ call: Call) {
+    func submit(_ call: Call) { enter(call) { $0.submit(call) } }
+
+    /// Takes a call that is handed to the library at once, and sees to its deadline.
+    func begin(_ call: Call) {
+        enter(call) { queue in
+            queue.begin(call)
+            return nil
+        }
+    }
+
+    private func enter(_ call: Call, _ change: (inout CallQueue) -> CallQueue.Completion?) {
         let (completion, checkIsNeeded) = state.withLock { state -> (CallQueue.Completion?, Bool) in
-            let completion = state.queue.submit(call)
+            let completion = change(&state.queue)
             guard completion == nil, call.waiter != nil, state.nextCheck.map({ call.deadline < $0 }) ?? true else {
                 return (completion, false)
             }

@@ -107,6 +107,15 @@ struct CallQueue {
 
     // MARK: To the library
 
+    /// Takes a call that is handed to the library at once, before those that wait.
+    mutating func begin(_ call: Call) {
+        var call = call
+        call.sentAt = .now
+        calls[call.token] = call
+        inFlight += 1
+        inFlightBytes += call.size
+    }
+
     /// The next call to hand to the library, which counts as in flight from here on: its completion may run before
     /// the library's function has returned.
     mutating func nextToSend(now: ContinuousClock.Instant) -> Call? {

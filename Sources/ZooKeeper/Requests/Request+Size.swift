@@ -12,6 +12,8 @@ extension Request {
         case .set(let path, let data, _): return header + Self.size(path) + Self.size(data) + 4
         case .getACL(let path), .sync(let path): return header + Self.size(path)
         case .setACL(let path, let acl, _): return header + Self.size(path) + Self.size(acl) + 4
+        case .reconfigure(let joining, let leaving):
+            return header + Self.size(joining ?? "") + Self.size(leaving ?? "") + Self.size("") + 8
         case .multi(let operations):
             // Each operation, and the end, has a header of nine bytes: type, done, error.
             return operations.reduce(header + 9) { $0 + 9 + $1.encodedSize }

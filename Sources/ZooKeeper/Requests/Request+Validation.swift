@@ -16,6 +16,10 @@ extension Request {
             .set(let path, _, _),
             .getACL(let path), .sync(let path):
             try NodePath.validate(path)
+        case .reconfigure(let joining, let leaving):
+            for list in [joining, leaving] where list?.utf8.contains(0) ?? false {
+                throw Self.invalid("A member of an ensemble cannot hold a NUL character.")
+            }
         case .multi(let operations):
             try Self.validate(operations)
         }

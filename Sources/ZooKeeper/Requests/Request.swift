@@ -9,6 +9,8 @@ package enum Request: Sendable {
     case getACL(path: String)
     case setACL(path: String, acl: [ACL], version: Int32?)
     case sync(path: String)
+    /// Members as ZooKeeper writes them, separated by commas; `nil` for none.
+    case reconfigure(joining: String?, leaving: String?)
     /// The operations' ACLs are filled in.
     case multi([Operation])
 
@@ -18,7 +20,7 @@ package enum Request: Sendable {
         case .create(let path, _, _, _), .delete(let path, _), .exists(let path, _), .get(let path, _),
             .children(let path, _), .set(let path, _, _), .getACL(let path), .setACL(let path, _, _), .sync(let path):
             path
-        case .multi: nil
+        case .reconfigure, .multi: nil
         }
     }
 
@@ -26,7 +28,7 @@ package enum Request: Sendable {
     package var isRead: Bool {
         switch self {
         case .exists, .get, .children, .getACL, .sync: true
-        case .create, .delete, .set, .setACL, .multi: false
+        case .create, .delete, .set, .setACL, .reconfigure, .multi: false
         }
     }
 
@@ -52,10 +54,13 @@ package enum Request: Sendable {
         case .getACL: "getACL"
         case .setACL: "setACL"
         case .sync: "sync"
+        case .reconfigure: "reconfigure"
         case .multi: "multi"
         }
     }
 
     /// The names under which requests are counted, each once.
-    static let names = ["create", "delete", "exists", "get", "children", "set", "getACL", "setACL", "sync", "multi"]
+    static let names = [
+        "create", "delete", "exists", "get", "children", "set", "getACL", "setACL", "sync", "reconfigure", "multi",
+    ]
 }

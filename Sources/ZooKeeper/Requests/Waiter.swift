@@ -5,11 +5,14 @@ enum Waiter: Sendable {
     case reply(PendingReply)
     /// One of several calls that are waited for together, with its place among them.
     case gathering(Gathering, Int)
+    /// The connection itself. It is told on the library's thread, so it only hands on.
+    case inner(@Sendable (ReplyResult) -> Void)
 
     func resume(with result: ReplyResult) {
         switch self {
         case .reply(let reply): reply.ended(result)
         case .gathering(let gathering, let place): gathering.ended(place, result)
+        case .inner(let body): body(result)
         }
     }
 }

@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// It opens a session at the first call, opens another when one has expired, and closes it once.
 actor Connection {
-    private enum Phase {
+    enum Phase {
         /// Nothing was asked for yet. Can transition to opening, closed.
         case idle
         /// A session is to be opened, now or after a pause. Can transition to open, closed.
@@ -24,28 +24,35 @@ actor Connection {
     nonisolated let desk: CallDesk
     nonisolated let watches: WatchTable
     nonisolated let session = SessionStateSource(SessionState())
-    private nonisolated let gate = LibraryGate()
+    nonisolated let gate = LibraryGate()
     private nonisolated let executor = QueueExecutor(label: "zookeeper.connection")
     private nonisolated let client = LibraryInboxes.shared.nextClient()
     private nonisolated let nextSerial = Atomic<UInt64>(1)
     private nonisolated let isDrainScheduled = Atomic<Bool>(false)
     private nonisolated let isStarted = Atomic<Bool>(false)
-    private nonisolated let heartbeatToken = Atomic<UInt64>(0)
+    nonisolated let heartbeatToken = Atomic<UInt64>(0)
     /// Raised when a client that is being closed has no call left in flight.
     private nonisolated let drained = WatchSignal()
     private nonisolated let lastProblem: Mutex<String>
-    private let configuration: ZooKeeperConfiguration
-    private let logger: Logger
+    let configuration: ZooKeeperConfiguration
+    let logger: Logger
     private let metrics: ClientMetrics
 
-    private var phase = Phase.idle
+    private(set) var phase = Phase.idle
     private var generation: UInt64 = 0
     private var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
     private var mustAuthenticate = false
-    private var hasPulse = false
+    /// Which servers to try, and since when the present ones were tried in vain.
+    var choice: ServerChoice
+    var triedSince: ContinuousClock.Instant?
+    /// The session that the next handle goes on with.
+    var inherited: SessionIdentity?
+    /// Whether the present handle must catch up with what its session has seen before anything is sent through it.
+    var mustSync = false
+    var hasPulse = false
     /// Who has called `close()` while it was under way.
     private var closeWaiters: [CheckedContinuation<Void, Never>] = []
-    private var lastLogDrain = ContinuousClock.now
+    var lastLogDrain = ContinuousClock.now
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
@@ -53,6 +60,7 @@ actor Connection {
         self.configuration = configuration
         self.logger = logger
         self.metrics = metrics
+        choice = ServerChoice(configured: configuration.servers)
         let problem = "The client was not connected to any of \(configuration.servers) yet."
         lastProblem = Mutex(problem)
         let watches = WatchTable()
@@ -101,7 +109,7 @@ actor Connection {
         onQueue { $0.drain() }
     }
 
-    private nonisolated func onQueue(
+    nonisolated func onQueue(
         after delay: Duration = .zero, _ body: @escaping @Sendable (isolated Connection) -> Void
     ) {
         if delay <= .zero {
@@ -113,7 +121,7 @@ actor Connection {
         }
     }
 
-    private func drain() {
+    func drain() {
         isDrainScheduled.store(false, ordering: .releasing)
         gate.drain(desk)
     }
@@ -133,14 +141,17 @@ actor Connection {
         let id = HandleID(client: client, generation: generation)
         do {
             let handle = try LibraryHandle(
-                id: id, servers: configuration.servers, sessionTimeout: configuration.sessionTimeout)
+                id: id, servers: choice.current, sessionTimeout: configuration.sessionTimeout, session: inherited)
             phase = .open(handle)
+            triedSince = .now
+            mustSync = inherited != nil
             mustAuthenticate = configuration.authentication != nil
+            if !mustSync { gate.use(handle) }
             authenticateIfNeeded(handle)
-            gate.use(handle)
             startPulse()
         } catch {
             logger.info("ZooKeeper's servers cannot be resolved", metadata: ["reason": "\(error.reason)"])
+            _ = choice.failed()
             reopen()
         }
     }
@@ -170,6 +181,8 @@ actor Connection {
                 if state.phase == .connected { state.phase = .suspended }
             }
             logger.debug("The connection to ZooKeeper is lost")
+            triedSince = .now
+            moveSession(from: handle) { $0.disconnected() }
         case .expired: ended(handle, reason: "session expired")
         case .authenticationFailed:
             desk.updateAll { $0.failWaiting(.authenticationFailed) }
@@ -181,6 +194,7 @@ actor Connection {
     private func connected(_ handle: LibraryHandle, at instant: ContinuousClock.Instant) {
         authenticateIfNeeded(handle)
         if !gate.isAuthenticating { backoff.reset() }
+        triedSince = nil
         desk.read { $0.heard(at: instant) }
         let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
         let isFirst =
@@ -195,7 +209,9 @@ actor Connection {
         logger.debug(
             "Connected to ZooKeeper", metadata: ["session": "0x\(String(id, radix: 16))", "timeout": "\(timeout)"])
         watches.reconnected()
+        if mustSync { catchUp(handle) }
         drain()
+        readMembers()
     }
 
     /// The handle is dead: it is closed at once and a new session opened (rule 31).
@@ -204,6 +220,7 @@ actor Connection {
             "The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
         metrics.expirations.increment()
         phase = .opening
+        inherited = nil
         closeHandle(handle)
         session.update { state in
             state.phase = .connecting
@@ -211,6 +228,17 @@ actor Connection {
             state.expirations += 1
         }
         reopen()
+    }
+
+    /// Opens another handle for the same session, if other servers are to be tried. A handle that is connected stays: to close
+    /// it would end the session, as it does if the library connects in the very moment in which this is done.
+    func moveSession(from handle: LibraryHandle, choosing choose: (inout ServerChoice) -> Bool) {
+        guard !handle.isConnected, choose(&choice) else { return }
+        logger.info("Other servers of the ensemble are tried", metadata: ["servers": "\(choice.current)"])
+        inherited = handle.sessionIdentity
+        phase = .opening
+        closeHandle(handle)
+        open()
     }
 
     private func closeHandle(_ handle: LibraryHandle) {
@@ -226,68 +254,6 @@ actor Connection {
     var sessionIdentity: SessionIdentity? {
         guard case .open(let handle) = phase else { return nil }
         return handle.sessionIdentity
-    }
-
-    // MARK: The pulse
-
-    private func startPulse() {
-        guard !hasPulse else { return }
-        hasPulse = true
-        onQueue(after: .milliseconds(500)) { $0.pulse() }
-    }
-
-    /// Looks after what no callback tells: whether the session is in doubt, and that it is not for want of requests.
-    private func pulse() {
-        drainLog(force: false)
-        switch phase {
-        case .open, .opening: break
-        case .idle, .closing, .closed:
-            hasPulse = false
-            return
-        }
-        onQueue(after: checkSession()) { $0.pulse() }
-    }
-
-    /// - Returns: after how long to look again.
-    private func checkSession() -> Duration {
-        let state = session.current
-        guard state.sessionID != 0, let heard = desk.read({ $0.lastHeard }) else { return .seconds(1) }
-        let silence = heard.duration(to: .now)
-        let (quarter, doubt) = (state.timeout / 4, state.timeout * 2 / 3)
-        let isDoubtful = silence >= doubt
-        session.update { state in
-            if isDoubtful, state.phase == .connected || state.phase == .suspended { state.phase = .inDoubt }
-            if !isDoubtful, state.phase == .inDoubt { state.phase = .connected }
-        }
-        if isDoubtful, state.phase != .inDoubt {
-            logger.info(
-                "The ZooKeeper session is in doubt: no server has answered", metadata: ["silence": "\(silence)"])
-        }
-        if silence >= quarter, desk.read({ $0.inFlight == 0 }), case .open(let handle) = phase, handle.isConnected {
-            sendHeartbeat()
-        }
-        if silence < quarter { return quarter - silence }
-        if silence < doubt { return min(doubt - silence, quarter) }
-        return state.timeout / 12
-    }
-
-    /// A cheap request of our own: the library's pings are invisible (rule 32).
-    private func sendHeartbeat() {
-        let token = nextToken()
-        heartbeatToken.store(token, ordering: .relaxed)
-        desk.submit(Call(token: token, request: .exists(path: "/", watch: false), deadline: .now, waiter: nil))
-        drain()
-    }
-
-    private func drainLog(force: Bool) {
-        let now = ContinuousClock.now
-        guard force || now - lastLogDrain >= .milliseconds(900) else { return }
-        lastLogDrain = now
-        let (lines, dropped) = LibraryLog.shared.drain(limit: 10)
-        for line in lines {
-            logger.debug("C client: \(line.text)", metadata: ["level": "\(line.level)"])
-        }
-        if dropped > 0 { logger.debug("More lines of the C client were dropped", metadata: ["dropped": "\(dropped)"]) }
     }
 
     // MARK: Closing
@@ -350,7 +316,10 @@ extension Connection: LibraryInbox {
         onQueue { $0.sessionEvent(handle, phase: phase, at: instant) }
     }
 
-    nonisolated func watchEvent(_ event: WatchEvent) { watches.received(event) }
+    nonisolated func watchEvent(_ event: WatchEvent) {
+        watches.received(event)
+        if event.path == EnsembleMembers.path { onQueue { $0.readMembers() } }
+    }
 
     nonisolated func authenticated(_ handle: HandleID, code: Int32) {
         onQueue { connection in

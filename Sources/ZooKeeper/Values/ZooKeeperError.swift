@@ -31,6 +31,12 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         public static let closing = Code(rawValue: -116)
         /// The session went on at another server; nothing was done.
         public static let sessionMoved = Code(rawValue: -118)
+        /// A majority of the new members is not connected and in step; nothing was changed.
+        public static let newConfigNoQuorum = Code(rawValue: -13)
+        /// Another change of the members is under way; nothing was changed.
+        public static let reconfigInProgress = Code(rawValue: -14)
+        /// The servers do not allow to change their members (`reconfigEnabled`).
+        public static let reconfigDisabled = Code(rawValue: -123)
         /// The server is read-only.
         public static let notReadOnly = Code(rawValue: -119)
         /// The server had too much to do; nothing was done.

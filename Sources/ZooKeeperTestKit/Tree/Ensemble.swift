@@ -111,6 +111,7 @@ struct Ensemble: Sendable {
                     results.append(try tree.apply(operation, by: author))
                 }
                 reply = .multi(results)
+            case .reconfigure: throw ZNodeTree.Refusal(.reconfigDisabled)
             case .exists, .get, .children, .getACL, .sync: reply = .done
             }
             return Answer(result: .success(reply), notifications: notifications(for: tree.commit()))
@@ -142,7 +143,7 @@ struct Ensemble: Sendable {
             case .getACL(let path):
                 guard let node = tree.nodes[path] else { throw ZNodeTree.Refusal(.noNode) }
                 reply = .acl(NodeACL(entries: node.acl, stat: node.stat))
-            case .sync, .create, .delete, .set, .setACL, .multi: reply = .done
+            case .sync, .create, .delete, .set, .setACL, .reconfigure, .multi: reply = .done
             }
             return Answer(result: .success(reply), notifications: late)
         } catch {

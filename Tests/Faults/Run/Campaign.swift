@@ -23,6 +23,8 @@ struct Campaign: Sendable {
     var concurrency = 1
     /// How many messages a node may hold.
     var messagesPerNode = 1
+    /// Whether servers join and leave.
+    var hasChangingMembers = false
     /// Whether the order of one producer and one consumer is judged too.
     var isOrdered = false
     var seed: UInt64
@@ -39,7 +41,8 @@ struct Campaign: Sendable {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let verdict = Verdict()
-        try await Site.with(servers: servers, heap: heap) { site in
+        let make = hasChangingMembers ? Site.withChangingMembers : Site.with
+        try await make(servers, heap) { site in
             try await run(at: site, folder: folder, verdict, disturb)
         }
         return await verdict.isGood
@@ -88,7 +91,7 @@ struct Campaign: Sendable {
         }
     }
 
-    private static var silent: Logger {
+    static var silent: Logger {
         var logger = Logger(label: "faults")
         logger.logLevel = .error
         return logger

@@ -21,6 +21,15 @@ struct Disturber {
 
     private mutating func random(_ range: Range<Int>) -> Int { Int.random(in: range, using: &generator) }
 
+    /// Does something that is no fault, and says how long it took.
+    mutating func measured<Result>(_ what: String, _ body: () async throws -> Result) async throws -> Result {
+        say("  \(what)", terminator: " ")
+        let start = ContinuousClock.now
+        let result = try await body()
+        say((ContinuousClock.now - start).inSeconds)
+        return result
+    }
+
     mutating func perform(_ disturbance: Disturbance) async throws {
         say("  \(disturbance)", terminator: " ")
         moments.append((disturbance, HistoryFile.milliseconds()))

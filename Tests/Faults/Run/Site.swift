@@ -10,9 +10,23 @@ struct Site: Sendable {
 
     static let tick = Duration.milliseconds(500)
 
-    /// The servers' addresses for clients, through the cables.
-    var address: String { cables.map { "127.0.0.1:\($0.port)" }.joined(separator: ",") }
+    /// The servers' addresses for clients, through the cables. Servers whose membership changes are known by their own.
+    var address: String {
+        cables.isEmpty ? ensemble.connectString : cables.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+    }
     var count: Int { cables.count }
+
+    /// Servers of which more can join, and all can leave, without cables.
+    static func withChangingMembers(
+        servers: Int, heap: Int, _ body: @Sendable (Site) async throws -> Void
+    ) async throws {
+        var configuration = LocalEnsembleConfiguration(
+            servers: servers, tickTime: tick, heapMegabytes: heap, settings: ["syncLimit": "6"])
+        configuration.isReconfigurable = true
+        try await LocalEnsemble.withEnsemble(configuration) { ensemble in
+            try await body(Site(ensemble: ensemble, cables: [], links: Links()))
+        }
+    }
 
     static func with(
         servers: Int, heap: Int, _ body: @Sendable (Site) async throws -> Void
@@ -71,19 +85,25 @@ struct Site: Sendable {
     }
 
     /// Waits until all servers serve.
-    func becomesWhole() async throws {
+    func becomesWhole() async throws { try await becomesWhole(Array(0..<count)) }
+
+    /// Waits until these servers serve.
+    func becomesWhole(_ servers: [Int]) async throws {
         let start = ContinuousClock.now
         while ContinuousClock.now - start < .seconds(120) {
-            if await isWhole() { return }
+            if await areWhole(servers) { return }
             // Other processes' state can only be asked for.
             try await Task.sleep(for: .milliseconds(50))
         }
         throw Slow(description: "The ensemble is not whole within two minutes.")
     }
 
-    /// Whether all servers serve.
-    private func isWhole() async -> Bool {
-        for server in 0..<count where await mode(server) == nil { return false }
-        return await leader() != nil
+    private func areWhole(_ servers: [Int]) async -> Bool {
+        var hasLeader = false
+        for server in servers {
+            guard let mode = await mode(server) else { return false }
+            if mode == "leader" { hasLeader = true }
+        }
+        return hasLeader
     }
 }
