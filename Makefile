@@ -12,6 +12,7 @@ demo: setup
 ## All tests, against real ZooKeeper servers. Hashing without a seed of its own makes that a schedule's seed gives the same
 ## run in every process.
 test: setup
+	scripts/previous-release
 	swift build --build-tests
 	SWIFT_DETERMINISTIC_HASHING=1 swift test --skip-build --disable-xctest --no-parallel
 

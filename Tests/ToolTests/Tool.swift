@@ -6,6 +6,8 @@ import SystemPackage
 struct Tool {
     /// The connect string that its commands get.
     let address: String
+    /// The program.
+    var path = Tool.path
     /// Where they put temporary things, if not where this process does.
     var temporaryFolder: String?
 
@@ -27,7 +29,7 @@ struct Tool {
     /// Runs a command to its end.
     func callAsFunction(_ arguments: String..., input: String = "") async throws -> Result {
         let result = try await run(
-            .path(Self.path), arguments: Arguments(arguments), environment: environment, input: .string(input),
+            .path(path), arguments: Arguments(arguments), environment: environment, input: .string(input),
             output: .string(limit: 8 << 20), error: .string(limit: 1 << 20))
         return Result(
             status: result.terminationStatus, output: result.standardOutput, error: result.standardError)
@@ -45,7 +47,7 @@ struct Tool {
         _ arguments: String..., body: (pid_t, SubprocessOutputSequence.StringSequence<UTF8>) async throws -> Void
     ) async throws -> Result {
         let result = try await run(
-            .path(Self.path), arguments: Arguments(arguments), environment: environment, input: .none,
+            .path(path), arguments: Arguments(arguments), environment: environment, input: .none,
             output: .sequence, error: .string(limit: 1 << 20)
         ) { execution in
             try await body(execution.processIdentifier.value, execution.standardOutput.strings())

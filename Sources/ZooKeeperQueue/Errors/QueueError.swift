@@ -13,6 +13,8 @@ public struct QueueError: Error, Sendable {
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
         /// The queue is not there, and the settings do not allow to create it.
         public static let queueMissing = Code(description: "queueMissing")
+        /// The queue's tree has a format that this release does not know, so that it does nothing there.
+        public static let unsupportedFormat = Code(description: "unsupportedFormat")
         /// The access control lists do not allow it.
         public static let notPermitted = Code(description: "notPermitted")
         /// No server answered in time; nothing was changed.

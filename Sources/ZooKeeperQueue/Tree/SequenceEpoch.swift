@@ -20,20 +20,32 @@ struct SequenceEpoch: Sendable, Hashable {
     /// The version of the node.
     var version: Int32 = 0
 
+    /// The format of the tree that this library knows; a later one is named behind the phase.
+    ///
+    /// It stands in this node, since this is what every member reads before it does anything, and checks with whatever it
+    /// does: one that is at work when the format changes learns it at its next step, which is not applied.
+    static let format: UInt32 = 1
+
     init() {}
 
-    /// - Throws: when the node does not hold what this library would write; an empty one is a new queue's.
+    /// - Throws: ``QueueError/Code/unsupportedFormat`` for a format that this library does not know; another error when the node
+    ///   does not hold what any library would write. An empty one is a new queue's.
     init(_ node: Node) throws { try self.init(data: node.data, version: node.stat.version) }
 
     init(data: [UInt8]?, version: Int32) throws {
         self.version = version
         let words = String(decoding: data ?? [], as: UTF8.self).split(separator: " ")
         if words.isEmpty { return }
+        if words.count > 2, let format = UInt32(words[2]), format > Self.format {
+            throw QueueError(
+                .unsupportedFormat,
+                "The queue's tree is of format \(format), and this library knows no later one than \(Self.format): use a newer "
+                    + "release.")
+        }
         guard words.count == 2, let number = UInt32(words[0]), let phase = Phase(rawValue: String(words[1])) else {
             throw QueueError(
                 .failed,
-                "The node epoch of the queue does not hold a number and a phase: somebody else has written to it, or a newer "
-                    + "library, which this one cannot work beside.")
+                "The node epoch of the queue does not hold a number and a phase: somebody else has written to it.")
         }
         (self.number, self.phase) = (number, phase)
     }

@@ -1,0 +1,56 @@
+import Testing
+import TestSupport
+import ZooKeeper
+
+@testable import ZooKeeperQueue
+
+/// A queue whose tree has a format of a later release: whatever could harm it is refused, and nothing is changed.
+@Suite(.timeLimit(.minutes(1)))
+struct FormatTests {
+    private static let later = Array("0 open 2".utf8)
+
+    @Test func aLaterFormatIsRefusedByWhoComes() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+            await producer.close()
+            try await queue.drain { try await $0.deadLetter(reason: "for redrive") }
+            try await client.set("/queue/epoch", data: Self.later)
+            let before = try await queue.paths()
+
+            await expect(.unsupportedFormat) {
+                let late = QueueProducer(queue)
+                defer { Task { await late.close() } }
+                try await late.send("c")
+            }
+            await expect(.unsupportedFormat) { try await queue.drain() }
+            await expect(.unsupportedFormat) { try await QueueRecovery(queue).recover() }
+            await expect(.unsupportedFormat) { try await QueueRecovery(queue).run() }
+            await expect(.unsupportedFormat) { try await queue.redriveAll() }
+            await expect(.unsupportedFormat) { try await queue.purge() }
+            await expect(.unsupportedFormat) { _ = try await queue.browse() }
+            let after = try await queue.paths().filter { !$0.hasPrefix("/queue/producers/") }
+            #expect(after.filter { !$0.hasPrefix("/queue/consumers/") } == before)
+        }
+    }
+
+    @Test func aLaterFormatIsRefusedByWhoIsAtWork() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
+            var messages = consumer.makeAsyncIterator()
+            let held = try #require(try await messages.next())
+            try await client.set("/queue/epoch", data: Self.later)
+
+            let error = await #expect(throws: QueueError.self) { try await producer.send("c") }
+            #expect(error?.code == .unsupportedFormat && error?.message.contains("format 2") == true)
+            // What is held is a message's only lease in any format.
+            try await held.acknowledge()
+            await expect(.unsupportedFormat) { _ = try await messages.next() }
+            await producer.close()
+            await consumer.close(gracePeriod: .zero)
+            #expect(try await queue.statistics().ready == 1)
+        }
+    }
+}
