@@ -81,17 +81,17 @@ public struct MessageQueue: Sendable {
                 return try await create(parents)
             }
             try await create(tree.rootAndAncestors)
-            if settings.messagesPerNode > 1 {
-                var shared = SharedSettings()
-                shared.messagesPerNode = settings.messagesPerNode
-                try await create([tree.settings], data: shared.encoded())
-            }
+            var shared = SharedSettings()
+            if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
+            shared.bound = settings.bound
+            if shared.bound.bytes != nil { try await store.countBytes(below: path) }
+            if shared != SharedSettings() { try await create([tree.settings], data: shared.encoded()) }
             try await create(parents)
         }
     }
 
-    /// Changes how many messages a producer may store in one node: see ``QueueSettings/messagesPerNode``. Producers that
-    /// have begun to send go on as before; consumers take both forms.
+    /// Changes how many messages a producer may store in one node: see ``QueueSettings/messagesPerNode``. Producers that are
+    /// at work learn it at their next step; consumers take both forms.
     ///
     /// - Throws: ``QueueError``.
     public func setMessagesPerNode(_ count: Int) async throws {
@@ -99,20 +99,63 @@ public struct MessageQueue: Sendable {
         changed.messagesPerNode = count
         try changed.validate()
         try await prepare()
+        try await changeSettings { $0.messagesPerNode = count }
+    }
+
+    /// Changes how much may stand in the queue; one without messages and bytes is no bound. Producers that are at work learn it
+    /// at their next step. What stands in the queue already stays.
+    ///
+    /// - Throws: ``QueueError``.
+    public func setBound(_ bound: QueueBound) async throws {
+        try bound.validate()
+        try await prepare()
+        if bound.bytes != nil {
+            try await QueueError.translating(while: "asking the servers to count bytes", queue: path) {
+                try await store.countBytes(below: path)
+            }
+        }
+        try await changeSettings { $0.bound = bound }
+    }
+
+    /// How much may stand in the queue, as it is kept in the tree.
+    ///
+    /// - Throws: ``QueueError``.
+    public func bound() async throws -> QueueBound {
+        try await QueueError.translating(while: "reading the queue's settings", queue: path) {
+            try await sharedSettings().bound
+        }
+    }
+
+    private func changeSettings(_ change: (inout SharedSettings) -> Void) async throws {
         try await QueueError.translating(while: "changing the queue's settings", queue: path) {
             try await create([tree.settings], data: [])
             while true {
                 let node = try await store.get(tree.settings)
                 var shared = SharedSettings(node.data)
-                shared.messagesPerNode = count
+                change(&shared)
+                let epoch = try await sequenceEpoch()
                 do {
-                    _ = try await store.set(tree.settings, data: shared.encoded(), version: node.stat.version)
+                    // Who is at work checks the version of the epoch, finds another, and reads the settings too.
+                    _ = try await store.multi([
+                        .set(tree.settings, data: shared.encoded(), version: node.stat.version),
+                        epoch.change(to: epoch.phase, in: tree),
+                    ])
                     return
-                } catch let error as ZooKeeperError where error.code == .badVersion {
-                    // Somebody was faster.
+                } catch let error as ZooKeeperError
+                    where error.code == .badVersion || error.outcome == .unknown && error.code != .deadlineExceeded
+                {
+                    // Somebody was faster; or it may have been done, and once more is harmless.
                 }
             }
         }
+    }
+
+    /// How full the queue is.
+    func fill(countingBytes: Bool) async throws -> SendRoom.Fill {
+        func count(_ path: String) async throws -> Int { Int(try await store.exists(path)?.numChildren ?? 0) }
+        async let (items, earlier, producers) = (count(tree.items), count(tree.earlier), count(tree.producers))
+        async let bytes = countingBytes ? try await store.bytes(below: path) : nil
+        return SendRoom.Fill(nodes: try await items + earlier, bytes: try await bytes, producers: try await producers)
     }
 
     /// What the members of the queue must agree on.

@@ -25,6 +25,12 @@ public struct QueueSettings: Sendable, Hashable {
     /// exists, change it with ``MessageQueue/setMessagesPerNode(_:)``.
     public var messagesPerNode: Int
 
+    /// How much may stand in the queue before producers are refused, or wait. Default: no bound.
+    ///
+    /// As ``messagesPerNode``, it is what a queue gets when it is created. Of a queue that exists, change it with
+    /// ``MessageQueue/setBound(_:)``.
+    public var bound: QueueBound
+
     /// At which of the server's numbers a recovery lets them begin anew: 1…2,000,000,000. Default: 1,500,000,000.
     ///
     /// The server numbers what is created in a queue with 32 bits, and refuses every further message after 2,147,483,647 of
@@ -38,7 +44,7 @@ public struct QueueSettings: Sendable, Hashable {
     public init(
         createsQueue: Bool = true, maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero,
         laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300), messagesPerNode: Int = 1,
-        sequenceLimit: Int = 1_500_000_000
+        bound: QueueBound = .init(), sequenceLimit: Int = 1_500_000_000
     ) {
         self.createsQueue = createsQueue
         self.maximumDeliveries = maximumDeliveries
@@ -46,10 +52,12 @@ public struct QueueSettings: Sendable, Hashable {
         self.laneRetention = laneRetention
         self.unfilledItemAge = unfilledItemAge
         self.messagesPerNode = messagesPerNode
+        self.bound = bound
         self.sequenceLimit = sequenceLimit
     }
 
     func validate() throws {
+        try bound.validate()
         guard maximumDeliveries >= 1 else {
             throw QueueError(.invalidArgument, "maximumDeliveries must be at least 1.")
         }

@@ -7,6 +7,7 @@ struct ZKQ: AsyncParsableCommand {
         commandName: "zkq",
         abstract: "A highly available message queue in Apache ZooKeeper.",
         subcommands: [
-            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Doctor.self,
+            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Bound.self,
+            Doctor.self,
         ])
 }

@@ -12,6 +12,8 @@ struct Episode: Sendable, CustomStringConvertible {
     var maximumDeliveries = 10
     /// When the server's numbers begin anew.
     var sequenceLimit = 1_500_000_000
+    /// How much may stand in the queue.
+    var bound = QueueBound()
     /// Nodes that must be there in the end.
     var expectedNodes: [String] = []
     /// A message that the process itself must take, however late: it goes on after whatever has happened.
@@ -195,8 +197,20 @@ struct Episode: Sendable, CustomStringConvertible {
         try await recovered
     }
 
+    // The consumer shares the order with what the judge takes in the end.
+    static let sendToAFullQueue = Episode(
+        description: "send to a full queue", isOrdered: false, bound: .init(messages: 2)
+    ) { theatre, store in
+        async let produced: Void = theatre.produce(three + ["d", "e"], by: name, store)
+        // Long enough for the queue to be full.
+        try await theatre.clock.sleep(for: .seconds(2))
+        async let recovered: Void = theatre.recover(theatre.session("recovery"), for: .seconds(100))
+        try await theatre.consume(by: "other", theatre.session("other"), prefetch: 1, idle: .seconds(60))
+        _ = try await (produced, recovered)
+    }
+
     static let all = [
-        passage, sendOverPassages, takeOverPassages,
+        sendToAFullQueue, passage, sendOverPassages, takeOverPassages,
         send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, giveBack,
         giveBackTooOften,
         deadLetter, recovery,

@@ -11,7 +11,7 @@ struct ExhaustiveFaultTests {
         OurQueue(
             settings: .init(
                 maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1),
-                messagesPerNode: messagesPerNode, sequenceLimit: episode.sequenceLimit),
+                messagesPerNode: messagesPerNode, bound: episode.bound, sequenceLimit: episode.sequenceLimit),
             effects: episode.expectedNodes.isEmpty ? nil : "/effects")
     }
 

@@ -15,7 +15,8 @@ struct OurQueue: Subject {
     }
 
     func sender(_ store: InMemorySession) throws -> any Sender {
-        OurSender(producer: QueueProducer(try queue(store), sendTimeout: .seconds(120), minimumBatch: 1))
+        OurSender(
+            producer: QueueProducer(try queue(store), whenFull: .wait, sendTimeout: .seconds(120), minimumBatch: 1))
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {

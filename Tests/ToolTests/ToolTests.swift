@@ -91,6 +91,35 @@ struct ToolTests {
         #expect(counters.first { $0.counter == "transactions" }.map { $0.value > 0 && $0.perSecond > 0 } == true)
     }
 
+    @Test func theDoctorWarnsOfWhatAQueueSuffersFrom() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(
+            try await zkq("bound", "--messages", "10", "--bytes", "1000").output == "messages   10\nbytes      1000\n")
+        #expect(try await zkq("put", "--lines", input: lines(1...10)).isSuccess)
+        let folder = FileManager.default.temporaryDirectory.appending(path: "doctor-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (bad, good) = (folder.appending(path: "bad.cfg").path(), folder.appending(path: "good.cfg").path())
+        try Data("# autopurge.purgeInterval=1\nautopurge.purgeInterval = 0\nforceSync: no\n".utf8)
+            .write(to: URL(filePath: bad))
+        try Data("autopurge.purgeInterval=24\nforceSync=yes\n".utf8).write(to: URL(filePath: good))
+        let warnings = try await zkq("doctor", "--for", "0.1", "--server-config", bad, "--server-config", good).lines
+            .filter { $0.hasPrefix("warning: ") }
+        #expect(warnings.count == 3, "\(warnings)")
+        #expect(warnings[0].contains("10 of 10 messages"))
+        #expect(warnings[1].contains("autopurge is off") && warnings[2].contains("forceSync=no"))
+        #expect(try await !zkq("doctor", "--for", "0.1", "--server-config", folder.path()).isSuccess)
+        let json = try await zkq("doctor", "--for", "0.1", "--json")
+        #expect(json.lines.count == 1 && json.error.contains("nearly full"))
+
+        let full = try await zkq("put", "more")
+        #expect(!full.isSuccess && full.error.contains("is full: 10 of 10 messages") && full.lines.isEmpty)
+        async let late = zkq("put", "--wait-when-full", "more")
+        #expect(try await zkq("take", "--count", "1").output == "1\n")
+        #expect(try await late.isSuccess)
+        #expect(try await zkq("bound", "--none").output == "messages   -\nbytes      -\n")
+    }
+
     @Test func aConsumerThatWasStoppedPastItsSessionFindsItsLeasesLost() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "a").isSuccess)

@@ -11,6 +11,8 @@ public struct QueueError: Error, Sendable {
         public static let invalidArgument = Code(description: "invalidArgument")
         /// The payload, with its headers, does not fit into one request; nothing was sent.
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
+        /// The queue has reached its bound; nothing was sent. See ``QueueBound``.
+        public static let queueFull = Code(description: "queueFull")
         /// The queue is not there, and the settings do not allow to create it.
         public static let queueMissing = Code(description: "queueMissing")
         /// The queue's tree has a format that this release does not know, so that it does nothing there.

@@ -10,6 +10,8 @@ public struct QueueStatistics: Sendable, Hashable {
     public var dead: Int
     /// Registered consumers, those that have failed and are not yet recovered included.
     public var consumers: Int
+    /// The bytes of all that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueBound`` of bytes.
+    public var bytes: Int?
 }
 
 /// A message that was looked at without being taken.

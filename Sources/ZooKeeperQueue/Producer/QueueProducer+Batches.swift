@@ -10,6 +10,7 @@ extension QueueProducer {
             if lane.hasLanded { manage() }
             return
         }
+        admit()
         while let batch = lane.nextBatch(overhead: Self.overhead) {
             flights += 1
             Task.immediate {
@@ -20,6 +21,7 @@ extension QueueProducer {
                 tellIfIdle()
             }
         }
+        if lane.isStuck { manage() }
     }
 
     /// Whether there is something to do that later batches must wait for.
@@ -38,6 +40,7 @@ extension QueueProducer {
                 await resolve(batch)
             }
             if !lane.isEmpty { await attempt(openLane) }
+            if lane.isStuck { await attempt(findRoom) }
             isManaging = false
             launch()
             tellIfIdle()
@@ -60,6 +63,7 @@ extension QueueProducer {
             {
                 numbers = .used
             }
+            room.noteStored(nodes: groups.count, messages: batch.entries.count)
             return .success(
                 zip(groups, results.dropFirst(guards.count)).flatMap { group, result in
                     NodePacking.names(group.count, node: Self.name(result), in: epoch)
@@ -103,9 +107,18 @@ extension QueueProducer {
         }
         // A message is also refused when somebody else has made a node of its number: it is tried again.
         if current.number != epoch.number || numbers == .refused { numbers = .left }
+        use(try await queue.sharedSettings())
         epoch = current
         mustReadEpoch = false
         if numbers == .used { throw Self.noNumberLeft }
+    }
+
+    /// The version of the epoch also changes when the settings do.
+    private func use(_ settings: SharedSettings) {
+        // With one delivery alone, a consumer that fails would take all messages of a node to the dead letters.
+        packing.messagesPerNode = queue.settings.maximumDeliveries > 1 ? settings.messagesPerNode : 1
+        room.bound = settings.bound
+        lane.isGated = !settings.bound.isNone
     }
 
     private static let noNumberLeft = ZooKeeperError(
@@ -116,9 +129,6 @@ extension QueueProducer {
     private func openLane() async throws {
         if !isPrepared {
             try await queue.prepare()
-            // With one delivery alone, a consumer that fails would take all messages of a node to the dead letters.
-            let isShared = queue.settings.maximumDeliveries > 1
-            packing.messagesPerNode = isShared ? try await queue.sharedSettings().messagesPerNode : 1
             isPrepared = true
         }
         if mustReadEpoch || numbers != .left { try await readEpoch() }

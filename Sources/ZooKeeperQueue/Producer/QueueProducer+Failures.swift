@@ -80,7 +80,7 @@ extension QueueProducer {
         }
     }
 
-    private func finish(_ entries: [SendLane.Entry], error: any Error) {
+    func finish(_ entries: [SendLane.Entry], error: any Error) {
         for entry in entries { pending.finish(entry.send, index: entry.index, with: .failure(error)) }
     }
 

@@ -12,6 +12,7 @@ import ZooKeeper
 public actor QueueProducer {
     let queue: MessageQueue
     private let sendTimeout: Duration
+    let whenFull: WhenFull
     let batchesOfALane: Int32
     var lane: SendLane
     var packing: NodePacking
@@ -20,6 +21,8 @@ public actor QueueProducer {
     /// Whether the epoch must be read before something is sent.
     var mustReadEpoch = true
     var numbers = Numbers.left
+    /// What may be stored in a queue with a bound.
+    var room = SendRoom()
     /// What the server has left to number messages with, in this epoch.
     enum Numbers { case left, refused, used }
     var laneName: String?
@@ -41,26 +44,37 @@ public actor QueueProducer {
 
     package static let batchesOfALane: Int32 = 1_000_000_000
 
+    /// What a send does when the queue has reached its bound.
+    public enum WhenFull: Sendable, Hashable {
+        /// It throws ``QueueError/Code/queueFull``.
+        case fail
+        /// It waits until there is room, for as long as a send may take; then it throws ``QueueError/Code/queueFull``. It looks
+        /// up to twenty times a second, and once a second after a while.
+        case wait
+    }
+
     /// Creates a producer; nothing is sent before its first message.
     ///
     /// - Parameters:
     ///   - queue: where the messages go.
+    ///   - whenFull: what a send does when the queue has reached its ``QueueBound``. Default: it throws.
     ///   - sendTimeout: how long a send waits for an answer before it throws. Default: 30 seconds. It is looked at each
     ///     time that the client's own call deadline passes or a connection is lost.
-    public init(_ queue: MessageQueue, sendTimeout: Duration = .seconds(30)) {
-        self.init(queue, sendTimeout: sendTimeout, minimumBatch: 32)
+    public init(_ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration = .seconds(30)) {
+        self.init(queue, whenFull: whenFull, sendTimeout: sendTimeout, minimumBatch: 32)
     }
 
     /// - Parameters:
     ///   - minimumBatch: how many messages must have gathered before a further batch is sent beside others.
     ///   - batchesOfALane: after how many the producer begins another lane: a version is 32 bits wide.
     package init(
-        _ queue: MessageQueue, sendTimeout: Duration, minimumBatch: Int,
+        _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration, minimumBatch: Int,
         batchesOfALane: Int32 = QueueProducer.batchesOfALane
     ) {
         self.batchesOfALane = batchesOfALane
         self.queue = queue
         self.sendTimeout = sendTimeout
+        self.whenFull = whenFull
         let path = queue.tree.item(ItemName.prefix(priority: 0))
         emptyNodeSize = queue.store.size(of: .create(path, data: [], mode: .persistentSequential))
         lane = SendLane(

@@ -20,6 +20,8 @@ struct SendLane {
         let size: Int
         /// By the store's clock.
         let deadline: Duration
+        /// Whether it may go to a queue with a bound.
+        var isAdmitted = false
     }
 
     /// What one multi carries.
@@ -39,6 +41,9 @@ struct SendLane {
     private(set) var isHalted = false
     /// The version that the next batch finds.
     private(set) var version: Int32 = 0
+
+    /// Whether the queue has a bound, so that only what is admitted goes.
+    var isGated = false
 
     let maximumBytes: Int
     let maximumOperations: Int
@@ -60,6 +65,24 @@ struct SendLane {
     /// Whether every batch has an answer, or an error.
     var hasLanded: Bool { batches.allSatisfy { $0.landing != nil } }
 
+    /// Whether something waits to be admitted.
+    var hasUnadmitted: Bool { isGated && waiting.last.map { !$0.isAdmitted } ?? false }
+    /// Whether nothing is under way, and nothing waits but to be admitted.
+    var isStuck: Bool { hasUnadmitted && batches.isEmpty && waiting.first.map { !$0.isAdmitted } ?? false }
+
+    /// Lets sends go in their order, each as a whole, until one is refused.
+    mutating func admit(_ admits: (Deque<Entry>.SubSequence) -> Bool) {
+        guard hasUnadmitted else { return }
+        var start = waiting.firstIndex { !$0.isAdmitted } ?? waiting.endIndex
+        while start < waiting.endIndex {
+            let send = waiting[start].send
+            let end = waiting[start...].firstIndex { $0.send != send } ?? waiting.endIndex
+            guard admits(waiting[start..<end]) else { return }
+            for index in start..<end { waiting[index].isAdmitted = true }
+            start = end
+        }
+    }
+
     mutating func append(_ entries: [Entry]) { waiting.append(contentsOf: entries) }
 
     /// A batch to be sent now: as many messages as have gathered and fit.
@@ -69,12 +92,13 @@ struct SendLane {
         else { return nil }
         var entries: [Entry] = []
         var bytes = overhead
-        while let entry = waiting.first, entries.count < maximumOperations {
+        while let entry = waiting.first, entries.count < maximumOperations, !isGated || entry.isAdmitted {
             bytes += entry.size
             if bytes > maximumBytes, !entries.isEmpty { break }
             entries.append(entry)
             waiting.removeFirst()
         }
+        if entries.isEmpty { return nil }
         let batch = Batch(version: version, entries: entries)
         batches.append(batch)
         version &+= 1

@@ -21,6 +21,8 @@ struct ClientNodeStore: NodeStore {
     func exists(_ path: String) async throws -> Stat? { try await client.exists(path) }
     func children(of path: String) async throws -> NodeChildren { try await client.children(of: path) }
     func acl(of path: String) async throws -> [ACL]? { try await client.acl(of: path).entries }
+    func countBytes(below path: String) async throws { try await client.countBytes(below: path) }
+    func bytes(below path: String) async throws -> Int? { try await client.bytes(below: path) }
     func sync(_ path: String) async throws { try await client.sync(path) }
     func multi(_ operations: [Operation]) async throws -> [OperationResult] { try await client.multi(operations) }
     func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { client.data(of: path) }

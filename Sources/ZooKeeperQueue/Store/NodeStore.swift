@@ -46,6 +46,10 @@ public protocol NodeStore: Sendable {
     func children(of path: String) async throws -> NodeChildren
     /// A node's access control list; `nil` where the store cannot tell, which is also the default.
     func acl(of path: String) async throws -> [ACL]?
+    /// Begins to count the bytes of a node and of all below it. By default it throws: the store cannot.
+    func countBytes(below path: String) async throws
+    /// The bytes of a node and of all below it; `nil` where they are not counted, which is also the default.
+    func bytes(below path: String) async throws -> Int?
     /// Returns when later reads see every write that came before.
     func sync(_ path: String) async throws
     /// Applies all operations or none.
@@ -64,6 +68,13 @@ extension NodeStore {
     public var now: Duration { Beginning.moment.duration(to: .now) }
     /// `nil`: not known.
     public func acl(of path: String) async throws -> [ACL]? { nil }
+    /// Throws: a bound of bytes is not to be had.
+    public func countBytes(below path: String) async throws {
+        throw QueueError(
+            .invalidArgument, "This kind of ZooKeeper does not count bytes: bound the number of messages instead.")
+    }
+    /// `nil`: not known.
+    public func bytes(below path: String) async throws -> Int? { nil }
     /// As ``data(of:)``.
     public func dataUntilDeleted(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { data(of: path) }
     /// Reads the nodes at once.

@@ -24,4 +24,16 @@ struct SharedSettings: Sendable, Hashable {
         }
         set { values["messages-per-node"] = String(newValue) }
     }
+
+    /// How much may stand in the queue; what is not sensible is no bound.
+    var bound: QueueBound {
+        get {
+            func bound(_ name: String) -> Int? { values[name].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } }
+            return QueueBound(messages: bound("maximum-messages"), bytes: bound("maximum-bytes"))
+        }
+        set {
+            values["maximum-messages"] = newValue.messages.map { String($0) }
+            values["maximum-bytes"] = newValue.bytes.map { String($0) }
+        }
+    }
 }

@@ -51,6 +51,16 @@ extension InMemorySession {
         guard case .acl(let acl) = try await perform(request) else { throw Self.mismatch(request) }
         return acl.entries
     }
+    /// Nothing needs to be done for it.
+    public func countBytes(below path: String) async throws {}
+    /// The bytes of a node and of all below it.
+    public func bytes(below path: String) async throws -> Int? {
+        _ = try await stat(path, watch: false)
+        return zookeeper.nodes.reduce(0) { sum, node in
+            let isBelow = node.key == path || node.key.hasPrefix(path + "/")
+            return isBelow ? sum + (node.value.data?.count ?? 0) : sum
+        }
+    }
     /// Returns when later reads see every write that came before.
     public func sync(_ path: String) async throws { _ = try await perform(.sync(path: path)) }
 

@@ -10,6 +10,12 @@ struct Doctor: AsyncParsableCommand {
     @Option(name: .customLong("for"), help: ArgumentHelp("How long to measure the rates.", valueName: "seconds"))
     var duration: Double = 5
 
+    @Option(
+        name: .customLong("server-config"),
+        help: ArgumentHelp(
+            "A server's configuration (zoo.cfg), to be looked at too; may be given again.", valueName: "file"))
+    var serverConfigurations: [String] = []
+
     @Flag(help: "As one line of JSON.")
     var json = false
 
@@ -48,25 +54,44 @@ struct Doctor: AsyncParsableCommand {
                 try await clock.sleep(for: .seconds(duration))
                 let (now, end) = (try await queue.counters(), clock.now)
                 let lines = zip(before, now).map { Line($0, $1, start.duration(to: end) / .seconds(1)) }
-                if json { return try StandardOutput.line(try JSON.line(lines)) }
+                if json {
+                    for warning in try await warnings(queue, now) { StandardError.line("warning: \(warning)") }
+                    return try StandardOutput.line(try JSON.line(lines))
+                }
                 let rows = [["counter", "value", "end", "a second", "left", "at the end"]] + lines.map(\.columns)
                 let widths = (0..<5).map { column in rows.map { $0[column].count }.max() ?? 0 }
                 for row in rows {
                     let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
                     try StandardOutput.line((cells + [row[5]]).joined(separator: "  "))
                 }
-                let depth = try await queue.statistics().ready
-                if depth > 1_000_000 {
-                    try StandardOutput.line(
-                        "warning: \(depth) messages are ready: each costs every server memory, and a restart time (see the "
-                            + "capacity card)")
-                }
-                for counter in now where counter.kind == .messages && counter.value > counter.end {
-                    try StandardOutput.line(
-                        "warning: the numbers of messages are past the place where a recovery lets them begin anew: is one "
-                            + "running?")
-                }
+                for warning in try await warnings(queue, now) { try StandardOutput.line("warning: \(warning)") }
             }
         }
+    }
+
+    private func warnings(_ queue: MessageQueue, _ counters: [QueueCounter]) async throws -> [String] {
+        var warnings: [String] = []
+        let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
+        // About what the capacity card has measured for each node.
+        let heap = 370 * (statistics.ready + statistics.leased + statistics.dead) + (statistics.bytes ?? 0)
+        if statistics.ready > 1_000_000 || heap > 512 << 20 {
+            warnings.append(
+                "\(statistics.ready) messages are ready, and the queue costs each server about \(heap >> 20) MB of memory, and "
+                    + "time at a restart: see the capacity card")
+        }
+        if let messages = bound.messages, statistics.ready > messages / 10 * 9 {
+            warnings.append("the queue is nearly full: \(statistics.ready) of \(messages) messages are ready")
+        }
+        if let most = bound.bytes, let bytes = statistics.bytes, bytes > most / 10 * 9 {
+            warnings.append("the queue is nearly full: it keeps \(bytes) of \(most) bytes")
+        }
+        for counter in counters where counter.kind == .messages && counter.value > counter.end {
+            warnings.append(
+                "the numbers of messages are past the place where a recovery lets them begin anew: is one running?")
+        }
+        for file in serverConfigurations {
+            warnings += try ServerConfiguration(file: file).warnings.map { "\(file): \($0)" }
+        }
+        return warnings
     }
 }

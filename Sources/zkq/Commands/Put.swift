@@ -19,6 +19,9 @@ struct Put: AsyncParsableCommand {
     @Flag(help: "Store each line of stdin as it comes.")
     var lines = false
 
+    @Flag(help: "When the queue is full, wait until there is room. The default is to fail.")
+    var waitWhenFull = false
+
     @Argument(help: "The messages.")
     var messages: [String] = []
 
@@ -37,7 +40,7 @@ struct Put: AsyncParsableCommand {
     func run() async throws {
         try await withInterruption { [self] in
             try await options.withQueue { queue in
-                let producer = QueueProducer(queue)
+                let producer = QueueProducer(queue, whenFull: waitWhenFull ? .wait : .fail)
                 do {
                     try await store(with: producer)
                     await producer.close()

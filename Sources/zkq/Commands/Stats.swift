@@ -12,10 +12,11 @@ struct Stats: AsyncParsableCommand {
     private struct Line: Encodable {
         let ready, leased, partial, dead, consumers: Int
         let oldestAgeSeconds: Double?
+        let bytes: Int?
 
-        private enum Key: String, CodingKey { case ready, leased, partial, dead, consumers, oldestAgeSeconds }
+        private enum Key: String, CodingKey { case ready, leased, partial, dead, consumers, oldestAgeSeconds, bytes }
 
-        /// With `null` where no message is ready, so that the key is always there.
+        /// With `null` where there is nothing to say, so that the keys are always there.
         func encode(to encoder: any Encoder) throws {
             var container = encoder.container(keyedBy: Key.self)
             try container.encode(ready, forKey: .ready)
@@ -24,6 +25,7 @@ struct Stats: AsyncParsableCommand {
             try container.encode(dead, forKey: .dead)
             try container.encode(consumers, forKey: .consumers)
             try container.encode(oldestAgeSeconds, forKey: .oldestAgeSeconds)
+            try container.encode(bytes, forKey: .bytes)
         }
     }
 
@@ -34,7 +36,8 @@ struct Stats: AsyncParsableCommand {
                 let age = try await queue.oldestAge().map { $0 / .milliseconds(1) / 1_000 }
                 let line = Line(
                     ready: statistics.ready, leased: statistics.leased, partial: statistics.partial,
-                    dead: statistics.dead, consumers: statistics.consumers, oldestAgeSeconds: age)
+                    dead: statistics.dead, consumers: statistics.consumers, oldestAgeSeconds: age,
+                    bytes: statistics.bytes)
                 if json { return try StandardOutput.line(try JSON.line(line)) }
                 try StandardOutput.line("ready      \(line.ready)")
                 try StandardOutput.line("leased     \(line.leased)")
@@ -42,6 +45,7 @@ struct Stats: AsyncParsableCommand {
                 try StandardOutput.line("dead       \(line.dead)")
                 try StandardOutput.line("consumers  \(line.consumers)")
                 try StandardOutput.line("oldest     \(age.map { "\($0) seconds" } ?? "-")")
+                try StandardOutput.line("bytes      \(line.bytes.map { "\($0)" } ?? "-")")
             }
         }
     }

@@ -1,0 +1,35 @@
+import ArgumentParser
+import ZooKeeperQueue
+
+struct Bound: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print how much may stand in a queue before producers are refused, or change it.")
+
+    @OptionGroup var options: QueueOptions
+
+    @Option(help: "The most messages that are ready.")
+    var messages: Int?
+
+    @Option(help: "The most bytes of all that the queue keeps, dead letters included.")
+    var bytes: Int?
+
+    @Flag(help: "Take the bound away.")
+    var none = false
+
+    func validate() throws {
+        if none, messages != nil || bytes != nil { throw ValidationError("Give either --none or a bound.") }
+    }
+
+    func run() async throws {
+        try await withInterruption { [self] in
+            try await options.withQueue { queue in
+                if none || messages != nil || bytes != nil {
+                    try await queue.setBound(.init(messages: messages, bytes: bytes))
+                }
+                let bound = try await queue.bound()
+                try StandardOutput.line("messages   \(bound.messages.map { "\($0)" } ?? "-")")
+                try StandardOutput.line("bytes      \(bound.bytes.map { "\($0)" } ?? "-")")
+            }
+        }
+    }
+}

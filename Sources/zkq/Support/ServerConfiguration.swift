@@ -1,0 +1,40 @@
+import Foundation
+
+/// What a server's configuration file says that a queue suffers from. Servers tell nobody over the network.
+struct ServerConfiguration {
+    private var values: [String: String] = [:]
+
+    /// - Throws: ``ToolError`` when the file cannot be read.
+    init(file: String) throws {
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw ToolError("The server's configuration \(file) cannot be read.")
+        }
+        self.init(String(decoding: data, as: UTF8.self))
+    }
+
+    /// Lines of Java properties, as far as ZooKeeper's files use them.
+    init(_ text: String) {
+        for line in text.split(whereSeparator: \.isNewline) {
+            let line = line.trimmingCharacters(in: .whitespaces)
+            guard !line.hasPrefix("#"), !line.hasPrefix("!"), let mark = line.firstIndex(where: { "=:".contains($0) })
+            else { continue }
+            let value = line[line.index(after: mark)...].trimmingCharacters(in: .whitespaces)
+            values[line[..<mark].trimmingCharacters(in: .whitespaces)] = value
+        }
+    }
+
+    var warnings: [String] {
+        var warnings: [String] = []
+        if (values["autopurge.purgeInterval"].flatMap { Int($0) } ?? 0) <= 0 {
+            warnings.append(
+                "autopurge is off: the server keeps every snapshot and log, until its disk is full. Set "
+                    + "autopurge.purgeInterval=1")
+        }
+        if (values["forceSync"] ?? "yes").lowercased() == "no" {
+            warnings.append(
+                "forceSync=no: the server answers before a message is on its disk, and loses stored messages when the power "
+                    + "fails. Remove it")
+        }
+        return warnings
+    }
+}

@@ -1,0 +1,162 @@
+import Testing
+import TestSupport
+import ZooKeeper
+import ZooKeeperTestKit
+
+@testable import ZooKeeperQueue
+
+/// A queue with a bound, on a real server.
+@Suite(.timeLimit(.minutes(1)))
+struct BoundTests {
+    @Test func aFullQueueRefusesAndTakesAgainWhenThereIsRoom() async throws {
+        try await withTestQueue(settings: .init(bound: .init(messages: 10))) { _, queue in
+            let producer = QueueProducer(queue)
+            for number in 0..<10 { try await producer.send("\(number)") }
+            let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
+            #expect(
+                error?.code == .queueFull && error?.message.contains("10 of 10 messages") == true, "\(error as Any)")
+            // What comes back is never refused.
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
+            var messages = consumer.makeAsyncIterator()
+            try await messages.next()?.giveBack()
+            for _ in 0..<3 { try await messages.next()?.acknowledge() }
+            await consumer.close()
+            for number in 10..<13 { try await producer.send("\(number)") }
+            await expect(.queueFull) { try await producer.send("more") }
+            await producer.close()
+            #expect(try await queue.drain().count == 10)
+        }
+    }
+
+    @Test func aSendOfManyIsLetInAsAWholeOrNotAtAll() async throws {
+        try await withTestQueue(settings: .init(bound: .init(messages: 10))) { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send((0..<25).map { OutgoingMessage("\($0)") })
+            await expect(.queueFull) { try await producer.send(["a", "b"].map { OutgoingMessage($0) }) }
+            await producer.close()
+            #expect(try await queue.statistics().ready == 25)
+        }
+    }
+
+    @Test func whoWaitsIsLetInInOrderOrRefusedInTime() async throws {
+        try await withTestQueue(settings: .init(bound: .init(messages: 2))) { _, queue in
+            let producer = QueueProducer(queue, whenFull: .wait)
+            for number in 0..<2 { try await producer.send("\(number)") }
+            let late = (2..<6).map { number in Task.immediate { try await producer.send("\(number)") } }
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
+            var messages = consumer.makeAsyncIterator()
+            for number in 0..<6 {
+                let message = try #require(try await messages.next())
+                #expect(message.payload == Array("\(number)".utf8))
+                try await message.acknowledge()
+            }
+            for task in late { _ = try await task.value }
+            await consumer.close()
+            await producer.close()
+
+            let hasty = QueueProducer(queue, whenFull: .wait, sendTimeout: .milliseconds(300))
+            for number in 0..<2 { try await hasty.send("\(number)") }
+            let waiting = Task.immediate { try await hasty.send("cancelled") }
+            waiting.cancel()
+            await #expect(throws: CancellationError.self) { try await waiting.value }
+            await expect(.queueFull) { try await hasty.send("too late") }
+            await hasty.close()
+            #expect(try await queue.drain() == ["0", "1"])
+        }
+    }
+
+    @Test func aBoundOfBytesCountsAllThatTheQueueKeeps() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send([UInt8](repeating: 1, count: 40_000))
+            // Learnt by a producer that is at work.
+            try await queue.setBound(.init(bytes: 100_000))
+            try await producer.send([UInt8](repeating: 2, count: 40_000))
+            try await producer.send([UInt8](repeating: 3, count: 40_000))
+            let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
+            #expect(error?.code == .queueFull && error?.message.contains("of 100000 bytes") == true, "\(error as Any)")
+            #expect(try await queue.statistics().bytes ?? 0 > 120_000)
+            // Dead letters are kept too.
+            try await queue.drain { try await $0.deadLetter(reason: "kept") }
+            await expect(.queueFull) { try await producer.send("more") }
+            try await queue.purgeDeadLetters()
+            try await producer.send("more")
+            try await queue.setBound(.init())
+            try await producer.send((0..<10).map { _ in OutgoingMessage([UInt8](repeating: 4, count: 40_000)) })
+            await producer.close()
+        }
+    }
+
+    @Test func severalProducersKeepTheBoundTogether() async throws {
+        try await withTestQueue(settings: .init(bound: .init(messages: 500))) { client, queue in
+            try await withAnotherClient(like: client) { other in
+                let producers = try (0..<4).map {
+                    QueueProducer($0.isMultiple(of: 2) ? queue : try MessageQueue(other), whenFull: .fail)
+                }
+                let sent = try await withThrowingTaskGroup(of: Int.self) { group in
+                    for producer in producers {
+                        for _ in 0..<8 {
+                            group.addTask {
+                                for number in 0..<1_000 {
+                                    do {
+                                        try await producer.send("\(number)")
+                                    } catch let error as QueueError where error.code == .queueFull {
+                                        return number
+                                    }
+                                }
+                                return 1_000
+                            }
+                        }
+                    }
+                    return try await group.reduce(0, +)
+                }
+                for producer in producers { await producer.close() }
+                let ready = try await queue.statistics().ready
+                #expect(ready == sent && ready >= 400 && ready <= 550, "\(ready) of \(sent)")
+            }
+        }
+    }
+
+    @Test func severalMessagesOfANodeAreCountedAsSeveral() async throws {
+        try await withTestQueue(settings: .init(messagesPerNode: 50, bound: .init(messages: 1_000))) { _, queue in
+            let producer = QueueProducer(queue)
+            var sent = 0
+            await expect(.queueFull) {
+                while true {
+                    try await producer.send((0..<50).map { OutgoingMessage("\($0)") })
+                    sent += 50
+                }
+            }
+            #expect((900...1_150).contains(sent), "\(sent)")
+            await producer.close()
+        }
+    }
+
+    @Test func aBoundThatCannotBeKeptIsRefused() async throws {
+        try await withTestQueue { client, queue in
+            for bound in [QueueBound(messages: 0), .init(bytes: -1)] {
+                await expect(.invalidArgument) { try await queue.setBound(bound) }
+                await expect(.invalidArgument) {
+                    _ = try MessageQueue(client, settings: .init(bound: bound))
+                }
+            }
+            try await queue.prepare()
+            let below = try MessageQueue(client, path: "/queue/items/below")
+            try await queue.setBound(.init(bytes: 1_000))
+            let error = await #expect(throws: QueueError.self) { try await below.setBound(.init(bytes: 1_000)) }
+            #expect(error?.code == .invalidArgument && error?.message.contains("/queue already") == true)
+        }
+    }
+
+    @Test func aBoundIsKeptInMemoryToo() async throws {
+        let queue = try MessageQueue(
+            store: InMemoryZooKeeper().connect(), settings: .init(bound: .init(messages: 3, bytes: 5_000)))
+        let producer = QueueProducer(queue)
+        for number in 0..<3 { try await producer.send("\(number)") }
+        await expect(.queueFull) { try await producer.send("more") }
+        #expect(try await queue.drain().count == 3)
+        try await producer.send([UInt8](repeating: 1, count: 6_000))
+        await expect(.queueFull) { try await producer.send("more") }
+        await producer.close()
+    }
+}
