@@ -1,5 +1,5 @@
-/// How much stands below a node, as the servers themselves count it for ZooKeeper's quotas. It costs a write nothing that could be
-/// measured, and a reader one read at any depth.
+/// How much stands below a node, as the servers themselves count it for ZooKeeper's quotas. It makes each write
+/// a little dearer, and costs a reader one read at any depth.
 extension ZooKeeperClient {
     private static let quotas = "/zookeeper/quota"
 
