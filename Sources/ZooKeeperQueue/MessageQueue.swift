@@ -167,7 +167,7 @@ public struct MessageQueue: Sendable {
         }
     }
 
-    private func create(_ paths: [String], data: [UInt8] = []) async throws {
+    func create(_ paths: [String], data: [UInt8] = []) async throws {
         for path in paths {
             var isDone = false
             while !isDone {

@@ -13,6 +13,10 @@ public struct QueueSettings: Sendable, Hashable {
     /// ensemble's clock. Default: five minutes.
     public var unfilledItemAge: Duration
 
+    /// How long the ids of messages are remembered at least (``OutgoingMessage/id``), by the ensemble's clock; it can be twice as
+    /// long. Default: ten minutes. What counts is the setting of the recovery.
+    public var idRetention: Duration
+
     /// The most messages that a producer stores in one node, of those that it sends together: 1…900. Default: 1.
     ///
     /// With more, a queue is several times faster, since one read and one step take many messages. Each still has its own
@@ -43,7 +47,8 @@ public struct QueueSettings: Sendable, Hashable {
     /// Creates settings.
     public init(
         createsQueue: Bool = true, maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero,
-        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300), messagesPerNode: Int = 1,
+        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300),
+        idRetention: Duration = .seconds(600), messagesPerNode: Int = 1,
         bound: QueueBound = .init(), sequenceLimit: Int = 1_500_000_000
     ) {
         self.createsQueue = createsQueue
@@ -51,6 +56,7 @@ public struct QueueSettings: Sendable, Hashable {
         self.redeliveryDelay = redeliveryDelay
         self.laneRetention = laneRetention
         self.unfilledItemAge = unfilledItemAge
+        self.idRetention = idRetention
         self.messagesPerNode = messagesPerNode
         self.bound = bound
         self.sequenceLimit = sequenceLimit
@@ -68,7 +74,8 @@ public struct QueueSettings: Sendable, Hashable {
             throw QueueError(
                 .invalidArgument, "sequenceLimit is a number from 1 to 2,000,000,000; \(sequenceLimit) is not.")
         }
-        guard redeliveryDelay >= .zero, laneRetention > .zero, unfilledItemAge > .zero else {
+        guard redeliveryDelay >= .zero, laneRetention > .zero, unfilledItemAge > .zero, idRetention > .zero
+        else {
             throw QueueError(.invalidArgument, "The times of a queue's settings cannot be negative.")
         }
     }

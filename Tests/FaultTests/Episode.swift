@@ -14,6 +14,8 @@ struct Episode: Sendable, CustomStringConvertible {
     var sequenceLimit = 1_500_000_000
     /// How much may stand in the queue.
     var bound = QueueBound()
+    /// Whether messages are sent with an id, which is remembered for a minute at least.
+    var sendsIDs = false
     /// Nodes that must be there in the end.
     var expectedNodes: [String] = []
     /// A message that the process itself must take, however late: it goes on after whatever has happened.
@@ -209,7 +211,34 @@ struct Episode: Sendable, CustomStringConvertible {
         _ = try await (produced, recovered)
     }
 
+    /// Somebody else sends the same messages again.
+    static let sendWithIDs = Episode(description: "send with ids", sendsIDs: true) { theatre, store in
+        try await theatre.produceInFlight(three, by: name, store)
+        try await theatre.produce(three + ["d"], by: "again", theatre.session("again"), together: true)
+    }
+
+    static let sendAgain = Episode(description: "send again", sendsIDs: true) { theatre, store in
+        try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
+        // The ids are in the former bucket then.
+        try await theatre.clock.sleep(for: .seconds(70))
+        try await theatre.subject.recover(theatre.session("recovery"))
+        try await theatre.produce(["b", "d", "a", "c", "e"], by: name, store, together: true)
+    }
+
+    /// The first bucket is removed; what was sent in between is remembered.
+    static let forgetIDs = Episode(description: "forget ids", sendsIDs: true) { theatre, store in
+        let producer = theatre.session("producer")
+        try await theatre.produce(three, by: "producer", producer, together: true)
+        try await theatre.clock.sleep(for: .seconds(70))
+        try? await theatre.subject.recover(store)
+        try await theatre.produce(["d", "e"], by: "producer", producer, together: true)
+        try await theatre.clock.sleep(for: .seconds(70))
+        for _ in 0..<2 { try? await theatre.subject.recover(store) }
+        try await theatre.produce(["e", "d"], by: "again", theatre.session("again"))
+    }
+
     static let all = [
+        sendWithIDs, sendAgain, forgetIDs,
         sendToAFullQueue, passage, sendOverPassages, takeOverPassages,
         send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, giveBack,
         giveBackTooOften,

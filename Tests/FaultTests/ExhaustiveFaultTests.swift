@@ -10,9 +10,9 @@ struct ExhaustiveFaultTests {
     private func subject(_ episode: Episode, _ messagesPerNode: Int) -> OurQueue {
         OurQueue(
             settings: .init(
-                maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1),
+                maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1), idRetention: .seconds(60),
                 messagesPerNode: messagesPerNode, bound: episode.bound, sequenceLimit: episode.sequenceLimit),
-            effects: episode.expectedNodes.isEmpty ? nil : "/effects")
+            effects: episode.expectedNodes.isEmpty ? nil : "/effects", sendsIDs: episode.sendsIDs)
     }
 
     @Test(arguments: Episode.all, [1, 3])

@@ -7,6 +7,8 @@ struct OurQueue: Subject {
     var settings = QueueSettings(maximumDeliveries: 10, laneRetention: .seconds(1))
     /// Where each acknowledgement creates a node named after its message, in the same step.
     var effects: String?
+    /// Whether each message is sent with its payload as id.
+    var sendsIDs = false
     /// What consumers see of the store.
     var consumersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
 
@@ -16,7 +18,8 @@ struct OurQueue: Subject {
 
     func sender(_ store: InMemorySession) throws -> any Sender {
         OurSender(
-            producer: QueueProducer(try queue(store), whenFull: .wait, sendTimeout: .seconds(120), minimumBatch: 1))
+            producer: QueueProducer(try queue(store), whenFull: .wait, sendTimeout: .seconds(120), minimumBatch: 1),
+            sendsIDs: sendsIDs)
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
@@ -29,11 +32,12 @@ struct OurQueue: Subject {
 
 private struct OurSender: Sender {
     let producer: QueueProducer
+    let sendsIDs: Bool
     var object: AnyObject? { producer }
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
-            try await producer.send(payloads.map { OutgoingMessage($0) })
+            try await producer.send(payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil) })
             return .stored
         } catch {
             return await resolve(error)

@@ -250,7 +250,7 @@ struct Theatre: Sendable {
 
     private var remains: Remains {
         var remains = Remains()
-        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch"]
+        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch", "ids"]
         for (path, node) in simulation.zookeeper.nodes where path.hasPrefix("/queue/") {
             let parts = path.split(separator: "/").dropFirst().map(String.init)
             let consumer = simulation.zookeeper.nodes["/queue/consumers/\(parts.dropFirst().first ?? "")"]?.data
@@ -263,6 +263,7 @@ struct Theatre: Sendable {
             case ("dead", 2): remains.dead += messages
             case ("dead", 3) where parts[2] == "cause": break
             case ("settings", 1): break
+            case ("ids", 2...3): break
             case (let name, 1) where parents.contains(name): break
             default: remains.garbage.append(path)
             }

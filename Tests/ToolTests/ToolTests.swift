@@ -166,6 +166,9 @@ struct ToolTests {
                 == "item-100-0000000000\nitem-100-0000000001\n")
         #expect(try await zkq("put", "--priority", "3", "first").output == "item-003-0000000002\n")
         let peeked = try await zkq("peek", "--count", "2").lines
+        for output in ["item-100-0000000000\n", "duplicate\n"] {
+            #expect(try await zkq("put", "--queue", "/other", "--id", "i", "once").output == output)
+        }
         #expect(peeked == ["first", "second"])
         let one = try await zkq("take", "--count", "1", "--format", "json").lines.map(decode)
         #expect(one.count == 1 && one[0].priority == 3 && one[0].payload == "first" && one[0].fencingToken ?? 0 > 0)

@@ -11,9 +11,13 @@ struct EnvelopeTests {
         #expect(
             Envelope(headers: ["a": "bc"], payload: Array("hi".utf8)).encoded()
                 == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 10, 1, 0, 0, 0, 5, 0, 1, 0x61, 0x62, 0x63, 0x68, 0x69])
+        #expect(
+            Envelope(headers: [:], payload: Array("hi".utf8), id: "x").encoded()
+                == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 6, 128, 0, 0, 0, 1, 0x78, 0x68, 0x69])
     }
 
     @Test(arguments: [
+        Envelope(headers: [:], payload: [1], id: "ü"), Envelope(headers: ["a": "b"], payload: [], id: "x"),
         Envelope(headers: [:], payload: []), Envelope(headers: [:], payload: Envelope.magic),
         Envelope(headers: [:], payload: Envelope.magic + [1, 1, 0, 0, 0, 0]),
         Envelope(headers: ["": "", "ключ": "値", "b": "c"], payload: [0, 1, 255]),
@@ -44,7 +48,7 @@ struct EnvelopeTests {
     func anotherVersionOrKindIsNeverMisread(bytes: [UInt8]) { #expect(Envelope.read(bytes) == .unknown) }
 
     @Test func optionalFieldsArePassedOver() {
-        let bytes = Envelope.magic + [1, 1, 0, 0, 0, 6, 128, 0, 0, 0, 1, 42, 7]
+        let bytes = Envelope.magic + [1, 1, 0, 0, 0, 6, 129, 0, 0, 0, 1, 42, 7]
         #expect(Envelope.read(bytes) == .message(Envelope(headers: [:], payload: [7])))
     }
 

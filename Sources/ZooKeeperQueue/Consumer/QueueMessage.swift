@@ -14,6 +14,8 @@ public struct QueueMessage: Sendable {
     public var payload: [UInt8] { lease.envelope.payload }
     /// The names and values that were sent with the payload.
     public var headers: [String: String] { lease.envelope.headers }
+    /// The id that the message was sent with: see ``OutgoingMessage/id``.
+    public var id: String? { lease.envelope.id }
     /// The name of the message's node. It stays the same over deliveries, but for the count at its end.
     public var name: String { lease.name.string }
     /// 0…999; lower ones are served first.

@@ -1,6 +1,6 @@
 /// The form in which a message is stored when there is something to say beside its payload.
 ///
-/// A message without headers is stored as its bare bytes, so that any client can read it, unless its payload is empty
+/// A message without headers and id is stored as its bare bytes, so that any client can read it, unless its payload is empty
 /// (an empty node is a message that is still being written) or begins like an envelope. Byte for byte, numbers in
 /// network order:
 ///
@@ -13,11 +13,12 @@
 /// | 10 | L | fields, each: tag (1 byte), length N (4 bytes), N bytes |
 /// | 10 + L | rest | payload |
 ///
-/// Tag 1 is a header: length of its name (2 bytes), name, value, both UTF-8. A tag from 128 on may be passed over by a
+/// Tag 1 is a header: length of its name (2 bytes), name, value, both UTF-8. Tag 128 is the message's id in UTF-8. A tag from 128 on may be passed over by a
 /// reader that does not know it; below, the envelope counts as one of an unknown kind.
 struct Envelope: Sendable, Hashable {
     var headers: [String: String]
     var payload: [UInt8]
+    var id: String?
 
     static let magic: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51]
     static let version: UInt8 = 1
@@ -26,6 +27,7 @@ struct Envelope: Sendable, Hashable {
     static let headLength = 10
     private static let headerTag: UInt8 = 1
     private static let firstOptionalTag: UInt8 = 128
+    private static let idTag: UInt8 = 128
 
     /// What a node's data turned out to be.
     enum Reading: Sendable, Hashable {
@@ -40,7 +42,7 @@ struct Envelope: Sendable, Hashable {
 
     /// The node's data for the message.
     func encoded() -> [UInt8] {
-        if headers.isEmpty, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
+        if headers.isEmpty, id == nil, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
         var fields: [UInt8] = []
         for (name, value) in headers.sorted(by: { $0.key < $1.key }) {
             fields.append(Self.headerTag)
@@ -48,6 +50,11 @@ struct Envelope: Sendable, Hashable {
             fields.append(bigEndian: UInt16(name.utf8.count))
             fields += name.utf8
             fields += value.utf8
+        }
+        if let id {
+            fields.append(Self.idTag)
+            fields.append(bigEndian: UInt32(id.utf8.count))
+            fields += id.utf8
         }
         return Self.head(kind: Self.singleMessage, fieldsLength: fields.count) + fields + payload
     }
@@ -86,6 +93,7 @@ struct Envelope: Sendable, Hashable {
         guard fieldsEnd <= data.count else { return bare }
         guard data[4] == version, data[5] == singleMessage else { return .unknown }
         var headers: [String: String] = [:]
+        var id: String?
         var offset = headLength
         while offset < fieldsEnd {
             guard fieldsEnd - offset >= 5 else { return bare }
@@ -97,11 +105,14 @@ struct Envelope: Sendable, Hashable {
             if tag == headerTag {
                 guard let header = header(data[start..<offset]) else { return bare }
                 headers[header.name] = header.value
+            } else if tag == idTag {
+                guard let text = String(validating: data[start..<offset], as: UTF8.self) else { return bare }
+                id = text
             } else if tag < firstOptionalTag {
                 return .unknown
             }
         }
-        return .message(Envelope(headers: headers, payload: Array(data[fieldsEnd...])))
+        return .message(Envelope(headers: headers, payload: Array(data[fieldsEnd...]), id: id))
     }
 
     private static func header(_ field: ArraySlice<UInt8>) -> (name: String, value: String)? {

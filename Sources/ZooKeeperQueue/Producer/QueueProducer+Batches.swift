@@ -28,6 +28,7 @@ extension QueueProducer {
     private var mustManage: Bool {
         guard !lane.isEmpty else { return false }
         return lane.isHalted || !isPrepared || laneName == nil || mustReadEpoch || numbers != .left
+            || usesIDs && buckets == nil
             || lane.version >= batchesOfALane
     }
 
@@ -37,6 +38,7 @@ extension QueueProducer {
             if lane.isHalted { await sortOut() }
             while let batch = lane.firstUnresolved {
                 if mustReadEpoch || numbers != .left { await attempt(readEpoch) }
+                if usesIDs, buckets == nil { await attempt(readIDs) }
                 await resolve(batch)
             }
             if !lane.isEmpty { await attempt(openLane) }
@@ -50,34 +52,29 @@ extension QueueProducer {
     /// Sends a batch, for the first time or again.
     func send(_ batch: SendLane.Batch) async -> Result<[String?], any Error> {
         guard let laneName else { return .failure(Self.laneIsGone) }
+        if usesIDs, buckets == nil { return .failure(BatchPlan.Refusal.idsAreElsewhere) }
         let epoch = epoch
-        let guards = [
-            Operation.set(queue.tree.lane(laneName), data: [], version: batch.version), epoch.check(in: queue.tree),
-        ]
-        let groups = packing.groups(batch.entries)
-        let creates = groups.compactMap { NodePacking.create($0, in: queue.tree) }
+        let plan = BatchPlan(
+            batch, lane: laneName, epoch: epoch, buckets: buckets ?? IDBuckets(), packing: packing, in: queue.tree)
         do {
-            let results = try await queue.store.multi(guards + creates)
-            if let last = results.last.flatMap(Self.name), let name = ItemName(last, inEpoch: epoch.number),
+            let nodes = plan.nodes(of: try await queue.store.multi(plan.operations))
+            if let last = nodes.last.flatMap(Self.name), let name = ItemName(last, inEpoch: epoch.number),
                 name.sequence > SequenceEpoch.lastNumber || name.sequence < 0
             {
                 numbers = .used
             }
-            room.noteStored(nodes: groups.count, messages: batch.entries.count)
+            room.noteStored(nodes: plan.groups.count, messages: batch.entries.count)
             return .success(
-                zip(groups, results.dropFirst(guards.count)).flatMap { group, result in
+                zip(plan.groups, nodes).flatMap { group, result in
                     NodePacking.names(group.count, node: Self.name(result), in: epoch)
                 })
         } catch {
-            return .failure(error)
+            return .failure(plan.judged(error))
         }
     }
 
     private static let laneIsGone = ZooKeeperError(
         code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
-
-    /// Its place among the operations of a batch, behind the lane's own.
-    static let epochCheck = 1
 
     private func tellIfIdle() {
         guard lane.isEmpty, flights == 0, !isManaging else { return }
@@ -126,12 +123,15 @@ extension QueueProducer {
         message: "The server has no number left for a message, which a recovery sees to: is one running?", path: nil,
         outcome: .notApplied)
 
+    private func readIDs() async throws { buckets = try await queue.idBuckets() }
+
     private func openLane() async throws {
         if !isPrepared {
             try await queue.prepare()
             isPrepared = true
         }
         if mustReadEpoch || numbers != .left { try await readEpoch() }
+        if usesIDs, buckets == nil { try await readIDs() }
         // Never changed while a batch is unresolved, which only its own lane can resolve.
         if laneName != nil, lane.version < batchesOfALane || !lane.batches.isEmpty { return }
         let old = laneName ?? formerLaneName

@@ -27,12 +27,26 @@ extension QueueProducer {
     }
 
     func handle(_ error: any Error) async {
+        switch error as? BatchPlan.Refusal {
+        case .duplicate(let entry):
+            // The batch is not stored, and what is left of it goes again.
+            if lane.isUnresolved { lane.firstIsFree() }
+            for duplicate in lane.removeWaiting(where: { $0.send == entry.send && $0.index == entry.index }) {
+                let receipt = SendReceipt(name: nil, isDuplicate: true)
+                pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt))
+            }
+            return
+        case .idsAreElsewhere:
+            buckets = nil
+            return
+        case nil: break
+        }
         guard let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause else { return fail(with: error) }
         if cause.operationIndex == 0, cause.code == .badVersion || cause.code == .noNode {
             renewLane()
-        } else if cause.operationIndex == Self.epochCheck, cause.code == .badVersion {
+        } else if cause.operationIndex == BatchPlan.epochCheck, cause.code == .badVersion {
             mustReadEpoch = true
-        } else if let operation = cause.operationIndex, operation > Self.epochCheck, cause.code == .nodeExists {
+        } else if let operation = cause.operationIndex, operation > BatchPlan.epochCheck, cause.code == .nodeExists {
             numbers = .refused
             giveUpExpired(cause)
         } else if cause.isPassing {

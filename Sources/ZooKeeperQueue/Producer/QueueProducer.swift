@@ -21,6 +21,10 @@ public actor QueueProducer {
     /// Whether the epoch must be read before something is sent.
     var mustReadEpoch = true
     var numbers = Numbers.left
+    /// Where ids are remembered, as it was read last; `nil` when it must be read before a message with an id is sent.
+    var buckets: IDBuckets?
+    /// Whether a message has come that has an id.
+    var usesIDs = false
     /// What may be stored in a queue with a bound.
     var room = SendRoom()
     /// What the server has left to number messages with, in this epoch.
@@ -83,8 +87,8 @@ public actor QueueProducer {
         packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
-    /// With the lane's own operation and the check of the epoch, the most that one multi may have.
-    private static let maximumOperations = Request.maximumOperations - 2
+    /// With the lane's own operation and the checks of the epoch and of the ids, the most that one multi may have.
+    private static let maximumOperations = Request.maximumOperations - 3
 
     /// The longest payload in bytes that a message of this queue can have; headers take from it.
     public nonisolated var maximumPayloadSize: Int {
@@ -139,17 +143,19 @@ public actor QueueProducer {
     @discardableResult
     public func send(_ messages: [OutgoingMessage]) async throws -> [SendReceipt] {
         try Task.checkCancellation()
-        let messages = try messages.map { (priority: $0.priority, data: try data(of: $0)) }
+        let messages = try messages.map { (priority: $0.priority, data: try data(of: $0), id: try idName(of: $0)) }
         if isClosed { throw QueueError(.closed, "The producer is closed: use a new one.") }
         if messages.isEmpty { return [] }
         let deadline = queue.store.now + sendTimeout
         return try await waiting { waiter in
             let id = pending.add(count: messages.count, waiter: waiter)
+            if messages.contains(where: { $0.id != nil }) { usesIDs = true }
             lane.append(
                 messages.enumerated().map { index, message in
                     SendLane.Entry(
                         send: id, index: index, priority: message.priority, data: message.data,
-                        size: emptyNodeSize + message.data.count, deadline: deadline)
+                        size: emptyNodeSize + message.data.count + sizeOfID(message.id), id: message.id,
+                        deadline: deadline)
                 })
             launch()
             return id
@@ -201,6 +207,21 @@ public actor QueueProducer {
         pending.detach(id, with: CancellationError())
     }
 
+    private func idName(of message: OutgoingMessage) throws -> String? {
+        guard let id = message.id else { return nil }
+        guard (1...IDBuckets.maximumLength).contains(id.utf8.count) else {
+            throw QueueError(.invalidArgument, "A message's id has 1 to \(IDBuckets.maximumLength) bytes of UTF-8.")
+        }
+        return IDBuckets.nodeName(of: id)
+    }
+
+    /// What an id adds to a multi, with the longest number of a bucket.
+    private func sizeOfID(_ name: String?) -> Int {
+        guard let name else { return 0 }
+        let path = queue.tree.id(name, inBucket: .max)
+        return 2 * queue.store.size(of: .create(path, data: [])) + queue.store.size(of: .delete(path))
+    }
+
     /// The bytes of a node for the message, or the reason why it cannot be one.
     private func data(of message: OutgoingMessage) throws -> [UInt8] {
         guard ItemName.priorities.contains(message.priority) else {
@@ -211,7 +232,7 @@ public actor QueueProducer {
         if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
             throw QueueError(.invalidArgument, "A header's name of \(name.utf8.count) bytes is too long.")
         }
-        let data = Envelope(headers: message.headers, payload: message.payload).encoded()
+        let data = Envelope(headers: message.headers, payload: message.payload, id: message.id).encoded()
         guard data.count <= maximumPayloadSize else {
             throw QueueError(
                 .payloadTooLarge,

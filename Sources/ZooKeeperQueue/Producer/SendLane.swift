@@ -18,6 +18,8 @@ struct SendLane {
         let data: [UInt8]
         /// What the create of a node of its own adds to a multi, in bytes.
         let size: Int
+        /// The name of the node that remembers the message's id.
+        var id: String?
         /// By the store's clock.
         let deadline: Duration
         /// Whether it may go to a queue with a bound.
@@ -92,8 +94,11 @@ struct SendLane {
         else { return nil }
         var entries: [Entry] = []
         var bytes = overhead
-        while let entry = waiting.first, entries.count < maximumOperations, !isGated || entry.isAdmitted {
+        var operations = 0
+        while let entry = waiting.first, !isGated || entry.isAdmitted {
             bytes += entry.size
+            operations += entry.id == nil ? 1 : 1 + BatchPlan.operationsOfAnID
+            if operations > maximumOperations { break }
             if bytes > maximumBytes, !entries.isEmpty { break }
             entries.append(entry)
             waiting.removeFirst()
@@ -161,12 +166,18 @@ struct SendLane {
 
     /// The first unresolved batch is not stored and never will be, and so are those behind it, which may be sent again.
     mutating func firstIsRefused() -> [Entry] {
+        let count = batches.first?.entries.count ?? 0
+        firstIsFree()
+        defer { waiting.removeFirst(count) }
+        return Array(waiting.prefix(count))
+    }
+
+    /// The first unresolved batch is not stored, and may be sent again, and so are those behind it.
+    mutating func firstIsFree() {
         version = batches.first?.version ?? version
-        let entries = endFirst()
         waiting.prepend(contentsOf: batches.flatMap(\.entries))
         batches = []
         (unresolved, isHalted) = (0, false)
-        return entries
     }
 
     /// What is unresolved stays so for ever: its lane is gone.

@@ -76,6 +76,7 @@ public actor QueueRecovery {
         if passes.isMultiple(of: 12) {
             try await pass.removeLanes()
             try await pass.removeUnfilled()
+            try await pass.forgetIDs()
             await recordCounters()
         }
         passes += 1

@@ -12,6 +12,8 @@ public struct RecoveryReport: Sendable, Hashable {
     public var lanesRemoved = 0
     /// Items that a producer created and never filled.
     public var unfilledRemoved = 0
+    /// Ids of messages that are no longer remembered.
+    public var idsForgotten = 0
     /// Passages to a new epoch of the server's numbers: see ``QueueSettings/sequenceLimit``.
     public var epochsBegun = 0
 

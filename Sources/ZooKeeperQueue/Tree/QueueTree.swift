@@ -18,6 +18,8 @@ struct QueueTree: Sendable, Hashable {
     var producers: String { root + "/producers" }
     /// Idle consumers, in line.
     var idle: String { root + "/idle" }
+    /// The ids of messages that were sent with one.
+    var ids: String { root + "/ids" }
     /// The recovery that acts now.
     var recoveryLock: String { root + "/gc-lock" }
 
@@ -30,6 +32,8 @@ struct QueueTree: Sendable, Hashable {
     func dead(_ name: String) -> String { "\(dead)/\(name)" }
     func cause(ofDead name: String) -> String { "\(dead)/\(name)/cause" }
     func lane(_ name: String) -> String { "\(producers)/\(name)" }
+    func idBucket(_ number: UInt32) -> String { "\(ids)/\(number)" }
+    func id(_ name: String, inBucket number: UInt32) -> String { "\(idBucket(number))/\(name)" }
     func idle(_ place: String) -> String { "\(idle)/\(place)" }
     func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
 

@@ -16,6 +16,10 @@ struct Put: AsyncParsableCommand {
         help: ArgumentHelp("A header that travels with each message.", valueName: "name=value"))
     var headers: [String] = []
 
+    @Option(
+        help: "The message's id: of all that are sent with it, one is stored. A duplicate is printed as \"duplicate\".")
+    var id: String?
+
     @Flag(help: "Store each line of stdin as it comes.")
     var lines = false
 
@@ -29,6 +33,7 @@ struct Put: AsyncParsableCommand {
         guard lines == messages.isEmpty else {
             throw ValidationError("Give either messages or --lines.")
         }
+        guard id == nil || messages.count == 1 else { throw ValidationError("--id goes with one message.") }
         guard (0...999).contains(priority) else {
             throw ValidationError("--priority is a number from 0 to 999; a lower one is served first.")
         }
@@ -65,9 +70,11 @@ struct Put: AsyncParsableCommand {
                 let parts = header.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 return (String(parts[0]), String(parts[1]))
             }, uniquingKeysWith: { $1 })
-        let messages = payloads.map { OutgoingMessage($0, priority: priority, headers: headers) }
+        let messages = payloads.map { OutgoingMessage($0, priority: priority, headers: headers, id: id) }
         do {
-            for receipt in try await producer.send(messages) { try StandardOutput.line(receipt.name ?? "-") }
+            for receipt in try await producer.send(messages) {
+                try StandardOutput.line(receipt.isDuplicate ? "duplicate" : receipt.name ?? "-")
+            }
         } catch let error as QueueError where messages.count > 1 && error.code == .payloadTooLarge {
             // One of them is too large, and nothing was sent: those before it are stored all the same.
             for message in messages { try StandardOutput.line(try await producer.send(message).name ?? "-") }

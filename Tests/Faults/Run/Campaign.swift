@@ -190,7 +190,8 @@ struct Campaign: Sendable {
             case ("items", 2), ("earlier", 2): remains.ready += messages
             case ("partial", 2), ("consumers", 4): remains.held += messages
             case ("dead", 2): remains.dead += messages
-            case ("dead", 3), ("idle", 2): break
+            // Ids are kept for a time, whatever became of their messages.
+            case ("dead", 3), ("idle", 2), ("ids", 2...3): break
             default: remains.garbage.append(path)
             }
         }

@@ -25,7 +25,9 @@ struct Worker: AsyncParsableCommand {
     @Option var concurrency = 1
 
     /// With so few numbers, they begin anew several times in a run.
-    static func settings() -> QueueSettings { QueueSettings(laneRetention: .seconds(20), sequenceLimit: 3_000) }
+    static func settings() -> QueueSettings {
+        QueueSettings(laneRetention: .seconds(20), idRetention: .seconds(20), sequenceLimit: 3_000)
+    }
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
@@ -80,7 +82,8 @@ struct Worker: AsyncParsableCommand {
                         let digits = String(number)
                         let message = name + "-" + String(repeating: "0", count: max(0, 7 - digits.count)) + digits
                         log.write(.sending, message)
-                        await Self.send(message, producer, log)
+                        // A part of them with an id, which must change nothing.
+                        await Self.send(OutgoingMessage(message, id: number % 4 == 0 ? message : nil), producer, log)
                         // The rate that was asked for.
                         if rest > 0 { try? await Task.sleep(for: .milliseconds(rest)) }
                     }
@@ -90,14 +93,15 @@ struct Worker: AsyncParsableCommand {
         await producer.close()
     }
 
-    private static func send(_ message: String, _ producer: QueueProducer, _ log: HistoryFile) async {
+    private static func send(_ outgoing: OutgoingMessage, _ producer: QueueProducer, _ log: HistoryFile) async {
+        let message = String(decoding: outgoing.payload, as: UTF8.self)
         var unresolved: SendID?
         while true {
             do {
                 if let unresolved {
                     try await producer.repeatSend(unresolved)
                 } else {
-                    try await producer.send(message)
+                    try await producer.send(outgoing)
                 }
                 return log.write(.sent, message)
             } catch let error as QueueError where error.code == .unreachable {

@@ -1,0 +1,61 @@
+import ZooKeeper
+
+/// The operations of a batch, and what the refusal of one of them means.
+struct BatchPlan {
+    let groups: [ArraySlice<SendLane.Entry>]
+    private(set) var operations: [Operation]
+    /// Where the creates of the messages' nodes begin.
+    private let firstNode: Int
+    /// The entries whose ids are stored by the operations behind those, one for each operation.
+    private var idOwners: [SendLane.Entry] = []
+
+    /// Its place among the operations, behind the lane's own.
+    static let epochCheck = 1
+    /// The most operations that an entry with an id has.
+    static let operationsOfAnID = 3
+
+    init(
+        _ batch: SendLane.Batch, lane: String, epoch: SequenceEpoch, buckets: IDBuckets, packing: NodePacking,
+        in tree: QueueTree
+    ) {
+        groups = packing.groups(batch.entries)
+        operations = [.set(tree.lane(lane), data: [], version: batch.version), epoch.check(in: tree)]
+        let hasIDs = batch.entries.contains { $0.id != nil }
+        if hasIDs { operations.append(buckets.check(in: tree)) }
+        firstNode = operations.count
+        operations += groups.compactMap { NodePacking.create($0, in: tree) }
+        if !hasIDs { return }
+        for entry in batch.entries {
+            guard let id = entry.id else { continue }
+            let storing = buckets.operations(storing: id, in: tree)
+            operations += storing
+            idOwners += storing.map { _ in entry }
+        }
+    }
+
+    /// The results of the creates of the messages' nodes.
+    func nodes(of results: [OperationResult]) -> ArraySlice<OperationResult> {
+        results.dropFirst(firstNode).prefix(groups.count)
+    }
+
+    /// An error in the producer's words, when it is about ids.
+    func judged(_ error: any Error) -> any Error {
+        guard let cause = error as? ZooKeeperError, let index = cause.operationIndex else { return error }
+        if index > Self.epochCheck, index < firstNode { return Refusal.idsAreElsewhere }
+        let place = index - firstNode - groups.count
+        guard idOwners.indices.contains(place) else { return error }
+        switch cause.code {
+        case .nodeExists: return Refusal.duplicate(idOwners[place])
+        case .noNode: return Refusal.idsAreElsewhere
+        default: return error
+        }
+    }
+
+    /// Why a batch was not stored, though nothing is wrong.
+    enum Refusal: Error {
+        /// A message of this id was stored before.
+        case duplicate(SendLane.Entry)
+        /// Another bucket is the present one.
+        case idsAreElsewhere
+    }
+}

@@ -1,0 +1,95 @@
+import Testing
+import TestSupport
+import ZooKeeper
+
+@testable import ZooKeeperQueue
+
+/// Messages with ids, on a real server.
+@Suite(.timeLimit(.minutes(1)))
+struct MessageIDTests {
+    private func messages(_ ids: String...) -> [OutgoingMessage] { ids.map { OutgoingMessage("of \($0)", id: $0) } }
+
+    @Test(arguments: [1, 4]) func anIDIsStoredOnceByWhoeverSendsIt(perNode: Int) async throws {
+        try await withTestQueue(settings: .init(messagesPerNode: perNode)) { client, queue in
+            let producer = QueueProducer(queue)
+            #expect(
+                try await producer.send(messages("a", "b", "a", "ü/.%")).map(\.isDuplicate) == [
+                    false, false, true, false,
+                ])
+            try await withAnotherClient(like: client) { other in
+                let another = QueueProducer(try MessageQueue(other))
+                let receipts = try await another.send(
+                    messages("b", "c") + [OutgoingMessage("without")] + messages("ü/.%", "d"))
+                #expect(receipts.map(\.isDuplicate) == [true, false, false, true, false])
+                #expect(receipts.map { $0.name == nil } == [true, false, false, true, false])
+                await another.close()
+            }
+            var ids: [String?] = []
+            let taken = try await queue.drain {
+                ids.append($0.id)
+                try await $0.acknowledge()
+            }
+            #expect(taken == ["of a", "of b", "of ü/.%", "of c", "without", "of d"])
+            #expect(ids == ["a", "b", "ü/.%", "c", nil, "d"])
+            // Also when it was taken and acknowledged.
+            #expect(try await producer.send(OutgoingMessage("again", id: "a")).isDuplicate)
+            await producer.close()
+        }
+    }
+
+    @Test func manyTasksThatSendTheSameIDsStoreEachOnce() async throws {
+        try await withTestQueue { client, queue in
+            try await withAnotherClient(like: client) { other in
+                let producers = [QueueProducer(queue), QueueProducer(try MessageQueue(other))]
+                let stored = try await withThrowingTaskGroup(of: Int.self) { group in
+                    for task in 0..<16 {
+                        group.addTask {
+                            var stored = 0
+                            for number in 0..<100 {
+                                let message = OutgoingMessage("\(number)", id: "\(number)")
+                                if try await !producers[task % 2].send(message).isDuplicate { stored += 1 }
+                            }
+                            return stored
+                        }
+                    }
+                    return try await group.reduce(0, +)
+                }
+                for producer in producers { await producer.close() }
+                #expect(stored == 100)
+                #expect(try await queue.drain().sorted() == (0..<100).map { "\($0)" }.sorted())
+            }
+        }
+    }
+
+    @Test func anIDIsForgottenAfterItsTimeAndNotBefore() async throws {
+        try await withTestQueue(settings: .init(idRetention: .milliseconds(1))) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(messages("a", "b"))
+            // The second bucket; what was in the first is remembered.
+            #expect(try await QueueRecovery(queue).recover().idsForgotten == 0)
+            #expect(try await producer.send(messages("a", "c", "b")).map(\.isDuplicate) == [true, false, true])
+            // The third; the next pass removes the first.
+            var forgotten = 0
+            for _ in 0..<2 { forgotten += try await QueueRecovery(queue).recover().idsForgotten }
+            #expect(forgotten >= 2)
+            #expect(try await producer.send(OutgoingMessage("anew", id: "a")).isDuplicate == false)
+            // The present bucket, the former one, and one that the next pass removes.
+            #expect(try await client.children(of: "/queue/ids").names.count <= 3)
+            await producer.close()
+        }
+    }
+
+    @Test func aBadIDIsRefusedBeforeAnythingIsSent() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            for id in ["", String(repeating: "x", count: 256), String(repeating: "ü", count: 128)] {
+                await expect(.invalidArgument) { try await producer.send(OutgoingMessage("x", id: id)) }
+            }
+            let root = try await client.exists("/queue")
+            #expect(root == nil)
+            let longest = OutgoingMessage("x", id: String(repeating: "/", count: 255))
+            #expect(try await producer.send(longest).isDuplicate == false)
+            await producer.close()
+        }
+    }
+}
