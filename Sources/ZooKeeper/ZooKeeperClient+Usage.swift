@@ -22,20 +22,30 @@ extension ZooKeeperClient {
                     path: local(path), outcome: .notApplied)
             }
         }
+        let below = (try? await nodeChildren(Self.quotas + path, watch: false, timeout: nil).names) ?? []
+        if let other = below.first(where: { !$0.hasPrefix("zookeeper_") }) {
+            throw ZooKeeperError(
+                code: .invalidArgument,
+                message:
+                    "The servers count something below \(path) already (a quota at \(other)), and not for both: remove that "
+                    + "quota first.",
+                path: local(path), outcome: .notApplied)
+        }
         var node = Self.quotas
         for name in path.split(separator: "/") {
             node += "/" + name
-            try await createUnlessThere(node, "")
+            try await createUnlessThere([.create(node, data: [])])
         }
-        try await createUnlessThere(node + "/zookeeper_limits", "count=-1,bytes=-1")
-        // The servers fill it in when it is created.
-        try await createUnlessThere(node + "/zookeeper_stats", "count=0,bytes=0")
+        // The servers fill the second one in when it is created.
+        try await createUnlessThere([
+            .create(node + "/zookeeper_limits", data: Array("count=-1,bytes=-1".utf8)),
+            .create(node + "/zookeeper_stats", data: Array("count=0,bytes=0".utf8)),
+        ])
     }
 
-    private func createUnlessThere(_ path: String, _ text: String) async throws {
+    private func createUnlessThere(_ operations: [Operation]) async throws {
         do {
-            _ = try await perform(
-                .create(path: path, data: Array(text.utf8), mode: .persistent, acl: .open), timeout: nil)
+            _ = try await perform(.multi(operations), timeout: nil)
         } catch let error as ZooKeeperError where error.code == .nodeExists {
             // Counted already.
         }
@@ -45,7 +55,13 @@ extension ZooKeeperClient {
     package func bytes(below path: String) async throws -> Int? {
         let stats = Self.quotas + (try full(path)) + "/zookeeper_stats"
         let request = Request.get(path: stats, watch: false)
-        guard case .success(.node(let node))? = try await gather([request], timeout: nil).first else { return nil }
+        let node: Node
+        do {
+            guard case .node(let found) = try await perform(request, timeout: nil) else { return nil }
+            node = found
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return nil
+        }
         // count=4,bytes=13, and in later releases perhaps more.
         let fields = String(decoding: node.data ?? [], as: UTF8.self).split(separator: ",")
         return fields.first { $0.hasPrefix("bytes=") }.flatMap { Int($0.dropFirst(6)) }.map { max(0, $0) }

@@ -84,6 +84,7 @@ public struct MessageQueue: Sendable {
             var shared = SharedSettings()
             if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
             shared.bound = settings.bound
+            if settings.idRetention != QueueSettings().idRetention { shared.idRetention = settings.idRetention }
             if shared.bound.bytes != nil { try await store.countBytes(below: path) }
             if shared != SharedSettings() { try await create([tree.settings], data: shared.encoded()) }
             try await create(parents)
@@ -126,6 +127,17 @@ public struct MessageQueue: Sendable {
         }
     }
 
+    /// Changes how long the ids of messages are remembered: see ``QueueSettings/idRetention``.
+    ///
+    /// - Throws: ``QueueError``.
+    public func setIDRetention(_ retention: Duration) async throws {
+        var changed = settings
+        changed.idRetention = retention
+        try changed.validate()
+        try await prepare()
+        try await changeSettings { $0.idRetention = retention }
+    }
+
     private func changeSettings(_ change: (inout SharedSettings) -> Void) async throws {
         try await QueueError.translating(while: "changing the queue's settings", queue: path) {
             try await create([tree.settings], data: [])
@@ -154,8 +166,14 @@ public struct MessageQueue: Sendable {
     func fill(countingBytes: Bool) async throws -> SendRoom.Fill {
         func count(_ path: String) async throws -> Int { Int(try await store.exists(path)?.numChildren ?? 0) }
         async let (items, earlier, producers) = (count(tree.items), count(tree.earlier), count(tree.producers))
-        async let bytes = countingBytes ? try await store.bytes(below: path) : nil
-        return SendRoom.Fill(nodes: try await items + earlier, bytes: try await bytes, producers: try await producers)
+        async let counted = countingBytes ? try await store.bytes(below: path) : nil
+        var bytes = try await counted
+        if countingBytes, bytes == nil {
+            // Somebody has removed the count.
+            try await store.countBytes(below: path)
+            bytes = try await store.bytes(below: path)
+        }
+        return SendRoom.Fill(nodes: try await items + earlier, bytes: bytes, producers: try await producers)
     }
 
     /// What the members of the queue must agree on.

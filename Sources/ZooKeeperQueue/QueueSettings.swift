@@ -14,7 +14,10 @@ public struct QueueSettings: Sendable, Hashable {
     public var unfilledItemAge: Duration
 
     /// How long the ids of messages are remembered at least (``OutgoingMessage/id``), by the ensemble's clock; it can be twice as
-    /// long. Default: ten minutes. What counts is the setting of the recovery.
+    /// long. Default: ten minutes.
+    ///
+    /// As ``messagesPerNode``, it is what a queue gets when it is created. Of a queue that exists, change it with
+    /// ``MessageQueue/setIDRetention(_:)``.
     public var idRetention: Duration
 
     /// The most messages that a producer stores in one node, of those that it sends together: 1…900. Default: 1.

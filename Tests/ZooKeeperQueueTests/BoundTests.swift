@@ -28,6 +28,21 @@ struct BoundTests {
         }
     }
 
+    @Test(arguments: [QueueBound(), .init(messages: 20)])
+    func whoIsRefusedLearnsOfAnotherBound(_ bound: QueueBound) async throws {
+        try await withTestQueue(settings: .init(bound: .init(messages: 3))) { _, queue in
+            let (producer, patient) = (QueueProducer(queue), QueueProducer(queue, whenFull: .wait))
+            for number in 0..<3 { try await producer.send("\(number)") }
+            await expect(.queueFull) { try await producer.send("more") }
+            let waiting = Task.immediate { try await patient.send("waits") }
+            try await queue.setBound(bound)
+            try await producer.send("more")
+            _ = try await waiting.value
+            for producer in [producer, patient] { await producer.close() }
+            #expect(try await queue.statistics().ready == 5)
+        }
+    }
+
     @Test func aSendOfManyIsLetInAsAWholeOrNotAtAll() async throws {
         try await withTestQueue(settings: .init(bound: .init(messages: 10))) { _, queue in
             let producer = QueueProducer(queue)

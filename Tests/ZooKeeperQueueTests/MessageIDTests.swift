@@ -79,6 +79,49 @@ struct MessageIDTests {
         }
     }
 
+    @Test func manyDuplicatesAreFoundTogether() async throws {
+        try await withTestQueue { client, queue in
+            let all = (0..<3_000).map { OutgoingMessage("\($0)", id: "\($0)") }
+            let producer = QueueProducer(queue)
+            try await producer.send(all)
+            let before = try await client.exists("/queue/ids")?.czxid ?? 0
+            #expect(
+                try await producer.send(all + [OutgoingMessage("new", id: "new")]).count(where: \.isDuplicate) == 3_000)
+            let after = try await client.create("/after").stat.czxid
+            // Each refused batch is a transaction too.
+            #expect(after - before < 100, "\(after - before) transactions")
+            await producer.close()
+            #expect(try await queue.statistics().ready == 3_001)
+        }
+    }
+
+    @Test func aBucketThatIsMissingIsMadeAgain() async throws {
+        try await withTestQueue(settings: .init(idRetention: .milliseconds(1))) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(messages("a"))
+            try await QueueRecovery(queue).recover()
+            try await client.delete("/queue/ids/0/a")
+            try await client.delete("/queue/ids/0")
+            #expect(try await producer.send(messages("b")).first?.isDuplicate == false)
+            await producer.close()
+        }
+    }
+
+    @Test func theTimeOfTheTreeCounts() async throws {
+        try await withTestQueue(settings: .init(idRetention: .seconds(3_600))) { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(messages("a"))
+            // Another program, which knows nothing of it.
+            let other = try MessageQueue(client, settings: .init(idRetention: .milliseconds(1)))
+            for _ in 0..<3 { try await QueueRecovery(other).recover() }
+            #expect(try await producer.send(messages("a")).first?.isDuplicate == true)
+            try await other.setIDRetention(.milliseconds(1))
+            for _ in 0..<3 { try await QueueRecovery(queue).recover() }
+            #expect(try await producer.send(messages("a")).first?.isDuplicate == false)
+            await producer.close()
+        }
+    }
+
     @Test func aBadIDIsRefusedBeforeAnythingIsSent() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
@@ -89,6 +132,12 @@ struct MessageIDTests {
             #expect(root == nil)
             let longest = OutgoingMessage("x", id: String(repeating: "/", count: 255))
             #expect(try await producer.send(longest).isDuplicate == false)
+            // With its payload it still fits into one request.
+            let room = producer.maximumPayloadSize
+            await expect(.payloadTooLarge) {
+                let payload = [UInt8](repeating: 1, count: room - 500)
+                try await producer.send(OutgoingMessage(payload, id: String(repeating: "/", count: 255)))
+            }
             await producer.close()
         }
     }

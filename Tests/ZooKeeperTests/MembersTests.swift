@@ -29,21 +29,21 @@ struct MembersTests {
         #expect(EnsembleMembers(nil) == nil && EnsembleMembers([0xFF, 0xFE]) == nil)
     }
 
-    @Test func membersAreTriedFirstAndTheOthersWhenTheyLeadNowhere() {
+    @Test func eachListIsTriedWhenTheOtherLeadsNowhere() {
         var choice = ServerChoice(configured: "a:1,b:1")
-        func tried(_ change: (inout ServerChoice) -> Bool) -> String? { change(&choice) ? choice.current : nil }
-        #expect(tried { $0.disconnected() } == nil)
-        #expect(tried { $0.failed() } == nil)
+        func tried() -> String? { choice.tryOther() ? choice.current : nil }
+        #expect(tried() == nil)
         choice.learn(EnsembleMembers(Array("server.1=b:2:3;b:1\nserver.2=a:2:3;a:1".utf8)))
-        #expect(tried { $0.disconnected() } == nil, "the same servers")
+        #expect(tried() == nil, "the same servers")
         choice.learn(EnsembleMembers(Array("server.3=c:2:3;c:1".utf8)))
         #expect(choice.current == "a:1,b:1", "as long as it is connected")
-        #expect(tried { $0.disconnected() } == "c:1")
-        #expect(tried { $0.disconnected() } == nil)
-        #expect(tried { $0.failed() } == "a:1,b:1")
-        #expect(tried { $0.failed() } == "c:1")
+        #expect(tried() == "c:1")
+        #expect(tried() == "a:1,b:1")
+        #expect(tried() == "c:1")
         choice.learn(nil)
-        #expect(tried { $0.disconnected() } == "a:1,b:1")
+        #expect(tried() == "a:1,b:1" && tried() == "c:1", "what was said in full is kept")
+        choice.learn(EnsembleMembers(Array("server.4=d:2:3;d:1".utf8)))
+        #expect(tried() == "d:1" && tried() == "a:1,b:1")
     }
 
     @Test func aSessionGoesOnWhenNoneOfItsServersIsLeft() async throws {
@@ -66,6 +66,24 @@ struct MembersTests {
                 #expect(try await changes.next()??.data == [2], "watches are set anew")
                 #expect(client.sessionState.sessionID == id && client.sessionState.expirations == 0)
             }
+        }
+    }
+
+    @Test func aClientThatLooksForServersInVainEndsWhenItIsClosed() async throws {
+        var configuration = LocalEnsembleConfiguration.forTests()
+        configuration.isReconfigurable = true
+        try await LocalEnsemble.withEnsemble(configuration) { ensemble in
+            let settings = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, sessionTimeout: .seconds(2), callDeadline: .seconds(20))
+            let client = try ZooKeeperClient(configuration: settings)
+            let joined = try await ensemble.join()
+            try await change { try await client.reconfigure(joining: [joined.member]) }
+            for index in 0..<2 { await ensemble.kill(index) }
+            // Until then, both lists were tried.
+            for await state in client.sessionStates where state.phase == .inDoubt { break }
+            let waiting = Task { try await client.exists("/") }
+            try await withDeadline("a client to be closed", within: .seconds(10)) { await client.close() }
+            await expect(.closed) { _ = try await waiting.value }
         }
     }
 

@@ -23,9 +23,11 @@ public struct ZooKeeperConfiguration: Sendable {
     public internal(set) var chroot: String
     /// Whether the client follows the ensemble when its members change (default: yes): it reads who they are from
     /// `/zookeeper/config`, and when its connection ends, goes on with them in the same session, also when none of ``servers``
-    /// is left. An ensemble whose configuration does not say where each member serves clients is not followed. Where the
-    /// members cannot be reached by the names that they have for each other, each lost connection costs a third of
-    /// the session timeout more; set it to `false` there.
+    /// is left. An ensemble whose configuration does not say where each member serves clients is not followed.
+    ///
+    /// They are tried when none of the present servers has answered for a tenth of the session timeout, and then the two lists in
+    /// turn, each for a third. Set it to `false` where the members cannot be reached by the names that they have for each other,
+    /// or should not: when ``servers`` are chosen from them on purpose.
     public var followsMembers: Bool
     /// How long the ensemble keeps a session alive that is silent. Default: 10 seconds. The ensemble may clamp it,
     /// by default to between 2 and 20 of its ticks; ``SessionState/timeout`` says what was agreed.

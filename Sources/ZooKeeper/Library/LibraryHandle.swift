@@ -34,6 +34,11 @@ struct LibraryHandle: @unchecked Sendable {
 
     /// Whether the session is established, so that requests are sent at once.
     var isConnected: Bool { zoo_state(handle) == ZOO_CONNECTED_STATE }
+    /// Whether it neither is connected nor has a connection on which it waits for the session.
+    var isDisconnected: Bool {
+        let state = zoo_state(handle)
+        return state != ZOO_CONNECTED_STATE && state != ZOO_ASSOCIATING_STATE
+    }
     /// The session's number; 0 before the first connection.
     var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
     /// The session's number and password, by which another handle takes it over; `nil` before the first connection.

@@ -3,38 +3,66 @@ import Logging
 /// The ensemble's members may change while a client lives, until none of the servers that it was given is left.
 ///
 /// The library can be told of other servers, but mixes up answers then (rule 14). So the present handle stays with its list for
-/// as long as it is connected; when that ends, another handle with the new list goes on with the same session.
+/// as long as it is connected; when that has ended, and none of its list answers, another handle with the other list goes on
+/// with the same session.
 extension Connection {
     /// Asks who the members are, and to be told when that changes. An ensemble before 3.5, or one whose administrator keeps it
     /// secret, does not say.
     func readMembers() {
-        guard configuration.followsMembers else { return }
+        guard configuration.followsMembers, case .open(let handle) = phase else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
         guard let watch = request.watch, (try? watches.reserve(watch)) != nil else { return }
-        desk.submit(
-            Call(
-                token: nextToken(), request: request, deadline: .now + configuration.callDeadline,
-                waiter: .inner { [weak self] result in
-                    guard case .success(.node(let node)) = result else { return }
-                    self?.onQueue { $0.choice.learn(EnsembleMembers(node.data)) }
-                }))
+        let call = Call(
+            token: nextToken(), request: request, deadline: .now + configuration.callDeadline,
+            waiter: .inner { [weak self] result in
+                switch result {
+                case .success(.node(let node)): self?.onQueue { $0.choice.learn(EnsembleMembers(node.data)) }
+                case .failure(let error as ZooKeeperError) where [.deadlineExceeded, .overloaded].contains(error.code):
+                    self?.onQueue(after: .seconds(5)) { $0.readMembers(through: handle) }
+                case .success, .failure: break
+                }
+            })
+        desk.submit(call)
         drain()
     }
 
-    /// Tries the other list when this one has led nowhere for a third of the session timeout: a server that does not answer at
-    /// all takes the library two thirds.
+    /// Unless the next connection has asked already.
+    private func readMembers(through handle: LibraryHandle) {
+        if case .open(let current) = phase, current.id == handle.id, handle.isConnected { readMembers() }
+    }
+
+    /// How long the library tries its own list when a connection is lost, before another list is tried.
+    func firstPatience(_ timeout: Duration) -> Duration { timeout / 10 }
+
+    /// Tries the other list when this one leads nowhere: first after a moment, and then again and again, each for a third of
+    /// the session timeout, since a server that does not answer at all takes the library two thirds.
     func tryOtherServers(_ handle: LibraryHandle) {
         let timeout = session.current.timeout
-        guard timeout > .zero, let triedSince, triedSince.duration(to: .now) >= timeout / 3 else { return }
+        guard timeout > .zero, let triedSince else { return }
+        let patience = isFirstTry ? firstPatience(timeout) : timeout / 3
+        guard triedSince.duration(to: .now) >= patience else { return }
         self.triedSince = .now
-        moveSession(from: handle) { $0.failed() }
+        isFirstTry = false
+        moveSession(from: handle)
+    }
+
+    /// Opens another handle for the same session, if there are other servers to be tried. To close a handle that is connected
+    /// would end the session, so one that is about to be is left alone too; when it connects in this very moment, the session
+    /// has expired for the new handle, and a new one is opened.
+    private func moveSession(from handle: LibraryHandle) {
+        guard handle.isDisconnected, choice.tryOther() else { return }
+        inherited = handle.sessionIdentity
+        phase = .opening
+        closeHandle(handle)
+        logger.info("Other servers of the ensemble are tried", metadata: ["servers": "\(choice.current)"])
+        open()
     }
 
     /// A new handle does not know what its session has seen, so that the library would be content with a server that is behind
     /// it. The first thing that is sent through it makes that server catch up.
     func catchUp(_ handle: LibraryHandle) {
         let call = Call(
-            token: nextToken(), request: .sync(path: "/"), deadline: .now + configuration.callDeadline,
+            token: nextToken(), request: .sync(path: "/"), deadline: .now + max(session.current.timeout, .seconds(1)),
             waiter: .inner { [weak self] result in
                 switch result {
                 case .success: self?.onQueue { $0.caughtUp(handle) }

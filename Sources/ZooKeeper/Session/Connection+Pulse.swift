@@ -2,11 +2,11 @@ import Dispatch
 import Logging
 import Synchronization
 
-/// What no callback tells: whether the session is in doubt, and that it is not for want of requests.
 extension Connection {
     func startPulse() {
         guard !hasPulse else { return }
         hasPulse = true
+        watchForDoubt()
         onQueue(after: .milliseconds(500)) { $0.pulse() }
     }
 
@@ -20,16 +20,51 @@ extension Connection {
             hasPulse = false
             return
         }
-        onQueue(after: checkSession()) { $0.pulse() }
+        if desk.read({ $0.inFlight == 0 }), silence >= session.current.timeout / 4, case .open(let handle) = phase,
+            handle.isConnected
+        {
+            sendHeartbeat()
+        }
+        onQueue(after: untilNextLook) { $0.pulse() }
     }
 
-    /// - Returns: after how long to look again.
-    func checkSession() -> Duration {
+    /// Soon after a connection was lost.
+    func lookForServers() {
+        if case .open(let handle) = phase { tryOtherServers(handle) }
+    }
+
+    /// How long no server has answered; zero when there is no session.
+    private nonisolated var silence: Duration {
+        guard session.current.sessionID != 0, let heard = desk.read({ $0.lastHeard }) else { return .zero }
+        return heard.duration(to: .now)
+    }
+
+    /// After how long to look again.
+    private nonisolated var untilNextLook: Duration {
         let state = session.current
-        guard state.sessionID != 0, let heard = desk.read({ $0.lastHeard }) else { return .seconds(1) }
-        let silence = heard.duration(to: .now)
-        let (quarter, doubt) = (state.timeout / 4, state.timeout * 2 / 3)
-        let isDoubtful = silence >= doubt
+        if state.sessionID == 0 { return .seconds(1) }
+        let (silence, quarter, doubt) = (silence, state.timeout / 4, state.timeout * 2 / 3)
+        if silence < quarter { return quarter - silence }
+        if silence < doubt { return min(doubt - silence, quarter) }
+        return state.timeout / 12
+    }
+
+    /// Says in time that the session is in doubt, on a clock of its own: the connection's queue may be held up by a slow name
+    /// server.
+    private nonisolated func watchForDoubt() {
+        tellDoubt()
+        if session.current.phase == .closed { return }
+        doubtClock.asyncAfter(deadline: .now() + .milliseconds(Int(untilNextLook.milliseconds) + 1)) { [weak self] in
+            self?.watchForDoubt()
+        }
+    }
+
+    /// Says whether the session is in doubt.
+    nonisolated func tellDoubt() {
+        let state = session.current
+        guard state.sessionID != 0 else { return }
+        let silence = silence
+        let isDoubtful = silence >= state.timeout * 2 / 3
         session.update { state in
             if isDoubtful, state.phase == .connected || state.phase == .suspended { state.phase = .inDoubt }
             if !isDoubtful, state.phase == .inDoubt { state.phase = .connected }
@@ -38,12 +73,6 @@ extension Connection {
             logger.info(
                 "The ZooKeeper session is in doubt: no server has answered", metadata: ["silence": "\(silence)"])
         }
-        if silence >= quarter, desk.read({ $0.inFlight == 0 }), case .open(let handle) = phase, handle.isConnected {
-            sendHeartbeat()
-        }
-        if silence < quarter { return quarter - silence }
-        if silence < doubt { return min(doubt - silence, quarter) }
-        return state.timeout / 12
     }
 
     /// A cheap request of our own: the library's pings are invisible (rule 32).

@@ -30,6 +30,7 @@ actor Connection {
     private nonisolated let nextSerial = Atomic<UInt64>(1)
     private nonisolated let isDrainScheduled = Atomic<Bool>(false)
     private nonisolated let isStarted = Atomic<Bool>(false)
+    nonisolated let doubtClock = DispatchQueue(label: "zookeeper.doubt")
     nonisolated let heartbeatToken = Atomic<UInt64>(0)
     /// Raised when a client that is being closed has no call left in flight.
     private nonisolated let drained = WatchSignal()
@@ -38,13 +39,15 @@ actor Connection {
     let logger: Logger
     private let metrics: ClientMetrics
 
-    private(set) var phase = Phase.idle
+    var phase = Phase.idle
     private var generation: UInt64 = 0
     private var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
     private var mustAuthenticate = false
     /// Which servers to try, and since when the present ones were tried in vain.
     var choice: ServerChoice
     var triedSince: ContinuousClock.Instant?
+    /// Whether the present servers are tried by the library alone, since the connection was lost just now.
+    var isFirstTry = false
     /// The session that the next handle goes on with.
     var inherited: SessionIdentity?
     /// Whether the present handle must catch up with what its session has seen before anything is sent through it.
@@ -75,7 +78,7 @@ actor Connection {
                 switch session.current.phase {
                 case .connected: "A server is connected; it may be slow, or the deadline short."
                 case .connecting, .suspended, .inDoubt:
-                    "No server answers at \(configuration.servers): check the addresses and that a majority of the ensemble runs."
+                    "No server answers at \(configuration.servers), nor another member of the ensemble: check the addresses and that a majority of the ensemble runs."
                 case .closed: "The client is closed."
                 }
             })
@@ -134,14 +137,15 @@ actor Connection {
         open()
     }
 
-    private func open() {
+    func open() {
         guard case .opening = phase else { return }
         generation += 1
         LibraryInboxes.shared.add(self, client: client)
         let id = HandleID(client: client, generation: generation)
         do {
+            let timeout = inherited == nil ? configuration.sessionTimeout : session.current.timeout
             let handle = try LibraryHandle(
-                id: id, servers: choice.current, sessionTimeout: configuration.sessionTimeout, session: inherited)
+                id: id, servers: choice.current, sessionTimeout: timeout, session: inherited)
             phase = .open(handle)
             triedSince = .now
             mustSync = inherited != nil
@@ -151,7 +155,7 @@ actor Connection {
             startPulse()
         } catch {
             logger.info("ZooKeeper's servers cannot be resolved", metadata: ["reason": "\(error.reason)"])
-            _ = choice.failed()
+            _ = choice.tryOther()
             reopen()
         }
     }
@@ -181,8 +185,8 @@ actor Connection {
                 if state.phase == .connected { state.phase = .suspended }
             }
             logger.debug("The connection to ZooKeeper is lost")
-            triedSince = .now
-            moveSession(from: handle) { $0.disconnected() }
+            (triedSince, isFirstTry) = (.now, true)
+            onQueue(after: firstPatience(session.current.timeout)) { $0.lookForServers() }
         case .expired: ended(handle, reason: "session expired")
         case .authenticationFailed:
             desk.updateAll { $0.failWaiting(.authenticationFailed) }
@@ -230,18 +234,7 @@ actor Connection {
         reopen()
     }
 
-    /// Opens another handle for the same session, if other servers are to be tried. A handle that is connected stays: to close
-    /// it would end the session, as it does if the library connects in the very moment in which this is done.
-    func moveSession(from handle: LibraryHandle, choosing choose: (inout ServerChoice) -> Bool) {
-        guard !handle.isConnected, choose(&choice) else { return }
-        logger.info("Other servers of the ensemble are tried", metadata: ["servers": "\(choice.current)"])
-        inherited = handle.sessionIdentity
-        phase = .opening
-        closeHandle(handle)
-        open()
-    }
-
-    private func closeHandle(_ handle: LibraryHandle) {
+    func closeHandle(_ handle: LibraryHandle) {
         gate.use(nil)
         handle.close()
         // The library may drop completions when it closes (ZOOKEEPER-2894), so what is left ends here.
@@ -336,7 +329,7 @@ extension Connection: LibraryInbox {
         if hasWork { scheduleDrain() }
         if isIdle { drained.raise() }
         if token == heartbeatToken.load(ordering: .relaxed), session.current.phase == .inDoubt {
-            onQueue { _ = $0.checkSession() }
+            onQueue { $0.tellDoubt() }
         }
     }
 }

@@ -70,6 +70,8 @@ extension QueueConsumer {
             try await queue.prepare()
             isPrepared = true
         }
+        // Before anything is written: a tree of a later format is left alone.
+        if mustReadEpoch { try await readEpoch() }
         // Never abandoned halfway: what it made would look alive as long as the session.
         let made = try await Task { try await makeRegistration() }.value
         registration = made

@@ -11,7 +11,7 @@ public struct QueueError: Error, Sendable {
         public static let invalidArgument = Code(description: "invalidArgument")
         /// The payload, with its headers, does not fit into one request; nothing was sent.
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
-        /// The queue has reached its bound; nothing was sent. See ``QueueBound``.
+        /// The queue has reached its bound, and does not take the message. See ``QueueBound``.
         public static let queueFull = Code(description: "queueFull")
         /// The queue is not there, and the settings do not allow to create it.
         public static let queueMissing = Code(description: "queueMissing")

@@ -8,6 +8,8 @@ public struct DeadLetter: Sendable, Hashable {
     public let payload: [UInt8]
     /// The names and values that were sent with the payload.
     public let headers: [String: String]
+    /// The id that the message was sent with: see ``OutgoingMessage/id``.
+    public let id: String?
     /// Why it was given up.
     public let cause: String
     /// When it was given up, by the ensemble's clock: milliseconds since 1970.

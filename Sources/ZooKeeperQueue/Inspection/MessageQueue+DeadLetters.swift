@@ -17,7 +17,7 @@ extension MessageQueue {
                 letters.append(
                     DeadLetter(
                         name: name, payload: envelope.payload, headers: envelope.headers,
-                        cause: String(decoding: cause, as: UTF8.self), time: node.stat.ctime))
+                        id: envelope.id, cause: String(decoding: cause, as: UTF8.self), time: node.stat.ctime))
             }
             return letters
         }
@@ -57,6 +57,7 @@ extension MessageQueue {
         -> Int
     {
         try await QueueError.translating(while: "purging dead letters", queue: path) {
+            _ = try await currentEpoch()
             var groups: [[Operation]] = []
             for name in try await deadNames() {
                 // A foreign client may have left one without a cause.

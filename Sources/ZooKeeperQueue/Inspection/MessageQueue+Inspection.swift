@@ -53,6 +53,7 @@ extension MessageQueue {
                     BrowsedMessage(
                         name: message.name.string, priority: item.name.priority, deliveryCount: item.name.returns + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
+                        id: message.envelope.id,
                         enqueueTime: node.stat.ctime)
                 }
             }
@@ -107,7 +108,7 @@ extension MessageQueue {
     }
 
     /// A queue of an older or a foreign client has none, and begins with the first.
-    private func currentEpoch() async throws -> SequenceEpoch {
+    func currentEpoch() async throws -> SequenceEpoch {
         try await node(tree.epoch).map(SequenceEpoch.init) ?? SequenceEpoch()
     }
 

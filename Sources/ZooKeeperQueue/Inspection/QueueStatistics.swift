@@ -26,6 +26,8 @@ public struct BrowsedMessage: Sendable, Hashable {
     public let payload: [UInt8]
     /// The names and values that were sent with the payload.
     public let headers: [String: String]
+    /// The id that the message was sent with: see ``OutgoingMessage/id``.
+    public let id: String?
     /// When it became ready, by the ensemble's clock: milliseconds since 1970.
     public let enqueueTime: Int64
 }

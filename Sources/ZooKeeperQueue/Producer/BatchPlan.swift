@@ -41,12 +41,12 @@ struct BatchPlan {
     /// An error in the producer's words, when it is about ids.
     func judged(_ error: any Error) -> any Error {
         guard let cause = error as? ZooKeeperError, let index = cause.operationIndex else { return error }
-        if index > Self.epochCheck, index < firstNode { return Refusal.idsAreElsewhere }
+        if index > Self.epochCheck, index < firstNode { return Refusal.idsAreElsewhere(cause) }
         let place = index - firstNode - groups.count
         guard idOwners.indices.contains(place) else { return error }
         switch cause.code {
         case .nodeExists: return Refusal.duplicate(idOwners[place])
-        case .noNode: return Refusal.idsAreElsewhere
+        case .noNode: return Refusal.idsAreElsewhere(cause)
         default: return error
         }
     }
@@ -56,6 +56,6 @@ struct BatchPlan {
         /// A message of this id was stored before.
         case duplicate(SendLane.Entry)
         /// Another bucket is the present one.
-        case idsAreElsewhere
+        case idsAreElsewhere(ZooKeeperError)
     }
 }

@@ -21,14 +21,14 @@ extension QueueProducer {
                 tellIfIdle()
             }
         }
-        if lane.isStuck { manage() }
+        if lane.isStuck, !isManaging { manage() }
     }
 
     /// Whether there is something to do that later batches must wait for.
     private var mustManage: Bool {
         guard !lane.isEmpty else { return false }
         return lane.isHalted || !isPrepared || laneName == nil || mustReadEpoch || numbers != .left
-            || usesIDs && buckets == nil
+            || usesIDs && buckets == nil || mustFindDuplicates
             || lane.version >= batchesOfALane
     }
 
@@ -42,6 +42,7 @@ extension QueueProducer {
                 await resolve(batch)
             }
             if !lane.isEmpty { await attempt(openLane) }
+            if mustFindDuplicates { await attempt(findDuplicates) }
             if lane.isStuck { await attempt(findRoom) }
             isManaging = false
             launch()
@@ -52,7 +53,7 @@ extension QueueProducer {
     /// Sends a batch, for the first time or again.
     func send(_ batch: SendLane.Batch) async -> Result<[String?], any Error> {
         guard let laneName else { return .failure(Self.laneIsGone) }
-        if usesIDs, buckets == nil { return .failure(BatchPlan.Refusal.idsAreElsewhere) }
+        if usesIDs, buckets == nil { return .failure(BatchPlan.Refusal.idsAreElsewhere(Self.idsAreUnknown)) }
         let epoch = epoch
         let plan = BatchPlan(
             batch, lane: laneName, epoch: epoch, buckets: buckets ?? IDBuckets(), packing: packing, in: queue.tree)
@@ -72,6 +73,10 @@ extension QueueProducer {
             return .failure(plan.judged(error))
         }
     }
+
+    private static let idsAreUnknown = ZooKeeperError(
+        code: .deadlineExceeded, message: "Where ids are remembered could not be read.", path: nil, outcome: .notApplied
+    )
 
     private static let laneIsGone = ZooKeeperError(
         code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
@@ -122,6 +127,18 @@ extension QueueProducer {
         code: .deadlineExceeded,
         message: "The server has no number left for a message, which a recovery sees to: is one running?", path: nil,
         outcome: .notApplied)
+
+    /// Somebody has sent the same ids before: as a rule, not only one of them. What is read to be there was stored; what is not
+    /// read may be there all the same, and is refused then.
+    private func findDuplicates() async throws {
+        mustFindDuplicates = false
+        guard let buckets else { return }
+        let entries = lane.waitingWithIDs(500)
+        for number in buckets.numbers {
+            let nodes = try await queue.store.get(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
+            for (entry, node) in zip(entries, nodes) where node != nil { finishDuplicate(entry) }
+        }
+    }
 
     private func readIDs() async throws { buckets = try await queue.idBuckets() }
 

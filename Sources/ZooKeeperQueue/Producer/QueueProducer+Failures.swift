@@ -31,14 +31,13 @@ extension QueueProducer {
         case .duplicate(let entry):
             // The batch is not stored, and what is left of it goes again.
             if lane.isUnresolved { lane.firstIsFree() }
-            for duplicate in lane.removeWaiting(where: { $0.send == entry.send && $0.index == entry.index }) {
-                let receipt = SendReceipt(name: nil, isDuplicate: true)
-                pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt))
-            }
+            finishDuplicate(entry)
+            mustFindDuplicates = true
             return
-        case .idsAreElsewhere:
+        case .idsAreElsewhere(let cause):
             buckets = nil
-            return
+            giveUpExpired(cause)
+            return await cause.pauseIfRefusedAtOnce(queue.store)
         case nil: break
         }
         guard let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause else { return fail(with: error) }
@@ -56,6 +55,14 @@ extension QueueProducer {
             if cause.code == .noNode { (isPrepared, mustReadEpoch) = (false, true) }
             // An operation of the batch was refused, so the lane's version still fitted: nothing was stored before.
             fail(with: error, isCertain: cause.operationIndex != nil)
+        }
+    }
+
+    /// A message of the same id was stored before.
+    func finishDuplicate(_ entry: SendLane.Entry) {
+        for duplicate in lane.removeWaiting(where: { $0.send == entry.send && $0.index == entry.index }) {
+            let receipt = SendReceipt(name: nil, isDuplicate: true)
+            pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt))
         }
     }
 

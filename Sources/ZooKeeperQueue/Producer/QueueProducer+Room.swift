@@ -12,6 +12,9 @@ extension QueueProducer {
     func findRoom() async throws {
         var pause = Duration.milliseconds(50)
         while lane.isStuck {
+            // Nothing is sent, so that a check in a multi would tell that the bound was changed.
+            try await readEpoch()
+            guard lane.isStuck else { return }
             let fill = try await queue.fill(countingBytes: room.bound.bytes != nil)
             room.look(at: fill, now: queue.store.now)
             admit()
@@ -31,7 +34,7 @@ extension QueueProducer {
         let messages = room.bound.messages.map { " of \($0)" } ?? ""
         return QueueError(
             .queueFull,
-            "The queue \(queue.path) is full: \(room.messages(in: fill))\(messages) messages\(bytes). Nothing was sent; let "
-                + "consumers catch up, purge it, or raise its bound.")
+            "The queue \(queue.path) is full: \(room.messages(in: fill))\(messages) messages\(bytes). Let consumers catch "
+                + "up, purge it, or raise its bound.")
     }
 }

@@ -25,6 +25,8 @@ public actor QueueProducer {
     var buckets: IDBuckets?
     /// Whether a message has come that has an id.
     var usesIDs = false
+    /// Whether somebody has sent ids that this producer sends too.
+    var mustFindDuplicates = false
     /// What may be stored in a queue with a bound.
     var room = SendRoom()
     /// What the server has left to number messages with, in this epoch.
@@ -43,7 +45,7 @@ public actor QueueProducer {
     var isPrepared = false
     var isClosed = false
 
-    /// Room for the multi's own header, the operation on the lane and the check of the epoch.
+    /// Room for the multi's own header, the operation on the lane and the checks of the epoch and of the ids.
     static let overhead = 512
 
     package static let batchesOfALane: Int32 = 1_000_000_000
@@ -233,7 +235,7 @@ public actor QueueProducer {
             throw QueueError(.invalidArgument, "A header's name of \(name.utf8.count) bytes is too long.")
         }
         let data = Envelope(headers: message.headers, payload: message.payload, id: message.id).encoded()
-        guard data.count <= maximumPayloadSize else {
+        guard data.count + sizeOfID(try idName(of: message)) <= maximumPayloadSize else {
             throw QueueError(
                 .payloadTooLarge,
                 "The message is \(data.count) bytes long with its headers, and the limit is \(maximumPayloadSize): store "

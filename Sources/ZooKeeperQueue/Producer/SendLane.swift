@@ -85,6 +85,9 @@ struct SendLane {
         }
     }
 
+    /// The first of what waits that has an id.
+    func waitingWithIDs(_ limit: Int) -> [Entry] { Array(waiting.lazy.filter { $0.id != nil }.prefix(limit)) }
+
     mutating func append(_ entries: [Entry]) { waiting.append(contentsOf: entries) }
 
     /// A batch to be sent now: as many messages as have gathered and fit.

@@ -68,18 +68,20 @@ public actor QueueRecovery {
     }
 
     private func pass(now: Int64) async throws -> RecoveryReport {
+        // Of a format that this release does not know, nothing is touched.
+        _ = try await queue.sequenceEpoch()
         var pass = RecoveryPass(queue, now: now)
         try await pass.recoverConsumers()
         try await pass.redeliver()
         try await pass.passToNextEpoch()
         // Garbage is no hurry, and looking for it reads the list of all messages.
+        defer { passes += 1 }
         if passes.isMultiple(of: 12) {
             try await pass.removeLanes()
             try await pass.removeUnfilled()
-            try await pass.forgetIDs()
             await recordCounters()
         }
-        passes += 1
+        try await pass.forgetIDs()
         let report = pass.report
         if !report.isEmpty {
             queue.logger.info(

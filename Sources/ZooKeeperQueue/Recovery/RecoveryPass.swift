@@ -181,42 +181,10 @@ struct RecoveryPass {
         }
     }
 
-    /// Begins another bucket of ids when the present one is old enough, and removes those that are no longer looked at. An id
-    /// is remembered as long as its bucket is the present or the former one.
-    mutating func forgetIDs() async throws {
-        guard let node = try await node(tree.ids) else { return }
-        let buckets = try IDBuckets(node)
-        let names = try await children(tree.ids) ?? []
-        if isOlder(node.stat.mtime, than: queue.settings.idRetention),
-            try await holdIDs(names.filter(buckets.remembers))
-        {
-            try await ignoring(.badVersion, .nodeExists) { _ = try await store.multi(buckets.next(in: tree)) }
-        }
-        for name in names where !buckets.remembers(name) {
-            let bucket = tree.ids + "/" + name
-            var rest = (try await children(bucket) ?? [])[...]
-            while !rest.isEmpty {
-                try Task.checkCancellation()
-                let batch = rest.prefix(Self.batchSize)
-                try await ignoring(.noNode) {
-                    _ = try await store.multi(batch.map { .delete("\(bucket)/\($0)") })
-                    report.idsForgotten += batch.count
-                }
-                rest = rest.dropFirst(Self.batchSize)
-            }
-            try await ignoring(.noNode, .notEmpty) { try await store.delete(bucket, version: nil) }
-        }
-    }
-
-    private func holdIDs(_ buckets: [String]) async throws -> Bool {
-        for name in buckets where try await store.exists(tree.ids + "/" + name)?.numChildren ?? 0 > 0 { return true }
-        return false
-    }
-
     // MARK: Reading
 
     /// Of something that is younger than this pass, no age is known.
-    private func isOlder(_ time: Int64, than age: Duration) -> Bool { age <= .zero || .milliseconds(now - time) >= age }
+    func isOlder(_ time: Int64, than age: Duration) -> Bool { age <= .zero || .milliseconds(now - time) >= age }
 
     func children(_ path: String) async throws -> [String]? {
         do {

@@ -35,17 +35,20 @@ struct IDBuckets: Sendable, Hashable {
     }
 
     /// Makes another bucket the present one.
-    func next(in tree: QueueTree) -> [Operation] {
+    func next(in tree: QueueTree, acl: [ACL]?) -> [Operation] {
         [
             .set(tree.ids, data: Array("\(current &+ 1)".utf8), version: version),
-            .create(tree.idBucket(current &+ 1), data: []),
+            .create(tree.idBucket(current &+ 1), data: [], acl: acl),
         ]
     }
+
+    /// The buckets whose ids are remembered.
+    var numbers: [UInt32] { current > 0 ? [current, current - 1] : [current] }
 
     /// Whether what is in the bucket of this name is remembered.
     func remembers(_ bucket: String) -> Bool {
         guard let number = UInt32(bucket) else { return true }
-        return number == current || number &+ 1 == current
+        return numbers.contains(number)
     }
 
     /// A node's name for an id: letters, digits, `-` and `_` as they are, all other bytes of its UTF-8 as `%XX`.
@@ -74,11 +77,28 @@ extension MessageQueue {
         if let node = try await node(tree.ids) {
             buckets = try IDBuckets(node)
         } else {
-            try await create([tree.ids])
+            try await createLikeItems(tree.ids)
             buckets = try IDBuckets(try await store.get(tree.ids))
         }
-        let bucket = tree.idBucket(buckets.current)
-        if try await store.exists(bucket) == nil { try await create([bucket]) }
+        // The former one too, in case somebody has removed it.
+        for number in buckets.numbers where try await store.exists(tree.idBucket(number)) == nil {
+            try await createLikeItems(tree.idBucket(number))
+        }
         return buckets
+    }
+
+    /// With the rights of `items`, so that whoever looks after the queue may remove it.
+    private func createLikeItems(_ path: String) async throws {
+        let acl = try await store.acl(of: tree.items)
+        while true {
+            do {
+                _ = try await store.multi([.create(path, data: [], acl: acl)])
+                return
+            } catch let error as ZooKeeperError where error.code == .nodeExists {
+                return
+            } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                // Creating it again is harmless, and waits for a connection.
+            }
+        }
     }
 }

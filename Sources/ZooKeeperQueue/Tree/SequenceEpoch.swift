@@ -42,7 +42,9 @@ struct SequenceEpoch: Sendable, Hashable {
                 "The queue's tree is of format \(format), and this library knows no later one than \(Self.format): use a newer "
                     + "release.")
         }
-        guard words.count == 2, let number = UInt32(words[0]), let phase = Phase(rawValue: String(words[1])) else {
+        guard (2...3).contains(words.count), words.count == 2 || UInt32(words[2]) != nil, let number = UInt32(words[0]),
+            let phase = Phase(rawValue: String(words[1]))
+        else {
             throw QueueError(
                 .failed,
                 "The node epoch of the queue does not hold a number and a phase: somebody else has written to it.")

@@ -25,6 +25,12 @@ struct SharedSettings: Sendable, Hashable {
         set { values["messages-per-node"] = String(newValue) }
     }
 
+    /// How long ids are remembered at least; `nil` where nothing is said.
+    var idRetention: Duration? {
+        get { values["id-retention-milliseconds"].flatMap { Int64($0) }.flatMap { $0 > 0 ? .milliseconds($0) : nil } }
+        set { values["id-retention-milliseconds"] = newValue.map { "\(max(1, Int64($0 / .milliseconds(1))))" } }
+    }
+
     /// How much may stand in the queue; what is not sensible is no bound.
     var bound: QueueBound {
         get {

@@ -23,10 +23,11 @@ struct Bound: AsyncParsableCommand {
     func run() async throws {
         try await withInterruption { [self] in
             try await options.withQueue { queue in
+                var bound = none ? .init() : try await queue.bound()
                 if none || messages != nil || bytes != nil {
-                    try await queue.setBound(.init(messages: messages, bytes: bytes))
+                    bound = .init(messages: messages ?? bound.messages, bytes: bytes ?? bound.bytes)
+                    try await queue.setBound(bound)
                 }
-                let bound = try await queue.bound()
                 try StandardOutput.line("messages   \(bound.messages.map { "\($0)" } ?? "-")")
                 try StandardOutput.line("bytes      \(bound.bytes.map { "\($0)" } ?? "-")")
             }
