@@ -63,6 +63,7 @@ docs:
 	swift package generate-documentation --target ZooKeeper --warnings-as-errors
 	swift package generate-documentation --target ZooKeeperQueue --warnings-as-errors
 	swift package generate-documentation --target ZooKeeperTestKit --warnings-as-errors
+	swift package generate-documentation --target ZooKeeperGateway --warnings-as-errors
 
 clean:
 	swift package clean

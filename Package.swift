@@ -19,6 +19,7 @@ let package = Package(
     products: [
         .library(name: "ZooKeeper", targets: ["ZooKeeper"]),
         .library(name: "ZooKeeperQueue", targets: ["ZooKeeperQueue"]),
+        .library(name: "ZooKeeperGateway", targets: ["ZooKeeperGateway"]),
         .library(name: "ZooKeeperServer", targets: ["ZooKeeperServer"]),
         .library(name: "ZooKeeperTestKit", targets: ["ZooKeeperTestKit"]),
         .executable(name: "zkq", targets: ["zkq"]),
@@ -27,8 +28,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.3.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.3"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.7.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.20.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
         .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
@@ -58,6 +63,20 @@ let package = Package(
             ]
         ),
         .target(
+            name: "ZooKeeperGateway",
+            dependencies: [
+                "ZooKeeper",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]
+        ),
+        .target(
             name: "ZooKeeperServer",
             dependencies: [
                 .product(name: "Subprocess", package: "swift-subprocess"),
@@ -75,10 +94,12 @@ let package = Package(
             name: "zkq",
             dependencies: [
                 "ZooKeeper",
+                "ZooKeeperGateway",
                 "ZooKeeperQueue",
                 "ZooKeeperServer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
         ),
@@ -140,6 +161,20 @@ let package = Package(
             ]
         ),
         .testTarget(
+            name: "GatewayTests",
+            dependencies: [
+                "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperServer",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            resources: [.copy("Recorded")]
+        ),
+        .testTarget(
             name: "ZooKeeperQueueTests",
             dependencies: [
                 "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "ZooKeeperTestKit",
@@ -162,6 +197,10 @@ let package = Package(
             name: "ToolTests",
             dependencies: [
                 "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "zkq",
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "Subprocess", package: "swift-subprocess"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]

@@ -127,6 +127,7 @@ extension ZooKeeperClient {
     ///   - joining: members as ZooKeeper writes them: `server.4=10.0.0.4:2888:3888:participant;2181`. One whose number is
     ///     known already replaces that.
     ///   - leaving: the numbers of members.
+    ///   - timeout: how long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
     /// - Returns: the new configuration, as it stands in `/zookeeper/config`.
     /// - Throws: ``ZooKeeperError``, `.newConfigNoQuorum`, `.reconfigInProgress` and `.reconfigDisabled` among them.
     @discardableResult

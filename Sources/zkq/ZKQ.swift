@@ -8,6 +8,6 @@ struct ZKQ: AsyncParsableCommand {
         abstract: "A highly available message queue in Apache ZooKeeper.",
         subcommands: [
             Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Bound.self,
-            Doctor.self,
+            Doctor.self, GatewayCommand.self,
         ])
 }

@@ -29,13 +29,13 @@ struct QueueOptions: ParsableArguments {
         }
     }
 
-    private static func logLevel(_ text: String) throws -> Logger.Level {
+    static func logLevel(_ text: String) throws -> Logger.Level {
         guard let level = Logger.Level(rawValue: text) else { throw ValidationError("\"\(text)\" is no log level.") }
         return level
     }
 
-    private var servers: String {
-        connect ?? ProcessInfo.processInfo.environment["ZOOKEEPER_CONNECT"] ?? "127.0.0.1:2181"
+    static func servers(_ option: String?) -> String {
+        option ?? ProcessInfo.processInfo.environment["ZOOKEEPER_CONNECT"] ?? "127.0.0.1:2181"
     }
 
     /// Connects, and gives the queue to `body`. Closes the session at the end.
@@ -46,7 +46,7 @@ struct QueueOptions: ParsableArguments {
         logger.logLevel = logLevel
         let credentials = auth ?? ProcessInfo.processInfo.environment["ZOOKEEPER_AUTH"]
         let configuration = try ZooKeeperConfiguration(
-            servers: servers, sessionTimeout: .seconds(sessionTimeout),
+            servers: Self.servers(connect), sessionTimeout: .seconds(sessionTimeout),
             authentication: try credentials.map { try .init(parsing: $0) })
         return try await ZooKeeperClient.withClient(configuration: configuration, logger: logger) { [logger] client in
             let queue = try MessageQueue(client, path: self.queue, settings: settings, logger: logger)

@@ -1,0 +1,38 @@
+import Logging
+import ZooKeeper
+
+/// An ensemble, or a part of one, that a gateway speaks for.
+struct Endpoint: Sendable {
+    /// What stands in front of the resources; empty for the root.
+    let prefix: String
+    let authentication: BasicAuthentication
+    let client: ZooKeeperClient
+    let sessions: RestSessions
+    let answerTimeout: Duration
+
+    init(_ endpoint: GatewayConfiguration.Endpoint, of gateway: GatewayConfiguration, logger: Logger) throws {
+        prefix = endpoint.path == "/" ? "" : endpoint.path
+        authentication = BasicAuthentication(users: endpoint.users.isEmpty ? gateway.users : endpoint.users)
+        client = try ZooKeeperClient(configuration: endpoint.zookeeper, logger: logger)
+        sessions = RestSessions(endpoint.zookeeper, maximum: gateway.maximumSessions, logger: logger)
+        answerTimeout = gateway.answerTimeout
+    }
+
+    /// Whose session a request is done in.
+    ///
+    /// - Returns: `nil` when there is no such session.
+    func client(session: String?) async -> ZooKeeperClient? {
+        guard let session else { return client }
+        return await sessions.client(of: session)
+    }
+
+    /// A client that is not connected is not waited for as long: whoever asks may ask another gateway.
+    func patience(_ client: ZooKeeperClient) -> Duration {
+        client.sessionState.phase == .connected ? answerTimeout : min(answerTimeout, .seconds(2))
+    }
+
+    func close() async {
+        await sessions.closeAll()
+        await client.close()
+    }
+}

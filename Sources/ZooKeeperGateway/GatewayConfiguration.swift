@@ -1,0 +1,109 @@
+public import ZooKeeper
+
+/// Where a gateway listens, which ensembles it speaks for, and its limits. Every value has a default.
+public struct GatewayConfiguration: Sendable {
+    /// An ensemble, or a part of one, below a path of the gateway.
+    public struct Endpoint: Sendable {
+        /// The path in front of `/znodes/v1` and `/sessions/v1`; `/` is none.
+        public var path: String
+        /// How the ensemble is reached, with a chroot and credentials if wanted. Nothing outside the chroot can be reached.
+        public var zookeeper: ZooKeeperConfiguration
+        /// Who may use it, by HTTP basic authentication: passwords by names. When it is empty, the gateway's own users.
+        public var users: [String: String]
+
+        /// Creates an endpoint.
+        public init(path: String = "/", zookeeper: ZooKeeperConfiguration, users: [String: String] = [:]) {
+            self.path = path
+            self.zookeeper = zookeeper
+            self.users = users
+        }
+    }
+
+    /// A certificate and its key, both in files in PEM form.
+    public struct TLS: Sendable, Hashable {
+        /// The certificate, and those that lead to a root.
+        public var certificateChain: String
+        /// The key.
+        public var privateKey: String
+
+        /// Names the files.
+        public init(certificateChain: String, privateKey: String) {
+            self.certificateChain = certificateChain
+            self.privateKey = privateKey
+        }
+    }
+
+    /// Where to listen. Default: 127.0.0.1, so that only this machine is served.
+    public var host: String
+    /// The port; 0 is any free one. Default: 9998, ZooKeeper's own for its REST interface.
+    public var port: Int
+    /// The ensembles.
+    public var endpoints: [Endpoint]
+    /// Who may use endpoints that have no users of their own. When both are empty, anybody.
+    public var users: [String: String]
+    /// Speaks HTTPS; `nil` (the default) is HTTP.
+    public var tls: TLS?
+    /// The largest body of a request in bytes; more is answered 413. Default: 512 KiB.
+    public var maximumBodySize = 512 << 10
+    /// The largest head of a request in bytes. Default: 16 KiB.
+    public var maximumHeadSize = 16 << 10
+    /// The longest path with its query in bytes; more is answered 414. Default: 8 KiB.
+    public var maximumURLSize = 8 << 10
+    /// The most requests at work at a time; a further one is answered 503. Default: 1,000.
+    public var maximumRequests = 1_000
+    /// The most connections. Default: 1,000.
+    public var maximumConnections = 1_000
+    /// The most sessions of an endpoint, each with a connection of its own to the ensemble; a further one is answered 503.
+    /// Default: 100.
+    public var maximumSessions = 100
+    /// How long the body of a request may take to arrive; then it is answered 408. Default: 10 seconds.
+    public var bodyTimeout = Duration.seconds(10)
+    /// How long the ensemble may take to answer; then a request is answered 504, or 503 when no server is connected. Default:
+    /// 10 seconds.
+    public var answerTimeout = Duration.seconds(10)
+    /// How long a connection may be idle. Default: a minute.
+    public var idleTimeout = Duration.seconds(60)
+
+    /// Creates a configuration; what else there is can be set.
+    public init(
+        host: String = "127.0.0.1", port: Int = 9_998, endpoints: [Endpoint], users: [String: String] = [:],
+        tls: TLS? = nil
+    ) {
+        self.host = host
+        self.port = port
+        self.endpoints = endpoints
+        self.users = users
+        self.tls = tls
+    }
+
+    func validate() throws {
+        func require(_ condition: Bool, _ message: String) throws {
+            if !condition { throw GatewayError(description: message) }
+        }
+        try require((0...65_535).contains(port), "A port is a number from 0 to 65535; \(port) is not.")
+        try require(!endpoints.isEmpty, "A gateway needs an endpoint.")
+        try require(Set(endpoints.map(\.path)).count == endpoints.count, "Two endpoints have the same path.")
+        for endpoint in endpoints where endpoint.path != "/" {
+            let isGood =
+                endpoint.path.hasPrefix("/") && !endpoint.path.hasSuffix("/")
+                && endpoint.path.utf8.allSatisfy { URLText.isPlain($0) || $0 == UInt8(ascii: "/") }
+            try require(isGood, "An endpoint's path is / or such as /orders; \(endpoint.path) is not.")
+        }
+        for (name, _) in endpoints.reduce(into: users, { $0.merge($1.users) { $1 } }) {
+            try require(!name.contains(":"), "A user's name cannot have a colon.")
+        }
+        let limits = [
+            maximumBodySize, maximumHeadSize, maximumURLSize, maximumRequests, maximumConnections, maximumSessions,
+        ]
+        try require(limits.allSatisfy { $0 > 0 }, "The limits of a gateway are above 0.")
+        try require(
+            [bodyTimeout, answerTimeout, idleTimeout].allSatisfy { $0 > .zero && $0 <= .seconds(86_400) },
+            "The times of a gateway are above 0, and at most a day.")
+    }
+}
+
+/// Why a gateway could not be made, or could not serve.
+public struct GatewayError: Error, Sendable, CustomStringConvertible {
+    /// What is wrong and what to do.
+    public let description: String
+}

@@ -1,0 +1,84 @@
+import HTTPTypes
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import Synchronization
+
+/// From a request to its answer: which endpoint, who may, what resource.
+final class GatewayResponder: Sendable {
+    private let configuration: GatewayConfiguration
+    private let endpoints: [Endpoint]
+    private let logger: Logger
+    /// Requests at work.
+    private let requests = Atomic<Int>(0)
+
+    init(_ configuration: GatewayConfiguration, _ endpoints: [Endpoint], _ logger: Logger) {
+        self.configuration = configuration
+        // The longest prefix first: it is the nearest.
+        self.endpoints = endpoints.sorted { $0.prefix.count > $1.prefix.count }
+        self.logger = logger
+    }
+
+    func respond(to request: Request) async -> Response {
+        defer { requests.subtract(1, ordering: .relaxed) }
+        if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests {
+            var answer = Answer(.serviceUnavailable)
+            answer.headers[.retryAfter] = "1"
+            return answer.response
+        }
+        do {
+            return try await answer(to: request).response
+        } catch let answer as Answer {
+            return answer.response
+        } catch {
+            logger.error("A request failed", metadata: ["error": "\(error)"])
+            return Answer(.internalServerError).response
+        }
+    }
+
+    private func answer(to request: Request) async throws -> Answer {
+        guard (request.head.path ?? "").utf8.count <= configuration.maximumURLSize else { throw Answer(.uriTooLong) }
+        var gateway = try GatewayRequest(request.head, scheme: configuration.tls == nil ? "http" : "https")
+        guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw Answer(.notFound) }
+        guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
+        gateway.body = try await body(of: request)
+        guard let format = Format(accepting: gateway.headers) else { throw Answer(.notAcceptable) }
+        if rest.hasPrefix("/znodes/v1/") {
+            return try await ZNodeResource(endpoint, gateway, format, rawPath: String(rest.dropFirst(10))).answer()
+        }
+        if rest == "/sessions/v1" || rest.hasPrefix("/sessions/v1/") {
+            let id = String(rest.dropFirst("/sessions/v1/".count))
+            return try await SessionResource(endpoint: endpoint, request: gateway, format: format, id: id).answer()
+        }
+        throw Answer(.notFound)
+    }
+
+    private func endpoint(of path: String) -> (Endpoint, Substring)? {
+        for endpoint in endpoints where path.hasPrefix(endpoint.prefix + "/") {
+            return (endpoint, path.dropFirst(endpoint.prefix.count))
+        }
+        return nil
+    }
+
+    private func body(of request: Request) async throws -> [UInt8] {
+        let (limit, timeout) = (configuration.maximumBodySize, configuration.bodyTimeout)
+        if let text = request.headers[.contentLength], Int(text) ?? .max > limit { throw Answer(.contentTooLarge) }
+        return try await withThrowingTaskGroup(of: [UInt8].self) { group in
+            group.addTask {
+                do {
+                    return Array(buffer: try await request.body.collect(upTo: limit))
+                } catch is NIOTooManyBytesError {
+                    throw Answer(.contentTooLarge)
+                }
+            }
+            group.addTask {
+                // A time limit: that nothing comes is no event.
+                try await Task.sleep(for: timeout)
+                throw Answer(.requestTimeout)
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? []
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import Foundation
+import Logging
+import ZooKeeper
+
+/// The sessions that clients have asked for, each with a session of its own at the ensemble, to which their ephemeral nodes
+/// belong. One that gives no sign for as long as its client has said is closed, and its nodes go with it.
+actor RestSessions {
+    private struct Session {
+        let client: ZooKeeperClient
+        let patience: Duration
+        var end: ContinuousClock.Instant
+        /// Closes the session when its time is over.
+        let watch: Task<Void, Never>
+    }
+
+    private let configuration: ZooKeeperConfiguration
+    private let maximum: Int
+    private let logger: Logger
+    private var sessions: [String: Session] = [:]
+    /// Sessions that are being opened.
+    private var opening = 0
+    private var isClosed = false
+
+    init(_ configuration: ZooKeeperConfiguration, maximum: Int, logger: Logger) {
+        self.configuration = configuration
+        self.maximum = maximum
+        self.logger = logger
+    }
+
+    var count: Int { sessions.count }
+
+    /// Opens a session; returns when the ensemble has it.
+    ///
+    /// - Returns: its name; `nil` when there are too many.
+    func open(patience: Duration, within limit: Duration) async throws -> String? {
+        guard !isClosed, sessions.count + opening < maximum else { return nil }
+        opening += 1
+        defer { opening -= 1 }
+        let client = try ZooKeeperClient(configuration: configuration, logger: logger)
+        do {
+            _ = try await client.exists("/", timeout: limit)
+        } catch {
+            await client.close()
+            throw error
+        }
+        if isClosed {
+            await client.close()
+            return nil
+        }
+        // Version 4: random, so that nobody guesses it.
+        let id = UUID().uuidString.lowercased()
+        let watch = Task {
+            while let rest = timeLeft(id) {
+                // How long a session lives is a length of time.
+                if rest <= .zero { return await expire(id) }
+                try? await Task.sleep(for: rest)
+                if Task.isCancelled { return }
+            }
+        }
+        sessions[id] = Session(client: client, patience: patience, end: .now + patience, watch: watch)
+        return id
+    }
+
+    private func timeLeft(_ id: String) -> Duration? { sessions[id].map { ContinuousClock.now.duration(to: $0.end) } }
+
+    private func expire(_ id: String) async {
+        logger.debug("A session has ended without a sign")
+        await sessions.removeValue(forKey: id)?.client.close()
+    }
+
+    func client(of id: String) -> ZooKeeperClient? { sessions[id]?.client }
+
+    /// A sign of life.
+    ///
+    /// - Returns: whether there is such a session.
+    func touch(_ id: String) -> Bool {
+        guard let session = sessions[id] else { return false }
+        sessions[id]?.end = .now + session.patience
+        return true
+    }
+
+    func close(_ id: String) async {
+        guard let session = sessions.removeValue(forKey: id) else { return }
+        session.watch.cancel()
+        await session.client.close()
+        await session.watch.value
+    }
+
+    /// The end: closes all, and opens no more.
+    func closeAll() async {
+        isClosed = true
+        for id in sessions.keys { await close(id) }
+    }
+}

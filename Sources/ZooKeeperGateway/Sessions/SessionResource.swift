@@ -1,0 +1,57 @@
+import HTTPTypes
+import ZooKeeper
+
+/// `/sessions/v1`: sessions, to which ephemeral nodes belong.
+struct SessionResource {
+    let endpoint: Endpoint
+    let request: GatewayRequest
+    let format: Format
+    /// What stands behind `/sessions/v1/`: a session's name, or nothing.
+    let id: String
+
+    func answer() async throws -> Answer {
+        switch request.method {
+        case .post where id.isEmpty: return try await create()
+        case .put where !id.isEmpty:
+            guard await endpoint.sessions.touch(id) else {
+                return Answer(.notFound, format, "session \(id) not found", request)
+            }
+            return Answer(.ok, format)
+        case .delete where !id.isEmpty:
+            // Also where there is none: it is gone, which is what was asked for.
+            await endpoint.sessions.close(id)
+            return Answer(.noContent, format)
+        default: return Answer(.methodNotAllowed)
+        }
+    }
+
+    /// The longest time that a client can ask for, in seconds.
+    private static let longest = 86_400
+
+    private func create() async throws -> Answer {
+        let operation = request.query["op"] ?? "create"
+        guard operation == "create" else {
+            return Answer(.badRequest, format, "bad operation \(operation)", request)
+        }
+        guard let seconds = Int(request.query["expire"] ?? "5"), (1...Self.longest).contains(seconds) else {
+            return Answer(.badRequest)
+        }
+        let id: String?
+        do {
+            id = try await endpoint.sessions.open(patience: .seconds(seconds), within: endpoint.answerTimeout)
+        } catch let error as ZooKeeperError {
+            let refusal = Refusal(error, path: "session", isConnected: false)
+            return Answer(refusal.status, format, refusal.message, request)
+        }
+        guard let id else { return Answer(.serviceUnavailable, format, "there are too many sessions", request) }
+        let address = request.address.hasSuffix("/") ? request.address + id : "\(request.address)/\(id)"
+        var answer =
+            if format == .octets {
+                Answer(.created, format, bytes: Array(id.utf8))
+            } else {
+                Answer(.created, format, Document("session", ["id": .text(id), "uri": .text(address)]))
+            }
+        answer.headers[.location] = address
+        return answer
+    }
+}

@@ -1,0 +1,182 @@
+import Foundation
+import HTTPTypes
+import ZooKeeper
+
+/// `/znodes/v1/<path>`: a node of ZooKeeper, as specification version 2 has it and ZooKeeper's own gateway answers.
+struct ZNodeResource {
+    let endpoint: Endpoint
+    let request: GatewayRequest
+    let format: Format
+    /// The node's path.
+    let path: String
+
+    /// - Parameter rawPath: what stands behind `/znodes/v1`, still encoded.
+    init(_ endpoint: Endpoint, _ request: GatewayRequest, _ format: Format, rawPath: String) throws(Answer) {
+        self.endpoint = endpoint
+        self.request = request
+        self.format = format
+        guard let path = URLText.decoded(rawPath) else {
+            throw Answer(.badRequest, format, "The path is not percent-encoded UTF-8.", request)
+        }
+        self.path = path
+        // Whatever the encoding was: from here on no path leads out of the chroot.
+        try Self.check(path, format, request)
+    }
+
+    private static func check(_ path: String, _ format: Format, _ request: GatewayRequest) throws(Answer) {
+        do {
+            try NodePath.validate(path)
+        } catch {
+            throw Answer(
+                .badRequest, format, "\((error as? ZooKeeperError)?.message ?? "The path is not valid.")", request)
+        }
+    }
+
+    func answer() async throws -> Answer {
+        let session = request.query["session"].flatMap { $0.isEmpty ? nil : $0 }
+        guard let client = await endpoint.client(session: session) else { return Answer(.unauthorized) }
+        do {
+            switch request.method {
+            case .get: return try await get(client)
+            case .head: return try await exists(client)
+            case .put: return try await set(client)
+            case .post: return try await create(client, hasSession: session != nil)
+            case .delete: return try await delete(client)
+            default: return Answer(.methodNotAllowed)
+            }
+        } catch let error as ZooKeeperError {
+            let isConnected = client.sessionState.phase == .connected
+            let refusal = Refusal(error, path: error.path ?? path, isConnected: isConnected)
+            return Answer(refusal.status, format, refusal.message, request)
+        }
+    }
+
+    // MARK: Methods
+
+    private func get(_ client: ZooKeeperClient) async throws -> Answer {
+        let callback = try callback()
+        if format != .octets, request.query["view"] == "children" {
+            let names = try await client.children(of: path, timeout: endpoint.patience(client)).names.sorted()
+            let address = request.address
+            let template = address.hasSuffix("/") ? "\(address){child}" : "\(address)/{child}"
+            let document = Document(
+                "child",
+                [
+                    "path": .text(path), "uri": .text(address), "child_uri_template": .text(template),
+                    "children": .list("child", names),
+                ])
+            return Answer(.ok, format, document, callback: callback)
+        }
+        let node = try await client.get(path, timeout: endpoint.patience(client))
+        if format == .octets {
+            guard let data = node.data else { return Answer(.noContent, format) }
+            return Answer(.ok, format, bytes: data)
+        }
+        return Answer(.ok, format, stat(node.stat, data: node.data), callback: callback)
+    }
+
+    private func exists(_ client: ZooKeeperClient) async throws -> Answer {
+        let stat = try await client.exists(path, timeout: endpoint.patience(client))
+        if stat == nil { return Answer(.notFound, format) }
+        return Answer(format == .octets ? .noContent : .ok, format)
+    }
+
+    private func set(_ client: ZooKeeperClient) async throws -> Answer {
+        try checkContentType()
+        let callback = try callback()
+        let data = request.flag("null") ? nil : request.body
+        let stat = try await client.set(path, data: data, version: version(), timeout: endpoint.patience(client))
+        if format == .octets { return Answer(.noContent, format) }
+        return Answer(.ok, format, self.stat(stat, data: nil), callback: callback)
+    }
+
+    private func create(_ client: ZooKeeperClient, hasSession: Bool) async throws -> Answer {
+        try checkContentType()
+        guard let name = request.query["name"], !name.isEmpty else { throw refused("name is missing") }
+        let newPath = path == "/" ? "/\(name)" : "\(path)/\(name)"
+        let operation = request.query["op"] ?? "create"
+        guard operation == "create" else { throw refused("\(newPath) bad operation \(operation)") }
+        let isEphemeral = (request.query["ephemeral"] ?? "false") != "false"
+        if isEphemeral, !hasSession { throw refused("\(newPath) is ephemeral, and belongs to no session") }
+        let isSequential = request.flag("sequence")
+        let mode: CreateMode =
+            switch (isEphemeral, isSequential) {
+            case (false, false): .persistent
+            case (false, true): .persistentSequential
+            case (true, false): .ephemeral
+            case (true, true): .ephemeralSequential
+            }
+        let data = request.flag("null") ? nil : request.body
+        let created: CreatedNode
+        do {
+            created = try await client.create(
+                newPath, data: data, mode: mode, timeout: endpoint.patience(client))
+        } catch let error as ZooKeeperError {
+            let isConnected = client.sessionState.phase == .connected
+            let refusal = Refusal(error, path: newPath, isConnected: isConnected)
+            return Answer(refusal.status, format, refusal.message, request)
+        }
+        var answer =
+            if format == .octets {
+                Answer(.created, format, bytes: Array(created.path.utf8))
+            } else {
+                Answer(
+                    .created, format,
+                    Document("path", ["path": .text(created.path), "uri": .text(request.address)]))
+            }
+        // The address of the request and then the whole path, as ZooKeeper's own gateway has it.
+        let address = request.address.hasSuffix("/") ? String(request.address.dropLast()) : request.address
+        answer.headers[.location] = address + URLText.encoded(path: created.path)
+        return answer
+    }
+
+    private func delete(_ client: ZooKeeperClient) async throws -> Answer {
+        try await client.delete(path, version: version(), timeout: endpoint.patience(client))
+        return Answer(.noContent, format)
+    }
+
+    // MARK: Parts
+
+    private func refused(_ message: String) -> Answer { Answer(.badRequest, format, message, request) }
+
+    private func version() throws(Answer) -> Int32? {
+        guard let text = request.query["version"] else { return nil }
+        guard let version = Int32(text) else { throw refused("\(path) bad version \(text)") }
+        return version == -1 ? nil : version
+    }
+
+    /// Letters, digits and underscores, so that an answer is a call of a function, and no other script.
+    private func callback() throws(Answer) -> String {
+        guard let callback = request.query["callback"] else { return "callback" }
+        let isGood =
+            !callback.isEmpty && callback.count <= 100
+            && callback.utf8.allSatisfy { $0 == UInt8(ascii: "_") || URLText.isPlain($0) && !"-.~".utf8.contains($0) }
+        guard isGood else { throw refused("A callback has letters, digits and underscores only.") }
+        return callback
+    }
+
+    private func checkContentType() throws(Answer) {
+        guard let type = request.headers[.contentType] else { return }
+        let name = type.prefix { $0 != ";" }.filter { !$0.isWhitespace }.lowercased()
+        guard name == Format.octets.contentType else {
+            throw Answer(.unsupportedMediaType, format, "A node's data is sent as application/octet-stream.", request)
+        }
+    }
+
+    private func stat(_ stat: Stat, data: [UInt8]?) -> Document {
+        var document = Document("stat", ["path": .text(path), "uri": .text(request.address)])
+        if let data, request.query["dataformat"] == "utf8" {
+            document.append("dataUtf8", .text(String(decoding: data, as: UTF8.self)))
+        } else if let data {
+            document.append("data64", .text(Data(data).base64EncodedString()))
+        }
+        let numbers: KeyValuePairs = [
+            "czxid": stat.czxid, "mzxid": stat.mzxid, "ctime": stat.ctime, "mtime": stat.mtime,
+            "version": Int64(stat.version), "cversion": Int64(stat.cversion), "aversion": Int64(stat.aversion),
+            "ephemeralOwner": stat.ephemeralOwner, "dataLength": Int64(stat.dataLength),
+            "numChildren": Int64(stat.numChildren), "pzxid": stat.pzxid,
+        ]
+        for (name, number) in numbers { document.append(name, .number(number)) }
+        return document
+    }
+}

@@ -1,0 +1,115 @@
+import Foundation
+import ZooKeeper
+import ZooKeeperGateway
+
+/// The configuration of a gateway in a file of JSON. What is missing has its default; a name that is not known is an error, since
+/// it may be a limit that was meant.
+struct GatewayFile: Decodable {
+    struct Endpoint: Decodable {
+        var path: String?
+        var servers: String
+        var auth: String?
+        var users: [String: String]?
+        var sessionTimeoutSeconds: Double?
+    }
+    struct TLS: Decodable {
+        var certificateChain: String
+        var privateKey: String
+    }
+
+    var listen: String?
+    var endpoints: [Endpoint]
+    var users: [String: String]?
+    var tls: TLS?
+    var maximumBodySize: Int?
+    var maximumHeadSize: Int?
+    var maximumURLSize: Int?
+    var maximumRequests: Int?
+    var maximumConnections: Int?
+    var maximumSessions: Int?
+    var bodyTimeoutSeconds: Double?
+    var answerTimeoutSeconds: Double?
+    var idleTimeoutSeconds: Double?
+
+    private static let names: Set = [
+        "listen", "endpoints", "users", "tls", "maximumBodySize", "maximumHeadSize", "maximumURLSize",
+        "maximumRequests",
+        "maximumConnections", "maximumSessions", "bodyTimeoutSeconds", "answerTimeoutSeconds", "idleTimeoutSeconds",
+    ]
+    private static let endpointNames: Set = ["path", "servers", "auth", "users", "sessionTimeoutSeconds"]
+
+    /// - Throws: ``ToolError`` that says what is wrong with the file, without its secrets.
+    static func read(_ file: String) throws -> GatewayFile {
+        guard let data = FileManager.default.contents(atPath: file) else {
+            throw ToolError("The gateway's configuration \(file) cannot be read.")
+        }
+        guard let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+            throw ToolError("The gateway's configuration \(file) is no object of JSON.")
+        }
+        let endpoints = object["endpoints"] as? [[String: Any]] ?? []
+        let unknown =
+            Set(object.keys).subtracting(names).sorted()
+            + endpoints.flatMap { Set($0.keys).subtracting(endpointNames).sorted() }
+        if let name = unknown.first {
+            throw ToolError("The gateway's configuration \(file) has a name that is not known: \(name)")
+        }
+        do {
+            return try JSONDecoder().decode(GatewayFile.self, from: data)
+        } catch let error as DecodingError {
+            throw ToolError("The gateway's configuration \(file) is not complete: \(Self.place(of: error))")
+        }
+    }
+
+    /// Where something is wrong; not what stands there.
+    private static func place(of error: DecodingError) -> String {
+        func path(_ context: DecodingError.Context, _ key: (any CodingKey)? = nil) -> String {
+            (context.codingPath + (key.map { [$0] } ?? [])).map { $0.intValue.map(String.init) ?? $0.stringValue }
+                .joined(separator: ".")
+        }
+        return switch error {
+        case .keyNotFound(let key, let context): "\(path(context, key)) is missing"
+        case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
+            "\(path(context)) is of the wrong kind"
+        @unknown default: "it cannot be read"
+        }
+    }
+
+    func configuration(listen override: String?) throws -> GatewayConfiguration {
+        let address = try Self.address(override ?? listen ?? "127.0.0.1:9998")
+        var configuration = GatewayConfiguration(
+            host: address.host, port: address.port,
+            endpoints: try endpoints.map { endpoint in
+                .init(
+                    path: endpoint.path ?? "/",
+                    zookeeper: try ZooKeeperConfiguration(
+                        servers: endpoint.servers, sessionTimeout: Self.seconds(endpoint.sessionTimeoutSeconds ?? 10),
+                        authentication: try endpoint.auth.map { try .init(parsing: $0) }),
+                    users: endpoint.users ?? [:])
+            }, users: users ?? [:],
+            tls: tls.map { .init(certificateChain: $0.certificateChain, privateKey: $0.privateKey) })
+        func set<Value>(_ path: WritableKeyPath<GatewayConfiguration, Value>, _ value: Value?) {
+            if let value { configuration[keyPath: path] = value }
+        }
+        set(\.maximumBodySize, maximumBodySize)
+        set(\.maximumHeadSize, maximumHeadSize)
+        set(\.maximumURLSize, maximumURLSize)
+        set(\.maximumRequests, maximumRequests)
+        set(\.maximumConnections, maximumConnections)
+        set(\.maximumSessions, maximumSessions)
+        set(\.bodyTimeout, bodyTimeoutSeconds.map(Self.seconds))
+        set(\.answerTimeout, answerTimeoutSeconds.map(Self.seconds))
+        set(\.idleTimeout, idleTimeoutSeconds.map(Self.seconds))
+        return configuration
+    }
+
+    /// Clamped, since a Duration traps on a value that is out of all bounds; it is refused then.
+    private static func seconds(_ value: Double) -> Duration { .seconds(max(-1, min(1e9, value))) }
+
+    /// - Throws: ``ToolError`` unless it is `HOST:PORT`, an IPv6 address in brackets.
+    private static func address(_ text: String) throws -> (host: String, port: Int) {
+        guard let colon = text.lastIndex(of: ":"), colon != text.startIndex,
+            let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
+        else { throw ToolError("\"\(text)\" is no address to listen at: write HOST:PORT.") }
+        return (text[..<colon].trimmingCharacters(in: ["[", "]"]), port)
+    }
+}

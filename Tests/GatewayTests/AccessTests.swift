@@ -1,0 +1,97 @@
+import Foundation
+import HTTPTypes
+import Subprocess
+import SystemPackage
+import TestSupport
+import Testing
+import ZooKeeper
+
+@testable import ZooKeeperGateway
+
+/// Who may do what, where, and over which connection.
+@Suite(.timeLimit(.minutes(1)))
+struct AccessTests {
+    private func basic(_ text: String) -> [String: String] {
+        ["Authorization": "Basic " + Data(text.utf8).base64EncodedString()]
+    }
+
+    @Test func usersAreAskedForTheirPasswords() async throws {
+        let zookeeper = try ZooKeeperConfiguration(servers: try await TestServer.address())
+        let endpoints: [GatewayConfiguration.Endpoint] = [
+            .init(zookeeper: zookeeper), .init(path: "/own", zookeeper: zookeeper, users: ["own": "o"]),
+        ]
+        try await withGateway(endpoints: endpoints, configure: { $0.users = ["all": "a:b", "empty": ""] }) { gateway in
+            for (path, user, status) in [
+                ("/", "all:a:b", 200), ("/", "all:a", 401), ("/", "all:", 401), ("/", "empty:", 200),
+                ("/", "nobody:", 401),
+                ("/", "own:o", 401), ("/", "", 401), ("/own/", "own:o", 200), ("/own/", "all:a:b", 401),
+            ] {
+                let answer = try await gateway("GET", "\(path)znodes/v1/", headers: basic(user))
+                #expect(answer.status == status, "\(path) \(user)")
+                if status == 401 { #expect(answer.headers[.wwwAuthenticate]?.hasPrefix("Basic ") == true) }
+            }
+            for header in ["Basic", "Basic !!!", "Bearer x", "Basic /w=="] {
+                #expect(try await gateway("GET", "/znodes/v1/", headers: ["Authorization": header]).status == 401)
+            }
+            #expect(try await gateway("GET", "/znodes/v1/").status == 401)
+        }
+    }
+
+    @Test func endpointsAreKeptApart() async throws {
+        let servers = try await TestServer.address()
+        try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { client in
+            for path in ["/one", "/two"] { try await client.create(path) }
+        }
+        let endpoints = try ["one", "two"].map {
+            GatewayConfiguration.Endpoint(path: "/\($0)", zookeeper: try .init(servers: "\(servers)/\($0)"))
+        }
+        try await withGateway(endpoints: endpoints) { gateway in
+            #expect(try await gateway.json("POST", "/one/znodes/v1/?name=a", body: "1").status == 201)
+            #expect(try await gateway.json("GET", "/one/znodes/v1/a").status == 200)
+            #expect(try await gateway.json("GET", "/two/znodes/v1/a").status == 404)
+            #expect(try await gateway.json("GET", "/znodes/v1/a").status == 404)
+            let id = try await gateway.json("POST", "/one/sessions/v1").fields["id"] as? String ?? ""
+            let path = "/two/znodes/v1/?name=e&ephemeral=true&session=\(id)"
+            #expect(try await gateway.json("POST", path, body: "x").status == 401)
+        }
+    }
+
+    @Test func digestCredentialsAreTheEndpoints() async throws {
+        let servers = try await TestServer.address()
+        let credentials = ZooKeeperConfiguration.Authentication.digest(user: "u", password: "p")
+        let allowed = try ZooKeeperConfiguration(
+            servers: servers, authentication: credentials, defaultACL: [.init(.all, scheme: "auth", id: "")])
+        let endpoints: [GatewayConfiguration.Endpoint] = [
+            .init(path: "/with", zookeeper: allowed), .init(path: "/without", zookeeper: try .init(servers: servers)),
+        ]
+        try await withGateway(endpoints: endpoints) { gateway in
+            for (method, path, status) in [
+                ("POST", "/with/znodes/v1/?name=a", 201), ("GET", "/with/znodes/v1/a", 200),
+                ("GET", "/without/znodes/v1/a", 401),
+            ] {
+                let answer = try await gateway.json(method, path, body: method == "POST" ? "1" : nil)
+                #expect(answer.status == status, "\(path)")
+            }
+        }
+    }
+
+    @Test func itSpeaksTLS() async throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "tls-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (certificate, key) = (folder.appending(path: "c.pem").path(), folder.appending(path: "k.pem").path())
+        let made = try await run(
+            .name("openssl"),
+            arguments: [
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", key,
+                "-out", certificate,
+            ], output: .discarded, error: .discarded)
+        try #require(made.terminationStatus.isSuccess)
+        try await withGateway(configure: { $0.tls = .init(certificateChain: certificate, privateKey: key) }) {
+            gateway in
+            let answer = try await gateway.overTLS("GET", "/znodes/v1/", headers: ["Accept": "application/json"])
+            #expect(answer.status == 200 && answer.body.contains("https://"))
+            #expect(try await gateway.raw("GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\n\r\n").isEmpty)
+        }
+    }
+}

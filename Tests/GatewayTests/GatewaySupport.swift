@@ -1,0 +1,136 @@
+import Foundation
+import HTTPTypes
+import HummingbirdTesting
+import Logging
+import NIOCore
+import NIOPosix
+import NIOSSL
+import TestSupport
+import ZooKeeper
+
+@testable import ZooKeeperGateway
+
+/// Runs `body` with a gateway for an empty part of the shared server's tree, and its port.
+func withGateway(
+    endpoints: [GatewayConfiguration.Endpoint]? = nil, name: String = #function,
+    configure change: (inout GatewayConfiguration) -> Void = { _ in },
+    _ body: @escaping @Sendable (TestGateway) async throws -> Void
+) async throws {
+    var zookeeper = try ZooKeeperConfiguration(servers: try await TestServer.address(name))
+    zookeeper.sessionTimeout = .seconds(5)
+    var configuration = GatewayConfiguration(port: 0, endpoints: endpoints ?? [.init(zookeeper: zookeeper)])
+    change(&configuration)
+    let (ports, continuation) = AsyncStream.makeStream(of: Int.self)
+    var logger = Logger(label: "gateway")
+    logger.logLevel = .error
+    let gateway = try Gateway(configuration, logger: logger) { continuation.yield($0) }
+    let address = zookeeper.servers + zookeeper.chroot
+    try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await gateway.run() }
+        group.addTask {
+            guard let port = await ports.first(where: { _ in true }) else { return }
+            try await body(TestGateway(port: port, address: address))
+        }
+        defer { group.cancelAll() }
+        // Whichever ends first: the body, or a gateway that failed.
+        try await group.next()
+    }
+}
+
+/// A gateway under test, as its clients see it.
+struct TestGateway: Sendable {
+    let port: Int
+    /// Of the ensemble, with the chroot.
+    let address: String
+
+    var host: String { "127.0.0.1:\(port)" }
+
+    struct Response {
+        let status: Int
+        let contentType: String?
+        let location: String?
+        let headers: HTTPFields
+        let body: String
+    }
+
+    /// Sends a request on a connection of its own.
+    func callAsFunction(
+        _ method: String, _ path: String, headers: [String: String] = [:], body: String? = nil
+    ) async throws -> Response {
+        try await send(method, path, headers, body, tls: nil)
+    }
+
+    /// The same over TLS, whatever the certificate.
+    func overTLS(_ method: String, _ path: String, headers: [String: String]) async throws -> Response {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.certificateVerification = .none
+        return try await send(method, path, headers, nil, tls: tls)
+    }
+
+    private func send(
+        _ method: String, _ path: String, _ headers: [String: String], _ body: String?, tls: TLSConfiguration?
+    ) async throws -> Response {
+        let client = TestClient(
+            host: "127.0.0.1", port: port,
+            configuration: .init(
+                tlsConfiguration: tls, timeout: .seconds(20), serverName: tls == nil ? nil : "localhost"),
+            eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton))
+        client.connect()
+        var fields = HTTPFields()
+        for (name, value) in headers {
+            if let name = HTTPField.Name(name) { fields[name] = value }
+        }
+        do {
+            let response = try await client.execute(
+                .init(
+                    path, method: HTTPRequest.Method(method) ?? .get, authority: host, headers: fields,
+                    body: body.map { ByteBuffer(string: $0) }))
+            try await client.shutdown()
+            return Response(
+                status: response.status.code, contentType: response.headers[.contentType],
+                location: response.headers[.location], headers: response.headers,
+                body: response.body.map { String(buffer: $0) } ?? "")
+        } catch {
+            try? await client.shutdown()
+            throw error
+        }
+    }
+
+    /// The same with octets, accepting JSON.
+    func json(_ method: String, _ path: String, body: String? = nil) async throws -> (
+        status: Int, fields: [String: Any]
+    ) {
+        let headers = ["Accept": "application/json", "Content-Type": "application/octet-stream"]
+        let response = try await self(method, path, headers: headers, body: body)
+        let object = try? JSONSerialization.jsonObject(with: Data(response.body.utf8))
+        return (response.status, object as? [String: Any] ?? [:])
+    }
+
+    /// Sends bytes as they are, and returns all that comes until the gateway closes, or the time is over.
+    func raw(_ bytes: String, within limit: Duration = .seconds(5)) async throws -> String {
+        let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .connect(host: "127.0.0.1", port: port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
+                }
+            }
+        return try await channel.executeThenClose { inbound, outbound in
+            try? await outbound.write(ByteBuffer(string: bytes))
+            return await withTaskGroup(of: String?.self) { group in
+                let received = Received()
+                group.addTask {
+                    do { for try await part in inbound { received.append(String(buffer: part)) } } catch {}
+                    return received.text
+                }
+                group.addTask {
+                    // The time limit itself.
+                    try? await Task.sleep(for: limit)
+                    return nil
+                }
+                let first = await group.next() ?? nil
+                group.cancelAll()
+                return first ?? received.text
+            }
+        }
+    }
+}

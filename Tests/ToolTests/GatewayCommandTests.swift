@@ -1,0 +1,84 @@
+import Foundation
+import HTTPTypes
+import HummingbirdTesting
+import NIOCore
+import NIOPosix
+import Subprocess
+import SystemPackage
+import TestSupport
+import Testing
+
+/// `zkq gateway`, as a process.
+@Suite(.timeLimit(.minutes(1)))
+struct GatewayCommandTests {
+    /// The status of an answer, and its body.
+    private func get(_ path: String, port: Int, authorization: String? = nil) async throws -> (
+        status: Int, body: String
+    ) {
+        let client = TestClient(
+            host: "127.0.0.1", port: port, configuration: .init(timeout: .seconds(10)),
+            eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton))
+        client.connect()
+        var headers: HTTPFields = [.accept: "application/json"]
+        headers[.authorization] = authorization
+        let response = try await client.execute(.init(path, method: .get, authority: "h", headers: headers, body: nil))
+        try await client.shutdown()
+        return (response.status.code, response.body.map { String(buffer: $0) } ?? "")
+    }
+
+    private func port(_ line: String?) throws -> Int {
+        let line = try #require(line)
+        #expect(line.hasPrefix("ready http://127.0.0.1:"))
+        return try #require(line.split(separator: ":").last.flatMap { Int($0) })
+    }
+
+    @Test func itServesUntilItIsToldToEnd() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "a").isSuccess)
+        let result = try await zkq.started("gateway", "--listen", "127.0.0.1:0") { pid, output in
+            var lines = output.makeAsyncIterator()
+            let port = try port(try await lines.next())
+            let items = try await get("/znodes/v1/queue/items?view=children", port: port)
+            #expect(items.status == 200 && items.body.contains("\"children\":[\"item-100-0000000000\"]"))
+            kill(pid, SIGTERM)
+            #expect(try await lines.next() == nil)
+        }
+        #expect(result.isSuccess, "\(result.error)")
+    }
+
+    @Test func aFileConfiguresIt() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        let file = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString).json").path()
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        func write(_ text: String) throws { try Data(text.utf8).write(to: URL(filePath: file)) }
+        try write(
+            """
+            {"listen": "127.0.0.1:0", "maximumURLSize": 100, "answerTimeoutSeconds": 5,
+             "endpoints": [{"path": "/app", "servers": "\(zkq.address)", "users": {"u": "secret"}}]}
+            """)
+        _ = try await zkq.started("gateway", "--config", file) { _, output in
+            var lines = output.makeAsyncIterator()
+            let port = try port(try await lines.next())
+            #expect(try await get("/app/znodes/v1/", port: port).status == 401)
+            let basic = "Basic " + Data("u:secret".utf8).base64EncodedString()
+            #expect(try await get("/app/znodes/v1/", port: port, authorization: basic).status == 200)
+            let long = "/app/znodes/v1/" + String(repeating: "x", count: 100)
+            #expect(try await get(long, port: port, authorization: basic).status == 414)
+        }
+        for (text, word) in [
+            ("{", "no object"), ("[]", "no object"), ("{}", "endpoints is missing"),
+            ("{\"endpoints\": [{\"server\": \"secret\"}]}", "not known: server"),
+            ("{\"endpoints\": [{\"servers\": 1}]}", "endpoints.0.servers is of the wrong kind"),
+            ("{\"endpoints\": [{\"servers\": \"h:1\", \"auth\": \"secret\"}]}", "user:password"),
+            ("{\"endpoints\": [{\"servers\": \"h:1\"}], \"listen\": \"9998\"}", "HOST:PORT"),
+            ("{\"endpoints\": []}", "needs an endpoint"),
+        ] {
+            try write(text)
+            let result = try await zkq("gateway", "--config", file)
+            #expect(
+                !result.isSuccess && result.output.isEmpty && result.error.contains(word), "\(text): \(result.error)")
+            #expect(!result.error.contains("secret"))
+        }
+        #expect(try await !zkq("gateway", "--config", "/nowhere").isSuccess)
+    }
+}
