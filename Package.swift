@@ -65,7 +65,7 @@ let package = Package(
         .target(
             name: "ZooKeeperGateway",
             dependencies: [
-                "ZooKeeper",
+                "ZooKeeper", "ZooKeeperQueue",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -163,7 +163,7 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperServer",
+                "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue", "ZooKeeperServer",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),

@@ -8,6 +8,7 @@ struct Endpoint: Sendable {
     let authentication: BasicAuthentication
     let client: ZooKeeperClient
     let sessions: RestSessions
+    let queues: HTTPQueues
     let answerTimeout: Duration
 
     init(_ endpoint: GatewayConfiguration.Endpoint, of gateway: GatewayConfiguration, logger: Logger) throws {
@@ -15,6 +16,7 @@ struct Endpoint: Sendable {
         authentication = BasicAuthentication(users: endpoint.users.isEmpty ? gateway.users : endpoint.users)
         client = try ZooKeeperClient(configuration: endpoint.zookeeper, logger: logger)
         sessions = RestSessions(endpoint.zookeeper, maximum: gateway.maximumSessions, logger: logger)
+        queues = HTTPQueues(client, gateway, logger: logger)
         answerTimeout = gateway.answerTimeout
     }
 
@@ -32,6 +34,7 @@ struct Endpoint: Sendable {
     }
 
     func close() async {
+        await queues.close()
         await sessions.closeAll()
         await client.close()
     }

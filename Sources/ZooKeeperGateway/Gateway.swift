@@ -8,7 +8,8 @@ import NIOSSL
 public import ServiceLifecycle
 import ZooKeeper
 
-/// ZooKeeper's REST interface, as a service: specification version 2 (`/znodes/v1`, `/sessions/v1`), for programs that speak HTTP.
+/// ZooKeeper's REST interface, as a service, for programs that speak HTTP: specification version 2 (`/znodes/v1`, `/sessions/v1`), and
+/// the queue's own (`/queues/v1`, see <doc:QueueOverHTTP>).
 ///
 /// ```swift
 /// let gateway = Gateway(.init(endpoints: [.init(zookeeper: try .init(servers: "127.0.0.1:2181"))]))

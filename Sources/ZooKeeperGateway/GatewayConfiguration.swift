@@ -56,6 +56,10 @@ public struct GatewayConfiguration: Sendable {
     /// The most sessions of an endpoint, each with a connection of its own to the ensemble; a further one is answered 503.
     /// Default: 100.
     public var maximumSessions = 100
+    /// The most queues of an endpoint that are served; a further one is answered 503. Default: 100.
+    public var maximumQueues = 100
+    /// The most messages of a queue that are leased over HTTP at a time; more are answered 429. Default: 1,000.
+    public var maximumLeases = 1_000
     /// How long the body of a request may take to arrive; then it is answered 408. Default: 10 seconds.
     public var bodyTimeout = Duration.seconds(10)
     /// How long the ensemble may take to answer; then a request is answered 504, or 503 when no server is connected. Default:
@@ -94,6 +98,7 @@ public struct GatewayConfiguration: Sendable {
         }
         let limits = [
             maximumBodySize, maximumHeadSize, maximumURLSize, maximumRequests, maximumConnections, maximumSessions,
+            maximumQueues, maximumLeases,
         ]
         try require(limits.allSatisfy { $0 > 0 }, "The limits of a gateway are above 0.")
         try require(

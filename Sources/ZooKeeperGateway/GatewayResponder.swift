@@ -43,6 +43,10 @@ final class GatewayResponder: Sendable {
         guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw Answer(.notFound) }
         guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
         gateway.body = try await body(of: request)
+        if rest.hasPrefix("/queues/v1/") {
+            return try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
+                .answer()
+        }
         guard let format = Format(accepting: gateway.headers) else { throw Answer(.notAcceptable) }
         if rest.hasPrefix("/znodes/v1/") {
             return try await ZNodeResource(endpoint, gateway, format, rawPath: String(rest.dropFirst(10))).answer()

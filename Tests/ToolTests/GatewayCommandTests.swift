@@ -7,21 +7,23 @@ import Subprocess
 import SystemPackage
 import TestSupport
 import Testing
+import ZooKeeper
 
 /// `zkq gateway`, as a process.
 @Suite(.timeLimit(.minutes(1)))
 struct GatewayCommandTests {
     /// The status of an answer, and its body.
-    private func get(_ path: String, port: Int, authorization: String? = nil) async throws -> (
-        status: Int, body: String
-    ) {
+    private func get(
+        _ path: String, port: Int, authorization: String? = nil, method: HTTPRequest.Method = .get
+    ) async throws -> (status: Int, body: String) {
         let client = TestClient(
             host: "127.0.0.1", port: port, configuration: .init(timeout: .seconds(10)),
             eventLoopGroupProvider: .shared(MultiThreadedEventLoopGroup.singleton))
         client.connect()
         var headers: HTTPFields = [.accept: "application/json"]
         headers[.authorization] = authorization
-        let response = try await client.execute(.init(path, method: .get, authority: "h", headers: headers, body: nil))
+        let response = try await client.execute(
+            .init(path, method: method, authority: "h", headers: headers, body: nil))
         try await client.shutdown()
         return (response.status.code, response.body.map { String(buffer: $0) } ?? "")
     }
@@ -44,6 +46,32 @@ struct GatewayCommandTests {
             #expect(try await lines.next() == nil)
         }
         #expect(result.isSuccess, "\(result.error)")
+    }
+
+    /// Its leases are those of a consumer that has failed.
+    @Test func whatAKilledGatewayHadLeasedComesBack() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "--lines", input: "1\n2\n3\n").isSuccess)
+        let file = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString).json").path()
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let text = "{\"endpoints\": [{\"servers\": \"\(zkq.address)\", \"sessionTimeoutSeconds\": 1}]}"
+        try Data(text.utf8).write(to: URL(filePath: file))
+        _ = try await zkq.started("gateway", "--listen", "127.0.0.1:0", "--config", file) { pid, output in
+            var lines = output.makeAsyncIterator()
+            let port = try port(try await lines.next())
+            let taken = try await get("/queues/v1/queue/leases?count=2&seconds=3600", port: port, method: .post)
+            #expect(taken.status == 200 && taken.body.contains("\"payload\":\"2\""))
+            kill(pid, SIGKILL)
+        }
+        try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
+            for name in try await client.children(of: "/queue/consumers").names {
+                for try await stat in client.existence(of: "/queue/consumers/\(name)/active") where stat == nil {
+                    break
+                }
+            }
+        }
+        #expect(try await zkq("recover", "--once").output.hasPrefix("recovered 2, redelivered 2"))
+        #expect(try await zkq("take", "--wait", "0").output == "1\n2\n3\n")
     }
 
     @Test func aFileConfiguresIt() async throws {

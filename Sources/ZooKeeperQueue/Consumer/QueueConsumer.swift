@@ -107,10 +107,19 @@ public actor QueueConsumer {
     public init(_ queue: MessageQueue, configuration: ConsumerConfiguration = .init()) {
         self.queue = queue
         self.configuration = configuration
+        prefetch = Swift.max(1, configuration.prefetch)
     }
 
-    var prefetch: Int { Swift.max(1, configuration.prefetch) }
+    /// The most messages that may be held.
+    private(set) var prefetch: Int
     var free: Int { prefetch - leases.count }
+
+    /// From here on holds no more messages than that, or as many as it holds already.
+    package func setPrefetch(_ count: Int) {
+        prefetch = Swift.max(1, count)
+        readSoon()
+        commitSoon()
+    }
 
     // MARK: Handing out
 

@@ -27,6 +27,8 @@ struct GatewayFile: Decodable {
     var maximumRequests: Int?
     var maximumConnections: Int?
     var maximumSessions: Int?
+    var maximumQueues: Int?
+    var maximumLeases: Int?
     var bodyTimeoutSeconds: Double?
     var answerTimeoutSeconds: Double?
     var idleTimeoutSeconds: Double?
@@ -34,7 +36,8 @@ struct GatewayFile: Decodable {
     private static let names: Set = [
         "listen", "endpoints", "users", "tls", "maximumBodySize", "maximumHeadSize", "maximumURLSize",
         "maximumRequests",
-        "maximumConnections", "maximumSessions", "bodyTimeoutSeconds", "answerTimeoutSeconds", "idleTimeoutSeconds",
+        "maximumConnections", "maximumSessions", "maximumQueues", "maximumLeases", "bodyTimeoutSeconds",
+        "answerTimeoutSeconds", "idleTimeoutSeconds",
     ]
     private static let endpointNames: Set = ["path", "servers", "auth", "users", "sessionTimeoutSeconds"]
 
@@ -96,6 +99,8 @@ struct GatewayFile: Decodable {
         set(\.maximumRequests, maximumRequests)
         set(\.maximumConnections, maximumConnections)
         set(\.maximumSessions, maximumSessions)
+        set(\.maximumQueues, maximumQueues)
+        set(\.maximumLeases, maximumLeases)
         set(\.bodyTimeout, bodyTimeoutSeconds.map(Self.seconds))
         set(\.answerTimeout, answerTimeoutSeconds.map(Self.seconds))
         set(\.idleTimeout, idleTimeoutSeconds.map(Self.seconds))

@@ -1,0 +1,142 @@
+import Foundation
+import ZooKeeperQueue
+
+/// What is sent and answered in JSON. A payload that is UTF-8 is a text, `payload`; any other is `payloadBase64`.
+enum QueueForms {
+    struct Send: Decodable {
+        struct Message: Decodable {
+            var payload: String?
+            var payloadBase64: String?
+            var priority: Int?
+            var headers: [String: String]?
+            var id: String?
+
+            /// - Throws: a text that says what is wrong.
+            func outgoing() throws(FormError) -> OutgoingMessage {
+                let bytes: [UInt8]
+                switch (payload, payloadBase64) {
+                case (let text?, nil): bytes = Array(text.utf8)
+                case (nil, let text?):
+                    guard let data = Data(base64Encoded: text) else {
+                        throw FormError(message: "payloadBase64 is no base64")
+                    }
+                    bytes = Array(data)
+                default: throw FormError(message: "a message has either payload or payloadBase64")
+                }
+                return OutgoingMessage(bytes, priority: priority ?? 100, headers: headers ?? [:], id: id)
+            }
+        }
+        var messages: [Message]
+    }
+
+    struct FormError: Error {
+        let message: String
+    }
+
+    struct Sent: Encodable {
+        struct Message: Encodable {
+            let name: String?
+            let duplicate: Bool
+        }
+        let messages: [Message]
+
+        init(_ receipts: [SendReceipt]) {
+            messages = receipts.map { Message(name: $0.name, duplicate: $0.isDuplicate) }
+        }
+    }
+
+    struct Payload: Encodable {
+        private enum Key: String, CodingKey { case payload, payloadBase64 }
+        let bytes: [UInt8]
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            if let text = String(validating: bytes, as: UTF8.self) {
+                try container.encode(text, forKey: .payload)
+            } else {
+                try container.encode(Data(bytes).base64EncodedString(), forKey: .payloadBase64)
+            }
+        }
+    }
+
+    struct Leases: Encodable { let leases: [Lease] }
+
+    struct Lease: Encodable {
+        private enum Key: String, CodingKey {
+            case lease, token, name, priority, deliveryCount, enqueueTime, headers, id, seconds
+        }
+        let lease: String
+        let message: QueueMessage
+        let seconds: Int
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(lease, forKey: .lease)
+            // A number of 64 bits is more than scripts can hold.
+            try container.encode("\(message.fencingToken)", forKey: .token)
+            try container.encode(message.name, forKey: .name)
+            try container.encode(message.priority, forKey: .priority)
+            try container.encode(message.deliveryCount, forKey: .deliveryCount)
+            try container.encode(message.enqueueTime, forKey: .enqueueTime)
+            try container.encode(message.headers, forKey: .headers)
+            try container.encodeIfPresent(message.id, forKey: .id)
+            try container.encode(seconds, forKey: .seconds)
+            try Payload(bytes: message.payload).encode(to: encoder)
+        }
+    }
+
+    struct Extended: Encodable { let seconds: Int }
+
+    struct Counts: Encodable {
+        let ready, leased, partial, dead, consumers: Int
+        let bytes: Int?
+        let maximumMessages, maximumBytes: Int?
+
+        init(_ statistics: QueueStatistics, _ bound: QueueBound) {
+            (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.partial)
+            (dead, consumers, bytes) = (statistics.dead, statistics.consumers, statistics.bytes)
+            (maximumMessages, maximumBytes) = (bound.messages, bound.bytes)
+        }
+    }
+
+    struct Browsed: Encodable {
+        struct Message: Encodable {
+            private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, headers, id }
+            let message: BrowsedMessage
+
+            func encode(to encoder: any Encoder) throws {
+                var container = encoder.container(keyedBy: Key.self)
+                try container.encode(message.name, forKey: .name)
+                try container.encode(message.priority, forKey: .priority)
+                try container.encode(message.deliveryCount, forKey: .deliveryCount)
+                try container.encode(message.enqueueTime, forKey: .enqueueTime)
+                try container.encode(message.headers, forKey: .headers)
+                try container.encodeIfPresent(message.id, forKey: .id)
+                try Payload(bytes: message.payload).encode(to: encoder)
+            }
+        }
+        let messages: [Message]
+    }
+
+    struct Dead: Encodable {
+        struct Message: Encodable {
+            private enum Key: String, CodingKey { case name, cause, time, headers, id }
+            let letter: DeadLetter
+
+            func encode(to encoder: any Encoder) throws {
+                var container = encoder.container(keyedBy: Key.self)
+                try container.encode(letter.name, forKey: .name)
+                try container.encode(letter.cause, forKey: .cause)
+                try container.encode(letter.time, forKey: .time)
+                try container.encode(letter.headers, forKey: .headers)
+                try container.encodeIfPresent(letter.id, forKey: .id)
+                try Payload(bytes: letter.payload).encode(to: encoder)
+            }
+        }
+        let messages: [Message]
+    }
+
+    struct Count: Encodable { let count: Int }
+
+    struct Problem: Encodable { let error, message: String }
+}

@@ -1,0 +1,202 @@
+import Foundation
+import HTTPTypes
+import ZooKeeper
+import ZooKeeperQueue
+
+/// `/queues/v1/<queue path>`: a queue, for programs that speak HTTP.
+struct QueueResource {
+    let endpoint: Endpoint
+    let request: GatewayRequest
+    let route: QueueRoute
+    let path: String
+
+    /// - Parameter rawPath: what stands behind `/queues/v1/`, still encoded.
+    init(_ endpoint: Endpoint, _ request: GatewayRequest, rawPath: String) throws(Answer) {
+        self.endpoint = endpoint
+        self.request = request
+        var segments: [String] = []
+        for text in rawPath.split(separator: "/", omittingEmptySubsequences: false) {
+            guard let segment = URLText.decoded(text), !segment.contains("/") else {
+                throw Self.problem(.badRequest, "invalidArgument", "The path is not valid.")
+            }
+            segments.append(segment)
+        }
+        let (route, count) = QueueRoute.of(segments)
+        self.route = route
+        path = "/" + segments.prefix(count).joined(separator: "/")
+    }
+
+    func answer() async throws -> Answer {
+        do {
+            guard let member = try await endpoint.queues.member(path) else {
+                throw Self.problem(.serviceUnavailable, "overloaded", "The gateway serves too many queues already.")
+            }
+            switch (request.method, route) {
+            case (.get, .queue): return try await counts(member)
+            case (.post, .messages): return try await send(member)
+            case (.get, .messages): return try await browse(member)
+            case (.delete, .messages): return try Self.json(.ok, QueueForms.Count(count: await member.queue.purge()))
+            case (.post, .leases): return try await take(member)
+            case (.post, .lease(let id, let action)): return try await settle(member, id, action)
+            case (.get, .dead): return try await dead(member)
+            case (.delete, .dead):
+                return try Self.json(.ok, QueueForms.Count(count: await member.queue.purgeDeadLetters()))
+            case (.post, .redriveAll):
+                return try Self.json(.ok, QueueForms.Count(count: await member.queue.redriveAll()))
+            case (.post, .redrive(let name)):
+                try await member.queue.redrive(name)
+                return Answer(.noContent)
+            default: return Answer(.methodNotAllowed)
+            }
+        } catch let error as QueueError {
+            var answer = Self.problem(Self.status(error.code), error.code.description, error.message)
+            if error.code == .queueFull { answer.headers[.retryAfter] = "1" }
+            return answer
+        } catch let error as QueueForms.FormError {
+            return Self.problem(.badRequest, "invalidArgument", error.message)
+        }
+    }
+
+    // MARK: Messages
+
+    private func send(_ member: HTTPQueues.Member) async throws -> Answer {
+        let type = (request.headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased()
+        let receipts: [SendReceipt]
+        if type == Format.json.contentType {
+            let form: QueueForms.Send
+            do {
+                form = try JSONDecoder().decode(QueueForms.Send.self, from: Data(request.body))
+            } catch {
+                throw QueueForms.FormError(message: "the body is no object with messages")
+            }
+            var messages: [OutgoingMessage] = []
+            for message in form.messages { messages.append(try message.outgoing()) }
+            receipts = try await member.producer.send(messages)
+        } else {
+            let id = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
+            let priority = try number("priority", 0...999, 100)
+            receipts = [try await member.producer.send(OutgoingMessage(request.body, priority: priority, id: id))]
+        }
+        return try Self.json(.created, QueueForms.Sent(receipts))
+    }
+
+    private func browse(_ member: HTTPQueues.Member) async throws -> Answer {
+        let messages = try await member.queue.browse(limit: number("limit", 1...1_000, 100))
+        return try Self.json(.ok, QueueForms.Browsed(messages: messages.map { .init(message: $0) }))
+    }
+
+    private func counts(_ member: HTTPQueues.Member) async throws -> Answer {
+        let (statistics, bound) = (try await member.queue.statistics(), try await member.queue.bound())
+        return try Self.json(.ok, QueueForms.Counts(statistics, bound))
+    }
+
+    private func dead(_ member: HTTPQueues.Member) async throws -> Answer {
+        let letters = try await member.queue.deadLetters(limit: number("limit", 1...1_000, 100))
+        return try Self.json(.ok, QueueForms.Dead(messages: letters.map { .init(letter: $0) }))
+    }
+
+    // MARK: Leases
+
+    private static let longestWait = 60
+    private static let longestLease = 43_200
+
+    private func take(_ member: HTTPQueues.Member) async throws -> Answer {
+        let count = try number("count", 1...100, 1)
+        let wait = try number("wait", 0...Self.longestWait, 0)
+        let seconds = try number("seconds", 1...Self.longestLease, 30)
+        // A queue that is not there is told at once, and not waited for.
+        _ = try await member.queue.bound()
+        guard
+            let taken = try await member.leases.take(count, wait: .seconds(wait), for: .seconds(seconds))
+        else {
+            return Self.problem(.tooManyRequests, "overloaded", "Too many messages are leased or asked for already.")
+        }
+        let octets = Format(accepting: request.headers) == .octets
+        if octets, count == 1 {
+            guard let (id, message) = taken.first else { return Answer(.noContent, .octets) }
+            var answer = Answer(.ok, .octets, bytes: message.payload)
+            for (name, value) in [
+                ("Lease", id), ("Fencing-Token", "\(message.fencingToken)"), ("Message-Name", message.name),
+                ("Delivery-Count", "\(message.deliveryCount)"), ("Priority", "\(message.priority)"),
+            ] {
+                if let name = HTTPField.Name("X-Queue-\(name)") { answer.headers[name] = value }
+            }
+            return answer
+        }
+        let leases = taken.map { QueueForms.Lease(lease: $0.id, message: $0.message, seconds: seconds) }
+        return try Self.json(.ok, QueueForms.Leases(leases: leases))
+    }
+
+    private func settle(
+        _ member: HTTPQueues.Member, _ id: String, _ action: QueueRoute.LeaseAction
+    ) async throws -> Answer {
+        guard let message = await member.leases.lease(id), request.query["token"] == "\(message.fencingToken)" else {
+            return Self.problem(
+                .notFound, "leaseLost", "There is no lease of this id and fencing token: it has ended, or never was.")
+        }
+        switch action {
+        case .extend:
+            let seconds = try number("seconds", 1...Self.longestLease, 30)
+            guard message.state == .held, await member.leases.extend(id, by: .seconds(seconds)) else {
+                return Self.problem(.conflict, "leaseLost", "The lease is lost, or in doubt.")
+            }
+            return try Self.json(.ok, QueueForms.Extended(seconds: seconds))
+        case .acknowledge: try await settling(member, id) { try await message.acknowledge() }
+        case .giveBack: try await settling(member, id) { try await message.giveBack(reason: request.query["reason"]) }
+        case .deadLetter:
+            try await settling(member, id) {
+                try await message.deadLetter(reason: request.query["reason"] ?? "given up over HTTP")
+            }
+        }
+        return Answer(.noContent)
+    }
+
+    /// The lease is forgotten when it has certainly ended.
+    private func settling(_ member: HTTPQueues.Member, _ id: String, _ body: () async throws -> Void) async throws {
+        do {
+            try await body()
+        } catch let error as QueueError where error.code != .leaseLost && error.code != .alreadySettled {
+            throw error
+        } catch {
+            await member.leases.forget(id)
+            throw error
+        }
+        await member.leases.forget(id)
+    }
+
+    // MARK: Parts
+
+    private func number(_ name: String, _ range: ClosedRange<Int>, _ standard: Int) throws -> Int {
+        guard let text = request.query[name] else { return standard }
+        guard let number = Int(text), range.contains(number) else {
+            throw QueueForms.FormError(
+                message: "\(name) is a number from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    private static func status(_ code: QueueError.Code) -> HTTPResponse.Status {
+        switch code {
+        case .invalidArgument: .badRequest
+        case .notPermitted: .forbidden
+        case .queueMissing, .notFound: .notFound
+        case .leaseLost, .alreadySettled: .conflict
+        case .payloadTooLarge: .contentTooLarge
+        case .queueFull: .tooManyRequests
+        case .unsupportedFormat: .notImplemented
+        case .unreachable, .closed: .serviceUnavailable
+        case .outcomeUnknown: .gatewayTimeout
+        default: .badGateway
+        }
+    }
+
+    private static func problem(_ status: HTTPResponse.Status, _ error: String, _ message: String) -> Answer {
+        (try? json(status, QueueForms.Problem(error: error, message: message))) ?? Answer(status)
+    }
+
+    private static func json(_ status: HTTPResponse.Status, _ value: some Encodable) throws -> Answer {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return Answer(status, .json, bytes: Array(try encoder.encode(value)))
+    }
+}

@@ -1,0 +1,30 @@
+/// What a path below `/queues/v1` means: a queue, and what of it.
+enum QueueRoute: Hashable {
+    enum LeaseAction: String { case acknowledge, giveBack = "give-back", deadLetter = "dead-letter", extend }
+
+    case queue
+    case messages
+    case leases
+    case lease(String, LeaseAction)
+    case dead
+    case redriveAll
+    case redrive(String)
+
+    /// - Parameter segments: the path's, decoded.
+    /// - Returns: the route, and how many of the segments are the queue's; the rest names the route.
+    static func of(_ segments: [String]) -> (route: QueueRoute, queue: Int) {
+        let count = segments.count
+        func at(_ fromEnd: Int) -> String? { count > fromEnd ? segments[count - 1 - fromEnd] : nil }
+        if at(2) == "leases", let id = at(1), let action = at(0).flatMap(LeaseAction.init) {
+            return (.lease(id, action), count - 3)
+        }
+        if at(2) == "dead", let name = at(1), at(0) == "redrive" { return (.redrive(name), count - 3) }
+        if at(1) == "dead", at(0) == "redrive" { return (.redriveAll, count - 2) }
+        switch at(0) {
+        case "messages": return (.messages, count - 1)
+        case "leases": return (.leases, count - 1)
+        case "dead": return (.dead, count - 1)
+        default: return (.queue, count)
+        }
+    }
+}
