@@ -5,6 +5,7 @@ import ZooKeeper
 struct Endpoint: Sendable {
     /// What stands in front of the resources; empty for the root.
     let prefix: String
+    var name: String { prefix.isEmpty ? "/" : prefix }
     let authentication: BasicAuthentication
     let client: ZooKeeperClient
     let sessions: RestSessions

@@ -12,6 +12,7 @@ final class GatewayResponder: Sendable {
     private let logger: Logger
     /// Requests at work.
     private let requests = Atomic<Int>(0)
+    private let counts = RequestCounts()
 
     init(_ configuration: GatewayConfiguration, _ endpoints: [Endpoint], _ logger: Logger) {
         self.configuration = configuration
@@ -21,6 +22,12 @@ final class GatewayResponder: Sendable {
     }
 
     func respond(to request: Request) async -> Response {
+        let response = await bounded(request)
+        counts.count(response.status.code)
+        return response
+    }
+
+    private func bounded(_ request: Request) async -> Response {
         defer { requests.subtract(1, ordering: .relaxed) }
         if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests {
             var answer = Answer(.serviceUnavailable)
@@ -40,9 +47,15 @@ final class GatewayResponder: Sendable {
     private func answer(to request: Request) async throws -> Answer {
         guard (request.head.path ?? "").utf8.count <= configuration.maximumURLSize else { throw Answer(.uriTooLong) }
         var gateway = try GatewayRequest(request.head, scheme: configuration.tls == nil ? "http" : "https")
+        let operations = OperationsResource(
+            endpoints: endpoints, authentication: BasicAuthentication(users: configuration.users), counts: counts,
+            requests: requests.load(ordering: .relaxed))
+        if let answer = try await operations.answer(gateway) { return answer }
         guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw Answer(.notFound) }
         guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
+        if let answer = PageResource.answer(rest, gateway.method) { return answer }
         gateway.body = try await body(of: request)
+        if rest == "/queues/v1" || rest == "/queues/v1/" { return try await QueueResource.list(endpoint, gateway) }
         if rest.hasPrefix("/queues/v1/") {
             return try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
                 .answer()

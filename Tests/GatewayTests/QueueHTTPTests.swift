@@ -165,6 +165,8 @@ struct QueueHTTPTests {
                 ("POST", "/messages", "{\"messages\": [{\"payloadBase64\": \"!\"}]}", 400),
                 ("POST", "/messages", "{\"messages\": [{\"payload\": \"x\", \"priority\": 1000}]}", 400),
                 ("POST", "/messages", "{\"messages\": [{\"payload\": \"x\", \"id\": \"\"}]}", 400),
+                ("POST", "/messages", "{\"messages\": [{\"payload\": \"x\", \"prio\": 1}]}", 400),
+                ("GET", "?age=x", nil, 400),
                 ("POST", "/leases?count=0", nil, 400), ("POST", "/leases?wait=100", nil, 400),
                 ("POST", "/leases?seconds=x", nil, 400), ("GET", "", nil, 404), ("GET", "/messages", nil, 404),
                 ("PUT", "/messages", "x", 405), ("POST", "/../messages", "x", 400),

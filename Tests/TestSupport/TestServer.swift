@@ -43,11 +43,12 @@ extension LocalEnsembleConfiguration {
 
 /// Runs `body` with a client on an empty part of the shared server's tree.
 public func withTestClient<Result>(
-    sessionTimeout: Duration = .seconds(5), callDeadline: Duration = .seconds(20), _ name: String = #function,
-    _ body: (ZooKeeperClient) async throws -> Result
+    followsMembers: Bool = true, sessionTimeout: Duration = .seconds(5), callDeadline: Duration = .seconds(20),
+    _ name: String = #function, _ body: (ZooKeeperClient) async throws -> Result
 ) async throws -> Result {
     let configuration = try ZooKeeperConfiguration(
-        servers: try await TestServer.address(name), sessionTimeout: sessionTimeout, callDeadline: callDeadline)
+        servers: try await TestServer.address(name), followsMembers: followsMembers, sessionTimeout: sessionTimeout,
+        callDeadline: callDeadline)
     return try await ZooKeeperClient.withClient(configuration: configuration, body)
 }
 

@@ -251,10 +251,10 @@ struct ConsumerTests {
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 10))
             var messages = consumer.makeAsyncIterator()
             let first = try #require(try await messages.next())
-            #expect(try await queue.statistics() == .init(ready: 0, leased: 10, partial: 0, dead: 0, consumers: 1))
+            try await queue.expectStatistics(ready: 0, leased: 10, partial: 0, dead: 0, consumers: 1)
             try await first.acknowledge()
             await consumer.close()
-            #expect(try await queue.statistics() == .init(ready: 9, leased: 0, partial: 0, dead: 0, consumers: 0))
+            try await queue.expectStatistics(ready: 9, leased: 0, partial: 0, dead: 0, consumers: 0)
             var counts: Set<Int> = []
             let payloads = try await queue.drain {
                 counts.insert($0.deliveryCount)

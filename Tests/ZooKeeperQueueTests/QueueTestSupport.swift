@@ -40,6 +40,17 @@ extension MessageQueue {
         return payloads
     }
 
+    /// Expects so many messages there.
+    func expectStatistics(
+        ready: Int, leased: Int, partial: Int, dead: Int, consumers: Int,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+        let found = try await statistics()
+        let expected = QueueStatistics(
+            ready: ready, leased: leased, partial: partial, dead: dead, consumers: consumers, created: found.created)
+        #expect(found == expected, sourceLocation: sourceLocation)
+    }
+
     /// Every path below the queue's root.
     func paths() async throws -> Set<String> { try await Self.paths(below: path, in: store) }
 

@@ -101,7 +101,7 @@ struct RecoveryTests {
             try await crash(holding: 1, of: queue, like: client)
             let report = try await QueueRecovery(queue).recover()
             #expect(report.recovered == 1 && report.redelivered == 0)
-            #expect(try await queue.statistics() == .init(ready: 0, leased: 0, partial: 1, dead: 0, consumers: 0))
+            try await queue.expectStatistics(ready: 0, leased: 0, partial: 1, dead: 0, consumers: 0)
             let prompt = try MessageQueue(client, settings: .init(maximumDeliveries: 2))
             #expect(try await QueueRecovery(prompt).recover().redelivered == 1)
             try await crash(holding: 1, of: queue, like: client)

@@ -10,6 +10,15 @@ struct Answer: Error {
 
     init(_ status: HTTPResponse.Status) { self.status = status }
 
+    /// The resource does not know the method.
+    ///
+    /// - Parameter allowed: those that it knows.
+    static func methodNotAllowed(_ allowed: String) -> Answer {
+        var answer = Answer(.methodNotAllowed)
+        answer.headers[.allow] = allowed
+        return answer
+    }
+
     /// Without a body, but with the type that one would have.
     init(_ status: HTTPResponse.Status, _ format: Format) {
         self.status = status

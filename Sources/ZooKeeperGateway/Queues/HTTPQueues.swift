@@ -37,6 +37,27 @@ actor HTTPQueues {
         return member
     }
 
+    /// The queues that were asked for, and those right below the root.
+    func paths(_ endpoint: Endpoint) async throws -> [String] {
+        var paths = Set(members.keys)
+        let names = try await client.children(of: "/", timeout: endpoint.patience(client)).names.sorted().prefix(1_000)
+        let items = try await client.get(names.map { "/\($0)/items" }, timeout: endpoint.patience(client))
+        for (name, node) in zip(names, items) where node != nil { paths.insert("/" + name) }
+        // One that was asked for need not be there.
+        let all = paths.sorted()
+        let found = try await client.get(all.map { $0 + "/items" }, timeout: endpoint.patience(client))
+        return zip(all, found).compactMap { $1 == nil ? nil : $0 }
+    }
+
+    /// Of the queues that were asked for, and are there.
+    func statistics() async -> [(path: String, statistics: QueueStatistics)] {
+        var all: [(path: String, statistics: QueueStatistics)] = []
+        for (path, member) in members.sorted(by: { $0.key < $1.key }) {
+            if let statistics = try? await member.queue.statistics() { all.append((path, statistics)) }
+        }
+        return all
+    }
+
     /// Gives back what is leased, and removes producers' lanes.
     func close() async {
         isClosed = true

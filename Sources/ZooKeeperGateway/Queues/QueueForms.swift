@@ -27,6 +27,22 @@ enum QueueForms {
             }
         }
         var messages: [Message]
+
+        private static let names: Set = ["payload", "payloadBase64", "priority", "headers", "id"]
+
+        /// - Throws: a text that says what is wrong. A name that is not known may be one that was meant, and is wrong too.
+        init(reading body: [UInt8]) throws(FormError) {
+            let data = Data(body)
+            do {
+                self = try JSONDecoder().decode(Send.self, from: data)
+            } catch {
+                throw FormError(message: "the body is no object of JSON with messages")
+            }
+            let object = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
+            let messages = object["messages"] as? [[String: Any]] ?? []
+            let isKnown = object.count == 1 && messages.allSatisfy { Self.names.isSuperset(of: $0.keys) }
+            if !isKnown { throw FormError(message: "the body has a name that is not known") }
+        }
     }
 
     struct FormError: Error {
@@ -88,11 +104,14 @@ enum QueueForms {
     struct Extended: Encodable { let seconds: Int }
 
     struct Counts: Encodable {
-        let ready, leased, partial, dead, consumers: Int
+        let ready, leased, partial, dead, consumers, created: Int
         let bytes: Int?
+        let oldestAgeSeconds: Double?
         let maximumMessages, maximumBytes: Int?
 
-        init(_ statistics: QueueStatistics, _ bound: QueueBound) {
+        init(_ statistics: QueueStatistics, _ bound: QueueBound, oldestAge: Duration?) {
+            created = statistics.created
+            oldestAgeSeconds = oldestAge.map { $0 / .milliseconds(1) / 1_000 }
             (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.partial)
             (dead, consumers, bytes) = (statistics.dead, statistics.consumers, statistics.bytes)
             (maximumMessages, maximumBytes) = (bound.messages, bound.bytes)
@@ -135,6 +154,8 @@ enum QueueForms {
         }
         let messages: [Message]
     }
+
+    struct Queues: Encodable { let queues: [String] }
 
     struct Count: Encodable { let count: Int }
 

@@ -46,7 +46,7 @@ struct QueueResource {
             case (.post, .redrive(let name)):
                 try await member.queue.redrive(name)
                 return Answer(.noContent)
-            default: return Answer(.methodNotAllowed)
+            default: return .methodNotAllowed(route.methods)
             }
         } catch let error as QueueError {
             var answer = Self.problem(Self.status(error.code), error.code.description, error.message)
@@ -57,18 +57,24 @@ struct QueueResource {
         }
     }
 
+    /// `/queues/v1` itself: the queues that are known.
+    static func list(_ endpoint: Endpoint, _ request: GatewayRequest) async throws -> Answer {
+        guard request.method == .get else { return .methodNotAllowed("GET") }
+        do {
+            return try json(.ok, QueueForms.Queues(queues: try await endpoint.queues.paths(endpoint)))
+        } catch let error as ZooKeeperError {
+            let refusal = Refusal(error, path: "/", isConnected: endpoint.client.sessionState.phase == .connected)
+            return problem(refusal.status, "unreachable", refusal.message)
+        }
+    }
+
     // MARK: Messages
 
     private func send(_ member: HTTPQueues.Member) async throws -> Answer {
         let type = (request.headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased()
         let receipts: [SendReceipt]
         if type == Format.json.contentType {
-            let form: QueueForms.Send
-            do {
-                form = try JSONDecoder().decode(QueueForms.Send.self, from: Data(request.body))
-            } catch {
-                throw QueueForms.FormError(message: "the body is no object with messages")
-            }
+            let form = try QueueForms.Send(reading: request.body)
             var messages: [OutgoingMessage] = []
             for message in form.messages { messages.append(try message.outgoing()) }
             receipts = try await member.producer.send(messages)
@@ -86,8 +92,12 @@ struct QueueResource {
     }
 
     private func counts(_ member: HTTPQueues.Member) async throws -> Answer {
+        guard ["true", "false", nil].contains(request.query["age"]) else {
+            throw QueueForms.FormError(message: "age is true or false")
+        }
         let (statistics, bound) = (try await member.queue.statistics(), try await member.queue.bound())
-        return try Self.json(.ok, QueueForms.Counts(statistics, bound))
+        let age = request.flag("age") ? try await member.queue.oldestAge() : nil
+        return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestAge: age))
     }
 
     private func dead(_ member: HTTPQueues.Member) async throws -> Answer {

@@ -10,6 +10,16 @@ enum QueueRoute: Hashable {
     case redriveAll
     case redrive(String)
 
+    /// The methods that there are.
+    var methods: String {
+        switch self {
+        case .queue: "GET"
+        case .messages: "GET, POST, DELETE"
+        case .dead: "GET, DELETE"
+        case .leases, .lease, .redriveAll, .redrive: "POST"
+        }
+    }
+
     /// - Parameter segments: the path's, decoded.
     /// - Returns: the route, and how many of the segments are the queue's; the rest names the route.
     static func of(_ segments: [String]) -> (route: QueueRoute, queue: Int) {

@@ -21,7 +21,7 @@ struct SessionResource {
             // Also where there is none: it is gone, which is what was asked for.
             await endpoint.sessions.close(id)
             return Answer(.noContent, format)
-        default: return Answer(.methodNotAllowed)
+        default: return .methodNotAllowed(id.isEmpty ? "POST" : "PUT, DELETE")
         }
     }
 

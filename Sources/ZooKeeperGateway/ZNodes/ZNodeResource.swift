@@ -42,7 +42,7 @@ struct ZNodeResource {
             case .put: return try await set(client)
             case .post: return try await create(client, hasSession: session != nil)
             case .delete: return try await delete(client)
-            default: return Answer(.methodNotAllowed)
+            default: return .methodNotAllowed("GET, HEAD, PUT, POST, DELETE")
             }
         } catch let error as ZooKeeperError {
             let isConnected = client.sessionState.phase == .connected

@@ -12,7 +12,8 @@ extension MessageQueue {
             var statistics = QueueStatistics(
                 ready: Int(items.numChildren) + (try await count(tree.earlier)), leased: 0,
                 partial: try await count(tree.partial),
-                dead: try await count(tree.dead), consumers: 0, bytes: try await store.bytes(below: path))
+                dead: try await count(tree.dead), consumers: 0, created: items.childrenCreated,
+                bytes: try await store.bytes(below: path))
             let consumers = try await names(tree.consumers)
             statistics.consumers = consumers.count
             for name in consumers {

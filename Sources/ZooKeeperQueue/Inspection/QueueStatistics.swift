@@ -10,6 +10,9 @@ public struct QueueStatistics: Sendable, Hashable {
     public var dead: Int
     /// Registered consumers, those that have failed and are not yet recovered included.
     public var consumers: Int
+    /// How many nodes were ever created among the ready messages since the server's numbers began anew: it grows with each
+    /// message (or node of several) that is sent or comes back, so that two looks tell a rate.
+    public var created: Int
     /// The bytes of all that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueBound`` of bytes.
     public var bytes: Int?
 }

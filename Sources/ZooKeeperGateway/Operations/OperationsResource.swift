@@ -1,0 +1,97 @@
+import HTTPTypes
+import ZooKeeper
+import ZooKeeperQueue
+
+/// What those who run a gateway look at: `/health/live`, `/health/ready`, `/metrics`.
+struct OperationsResource {
+    let endpoints: [Endpoint]
+    let authentication: BasicAuthentication
+    let counts: RequestCounts
+    /// Requests at work.
+    let requests: Int
+
+    /// - Returns: `nil` for another path.
+    func answer(_ request: GatewayRequest) async throws -> Answer? {
+        switch request.rawPath {
+        case "/health/live", "/health/ready", "/metrics": break
+        default: return nil
+        }
+        guard request.method == .get || request.method == .head else { return .methodNotAllowed("GET, HEAD") }
+        switch request.rawPath {
+        case "/health/live": return Self.text(.ok, "live\n")
+        case "/health/ready":
+            // Asked of the servers, since a client opens its session at the first call.
+            for endpoint in endpoints {
+                guard (try? await endpoint.client.exists("/", timeout: endpoint.patience(endpoint.client))) != nil
+                else {
+                    return Self.text(.serviceUnavailable, "an ensemble does not answer\n")
+                }
+            }
+            return Self.text(.ok, "ready\n")
+        default:
+            guard authentication.admits(request.headers) else { return BasicAuthentication.refusal }
+            return Self.text(.ok, await metrics(), type: "text/plain; version=0.0.4")
+        }
+    }
+
+    private static func text(_ status: HTTPResponse.Status, _ text: String, type: String = "text/plain") -> Answer {
+        var answer = Answer(status)
+        answer.headers[.contentType] = type
+        answer.body = Array(text.utf8)
+        return answer
+    }
+
+    // MARK: Metrics
+
+    /// In Prometheus' text format.
+    private func metrics() async -> String {
+        var lines = MetricLines()
+        lines.type("zookeeper_gateway_requests_total", "counter", "Requests that were answered.")
+        for (status, count) in counts.byClass {
+            lines.add("zookeeper_gateway_requests_total", ["status": status], count)
+        }
+        lines.type("zookeeper_gateway_requests", "gauge", "Requests at work.")
+        lines.add("zookeeper_gateway_requests", [:], requests)
+        lines.type("zookeeper_gateway_connected", "gauge", "Whether a server of the endpoint's ensemble is connected.")
+        for endpoint in endpoints {
+            let isConnected = endpoint.client.sessionState.phase == .connected
+            lines.add("zookeeper_gateway_connected", ["endpoint": endpoint.name], isConnected ? 1 : 0)
+        }
+        lines.type("zookeeper_gateway_sessions", "gauge", "Sessions that clients hold.")
+        for endpoint in endpoints {
+            lines.add("zookeeper_gateway_sessions", ["endpoint": endpoint.name], await endpoint.sessions.count)
+        }
+        lines.type(
+            "zookeeper_queue_messages", "gauge", "Messages of the queues that were asked for, by where they are.")
+        for endpoint in endpoints {
+            for (path, statistics) in await endpoint.queues.statistics() {
+                for (place, count) in [
+                    ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.partial),
+                    ("dead", statistics.dead),
+                ] {
+                    let labels = ["endpoint": endpoint.name, "queue": path, "place": place]
+                    lines.add("zookeeper_queue_messages", labels, count)
+                }
+            }
+        }
+        return lines.text
+    }
+}
+
+/// Lines of Prometheus' text format.
+struct MetricLines {
+    private(set) var text = ""
+
+    mutating func type(_ name: String, _ type: String, _ help: String) {
+        text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
+    }
+
+    mutating func add(_ name: String, _ labels: [String: String], _ value: Int) {
+        let pairs = labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(Self.escaped($0.value))\"" }
+        text += name + (pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}") + " \(value)\n"
+    }
+
+    private static func escaped(_ text: String) -> String {
+        text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+    }
+}

@@ -1,0 +1,101 @@
+import Foundation
+import HTTPTypes
+import TestSupport
+import Testing
+import ZooKeeper
+import ZooKeeperServer
+
+@testable import ZooKeeperGateway
+
+/// What those who run a gateway look at.
+@Suite(.timeLimit(.minutes(1)))
+struct OperationsTests {
+    @Test func healthTellsWhetherTheEnsembleAnswers() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let zookeeper = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(5))
+            try await withGateway(
+                endpoints: [.init(zookeeper: zookeeper)],
+                configure: {
+                    $0.answerTimeout = .seconds(1)
+                    $0.users = ["u": "p"]
+                }
+            ) { gateway in
+                for path in ["/health/live", "/health/ready"] {
+                    let answer = try await gateway("GET", path)
+                    #expect(answer.status == 200 && answer.contentType == "text/plain")
+                }
+                // What stands in it is not for everybody.
+                #expect(try await gateway("GET", "/metrics").status == 401)
+                await ensemble.kill(0)
+                var status = 200
+                while status == 200 { status = try await gateway("GET", "/health/ready").status }
+                #expect(status == 503)
+                #expect(try await gateway("GET", "/health/live").status == 200)
+            }
+        }
+    }
+
+    @Test func metricsCountRequestsAndMessages() async throws {
+        try await withGateway { gateway in
+            #expect(try await gateway("POST", "/queues/v1/a%22b/messages", body: "x").status == 201)
+            #expect(try await gateway("GET", "/nowhere").status == 404)
+            let text = try await gateway("GET", "/metrics").body
+            for line in [
+                "zookeeper_gateway_requests_total{status=\"2xx\"} 1",
+                "zookeeper_gateway_requests_total{status=\"4xx\"} 1",
+                "zookeeper_gateway_connected{endpoint=\"/\"} 1", "zookeeper_gateway_sessions{endpoint=\"/\"} 0",
+                "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/a\\\"b\"} 1",
+            ] { #expect(text.contains(line + "\n"), "\(text)") }
+            #expect(try await gateway("POST", "/metrics").status == 405)
+        }
+    }
+
+    @Test func thePageIsServedAndAllowsNoOtherScripts() async throws {
+        try await withGateway { gateway in
+            for (path, type) in [
+                ("/", "text/html; charset=utf-8"), ("/page.css", "text/css; charset=utf-8"),
+                ("/page.js", "text/javascript; charset=utf-8"), ("/openapi.json", "application/json"),
+            ] {
+                let answer = try await gateway("GET", path)
+                #expect(answer.status == 200 && answer.contentType == type && !answer.body.isEmpty)
+                let policy = answer.headers[.contentSecurityPolicy] ?? ""
+                #expect(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"))
+                #expect(!policy.contains("unsafe"))
+                // No resource from elsewhere.
+                #expect(path == "/openapi.json" || !answer.body.contains("http"))
+            }
+            // Names come from queues, and are never written as HTML.
+            #expect(!Page.script.contains("innerHTML") && !Page.script.contains("insertAdjacentHTML"))
+        }
+    }
+
+    /// Each request of the document is answered with a status that the document names, and methods that it does not know are
+    /// refused.
+    @Test func theOpenAPIDocumentIsTrue() async throws {
+        typealias Object = [String: Any]
+        try await withGateway { gateway in
+            #expect(try await gateway("POST", "/queues/v1/q/messages", body: "x").status == 201)
+            let text = try await gateway("GET", "/openapi.json").body
+            let document = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? Object)
+            let paths = try #require(document["paths"] as? [String: Object])
+            #expect(paths.count == 11)
+            for (template, item) in paths {
+                let path = template.replacing("{queue}", with: "q").replacing("{name}", with: "item-100-0000000009")
+                    .replacing("{lease}", with: "00000000-0000-4000-8000-000000000000")
+                for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
+                    let query = path.contains("/leases/") ? "?token=1" : ""
+                    let answer = try await gateway(method, path + query, body: method == "GET" ? nil : "x")
+                    guard let operation = item[method.lowercased()] as? Object else {
+                        #expect(answer.status == 405, "\(method) \(path)")
+                        #expect(answer.headers[.allow]?.isEmpty == false)
+                        continue
+                    }
+                    let responses = operation["responses"] as? Object ?? [:]
+                    #expect(responses["\(answer.status)"] != nil, "\(method) \(path): \(answer.status)")
+                    let isEmpty = answer.status == 204
+                    #expect(isEmpty || answer.contentType == "application/json", "\(method) \(path)")
+                }
+            }
+        }
+    }
+}
