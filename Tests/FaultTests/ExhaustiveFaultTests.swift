@@ -47,7 +47,7 @@ struct ExhaustiveFaultTests {
         let pairs = (1..<last).flatMap { first in (first + 1...last).map { (first, $0) } }
         // A part of them each time, another one by chance; all with `EXHAUSTIVE=1 make test`.
         let total = pairs.count * faults.count * faults.count
-        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"] == nil ? 4 : 1
+        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"] == nil ? 10 : 1
         let offset = Int.random(in: 0..<part)
         let found = await concurrently((total - offset + part - 1) / part) { index -> String? in
             let number = index * part + offset
