@@ -36,21 +36,32 @@ actor HTTPLeases {
         id: String, message: QueueMessage
     )]? {
         guard !isClosed, leases.count + asked + count <= maximum else { return nil }
-        let consumer = consumer ?? QueueConsumer(queue, configuration: .init(prefetch: 1))
+        let consumer = consumer ?? Self.consumer(queue)
         self.consumer = consumer
         asked += count
-        // No more than what was asked for: what is taken in advance is kept from others.
-        await consumer.setPrefetch(leases.count + asked)
-        var left = count
-        defer { asked -= left }
+        defer { asked -= count }
         var messages = consumer.makeAsyncIterator()
-        var taken: [(id: String, message: QueueMessage)] = []
-        while left > 0, let message = try await messages.next(within: taken.isEmpty ? wait : .zero) {
-            left -= 1
-            asked -= 1
-            taken.append((hold(message, for: duration), message))
+        guard let first = try await messages.next(within: wait) else { return [] }
+        // All at once, so that they are claimed together.
+        let rest = try await withThrowingTaskGroup(of: QueueMessage?.self) { group in
+            for _ in 1..<count {
+                group.addTask {
+                    var messages = consumer.makeAsyncIterator()
+                    return try await messages.next(within: .zero)
+                }
+            }
+            return try await group.reduce(into: [QueueMessage]()) { if let message = $1 { $0.append(message) } }
         }
-        return taken
+        let taken =
+            [first] + rest.sorted { ($0.fencingToken, $0.priority, $0.name) < ($1.fencingToken, $1.priority, $1.name) }
+        return taken.map { (hold($0, for: duration), $0) }
+    }
+
+    /// It takes no more than was asked for: what is taken in advance is kept from others.
+    private static func consumer(_ queue: MessageQueue) -> QueueConsumer {
+        var configuration = ConsumerConfiguration()
+        configuration.takesOnDemand = true
+        return QueueConsumer(queue, configuration: configuration)
     }
 
     private func hold(_ message: QueueMessage, for duration: Duration) -> String {
@@ -73,10 +84,7 @@ actor HTTPLeases {
     private func expire(_ id: String) async {
         guard let lease = leases.removeValue(forKey: id) else { return }
         try? await lease.message.giveBack(reason: "its lease over HTTP has ended")
-        await adjust()
     }
-
-    private func adjust() async { await consumer?.setPrefetch(max(1, leases.count + asked)) }
 
     func lease(_ id: String) -> QueueMessage? { leases[id]?.message }
 
@@ -88,10 +96,7 @@ actor HTTPLeases {
     }
 
     /// The lease was ended.
-    func forget(_ id: String) async {
-        leases.removeValue(forKey: id)?.watch.cancel()
-        await adjust()
-    }
+    func forget(_ id: String) { leases.removeValue(forKey: id)?.watch.cancel() }
 
     /// Gives everything back.
     func close() async {

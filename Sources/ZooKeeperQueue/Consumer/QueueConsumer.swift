@@ -98,6 +98,8 @@ public actor QueueConsumer {
 
     /// What waiting cannot cure, until somebody is told.
     private(set) var failure: (any Error)?
+    /// How many have asked for a message and have none yet.
+    private var askers = 0
     private var takers: [UInt64: CheckedContinuation<Void, Never>] = [:]
     private var nextTaker: UInt64 = 0
     /// Who waits until nothing is held any more.
@@ -107,23 +109,21 @@ public actor QueueConsumer {
     public init(_ queue: MessageQueue, configuration: ConsumerConfiguration = .init()) {
         self.queue = queue
         self.configuration = configuration
-        prefetch = Swift.max(1, configuration.prefetch)
     }
 
     /// The most messages that may be held.
-    private(set) var prefetch: Int
-    var free: Int { prefetch - leases.count }
-
-    /// From here on holds no more messages than that, or as many as it holds already.
-    package func setPrefetch(_ count: Int) {
-        prefetch = Swift.max(1, count)
-        readSoon()
-        commitSoon()
+    var prefetch: Int {
+        if !configuration.takesOnDemand { return Swift.max(1, configuration.prefetch) }
+        return Swift.max(1, leases.count - buffer.count + askers)
     }
+    var free: Int { prefetch - leases.count }
 
     // MARK: Handing out
 
     func next(within limit: Duration?) async throws -> QueueMessage? {
+        askers += 1
+        var isAsking = true
+        defer { if isAsking { askers -= 1 } }
         let end = limit.map { queue.store.now + $0 }
         // A time limit: that nothing comes is no event.
         let timer = limit.map { limit in
@@ -137,6 +137,9 @@ public actor QueueConsumer {
         let neededLook = looks + 1
         while phase == .open, !Task.isCancelled {
             if let lease = nextBuffered() {
+                // Before more is taken.
+                isAsking = false
+                askers -= 1
                 commitSoon()
                 return QueueMessage(lease: lease, consumer: self)
             }
