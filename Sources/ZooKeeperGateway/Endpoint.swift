@@ -15,8 +15,10 @@ struct Endpoint: Sendable {
     init(_ endpoint: GatewayConfiguration.Endpoint, of gateway: GatewayConfiguration, logger: Logger) throws {
         prefix = endpoint.path == "/" ? "" : endpoint.path
         authentication = BasicAuthentication(users: endpoint.users.isEmpty ? gateway.users : endpoint.users)
-        client = try ZooKeeperClient(configuration: endpoint.zookeeper, logger: logger)
-        sessions = RestSessions(endpoint.zookeeper, maximum: gateway.maximumSessions, logger: logger)
+        var zookeeper = endpoint.zookeeper
+        zookeeper.callDeadline = min(zookeeper.callDeadline, gateway.answerTimeout)
+        client = try ZooKeeperClient(configuration: zookeeper, logger: logger)
+        sessions = RestSessions(zookeeper, maximum: gateway.maximumSessions, logger: logger)
         queues = HTTPQueues(client, gateway, logger: logger)
         answerTimeout = gateway.answerTimeout
     }

@@ -47,7 +47,13 @@ public struct Gateway: Service {
     public func run() async throws {
         let endpoints = try configuration.endpoints.map { try Endpoint($0, of: configuration, logger: logger) }
         do {
-            try await application(endpoints).run()
+            let application = try application(endpoints)
+            try await withGracefulShutdownHandler {
+                try await application.run()
+            } onGracefulShutdown: {
+                // Else the server would wait for those who wait for messages.
+                Task { for endpoint in endpoints { await endpoint.queues.stop() } }
+            }
         } catch {
             for endpoint in endpoints { await endpoint.close() }
             throw error

@@ -24,12 +24,14 @@ final class GatewayResponder: Sendable {
     func respond(to request: Request) async -> Response {
         let response = await bounded(request)
         counts.count(response.status.code)
-        return response
+        // Else its body would be taken for the beginning of the next answer.
+        return request.method == .head ? response.createHeadResponse() : response
     }
 
     private func bounded(_ request: Request) async -> Response {
         defer { requests.subtract(1, ordering: .relaxed) }
-        if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests {
+        let isHealth = request.head.path?.hasPrefix("/health/") ?? false
+        if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests, !isHealth {
             var answer = Answer(.serviceUnavailable)
             answer.headers[.retryAfter] = "1"
             return answer.response
@@ -38,6 +40,9 @@ final class GatewayResponder: Sendable {
             return try await answer(to: request).response
         } catch let answer as Answer {
             return answer.response
+        } catch is CancellationError {
+            // Whoever asked has gone, or the gateway ends.
+            return Answer(.serviceUnavailable).response
         } catch {
             logger.error("A request failed", metadata: ["error": "\(error)"])
             return Answer(.internalServerError).response
@@ -54,6 +59,16 @@ final class GatewayResponder: Sendable {
         guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw Answer(.notFound) }
         guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
         if let answer = PageResource.answer(rest, gateway.method) { return answer }
+        try refuseOtherSites(gateway)
+        if gateway.method == .post, rest.hasPrefix("/queues/v1/"), rest.hasSuffix("/leases"),
+            gateway.query["wait"] != nil
+        {
+            // Whoever has gone gets no message. The connection is closed afterwards.
+            return try await request.body.consumeWithCancellationOnInboundClose { [gateway] _ in
+                try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
+                    .answer()
+            }
+        }
         gateway.body = try await body(of: request)
         if rest == "/queues/v1" || rest == "/queues/v1/" { return try await QueueResource.list(endpoint, gateway) }
         if rest.hasPrefix("/queues/v1/") {
@@ -69,6 +84,12 @@ final class GatewayResponder: Sendable {
             return try await SessionResource(endpoint: endpoint, request: gateway, format: format, id: id).answer()
         }
         throw Answer(.notFound)
+    }
+
+    /// A page of another site can have a browser send requests here, with the user's credentials; it says whose page it is.
+    private func refuseOtherSites(_ request: GatewayRequest) throws {
+        guard request.method != .get, request.method != .head, let origin = request.headers[.origin] else { return }
+        if origin != request.server { throw Answer(.forbidden) }
     }
 
     private func endpoint(of path: String) -> (Endpoint, Substring)? {

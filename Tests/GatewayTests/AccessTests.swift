@@ -37,6 +37,32 @@ struct AccessTests {
         }
     }
 
+    @Test func pagesOfOtherSitesChangeNothing() async throws {
+        try await withGateway { gateway in
+            for (origin, status) in [("https://evil.example", 403), ("null", 403), ("http://\(gateway.host)", 201)] {
+                let answer = try await gateway(
+                    "POST", "/queues/v1/queue/messages", headers: ["Origin": origin], body: "x")
+                #expect(answer.status == status, "\(origin)")
+            }
+            let read = try await gateway("GET", "/queues/v1", headers: ["Origin": "https://evil.example"])
+            // Without a header that lets its page see the answer.
+            #expect(read.status == 200 && read.headers[.accessControlAllowOrigin] == nil)
+        }
+    }
+
+    @Test func usersAreAskedForEverywhere() async throws {
+        try await withGateway(configure: { $0.users = ["u": "p"] }) { gateway in
+            for path in [
+                "/", "/page.js", "/openapi.json", "/queues/v1", "/queues/v1/q/messages", "/sessions/v1", "/metrics",
+            ] {
+                for method in ["GET", "POST", "OPTIONS", "HEAD"] where path != "/metrics" || method == "GET" {
+                    let answer = try await gateway(method, path)
+                    #expect(answer.status == 401, "\(method) \(path)")
+                }
+            }
+        }
+    }
+
     @Test func endpointsAreKeptApart() async throws {
         let servers = try await TestServer.address()
         try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { client in

@@ -6,6 +6,7 @@ import NIOCore
 import NIOPosix
 import NIOSSL
 import TestSupport
+import Testing
 import ZooKeeper
 
 @testable import ZooKeeperGateway
@@ -25,16 +26,19 @@ func withGateway(
     logger.logLevel = .error
     let gateway = try Gateway(configuration, logger: logger) { continuation.yield($0) }
     let address = zookeeper.servers + zookeeper.chroot
+    let hasRun = Received()
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await gateway.run() }
         group.addTask {
             guard let port = await ports.first(where: { _ in true }) else { return }
             try await body(TestGateway(port: port, address: address))
+            hasRun.append("yes")
         }
         defer { group.cancelAll() }
         // Whichever ends first: the body, or a gateway that failed.
         try await group.next()
     }
+    #expect(!hasRun.text.isEmpty, "the gateway has ended by itself")
 }
 
 /// A gateway under test, as its clients see it.

@@ -84,6 +84,15 @@ struct HostileTests {
         }
     }
 
+    @Test func anAnswerToHEADHasNoBody() async throws {
+        try await withGateway(configure: { $0.idleTimeout = .milliseconds(500) }) { gateway in
+            let requests = ["/", "/znodes/v1/nope", "/health/live"].map { "HEAD \($0) HTTP/1.1\r\nHost: h\r\n\r\n" }
+            let answers = try await gateway.raw(requests.joined())
+            let lines = answers.split(separator: "\r\n\r\n")
+            #expect(lines.count == 3 && lines.allSatisfy { $0.hasPrefix("HTTP/1.1 ") }, "\(answers)")
+        }
+    }
+
     @Test func settingsOutsideTheirLimitsAreRefused() throws {
         let zookeeper = try GatewayConfiguration.Endpoint(zookeeper: .init(servers: "h:1"))
         var configuration = GatewayConfiguration(endpoints: [zookeeper])

@@ -144,6 +144,34 @@ struct QueueHTTPTests {
         }
     }
 
+    @Test func whoHasGoneGetsNoMessage() async throws {
+        try await withGateway { gateway in
+            _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"x\"}]}")
+            #expect(try await call(gateway, "DELETE", "/messages").status == 200)
+            let poll = "POST /queues/v1/queue/leases?wait=30&seconds=3600 HTTP/1.1\r\nHost: h\r\n\r\n"
+            // It waits for less than half a second, and closes its connection.
+            _ = try await gateway.raw(poll, within: .milliseconds(400))
+            try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
+                // The gateway's consumer has nothing to wait for any more, and goes.
+                for try await children in client.childrenUpdates(of: "/queue/consumers")
+                where children?.names.isEmpty ?? true { break }
+            }
+            _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"y\"}]}")
+            let taken = try await call(gateway, "POST", "/leases?wait=10").fields["leases"] as? [Fields] ?? []
+            #expect(taken.count == 1 && taken.first?["deliveryCount"] as? Int == 1)
+        }
+    }
+
+    @Test func aLeaseCanBeMadeShorter() async throws {
+        try await withGateway { gateway in
+            _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"x\"}]}")
+            let taken = try await call(gateway, "POST", "/leases?seconds=3600").fields["leases"] as? [Fields] ?? []
+            #expect(try await call(gateway, "POST", path(taken.first ?? [:], "extend") + "&seconds=1").status == 200)
+            let again = try await call(gateway, "POST", "/leases?wait=20").fields["leases"] as? [Fields]
+            #expect(again?.first?["deliveryCount"] as? Int == 2)
+        }
+    }
+
     @Test func leasesAreGivenBackWithTheGateway() async throws {
         let addresses = Received()
         try await withGateway { gateway in
@@ -172,7 +200,8 @@ struct QueueHTTPTests {
                 ("PUT", "/messages", "x", 405), ("POST", "/../messages", "x", 400),
                 ("POST", "/%2e%2e/messages", "x", 400),
                 ("POST", "/a%2Fb/messages", "x", 400), ("POST", "//messages", "x", 400),
-                ("POST", "/leases/x/acknowledge?token=1", nil, 404), ("GET", "/x", nil, 404), ("GET", "/y", nil, 503),
+                ("POST", "/leases/x/acknowledge?token=1", nil, 404), ("GET", "/x", nil, 404), ("GET", "/y", nil, 404),
+                ("GET", "/messages?limit=101", nil, 400),
             ] as [(String, String, String?, Int)] {
                 let answer = try await call(gateway, method, path, body)
                 #expect(answer.status == status, "\(method) \(path) \(body ?? "")")

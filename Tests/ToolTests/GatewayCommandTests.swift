@@ -48,6 +48,28 @@ struct GatewayCommandTests {
         #expect(result.isSuccess, "\(result.error)")
     }
 
+    @Test func whoWaitsDoesNotKeepItFromEnding() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "a").isSuccess)
+        #expect(try await zkq("purge", "--yes").isSuccess)
+        let result = try await zkq.started("gateway", "--listen", "127.0.0.1:0") { pid, output in
+            var lines = output.makeAsyncIterator()
+            let port = try port(try await lines.next())
+            let waiting = Task { try await get("/queues/v1/queue/leases?wait=60", port: port, method: .post) }
+            try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
+                for try await children in client.childrenUpdates(of: "/queue/consumers")
+                where children?.names.isEmpty == false { break }
+            }
+            kill(pid, SIGTERM)
+            try await withDeadline("the gateway to end", within: .seconds(15)) {
+                let answer = try await waiting.value
+                #expect(answer.body == "{\"leases\":[]}")
+            }
+            #expect(try await lines.next() == nil)
+        }
+        #expect(result.isSuccess, "\(result.error)")
+    }
+
     /// Its leases are those of a consumer that has failed.
     @Test func whatAKilledGatewayHadLeasedComesBack() async throws {
         let zkq = Tool(address: try await TestServer.address())

@@ -46,6 +46,16 @@ struct SendLaneTests {
         #expect(lane.isEmpty && lane.version == 4)
     }
 
+    @Test func anIDIsOnceInABatch() {
+        var lane = SendLane(maximumBytes: 1_000, maximumOperations: 20, maximumFlights: 1, minimumBatch: 1)
+        var all = entries(1...3)
+        for index in all.indices { all[index].id = ["a", "b", "a"][index] }
+        lane.append(all)
+        #expect(numbers(next(&lane)) == [1, 2])
+        #expect(numbers(lane.landed(0, good)) == [1, 2])
+        #expect(numbers(next(&lane)) == [3])
+    }
+
     @Test func furtherBatchesNeedEnoughMessagesAndEndInTheirOrder() {
         var lane = lane(flights: 3, minimum: 3)
         lane.append(entries(1...1))

@@ -86,7 +86,7 @@ enum OpenAPI {
                   {
                     "name": "Idempotency-Key", "in": "header",
                     "description": "The id of a raw body: of all sends with it, one is stored.",
-                    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+                    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}
                   }
                 ],
                 "requestBody": {
@@ -137,7 +137,7 @@ enum OpenAPI {
                 "parameters": [
                   {
                     "name": "limit", "in": "query", "description": "How many.",
-                    "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+                    "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
                   }
                 ],
                 "responses": {
@@ -408,7 +408,7 @@ enum OpenAPI {
                 "parameters": [
                   {
                     "name": "limit", "in": "query", "description": "How many.",
-                    "schema": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}
+                    "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}
                   }
                 ],
                 "responses": {

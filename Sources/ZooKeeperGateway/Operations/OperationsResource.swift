@@ -30,7 +30,9 @@ struct OperationsResource {
             return Self.text(.ok, "ready\n")
         default:
             guard authentication.admits(request.headers) else { return BasicAuthentication.refusal }
-            return Self.text(.ok, await metrics(), type: "text/plain; version=0.0.4")
+            // Of an endpoint with users of its own, only they are told.
+            let visible = endpoints.filter { $0.authentication.admits(request.headers) }
+            return Self.text(.ok, await metrics(visible), type: "text/plain; version=0.0.4")
         }
     }
 
@@ -44,7 +46,7 @@ struct OperationsResource {
     // MARK: Metrics
 
     /// In Prometheus' text format.
-    private func metrics() async -> String {
+    private func metrics(_ endpoints: [Endpoint]) async -> String {
         var lines = MetricLines()
         lines.type("zookeeper_gateway_requests_total", "counter", "Requests that were answered.")
         for (status, count) in counts.byClass {

@@ -24,11 +24,11 @@ enum Page {
         <div><dt>dead</dt><dd data-of="dead"></dd></div>
         <div><dt>consumers</dt><dd data-of="consumers"></dd></div>
         <div><dt>oldest</dt><dd data-of="oldest"></dd></div>
-        <div><dt>sent/s</dt><dd data-of="sent"></dd></div>
-        <div><dt>done/s</dt><dd data-of="done"></dd></div>
+        <div><dt>in/s</dt><dd data-of="sent"></dd></div>
+        <div><dt>out/s</dt><dd data-of="done"></dd></div>
         </dl>
         <canvas width="640" height="120" role="img" aria-label="ready messages, and messages sent a second, of the last minutes"></canvas>
-        <p class="legend"><span class="ready">ready</span> <span class="sent">sent/s</span> <span class="done">done/s</span></p>
+        <p class="legend"><span class="ready">ready</span> <span class="sent">in/s</span> <span class="done">out/s</span></p>
         <details>
         <summary>Dead letters</summary>
         <p><button type="button" class="all">Send all back</button></p>
@@ -155,8 +155,11 @@ enum Page {
           try {
             if (!document.hidden) {
               const { queues: paths } = await call("GET", "queues/v1");
-              for (const path of paths) await look(queues.get(path) || add(path));
-              say(paths.length ? "" : "There is no queue yet.");
+              let problem = paths.length ? "" : "There is no queue yet.";
+              for (const path of paths) {
+                try { await look(queues.get(path) || add(path)); } catch (error) { problem = path + ": " + error.message; }
+              }
+              say(problem);
             }
           } catch (error) { say("The gateway does not answer: " + error.message); }
           setTimeout(turn, period);

@@ -28,23 +28,19 @@ struct QueueResource {
 
     func answer() async throws -> Answer {
         do {
-            guard let member = try await endpoint.queues.member(path) else {
-                throw Self.problem(.serviceUnavailable, "overloaded", "The gateway serves too many queues already.")
-            }
+            let queue = try endpoint.queues.queue(path)
             switch (request.method, route) {
-            case (.get, .queue): return try await counts(member)
-            case (.post, .messages): return try await send(member)
-            case (.get, .messages): return try await browse(member)
-            case (.delete, .messages): return try Self.json(.ok, QueueForms.Count(count: await member.queue.purge()))
-            case (.post, .leases): return try await take(member)
-            case (.post, .lease(let id, let action)): return try await settle(member, id, action)
-            case (.get, .dead): return try await dead(member)
-            case (.delete, .dead):
-                return try Self.json(.ok, QueueForms.Count(count: await member.queue.purgeDeadLetters()))
-            case (.post, .redriveAll):
-                return try Self.json(.ok, QueueForms.Count(count: await member.queue.redriveAll()))
+            case (.get, .queue): return try await counts(queue)
+            case (.post, .messages): return try await send(try await member())
+            case (.get, .messages): return try await browse(queue)
+            case (.delete, .messages): return try Self.json(.ok, QueueForms.Count(count: await queue.purge()))
+            case (.post, .leases): return try await take(queue)
+            case (.post, .lease(let id, let action)): return try await settle(id, action)
+            case (.get, .dead): return try await dead(queue)
+            case (.delete, .dead): return try Self.json(.ok, QueueForms.Count(count: await queue.purgeDeadLetters()))
+            case (.post, .redriveAll): return try Self.json(.ok, QueueForms.Count(count: await queue.redriveAll()))
             case (.post, .redrive(let name)):
-                try await member.queue.redrive(name)
+                try await queue.redrive(name)
                 return Answer(.noContent)
             default: return .methodNotAllowed(route.methods)
             }
@@ -68,6 +64,13 @@ struct QueueResource {
         }
     }
 
+    private func member() async throws -> HTTPQueues.Member {
+        guard let member = try await endpoint.queues.member(path) else {
+            throw Self.problem(.serviceUnavailable, "overloaded", "The gateway serves too many queues already.")
+        }
+        return member
+    }
+
     // MARK: Messages
 
     private func send(_ member: HTTPQueues.Member) async throws -> Answer {
@@ -80,28 +83,35 @@ struct QueueResource {
             receipts = try await member.producer.send(messages)
         } else {
             let id = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
+            // Headers are decoded without a loss only as far as they are ASCII.
+            guard id?.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) ?? true else {
+                throw QueueForms.FormError(message: "an Idempotency-Key is printable ASCII")
+            }
             let priority = try number("priority", 0...999, 100)
             receipts = [try await member.producer.send(OutgoingMessage(request.body, priority: priority, id: id))]
         }
         return try Self.json(.created, QueueForms.Sent(receipts))
     }
 
-    private func browse(_ member: HTTPQueues.Member) async throws -> Answer {
-        let messages = try await member.queue.browse(limit: number("limit", 1...1_000, 100))
+    private func browse(_ queue: MessageQueue) async throws -> Answer {
+        let messages = try await queue.browse(limit: number("limit", 1...Self.mostShown, 20))
         return try Self.json(.ok, QueueForms.Browsed(messages: messages.map { .init(message: $0) }))
     }
 
-    private func counts(_ member: HTTPQueues.Member) async throws -> Answer {
+    /// All of them are in memory at once, and each may have half a megabyte.
+    private static let mostShown = 100
+
+    private func counts(_ queue: MessageQueue) async throws -> Answer {
         guard ["true", "false", nil].contains(request.query["age"]) else {
             throw QueueForms.FormError(message: "age is true or false")
         }
-        let (statistics, bound) = (try await member.queue.statistics(), try await member.queue.bound())
-        let age = request.flag("age") ? try await member.queue.oldestAge() : nil
+        let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
+        let age = request.flag("age") ? try await queue.oldestAge() : nil
         return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestAge: age))
     }
 
-    private func dead(_ member: HTTPQueues.Member) async throws -> Answer {
-        let letters = try await member.queue.deadLetters(limit: number("limit", 1...1_000, 100))
+    private func dead(_ queue: MessageQueue) async throws -> Answer {
+        let letters = try await queue.deadLetters(limit: number("limit", 1...Self.mostShown, 20))
         return try Self.json(.ok, QueueForms.Dead(messages: letters.map { .init(letter: $0) }))
     }
 
@@ -110,12 +120,13 @@ struct QueueResource {
     private static let longestWait = 60
     private static let longestLease = 43_200
 
-    private func take(_ member: HTTPQueues.Member) async throws -> Answer {
+    private func take(_ queue: MessageQueue) async throws -> Answer {
         let count = try number("count", 1...100, 1)
         let wait = try number("wait", 0...Self.longestWait, 0)
         let seconds = try number("seconds", 1...Self.longestLease, 30)
         // A queue that is not there is told at once, and not waited for.
-        _ = try await member.queue.bound()
+        _ = try await queue.bound()
+        let member = try await member()
         guard
             let taken = try await member.leases.take(count, wait: .seconds(wait), for: .seconds(seconds))
         else {
@@ -137,24 +148,28 @@ struct QueueResource {
         return try Self.json(.ok, QueueForms.Leases(leases: leases))
     }
 
-    private func settle(
-        _ member: HTTPQueues.Member, _ id: String, _ action: QueueRoute.LeaseAction
-    ) async throws -> Answer {
-        guard let message = await member.leases.lease(id), request.query["token"] == "\(message.fencingToken)" else {
+    private func settle(_ id: String, _ action: QueueRoute.LeaseAction) async throws -> Answer {
+        guard let leases = await endpoint.queues.leases(path), let message = await leases.lease(id),
+            request.query["token"] == "\(message.fencingToken)"
+        else {
             return Self.problem(
                 .notFound, "leaseLost", "There is no lease of this id and fencing token: it has ended, or never was.")
         }
         switch action {
         case .extend:
             let seconds = try number("seconds", 1...Self.longestLease, 30)
-            guard message.state == .held, await member.leases.extend(id, by: .seconds(seconds)) else {
-                return Self.problem(.conflict, "leaseLost", "The lease is lost, or in doubt.")
+            if message.state == .inDoubt {
+                return Self.problem(.serviceUnavailable, "unreachable", "The lease is in doubt: no server answers.")
+            }
+            guard message.state == .held, await leases.extend(id, by: .seconds(seconds)) else {
+                return Self.problem(.conflict, "leaseLost", "The lease is lost.")
             }
             return try Self.json(.ok, QueueForms.Extended(seconds: seconds))
-        case .acknowledge: try await settling(member, id) { try await message.acknowledge() }
-        case .giveBack: try await settling(member, id) { try await message.giveBack(reason: request.query["reason"]) }
+        case .acknowledge: try await settling(leases, id, message) { try await message.acknowledge() }
+        case .giveBack:
+            try await settling(leases, id, message) { try await message.giveBack(reason: request.query["reason"]) }
         case .deadLetter:
-            try await settling(member, id) {
+            try await settling(leases, id, message) {
                 try await message.deadLetter(reason: request.query["reason"] ?? "given up over HTTP")
             }
         }
@@ -162,16 +177,16 @@ struct QueueResource {
     }
 
     /// The lease is forgotten when it has certainly ended.
-    private func settling(_ member: HTTPQueues.Member, _ id: String, _ body: () async throws -> Void) async throws {
+    private func settling(
+        _ leases: HTTPLeases, _ id: String, _ message: QueueMessage, _ body: () async throws -> Void
+    ) async throws {
         do {
             try await body()
-        } catch let error as QueueError where error.code != .leaseLost && error.code != .alreadySettled {
-            throw error
         } catch {
-            await member.leases.forget(id)
+            if [.lost, .settled].contains(message.state) { await leases.forget(id) }
             throw error
         }
-        await member.leases.forget(id)
+        await leases.forget(id)
     }
 
     // MARK: Parts

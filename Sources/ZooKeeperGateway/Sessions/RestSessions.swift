@@ -68,12 +68,21 @@ actor RestSessions {
         await sessions.removeValue(forKey: id)?.client.close()
     }
 
-    func client(of id: String) -> ZooKeeperClient? { sessions[id]?.client }
+    /// One whose session at the ensemble has expired has ended too: its nodes are gone.
+    private func prune(_ id: String) async {
+        if sessions[id]?.client.sessionState.expirations ?? 0 > 0 { await close(id) }
+    }
+
+    func client(of id: String) async -> ZooKeeperClient? {
+        await prune(id)
+        return sessions[id]?.client
+    }
 
     /// A sign of life.
     ///
     /// - Returns: whether there is such a session.
-    func touch(_ id: String) -> Bool {
+    func touch(_ id: String) async -> Bool {
+        await prune(id)
         guard let session = sessions[id] else { return false }
         sessions[id]?.end = .now + session.patience
         return true
@@ -89,6 +98,8 @@ actor RestSessions {
     /// The end: closes all, and opens no more.
     func closeAll() async {
         isClosed = true
-        for id in sessions.keys { await close(id) }
+        await withTaskGroup(of: Void.self) { group in
+            for id in sessions.keys { group.addTask { await self.close(id) } }
+        }
     }
 }

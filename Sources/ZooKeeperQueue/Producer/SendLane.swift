@@ -98,10 +98,13 @@ struct SendLane {
         var entries: [Entry] = []
         var bytes = overhead
         var operations = 0
+        var ids: Set<String> = []
         while let entry = waiting.first, !isGated || entry.isAdmitted {
             bytes += entry.size
             operations += entry.id == nil ? 1 : 1 + BatchPlan.operationsOfAnID
             if operations > maximumOperations { break }
+            // The second of an id would fail the batch, as if the first were stored.
+            if let id = entry.id, !ids.insert(id).inserted { break }
             if bytes > maximumBytes, !entries.isEmpty { break }
             entries.append(entry)
             waiting.removeFirst()
