@@ -7,16 +7,27 @@ import Testing
 /// Bad input: refused with a clear error before anything reaches the C client, which would abort on some of it.
 @Suite(.timeLimit(.minutes(2)))
 struct ValidationTests {
-    @Test(arguments: ["/", "/a", "/a/b", "/a.b", "/...", "/ü/漢字", "/a b", "/😀"])
+    @Test(arguments: ["/", "/a", "/a/b", "/a.b", "/...", "/ü/漢字", "/a b", "/\u{FFEF}"])
     func goodPaths(path: String) throws { try NodePath.validate(path) }
 
     @Test(arguments: [
         "", "a", "a/b", "//", "/a//b", "/a/", "/.", "/..", "/a/./b", "/a/../b", "/a\0b", "/\u{1}", "/\u{1F}", "/\u{7F}",
-        "/\u{9F}", "/\u{F000}", "/\u{FFF0}", "/\u{FFFF}",
+        "/\u{9F}", "/\u{E000}", "/\u{F000}", "/\u{1F600}", "/\u{FFF0}", "/\u{FFFF}",
     ])
     func badPaths(path: String) {
         let error = #expect(throws: ZooKeeperError.self) { try NodePath.validate(path) }
         #expect(error?.code == .invalidArgument && error?.outcome == .notApplied)
+    }
+
+    @Test func theServerTakesWhatIsGood() async throws {
+        try await withTestClient { client in
+            // The first and the last of each range that is taken.
+            for character in ["\u{20}", "\u{7E}", "\u{A0}", "\u{D7FF}", "\u{F900}", "\u{FFEF}"] {
+                try await client.create("/x\(character)x")
+            }
+            let count = try await client.children(of: "/").names.count
+            #expect(count == 6)
+        }
     }
 
     @Test func aSequentialPathMayEndInASlash() throws {

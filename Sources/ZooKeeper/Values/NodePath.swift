@@ -49,10 +49,11 @@ public enum NodePath {
         return previous != slash
     }
 
-    /// Control characters, and those that ZooKeeper's server cannot write; surrogates cannot occur in a String.
+    /// Control characters, and those that ZooKeeper's server refuses: it looks at UTF-16, and takes both halves of what is beyond
+    /// the basic plane for bad.
     private static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
-        case 0x00...0x1F, 0x7F...0x9F, 0xF000...0xF8FF, 0xFFF0...0xFFFF: true
+        case 0x00...0x1F, 0x7F...0x9F, 0xE000...0xF8FF, 0xFFF0...0x10FFFF: true
         default: false
         }
     }

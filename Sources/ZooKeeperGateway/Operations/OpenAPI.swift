@@ -37,7 +37,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 }
               ],
               "get": {
@@ -73,7 +73,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 }
               ],
               "post": {
@@ -191,7 +191,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 }
               ],
               "post": {
@@ -247,7 +247,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 },
                 {"name": "lease", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}},
                 {
@@ -279,7 +279,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 },
                 {"name": "lease", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}},
                 {
@@ -317,7 +317,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 },
                 {"name": "lease", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}},
                 {
@@ -355,7 +355,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 },
                 {"name": "lease", "in": "path", "required": true, "schema": {"type": "string", "format": "uuid"}},
                 {
@@ -400,7 +400,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 }
               ],
               "get": {
@@ -460,7 +460,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 }
               ],
               "post": {
@@ -489,7 +489,7 @@ enum OpenAPI {
                 {
                   "name": "queue", "in": "path", "required": true,
                   "description": "The queue's path without its first slash; further parts follow with slashes.",
-                  "schema": {"type": "string", "minLength": 1}
+                  "schema": {"type": "string", "pattern": "^(?!\\.{1,2}$)[ -.0-~ -퟿豈-￯]+$"}
                 },
                 {
                   "name": "name", "in": "path", "required": true,

@@ -75,6 +75,7 @@ struct QueueResource {
 
     private func send(_ member: HTTPQueues.Member) async throws -> Answer {
         let type = (request.headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased()
+        let priority = try number("priority", 0...999, 100)
         let receipts: [SendReceipt]
         if type == Format.json.contentType {
             let form = try QueueForms.Send(reading: request.body)
@@ -87,7 +88,6 @@ struct QueueResource {
             guard id?.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) ?? true else {
                 throw QueueForms.FormError(message: "an Idempotency-Key is printable ASCII")
             }
-            let priority = try number("priority", 0...999, 100)
             receipts = [try await member.producer.send(OutgoingMessage(request.body, priority: priority, id: id))]
         }
         return try Self.json(.created, QueueForms.Sent(receipts))
