@@ -75,12 +75,44 @@ enum QueueForms {
         }
     }
 
+    /// What is told of a ready or leased message.
+    struct Message: Encodable {
+        private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, headers, id }
+        let name: String
+        let priority, deliveryCount: Int
+        let enqueueTime: Int64
+        let headers: [String: String]
+        let id: String?
+        let payload: [UInt8]
+
+        init(_ message: QueueMessage) {
+            (name, priority, deliveryCount) = (message.name, message.priority, message.deliveryCount)
+            (enqueueTime, headers, id) = (message.enqueueTime, message.headers, message.id)
+            payload = message.payload
+        }
+
+        init(_ message: BrowsedMessage) {
+            (name, priority, deliveryCount) = (message.name, message.priority, message.deliveryCount)
+            (enqueueTime, headers, id) = (message.enqueueTime, message.headers, message.id)
+            payload = message.payload
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(name, forKey: .name)
+            try container.encode(priority, forKey: .priority)
+            try container.encode(deliveryCount, forKey: .deliveryCount)
+            try container.encode(enqueueTime, forKey: .enqueueTime)
+            try container.encode(headers, forKey: .headers)
+            try container.encodeIfPresent(id, forKey: .id)
+            try Payload(bytes: payload).encode(to: encoder)
+        }
+    }
+
     struct Leases: Encodable { let leases: [Lease] }
 
     struct Lease: Encodable {
-        private enum Key: String, CodingKey {
-            case lease, token, name, priority, deliveryCount, enqueueTime, headers, id, seconds
-        }
+        private enum Key: String, CodingKey { case lease, token, seconds }
         let lease: String
         let message: QueueMessage
         let seconds: Int
@@ -90,14 +122,8 @@ enum QueueForms {
             try container.encode(lease, forKey: .lease)
             // A number of 64 bits is more than scripts can hold.
             try container.encode("\(message.fencingToken)", forKey: .token)
-            try container.encode(message.name, forKey: .name)
-            try container.encode(message.priority, forKey: .priority)
-            try container.encode(message.deliveryCount, forKey: .deliveryCount)
-            try container.encode(message.enqueueTime, forKey: .enqueueTime)
-            try container.encode(message.headers, forKey: .headers)
-            try container.encodeIfPresent(message.id, forKey: .id)
             try container.encode(seconds, forKey: .seconds)
-            try Payload(bytes: message.payload).encode(to: encoder)
+            try Message(message).encode(to: encoder)
         }
     }
 
@@ -118,24 +144,7 @@ enum QueueForms {
         }
     }
 
-    struct Browsed: Encodable {
-        struct Message: Encodable {
-            private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, headers, id }
-            let message: BrowsedMessage
-
-            func encode(to encoder: any Encoder) throws {
-                var container = encoder.container(keyedBy: Key.self)
-                try container.encode(message.name, forKey: .name)
-                try container.encode(message.priority, forKey: .priority)
-                try container.encode(message.deliveryCount, forKey: .deliveryCount)
-                try container.encode(message.enqueueTime, forKey: .enqueueTime)
-                try container.encode(message.headers, forKey: .headers)
-                try container.encodeIfPresent(message.id, forKey: .id)
-                try Payload(bytes: message.payload).encode(to: encoder)
-            }
-        }
-        let messages: [Message]
-    }
+    struct Browsed: Encodable { let messages: [Message] }
 
     struct Dead: Encodable {
         struct Message: Encodable {

@@ -95,7 +95,7 @@ struct QueueResource {
 
     private func browse(_ queue: MessageQueue) async throws -> Answer {
         let messages = try await queue.browse(limit: number("limit", 1...Self.mostShown, 20))
-        return try Self.json(.ok, QueueForms.Browsed(messages: messages.map { .init(message: $0) }))
+        return try Self.json(.ok, QueueForms.Browsed(messages: messages.map { .init($0) }))
     }
 
     /// All of them are in memory at once, and each may have half a megabyte.
