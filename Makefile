@@ -16,7 +16,7 @@ test: setup
 	swift build --build-tests
 	SWIFT_DETERMINISTIC_HASHING=1 swift test --skip-build --disable-xctest --no-parallel
 
-## Real servers and real kills: every kind of fault, in about five minutes.
+## Real servers and real kills: every kind of fault, and an ensemble that changes, in about eight minutes.
 faults: setup
 	swift build --product faults
 	swift run --skip-build faults standard

@@ -14,23 +14,10 @@ extension ZooKeeperClient {
         while let slash = ancestor.lastIndex(of: "/"), slash > ancestor.startIndex {
             ancestor = String(ancestor[..<slash])
             if try await stat(Self.quotas + ancestor + "/zookeeper_limits", watch: false, timeout: nil) != nil {
-                throw ZooKeeperError(
-                    code: .invalidArgument,
-                    message:
-                        "The servers count what stands below \(ancestor) already (a quota), and can count \(path) only "
-                        + "without it: remove that quota first.",
-                    path: local(path), outcome: .notApplied)
+                throw alreadyCounted(path, by: ancestor)
             }
         }
-        let below = (try? await nodeChildren(Self.quotas + path, watch: false, timeout: nil).names) ?? []
-        if let other = below.first(where: { !$0.hasPrefix("zookeeper_") }) {
-            throw ZooKeeperError(
-                code: .invalidArgument,
-                message:
-                    "The servers count something below \(path) already (a quota at \(other)), and not for both: remove that "
-                    + "quota first.",
-                path: local(path), outcome: .notApplied)
-        }
+        if let other = try await countedChild(of: path) { throw alreadyCounted(path, by: "\(path)/\(other)") }
         var node = Self.quotas
         for name in path.split(separator: "/") {
             node += "/" + name
@@ -41,6 +28,25 @@ extension ZooKeeperClient {
             .create(node + "/zookeeper_limits", data: Array("count=-1,bytes=-1".utf8)),
             .create(node + "/zookeeper_stats", data: Array("count=0,bytes=0".utf8)),
         ])
+    }
+
+    /// A child at which, or below which, something is counted.
+    private func countedChild(of path: String) async throws -> String? {
+        do {
+            let names = try await nodeChildren(Self.quotas + path, watch: false, timeout: nil).names
+            return names.first { !$0.hasPrefix("zookeeper_") }
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return nil
+        }
+    }
+
+    private func alreadyCounted(_ path: String, by other: String) -> ZooKeeperError {
+        ZooKeeperError(
+            code: .invalidArgument,
+            message:
+                "The servers count what stands below \(other) already (a quota), and cannot count both that and \(path): "
+                + "remove that quota first.",
+            path: local(path), outcome: .notApplied)
     }
 
     private func createUnlessThere(_ operations: [Operation]) async throws {

@@ -1,5 +1,6 @@
 import QueueHistory
 import Testing
+import ZooKeeperQueue
 import ZooKeeperTestKit
 
 /// Wrong ways to keep a queue in ZooKeeper: the checker must catch each, and for the right reason: by what members saw and
@@ -49,6 +50,14 @@ struct NegativeControlTests {
         let found = await found(in: SketchQueue(flaw: flaw), Self.common, \.byMembers)
         print("\(flaw): \(found[invariant] ?? "not found"); broken: \(found.keys.map(\.rawValue).sorted())")
         #expect(found[invariant] != nil, "\(found)")
+    }
+
+    @Test func withoutTheFormerBucketAMessageIsStoredTwice() {
+        var subject = OurQueue(settings: .init(laneRetention: .seconds(1), idRetention: .seconds(60)), sendsIDs: true)
+        #expect(Episode.sendAgain.play(subject).judgement.isGood)
+        subject.producersStore = { HookedStore.withoutFormerIDs($0) }
+        let found = Episode.sendAgain.play(subject).judgement.byMembers
+        #expect(found.contains { $0.invariant == .storedOnce }, "\(found)")
     }
 
     /// A message is lost by a lost reply alone: with none, one message at a time goes well.

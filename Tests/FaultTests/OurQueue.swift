@@ -9,6 +9,8 @@ struct OurQueue: Subject {
     var effects: String?
     /// Whether each message is sent with its payload as id.
     var sendsIDs = false
+    /// What producers see of the store.
+    var producersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
     /// What consumers see of the store.
     var consumersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
 
@@ -18,7 +20,8 @@ struct OurQueue: Subject {
 
     func sender(_ store: InMemorySession) throws -> any Sender {
         OurSender(
-            producer: QueueProducer(try queue(store), whenFull: .wait, sendTimeout: .seconds(120), minimumBatch: 1),
+            producer: QueueProducer(
+                try queue(producersStore(store)), whenFull: .wait, sendTimeout: .seconds(120), minimumBatch: 1),
             sendsIDs: sendsIDs)
     }
 

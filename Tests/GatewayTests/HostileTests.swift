@@ -26,7 +26,7 @@ struct HostileTests {
             let header = String(repeating: "x", count: 3_000)
             let refused = try await gateway.raw("GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nX: \(header)\r\n\r\n")
             #expect(
-                refused.hasPrefix("HTTP/1.1 431") || refused.hasPrefix("HTTP/1.1 400") || refused.isEmpty, "\(refused)")
+                refused.hasPrefix("HTTP/1.1 431") || refused.hasPrefix("HTTP/1.1 400"), "\(refused)")
             #expect(try await gateway("GET", "/znodes/v1/").status == 200)
         }
     }

@@ -160,6 +160,9 @@ struct BoundTests {
             try await queue.setBound(.init(bytes: 1_000))
             let error = await #expect(throws: QueueError.self) { try await below.setBound(.init(bytes: 1_000)) }
             #expect(error?.code == .invalidArgument && error?.message.contains("/queue already") == true)
+            let above = try MessageQueue(client, path: "/above")
+            try await MessageQueue(client, path: "/above/below").setBound(.init(bytes: 1_000))
+            await expect(.invalidArgument) { try await above.setBound(.init(bytes: 1_000)) }
         }
     }
 

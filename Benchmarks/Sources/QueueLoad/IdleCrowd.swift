@@ -28,6 +28,7 @@ struct IdleCrowd {
             // consumer to find its place.
             try await Task.sleep(for: .seconds(5))
             notes["requests to begin"] = total(counts.take())
+            // The idle time whose requests are counted.
             try await Task.sleep(for: .seconds(5))
             notes["requests in 5 idle seconds"] = total(counts.take())
             let start = ContinuousClock.now

@@ -34,7 +34,6 @@ actor Connection {
     nonisolated let heartbeatToken = Atomic<UInt64>(0)
     /// Raised when a client that is being closed has no call left in flight.
     private nonisolated let drained = WatchSignal()
-    private nonisolated let lastProblem: Mutex<String>
     let configuration: ZooKeeperConfiguration
     let logger: Logger
     private let metrics: ClientMetrics
@@ -64,8 +63,6 @@ actor Connection {
         self.logger = logger
         self.metrics = metrics
         choice = ServerChoice(configured: configuration.servers)
-        let problem = "The client was not connected to any of \(configuration.servers) yet."
-        lastProblem = Mutex(problem)
         let watches = WatchTable()
         self.watches = watches
         let session = session

@@ -10,7 +10,7 @@ extension RecoveryPass {
     /// after the other. An id is remembered as long as its bucket is the present or the former one.
     mutating func forgetIDs() async throws {
         do {
-            guard let node = try await node(tree.ids) else { return }
+            guard let node = try await queue.node(tree.ids) else { return }
             let buckets = try await switched(try IDBuckets(node), since: node.stat.mtime)
             let end = store.now + Self.longestForgetting
             for name in try await children(tree.ids) ?? [] where !buckets.remembers(name) {

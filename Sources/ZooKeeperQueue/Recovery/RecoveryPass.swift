@@ -37,7 +37,7 @@ struct RecoveryPass {
 
     private mutating func recover(_ paths: ConsumerPaths) async throws {
         guard let leases = try await children(paths.item) else { return try await removeHalfMade(paths) }
-        guard let consumer = try await node(paths.path) else { return }
+        guard let consumer = try await queue.node(paths.path) else { return }
         let registration = FailedConsumer(
             paths: paths, version: consumer.stat.version, progress: LeaseProgress(consumer.data))
         var rest = leases.sorted()[...]
@@ -93,7 +93,7 @@ struct RecoveryPass {
     /// The Python ancestor keeps its one message as the data of the node that is the parent of leases here. The name
     /// that the message had is not known, so it gets the default priority and a number of its own.
     private mutating func saveAncestorsItem(_ paths: ConsumerPaths) async throws -> Bool {
-        guard let node = try await node(paths.item), let data = node.data, !data.isEmpty else { return true }
+        guard let node = try await queue.node(paths.item), let data = node.data, !data.isEmpty else { return true }
         do {
             _ = try await store.multi([
                 .create(paths.active, data: []),
@@ -189,14 +189,6 @@ struct RecoveryPass {
     func children(_ path: String) async throws -> [String]? {
         do {
             return try await store.children(of: path).names
-        } catch let error as ZooKeeperError where error.code == .noNode {
-            return nil
-        }
-    }
-
-    func node(_ path: String) async throws -> Node? {
-        do {
-            return try await store.get(path)
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
         }

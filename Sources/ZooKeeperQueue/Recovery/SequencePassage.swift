@@ -104,7 +104,7 @@ extension RecoveryPass {
     ///
     /// - Returns: whether it is done.
     private func moveTheLast(_ epoch: SequenceEpoch) async throws -> Bool {
-        guard let node = try await node(tree.items) else { return false }
+        guard let node = try await queue.node(tree.items) else { return false }
         let names = try await names()
         let (moves, obstacle) = try await departures(Array(names.prefix(Self.lastMoves)), epoch)
         if obstacle != nil { return false }

@@ -33,6 +33,7 @@ enum Timeline: Sendable {
     /// Waits by this time.
     func sleep(for duration: Duration) async throws {
         switch self {
+        // The wait itself is what was asked for.
         case .real: try await Task.sleep(for: duration)
         case .virtual(let clock): try await clock.sleep(until: clock.now.advanced(by: duration), tolerance: nil)
         }
