@@ -64,6 +64,7 @@ docs:
 	swift package generate-documentation --target ZooKeeperQueue --warnings-as-errors
 	swift package generate-documentation --target ZooKeeperTestKit --warnings-as-errors
 	swift package generate-documentation --target ZooKeeperGateway --warnings-as-errors
+	swift package generate-documentation --target ZooKeeperRest --warnings-as-errors
 
 clean:
 	swift package clean

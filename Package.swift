@@ -20,6 +20,7 @@ let package = Package(
         .library(name: "ZooKeeper", targets: ["ZooKeeper"]),
         .library(name: "ZooKeeperQueue", targets: ["ZooKeeperQueue"]),
         .library(name: "ZooKeeperGateway", targets: ["ZooKeeperGateway"]),
+        .library(name: "ZooKeeperRest", targets: ["ZooKeeperRest"]),
         .library(name: "ZooKeeperServer", targets: ["ZooKeeperServer"]),
         .library(name: "ZooKeeperTestKit", targets: ["ZooKeeperTestKit"]),
         .executable(name: "zkq", targets: ["zkq"]),
@@ -34,6 +35,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.30.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.20.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.30.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.8.0"),
         .package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.0", traits: []),
@@ -62,10 +64,11 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
         ),
+        .target(name: "GatewayExtensions", dependencies: ["ZooKeeper"]),
         .target(
             name: "ZooKeeperGateway",
             dependencies: [
-                "ZooKeeper", "ZooKeeperQueue",
+                "GatewayExtensions", "ZooKeeper", "ZooKeeperQueue",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
@@ -73,6 +76,19 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]
+        ),
+        .target(
+            name: "ZooKeeperRest",
+            dependencies: [
+                "GatewayExtensions", "ZooKeeper", "ZooKeeperQueue",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
         ),
@@ -163,7 +179,8 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue", "ZooKeeperServer",
+                "GatewayExtensions", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
+                "ZooKeeperServer",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
@@ -173,6 +190,13 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             resources: [.copy("Recorded")]
+        ),
+        .testTarget(
+            name: "RestTests",
+            dependencies: [
+                "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
+                "ZooKeeperRest", "ZooKeeperServer", .product(name: "Logging", package: "swift-log"),
+            ]
         ),
         .testTarget(
             name: "ZooKeeperQueueTests",
@@ -191,7 +215,9 @@ let package = Package(
         ),
         .testTarget(
             name: "FaultTests",
-            dependencies: ["QueueHistory", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit"]
+            dependencies: [
+                "QueueHistory", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperRest", "ZooKeeperTestKit",
+            ]
         ),
         .testTarget(
             name: "ToolTests",

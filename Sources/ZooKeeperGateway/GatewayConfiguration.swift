@@ -1,3 +1,4 @@
+import GatewayExtensions
 public import ZooKeeper
 
 /// Where a gateway listens, which ensembles it speaks for, and its limits. Every value has a default.
@@ -43,6 +44,9 @@ public struct GatewayConfiguration: Sendable {
     public var users: [String: String]
     /// Speaks HTTPS; `nil` (the default) is HTTP.
     public var tls: TLS?
+    /// Whether `/extensions/v1` is there, which ZooKeeper's own gateway does not have: transactions and watches, for clients that
+    /// keep the queue's full guarantee over HTTP. Default: yes.
+    public var offersExtensions = true
     /// The largest body of a request in bytes; more is answered 413. Default: 512 KiB.
     public var maximumBodySize = 512 << 10
     /// The largest head of a request in bytes. Default: 16 KiB.

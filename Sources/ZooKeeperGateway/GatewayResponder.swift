@@ -69,7 +69,22 @@ final class GatewayResponder: Sendable {
                     .answer()
             }
         }
-        gateway.body = try await body(of: request)
+        if rest == "/extensions/v1", configuration.offersExtensions {
+            let limit = configuration.maximumBodySize
+            guard gateway.query["wait"] != nil else {
+                gateway.body = try await collect(request.body, gateway.headers)
+                return try await ExtensionResource(endpoint: endpoint, request: gateway, maximumBodySize: limit)
+                    .answer()
+            }
+            // Nobody waits for one who has gone. The connection is closed afterwards.
+            return try await request.body.consumeWithCancellationOnInboundClose { [gateway] body in
+                var gateway = gateway
+                gateway.body = try await self.collect(body, gateway.headers)
+                return try await ExtensionResource(endpoint: endpoint, request: gateway, maximumBodySize: limit)
+                    .answer()
+            }
+        }
+        gateway.body = try await collect(request.body, gateway.headers)
         if rest == "/queues/v1" || rest == "/queues/v1/" { return try await QueueResource.list(endpoint, gateway) }
         if rest.hasPrefix("/queues/v1/") {
             return try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
@@ -99,13 +114,13 @@ final class GatewayResponder: Sendable {
         return nil
     }
 
-    private func body(of request: Request) async throws -> [UInt8] {
+    private func collect(_ body: RequestBody, _ headers: HTTPFields) async throws -> [UInt8] {
         let (limit, timeout) = (configuration.maximumBodySize, configuration.bodyTimeout)
-        if let text = request.headers[.contentLength], Int(text) ?? .max > limit { throw Answer(.contentTooLarge) }
+        if let text = headers[.contentLength], Int(text) ?? .max > limit { throw Answer(.contentTooLarge) }
         return try await withThrowingTaskGroup(of: [UInt8].self) { group in
             group.addTask {
                 do {
-                    return Array(buffer: try await request.body.collect(upTo: limit))
+                    return Array(buffer: try await body.collect(upTo: limit))
                 } catch is NIOTooManyBytesError {
                     throw Answer(.contentTooLarge)
                 }

@@ -2,38 +2,41 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// A session between whose calls something can be done, or whose multis are changed.
+/// A session between whose calls something can be done, or whose multis are done in another way.
 struct HookedStore: NodeStore {
     let session: InMemorySession
-    /// What is sent instead of a multi's operations.
-    var changing: @Sendable ([ZooKeeper.Operation]) -> [ZooKeeper.Operation] = { $0 }
+    /// How a multi is done.
+    var performing: @Sendable (InMemorySession, [ZooKeeper.Operation]) async throws -> [OperationResult] = {
+        try await $0.multi($1)
+    }
     /// What happens before several nodes are read at once.
     var beforeReading: @Sendable ([String]) async throws -> Void = { _ in }
 
     /// Does not ask whether the queue's epoch is still the same: the flaw of a queue that takes a name for a message.
     static func withoutEpoch(_ session: InMemorySession) -> HookedStore {
-        HookedStore(session: session) { operations in
-            operations.map { operation in
-                guard case .check("/queue/epoch", _) = operation else { return operation }
-                return .check("/queue/epoch", version: nil)
-            }
+        HookedStore(session: session) { session, operations in
+            try await session.multi(
+                operations.map { operation in
+                    guard case .check("/queue/epoch", _) = operation else { return operation }
+                    return .check("/queue/epoch", version: nil)
+                })
         }
     }
 
     /// Does not ask whether an id is remembered in the former bucket: what is created and deleted there in one multi is left out.
     static func withoutFormerIDs(_ session: InMemorySession) -> HookedStore {
-        HookedStore(session: session) { operations in
+        HookedStore(session: session) { session, operations in
             let former = Set(
                 operations.compactMap { operation -> String? in
                     guard case .delete(let path, _) = operation, path.hasPrefix("/queue/ids/") else { return nil }
                     return path
                 })
-            return operations.filter { !former.contains($0.path) }
+            return try await session.multi(operations.filter { !former.contains($0.path) })
         }
     }
 
     func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
-        try await session.multi(changing(operations))
+        try await performing(session, operations)
     }
     func get(_ paths: [String]) async throws -> [Node?] {
         try await beforeReading(paths)

@@ -11,6 +11,8 @@ struct OurQueue: Subject {
     var sendsIDs = false
     /// What producers see of the store.
     var producersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
+    /// What recoveries see of the store.
+    var recoverysStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
     /// What consumers see of the store.
     var consumersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
 
@@ -30,7 +32,9 @@ struct OurQueue: Subject {
         return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects)
     }
 
-    func recover(_ store: InMemorySession) async throws { try await QueueRecovery(try queue(store)).recover() }
+    func recover(_ store: InMemorySession) async throws {
+        try await QueueRecovery(try queue(recoverysStore(store))).recover()
+    }
 }
 
 private struct OurSender: Sender {

@@ -1,3 +1,4 @@
+import GatewayExtensions
 import HTTPTypes
 
 /// A request as the resources see it: its head is checked, and its body is there.

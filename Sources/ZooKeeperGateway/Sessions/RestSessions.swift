@@ -11,6 +11,8 @@ actor RestSessions {
         var end: ContinuousClock.Instant
         /// Closes the session when its time is over.
         let watch: Task<Void, Never>
+        /// The number of its newest write, of those that are numbered.
+        var newestWrite = 0
     }
 
     private let configuration: ZooKeeperConfiguration
@@ -86,6 +88,24 @@ actor RestSessions {
         guard let session = sessions[id] else { return false }
         sessions[id]?.end = .now + session.patience
         return true
+    }
+
+    /// Begins a write, unless a newer one has begun: whoever has sent that one has given this one up, and may have told that to
+    /// others. What begins at once is sent in the order in which it begins.
+    func begin<Result: Sendable>(
+        _ id: String, number: Int, _ write: @escaping @Sendable (ZooKeeperClient) async throws -> Result
+    ) throws -> Task<Result, any Error> {
+        guard let session = sessions[id] else {
+            throw ZooKeeperError(
+                code: .unknownSession, message: "There is no such session.", path: nil, outcome: .notApplied)
+        }
+        guard number > session.newestWrite else {
+            throw ZooKeeperError(
+                code: .invalidArgument, message: "A newer write of the session was here before.", path: nil,
+                outcome: .notApplied)
+        }
+        sessions[id]?.newestWrite = number
+        return Task.immediate { try await write(session.client) }
     }
 
     func close(_ id: String) async {

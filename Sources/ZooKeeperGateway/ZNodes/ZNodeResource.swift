@@ -1,3 +1,4 @@
+import GatewayExtensions
 import Foundation
 import HTTPTypes
 import ZooKeeper

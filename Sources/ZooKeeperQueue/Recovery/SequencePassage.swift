@@ -24,6 +24,12 @@ extension RecoveryPass {
         else {
             return
         }
+        if try await store.appliesTransactionsInSteps {
+            queue.logger.error(
+                "The numbers of the queue's messages can begin anew by a recovery with transactions alone",
+                metadata: ["queue": "\(queue.path)"])
+            return
+        }
         do {
             if let obstacle = try await pass() {
                 let left = "\(Int(Int32.max) - items.childrenCreated)"

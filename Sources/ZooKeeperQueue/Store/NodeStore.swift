@@ -52,8 +52,11 @@ public protocol NodeStore: Sendable {
     func bytes(below path: String) async throws -> Int?
     /// Returns when later reads see every write that came before.
     func sync(_ path: String) async throws
-    /// Applies all operations or none.
+    /// Applies all operations or none. A store that can do it only in steps says so in ``appliesTransactionsInSteps``.
     func multi(_ operations: [Operation]) async throws -> [OperationResult]
+    /// Whether a multi is done in steps, which a failure of the process may leave undone halfway: then the queue's guarantee is
+    /// less, as the store says. By default not.
+    var appliesTransactionsInSteps: Bool { get async throws }
     /// A node's data now and after each change, without a buffer.
     func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable
     /// A node's data now and after each change until it is deleted, without a buffer; then `nil` once, and nothing is
@@ -66,6 +69,8 @@ public protocol NodeStore: Sendable {
 extension NodeStore {
     /// The time since this process first asked for it.
     public var now: Duration { Beginning.moment.duration(to: .now) }
+    /// No: all or nothing.
+    public var appliesTransactionsInSteps: Bool { get async throws { false } }
     /// `nil`: not known.
     public func acl(of path: String) async throws -> [ACL]? { nil }
     /// Throws: a bound of bytes is not to be had.

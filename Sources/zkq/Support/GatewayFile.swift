@@ -21,6 +21,7 @@ struct GatewayFile: Decodable {
     var endpoints: [Endpoint]
     var users: [String: String]?
     var tls: TLS?
+    var offersExtensions: Bool?
     var maximumBodySize: Int?
     var maximumHeadSize: Int?
     var maximumURLSize: Int?
@@ -34,9 +35,9 @@ struct GatewayFile: Decodable {
     var idleTimeoutSeconds: Double?
 
     private static let names: Set = [
-        "listen", "endpoints", "users", "tls", "maximumBodySize", "maximumHeadSize", "maximumURLSize",
-        "maximumRequests",
-        "maximumConnections", "maximumSessions", "maximumQueues", "maximumLeases", "bodyTimeoutSeconds",
+        "listen", "endpoints", "users", "tls", "offersExtensions", "maximumBodySize", "maximumHeadSize",
+        "maximumURLSize", "maximumRequests", "maximumConnections", "maximumSessions", "maximumQueues", "maximumLeases",
+        "bodyTimeoutSeconds",
         "answerTimeoutSeconds", "idleTimeoutSeconds",
     ]
     private static let endpointNames: Set = ["path", "servers", "auth", "users", "sessionTimeoutSeconds"]
@@ -93,6 +94,7 @@ struct GatewayFile: Decodable {
         func set<Value>(_ path: WritableKeyPath<GatewayConfiguration, Value>, _ value: Value?) {
             if let value { configuration[keyPath: path] = value }
         }
+        set(\.offersExtensions, offersExtensions)
         set(\.maximumBodySize, maximumBodySize)
         set(\.maximumHeadSize, maximumHeadSize)
         set(\.maximumURLSize, maximumURLSize)

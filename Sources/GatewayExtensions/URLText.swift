@@ -1,7 +1,7 @@
 /// Text of URLs: percent-encoding, strictly.
-enum URLText {
+package enum URLText {
     /// Whether a byte stands for itself everywhere: RFC 3986's unreserved characters.
-    static func isPlain(_ byte: UInt8) -> Bool {
+    package static func isPlain(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
@@ -13,7 +13,7 @@ enum URLText {
 
     /// - Parameter plusIsSpace: as in the query of a form.
     /// - Returns: `nil` for a percent sign without two digits behind it, and for what is no UTF-8 then.
-    static func decoded(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String? {
+    package static func decoded(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String? {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
         while let byte = rest.popFirst() {
@@ -31,7 +31,7 @@ enum URLText {
     }
 
     /// A path with everything encoded that does not stand for itself, but for its slashes.
-    static func encoded(path: String) -> String {
+    package static func encoded(path: String) -> String {
         path.utf8.reduce(into: "") { text, byte in
             if isPlain(byte) || byte == UInt8(ascii: "/") {
                 text.unicodeScalars.append(Unicode.Scalar(byte))

@@ -1,0 +1,149 @@
+import Foundation
+import GatewayExtensions
+import HTTPTypes
+import ServiceLifecycle
+import ZooKeeper
+
+/// `/extensions/v1`: what ZooKeeper's REST interface lacks, for clients that know of it: transactions, watches, and what else
+/// the queue's full guarantee needs. It is announced by GET, and done by POST, with a call in JSON.
+struct ExtensionResource {
+    let endpoint: Endpoint
+    let request: GatewayRequest
+    let maximumBodySize: Int
+
+    /// What one answer holds at most, in bytes of data.
+    private static let largestAnswer = 4 << 20
+
+    func answer() async throws -> Answer {
+        switch request.method {
+        case .get:
+            return try json(.ok, Announcement(maximumBodySize: maximumBodySize))
+        case .post:
+            let asked: ExtensionRequest
+            do {
+                asked = try JSONDecoder().decode(ExtensionRequest.self, from: Data(request.body))
+            } catch {
+                return Answer(.badRequest)
+            }
+            do {
+                return try json(.ok, try await reply(to: asked))
+            } catch let error as ZooKeeperError {
+                let isConnected = endpoint.client.sessionState.phase == .connected
+                let refusal = Refusal(error, path: error.path ?? "", isConnected: isConnected)
+                return try json(refusal.status, ExtensionReply.failed(WireError(error)))
+            }
+        default: return .methodNotAllowed("GET, POST")
+        }
+    }
+
+    private func json(_ status: HTTPResponse.Status, _ value: some Encodable) throws -> Answer {
+        Answer(status, .json, bytes: [UInt8](try JSONEncoder().encode(value)))
+    }
+
+    private func reply(to asked: ExtensionRequest) async throws -> ExtensionReply {
+        guard let client = await endpoint.sessions.client(of: asked.session) else { throw Self.noSession }
+        let patience = endpoint.patience(client)
+        guard asked.call.isWrite else { return try await read(asked, client, patience) }
+        guard let number = asked.number else {
+            throw ZooKeeperError(
+                code: .invalidArgument, message: "A write has a number.", path: nil, outcome: .notApplied)
+        }
+        let writing = try await endpoint.sessions.begin(asked.session, number: number) { client in
+            try await Self.write(asked.call, client, patience)
+        }
+        return try await writing.value
+    }
+
+    // MARK: Reads
+
+    private func read(
+        _ asked: ExtensionRequest, _ client: ZooKeeperClient, _ patience: Duration
+    ) async throws -> ExtensionReply {
+        switch asked.call {
+        case .heartbeat:
+            guard await endpoint.sessions.touch(asked.session) else { throw Self.noSession }
+            // What its client is told must come from the ensemble: the gateway may have lost it.
+            _ = try await client.exists("/", timeout: patience)
+            let state = client.sessionState
+            return .session(owner: state.sessionID, timeout: Int(state.timeout / .milliseconds(1)))
+        case .get(let paths):
+            var nodes: [WireNode?] = []
+            var size = 0
+            for start in stride(from: 0, to: paths.count, by: 100) where size < Self.largestAnswer {
+                let some = Array(paths[start..<min(start + 100, paths.count)])
+                for node in try await client.get(some, timeout: patience)
+                where nodes.isEmpty || size < Self.largestAnswer {
+                    size += (node?.data?.count ?? 0) + 100
+                    nodes.append(node.map(WireNode.init))
+                }
+            }
+            return .nodes(nodes)
+        case .exists(let path): return .stat(try await client.exists(path, timeout: patience).map(WireStat.init))
+        case .children(let path): return .children(WireChildren(try await client.children(of: path, timeout: patience)))
+        case .acl(let path): return .acl(try await client.acl(of: path, timeout: patience).entries.map(WireACL.init))
+        case .bytes(let path): return .bytes(try await client.bytes(below: path))
+        case .awaitNode(let path, let mark, let seconds):
+            let node = try await change(seconds, in: client.data(of: path)) {
+                $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } != mark
+            }
+            return .nodes([node.map(WireNode.init)])
+        case .awaitChildren(let path, let mark, let seconds):
+            let children = try await change(seconds, in: client.childrenUpdates(of: path)) {
+                $0.map { .init(created: $0.stat.czxid, changed: $0.stat.pzxid) } != mark
+            }
+            return .children(children.map(WireChildren.init))
+        case .countBytes, .sync, .create, .set, .delete, .multi: throw Self.noSession
+        }
+    }
+
+    /// The first state that is looked for, or the last that was seen when the time is over, or the gateway ends.
+    private func change<Element: Sendable>(
+        _ seconds: Int, in states: WatchSequence<Element?>, _ isWanted: @escaping @Sendable (Element?) -> Bool
+    ) async throws -> Element? {
+        let seen = Newest<Element>()
+        let limit = Duration.seconds(min(max(seconds, 0), ExtensionCall.longestWait))
+        return try await cancelWhenGracefulShutdown {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for try await state in states {
+                        seen.note(state)
+                        if isWanted(state) { return }
+                    }
+                }
+                group.addTask {
+                    // A time limit: that nothing changes is no event.
+                    try? await Task.sleep(for: limit)
+                }
+                defer { group.cancelAll() }
+                try await group.next()
+            }
+            return try seen.value
+        }
+    }
+
+    // MARK: Writes
+
+    private static func write(
+        _ call: ExtensionCall, _ client: ZooKeeperClient, _ patience: Duration
+    ) async throws -> ExtensionReply {
+        switch call {
+        case .sync(let path): try await client.sync(path, timeout: patience)
+        case .countBytes(let path): try await client.countBytes(below: path)
+        case .delete(let path, let version): try await client.delete(path, version: version, timeout: patience)
+        case .create(let path, let data, let mode):
+            let created = try await client.create(
+                path, data: data.map { [UInt8]($0) }, mode: mode.mode, timeout: patience)
+            return .created(path: created.path, stat: WireStat(created.stat))
+        case .set(let path, let data, let version):
+            let stat = try await client.set(path, data: data.map { [UInt8]($0) }, version: version, timeout: patience)
+            return .stat(WireStat(stat))
+        case .multi(let operations):
+            return .results(try await client.multi(operations.map(\.operation), timeout: patience).map(WireResult.init))
+        default: throw noSession
+        }
+        return .done
+    }
+
+    private static let noSession = ZooKeeperError(
+        code: .unknownSession, message: "There is no such session.", path: nil, outcome: .notApplied)
+}

@@ -1,0 +1,22 @@
+import Foundation
+import ZooKeeper
+
+// The structures of ZooKeeper's REST interface, as far as they are read here.
+
+struct PlainPath: Decodable { let path: String }
+
+struct PlainChildren: Decodable { let children: [String] }
+
+struct PlainNode: Decodable {
+    let data64: Data?
+    let czxid, mzxid, pzxid, ctime, mtime, ephemeralOwner: Int64
+    let version, cversion, aversion, dataLength, numChildren: Int32
+
+    var stat: Stat {
+        Stat(
+            czxid: czxid, mzxid: mzxid, pzxid: pzxid, ctime: ctime, mtime: mtime, version: version, cversion: cversion,
+            aversion: aversion, ephemeralOwner: ephemeralOwner, dataLength: dataLength, numChildren: numChildren)
+    }
+
+    var node: Node { Node(data: data64.map { [UInt8]($0) }, stat: stat) }
+}

@@ -1,0 +1,158 @@
+import Foundation
+import GatewayExtensions
+import ZooKeeper
+
+/// With a gateway that has ZooKeeper's REST interface and no more: each operation is a request by itself.
+struct PlainCalls: GatewayCalls, SingleOperations {
+    let exchange: Exchange
+    let pollInterval: Duration
+    private let transactions = SteppedTransactions()
+
+    init(exchange: Exchange, pollInterval: Duration) {
+        self.exchange = exchange
+        self.pollInterval = pollInterval
+    }
+
+    // MARK: Single operations
+
+    private func request<Value>(
+        _ method: RestTransport.Request.Method, _ path: String, query: [(String, String)] = [], body: [UInt8]? = nil,
+        _ value: (RestTransport.Response) -> Value?
+    ) async throws -> Value {
+        try await exchange.perform(isWrite: method != .get) { link in
+            let parameters = (query + [("session", link.id)]).map { "\($0)=\(URLText.encoded(path: $1))" }
+            let url = "\(link.gateway)/znodes/v1\(URLText.encoded(path: path))?\(parameters.joined(separator: "&"))"
+            return .init(method: method, url: url, body: body)
+        } _: { response in
+            if (200..<300).contains(response.status) {
+                return value(response).map { .value($0) } ?? .inDoubt("The answer cannot be read.")
+            }
+            return try Self.judge(response, method, path)
+        }
+    }
+
+    private static func judge<Value>(
+        _ response: RestTransport.Response, _ method: RestTransport.Request.Method, _ path: String
+    ) throws -> Exchange.Judgement<Value> {
+        let refused = { (code: ZooKeeperError.Code) in
+            ZooKeeperError.refused(code, path, "The gateway answered \(response.status).")
+        }
+        switch response.status {
+        // With words it is about the node, and without about the session.
+        case 401 where response.body.isEmpty: return .sessionHasEnded
+        case 401: throw refused(.noAuth)
+        case 404: throw refused(.noNode)
+        case 409: throw refused(method == .delete ? .notEmpty : .nodeExists)
+        case 412: throw refused(.badVersion)
+        case 413: throw refused(.requestTooLarge)
+        case 400..<500: throw refused(.badArguments)
+        default: return .inDoubt("The gateway answered \(response.status).")
+        }
+    }
+
+    func createNode(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> String {
+        let (parent, name) = Self.split(path)
+        var query = [("op", "create"), ("name", name)]
+        if mode.isSequential { query.append(("sequence", "true")) }
+        if mode.isEphemeral { query.append(("ephemeral", "true")) }
+        if data == nil { query.append(("null", "true")) }
+        return try await request(.post, parent, query: query, body: data ?? []) {
+            $0.decoded(as: PlainPath.self)?.path
+        }
+    }
+
+    private static func split(_ path: String) -> (parent: String, name: String) {
+        let name = NodePath.name(of: path)
+        let parent = path.dropLast(name.count + 1)
+        return (parent.isEmpty ? "/" : String(parent), name)
+    }
+
+    func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
+        guard WireMode(mode) != nil else {
+            throw ZooKeeperError.refused(.invalidArgument, path, "A gateway creates no such kind of node.")
+        }
+        let created = try await createNode(path, data: data, mode: mode)
+        // The answer has no metadata. Somebody may have taken the node already.
+        let stat = try await exists(created) ?? Stat()
+        return CreatedNode(path: created, stat: stat)
+    }
+
+    func delete(_ path: String, version: Int32?) async throws {
+        try await request(.delete, path, query: version.map { [("version", "\($0)")] } ?? []) { _ in () }
+    }
+
+    func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
+        var query = version.map { [("version", "\($0)")] } ?? []
+        if data == nil { query.append(("null", "true")) }
+        return try await request(.put, path, query: query, body: data ?? []) { $0.decoded(as: PlainNode.self)?.stat }
+    }
+
+    func get(_ paths: [String]) async throws -> [Node?] {
+        try await withThrowingTaskGroup(of: (Int, Node?).self) { group in
+            var nodes = [Node?](repeating: nil, count: paths.count)
+            // Each on a connection of its own.
+            let atOnce = 32
+            for (index, path) in paths.enumerated() {
+                if index >= atOnce, let (index, node) = try await group.next() { nodes[index] = node }
+                group.addTask { (index, try await get(path)) }
+            }
+            return try await group.reduce(into: nodes) { $0[$1.0] = $1.1 }
+        }
+    }
+
+    private func get(_ path: String) async throws -> Node? {
+        do {
+            return try await request(.get, path) { $0.decoded(as: PlainNode.self)?.node }
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return nil
+        }
+    }
+
+    func exists(_ path: String) async throws -> Stat? { try await get(path)?.stat }
+
+    func children(of path: String) async throws -> NodeChildren {
+        let names = try await request(.get, path, query: [("view", "children")]) {
+            $0.decoded(as: PlainChildren.self)?.children
+        }
+        // What comes in between is seen at the next look: names may be newer than the metadata, and not older.
+        guard let stat = try await exists(path) else { throw ZooKeeperError.noNode(path) }
+        return NodeChildren(names: names, stat: stat)
+    }
+
+    // MARK: What the interface has not
+
+    func acl(of path: String) async throws -> [ACL]? { nil }
+
+    func countBytes(below path: String) async throws {
+        throw ZooKeeperError.refused(
+            .unimplemented, path, "The gateway does not count bytes: bound the number of messages instead.")
+    }
+
+    func bytes(below path: String) async throws -> Int? { nil }
+
+    /// A write that changes nothing: its answer comes when all that the session has sent before was applied.
+    func sync(_ path: String) async throws {
+        let nothing = (path == "/" ? "" : path) + "/nothing-\(UUID().uuidString)"
+        do {
+            try await delete(nothing, version: nil)
+        } catch let error as ZooKeeperError where error.code == .noNode {}
+    }
+
+    func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
+        try await transactions.perform(operations, on: self)
+    }
+
+    func node(_ path: String, after mark: ExtensionCall.Mark?) async throws -> Node? {
+        try await Task.sleep(for: pollInterval)
+        return try await get(path)
+    }
+
+    func children(of path: String, after mark: ExtensionCall.Mark?) async throws -> NodeChildren? {
+        try await Task.sleep(for: pollInterval)
+        do {
+            return try await children(of: path)
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return nil
+        }
+    }
+}

@@ -1,0 +1,75 @@
+import ZooKeeper
+
+/// A call: its request is sent in the present session until there is an answer that counts, or its time is over.
+struct Exchange: Sendable {
+    let session: RestSession
+    let transport: RestTransport
+    let callDeadline: Duration
+    /// Writes are sent one after the other.
+    let turn = WriteTurn()
+
+    /// What an answer means.
+    enum Judgement<Value> {
+        case value(Value)
+        /// The session is no more, and nothing was done.
+        case sessionHasEnded
+        /// Nothing was done, and the same may be done later.
+        case later(ZooKeeperError)
+        /// Something between here and the ensemble has failed: what was asked for may have been done.
+        case inDoubt(String)
+    }
+
+    /// - Parameters:
+    ///   - isWrite: one without an answer is not sent again, but is in doubt.
+    ///   - wait: how long an answer may take beyond what is usual.
+    ///   - request: what is sent; called for each attempt.
+    func perform<Value>(
+        isWrite: Bool, wait: Duration = .zero, _ request: (Link) async throws -> RestTransport.Request,
+        _ judge: (RestTransport.Response) throws -> Judgement<Value>
+    ) async throws -> Value {
+        let deadline = ContinuousClock.now + callDeadline + wait
+        if isWrite { await turn.take() }
+        defer { if isWrite { turn.give() } }
+        while true {
+            let link = try await session.link(until: deadline)
+            let left = ContinuousClock.now.duration(to: deadline)
+            guard left > .zero else { throw Self.tooLate }
+            do {
+                let response = try await transport.send(try await request(link), within: left)
+                switch try judge(response) {
+                case .value(let value): return value
+                case .sessionHasEnded: await session.hasEnded(link)
+                case .later(let error):
+                    // As much as the pause is left, at least.
+                    if ContinuousClock.now + Self.pause >= deadline { throw error }
+                case .inDoubt(let why): if isWrite { throw Self.connectionLoss(why) }
+                }
+            } catch RestTransport.Failure.noAnswer {
+                await session.seemsLost(link)
+                if isWrite { throw Self.connectionLoss("No answer came.") }
+            } catch RestTransport.Failure.notSent {
+                await session.seemsLost(link)
+            }
+            // There is no event to wait for: the next attempt tells.
+            try await Task.sleep(for: Self.pause)
+        }
+    }
+
+    private static let pause = Duration.milliseconds(50)
+
+    private static let tooLate = ZooKeeperError(
+        code: .deadlineExceeded, message: "No gateway answered in time.", path: nil, outcome: .notApplied)
+
+    private static func connectionLoss(_ why: String) -> ZooKeeperError {
+        ZooKeeperError(
+            code: .connectionLoss, message: "\(why) The gateway may have done it or not.", path: nil, outcome: .unknown)
+    }
+}
+
+extension ZooKeeperError {
+    static func noNode(_ path: String) -> ZooKeeperError { refused(.noNode, path, "The node does not exist.") }
+
+    static func refused(_ code: Code, _ path: String, _ message: String) -> ZooKeeperError {
+        ZooKeeperError(code: code, message: message, path: path, outcome: .notApplied)
+    }
+}

@@ -1,0 +1,72 @@
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Requests of HTTP and their answers, and what can be said when there is no answer.
+struct RestTransport: Sendable {
+    struct Request: Sendable {
+        enum Method: String, Sendable { case get = "GET", post = "POST", put = "PUT", delete = "DELETE" }
+        var method: Method
+        /// The address with its query.
+        var url: String
+        var contentType = "application/octet-stream"
+        var body: [UInt8]?
+    }
+
+    struct Response: Sendable {
+        let status: Int
+        let body: [UInt8]
+
+        func decoded<T: Decodable>(as type: T.Type) -> T? { try? JSONDecoder().decode(type, from: Data(body)) }
+    }
+
+    /// Why there is no answer.
+    enum Failure: Error {
+        /// The request was not sent, certainly.
+        case notSent
+        case noAnswer
+    }
+
+    private let http: HTTPClient
+    private let authorization: String?
+
+    /// What an answer holds at most, in bytes.
+    private static let largestAnswer = 64 << 20
+
+    init(_ http: HTTPClient, _ credentials: RestConfiguration.Credentials?) {
+        self.http = http
+        authorization = credentials.map { "Basic " + Data("\($0.user):\($0.password)".utf8).base64EncodedString() }
+    }
+
+    /// - Throws: ``Failure``, or `CancellationError`.
+    func send(_ request: Request, within limit: Duration) async throws -> Response {
+        var outgoing = HTTPClientRequest(url: request.url)
+        outgoing.method = .init(rawValue: request.method.rawValue)
+        outgoing.headers.add(name: "accept", value: "application/json")
+        if let authorization { outgoing.headers.add(name: "authorization", value: authorization) }
+        if let body = request.body {
+            outgoing.headers.add(name: "content-type", value: request.contentType)
+            outgoing.body = .bytes(ByteBuffer(bytes: body))
+        }
+        let milliseconds = max(1, Int64(limit / .milliseconds(1)))
+        do {
+            let response = try await http.execute(outgoing, timeout: .milliseconds(milliseconds))
+            let body = try await response.body.collect(upTo: Self.largestAnswer)
+            return Response(status: Int(response.status.code), body: Array(buffer: body))
+        } catch {
+            if Task.isCancelled { throw CancellationError() }
+            throw Self.wasNotSent(error) ? Failure.notSent : .noAnswer
+        }
+    }
+
+    private static func wasNotSent(_ error: any Error) -> Bool {
+        switch error {
+        case let error as HTTPClientError:
+            [.connectTimeout, .tlsHandshakeTimeout, .getConnectionFromPoolTimeout].contains(error)
+        case is NIOConnectionError: true
+        default: false
+        }
+    }
+}

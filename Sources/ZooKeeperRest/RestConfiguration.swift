@@ -1,0 +1,84 @@
+import Foundation
+import ZooKeeper
+
+/// How gateways are reached, what is expected of them, and limits. Every value but the gateways has a default.
+public struct RestConfiguration: Sendable {
+    /// What is done at a gateway that does not announce transactions and watches.
+    public enum Guarantee: Sendable, Hashable {
+        /// It is refused (``ZooKeeperError/Code/unimplemented``), so that the queue's guarantee holds as it is written.
+        case full
+        /// Transactions are made of steps, and watches of questions. Nothing is lost; what fails between two steps may leave a
+        /// message twice, and a lease with two consumers. See <doc:TheLibraryOverREST>.
+        case atLeastOnce
+    }
+
+    /// The gateways' addresses, such as `http://127.0.0.1:9998`, with an endpoint's path behind it if it has one. A session is
+    /// opened at the first that answers, in turn; all must speak for the same part of the same ensemble.
+    public var gateways: [String]
+    /// What is done at a gateway that announces less than the full guarantee needs. One that announces all of it always gives
+    /// it. Default: ``Guarantee/full``.
+    public var guarantee: Guarantee
+    /// Name and password for HTTP basic authentication; use it with https. Default: none.
+    public var credentials: Credentials?
+    /// How long a gateway keeps a session that gives no sign, in whole seconds: 1 second to a day. The session that the gateway has
+    /// at the ensemble has a timeout of its own, and the shorter one counts. Default: 10 seconds.
+    public var sessionTimeout = Duration.seconds(10)
+    /// How long a call waits for a gateway and its answer before it throws ``ZooKeeperError/Code/deadlineExceeded``. Default: 30
+    /// seconds.
+    public var callDeadline = Duration.seconds(30)
+    /// The largest body of a request in bytes, 1,024 to 1,048,575. What a gateway takes at most is announced, and one that takes
+    /// less is refused. Default: 512,000.
+    public var maximumRequestSize = 512_000
+    /// How often a gateway without watches is asked whether something has changed. Default: a second.
+    public var pollInterval = Duration.seconds(1)
+
+    /// A user's name and password.
+    public struct Credentials: Sendable, Hashable, CustomStringConvertible {
+        let user: String
+        let password: String
+
+        /// Names a user.
+        public init(user: String, password: String) {
+            self.user = user
+            self.password = password
+        }
+
+        /// The kind alone: credentials are never shown.
+        public var description: String { "Credentials" }
+    }
+
+    /// Creates a configuration; what else there is can be set.
+    public init(gateways: [String], guarantee: Guarantee = .full, credentials: Credentials? = nil) {
+        self.gateways = gateways
+        self.guarantee = guarantee
+        self.credentials = credentials
+    }
+
+    func validate() throws {
+        func require(_ condition: Bool, _ message: String) throws {
+            if condition { return }
+            throw ZooKeeperError(code: .invalidArgument, message: message, path: nil, outcome: .notApplied)
+        }
+        try require(!gateways.isEmpty, "A gateway's address is needed.")
+        for gateway in gateways {
+            let url = URLComponents(string: gateway)
+            try require(
+                ["http", "https"].contains(url?.scheme) && url?.host?.isEmpty == false && url?.query == nil
+                    && url?.fragment == nil && url?.user == nil,
+                "A gateway's address is such as http://127.0.0.1:9998, without a query and credentials.")
+        }
+        try require(
+            sessionTimeout >= .seconds(1) && sessionTimeout <= .seconds(86_400),
+            "sessionTimeout must be from a second to a day.")
+        try require(
+            callDeadline > .zero && callDeadline <= .seconds(86_400), "callDeadline must be positive and at most a day."
+        )
+        try require(
+            (1_024...1_048_575).contains(maximumRequestSize), "maximumRequestSize must be from 1024 to 1048575 bytes.")
+        try require(
+            pollInterval >= .milliseconds(10) && pollInterval <= .seconds(3_600),
+            "pollInterval must be from 10 milliseconds to an hour.")
+        try require(
+            credentials?.user.contains(":") != true, "A user's name cannot have a colon.")
+    }
+}

@@ -1,0 +1,183 @@
+import GatewayExtensions
+import Logging
+import ZooKeeper
+
+/// The session at a gateway: opened, kept alive, and opened anew when it has ended.
+actor RestSession {
+    nonisolated let source = SessionStateSource(
+        SessionState(phase: .connecting, sessionID: 0, timeout: .zero, expirations: 0))
+    private let configuration: RestConfiguration
+    private let calls: SessionCalls
+    private let logger: Logger
+    private var present: Link?
+    /// Why no session can be opened, unless that may pass.
+    private var refusal: ZooKeeperError?
+    private var isClosed = false
+    private var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
+    private var waiterCount = 0
+    /// Wakes the keeper from its rest.
+    private let pokes: AsyncStream<Void>
+    private let poke: AsyncStream<Void>.Continuation
+
+    init(_ configuration: RestConfiguration, _ transport: RestTransport, _ logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+        calls = SessionCalls(transport: transport, configuration: configuration)
+        (pokes, poke) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    // MARK: For those who call
+
+    /// The present session, or the next one.
+    ///
+    /// - Throws: ``ZooKeeperError`` when there is none in time, or the gateway lacks what is expected of it.
+    func link(until deadline: ContinuousClock.Instant) async throws -> Link {
+        while true {
+            try Task.checkCancellation()
+            if isClosed {
+                throw ZooKeeperError(code: .closed, message: "The store is closed.", path: nil, outcome: .notApplied)
+            }
+            if let present { return present }
+            if let refusal { throw refusal }
+            guard ContinuousClock.now < deadline else {
+                throw ZooKeeperError(
+                    code: .deadlineExceeded, message: "No gateway opened a session in time.", path: nil,
+                    outcome: .notApplied)
+            }
+            await waitForChange(until: deadline)
+        }
+    }
+
+    /// A gateway has said that there is no such session.
+    func hasEnded(_ link: Link) {
+        guard present == link else { return }
+        end("The gateway has no such session any more")
+    }
+
+    /// A gateway gave no answer: is the session still there?
+    func seemsLost(_ link: Link) { if present == link { poke.yield() } }
+
+    private func waitForChange(until deadline: ContinuousClock.Instant) async {
+        waiterCount += 1
+        let number = waiterCount
+        let timer = Task {
+            try? await Task.sleep(until: deadline, clock: .continuous)
+            wake(number)
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                if Task.isCancelled { return continuation.resume() }
+                waiters[number] = continuation
+            }
+        } onCancel: {
+            Task { await wake(number) }
+        }
+        timer.cancel()
+    }
+
+    private func wake(_ number: Int) { waiters.removeValue(forKey: number)?.resume() }
+
+    private func changed() { for number in waiters.keys { wake(number) } }
+
+    // MARK: Keeping it
+
+    /// Until the task is cancelled.
+    func keep() async {
+        var gateway = 0
+        while !Task.isCancelled {
+            if let present {
+                await keepAlive(present)
+            } else {
+                let address = configuration.gateways[gateway % configuration.gateways.count]
+                if await !open(at: address) {
+                    gateway += 1
+                    try? await Task.sleep(for: .milliseconds(200))
+                }
+            }
+        }
+    }
+
+    private func open(at address: String) async -> Bool {
+        do {
+            guard let link = try await calls.open(at: address) else { return false }
+            refusal = nil
+            present = link
+            source.update {
+                $0 = SessionState(
+                    phase: .connected, sessionID: link.owner, timeout: link.timeout, expirations: $0.expirations)
+            }
+            logger.debug("A session is open", metadata: ["gateway": "\(address)"])
+            changed()
+            return true
+        } catch let error as ZooKeeperError {
+            if refusal == nil {
+                logger.error("A gateway is of no use", metadata: ["gateway": "\(address)", "why": "\(error)"])
+            }
+            refusal = error
+            changed()
+        } catch {
+            // Cancelled: this is the end.
+        }
+        return false
+    }
+
+    /// Gives signs until the session has ended.
+    private func keepAlive(_ link: Link) async {
+        let clock = ContinuousClock()
+        // Whoever has a session has just heard of it.
+        var heard = clock.now
+        while !Task.isCancelled, present == link {
+            if source.current.phase == .connected { await rest(for: link.timeout / 6) }
+            guard !Task.isCancelled, present == link else { return }
+            // What an answer tells was so when it was asked for, at the earliest.
+            let asked = clock.now
+            switch await calls.heartbeat(link, within: link.timeout / 6) {
+            case .alive:
+                heard = asked
+                if present == link { source.update { $0.enter(.connected) } }
+            case .ended: hasEnded(link)
+            case .noAnswer:
+                let silence = heard.duration(to: clock.now)
+                // Said well before the session can end, since the next attempt takes its time too.
+                if present == link { source.update { $0.enter(silence >= link.timeout / 2 ? .inDoubt : .suspended) } }
+                if silence >= link.timeout { end("No gateway has answered for as long as a session lasts") }
+                try? await Task.sleep(for: min(.milliseconds(100), link.timeout / 20))
+            }
+        }
+    }
+
+    private func rest(for duration: Duration) async {
+        let pokes = pokes
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { for await _ in pokes { return } }
+            // Signs are given at intervals.
+            group.addTask { try? await Task.sleep(for: duration) }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func end(_ why: String) {
+        present = nil
+        logger.info("A session has ended", metadata: ["why": "\(why)"])
+        source.update {
+            $0 = SessionState(phase: .connecting, sessionID: 0, timeout: $0.timeout, expirations: $0.expirations + 1)
+        }
+        poke.yield()
+    }
+
+    /// Ends the session, once the keeper has ended.
+    func close() async {
+        isClosed = true
+        changed()
+        if let present { await calls.close(present) }
+        present = nil
+        source.update { $0.enter(.closed) }
+    }
+}
+
+extension SessionState {
+    fileprivate mutating func enter(_ phase: Phase) {
+        self = SessionState(phase: phase, sessionID: sessionID, timeout: timeout, expirations: expirations)
+    }
+}

@@ -1,0 +1,131 @@
+package import ZooKeeper
+
+extension SteppedTransaction {
+    /// How often a step that has no answer is tried again before that is told.
+    private static let attempts = 5
+
+    /// Carries the steps out, from where it stands.
+    ///
+    /// - Throws: ``ZooKeeperError``: with the number of an operation when that was refused, and what came before was undone; of an
+    ///   unknown outcome when it has stopped halfway.
+    package mutating func run(_ store: some SingleOperations) async throws -> [OperationResult] {
+        if nodes == nil {
+            let paths = paths
+            let found = zip(paths, try await store.get(paths)).compactMap { path, node in node.map { (path, $0) } }
+            let read = Dictionary(uniqueKeysWithValues: found)
+            try verify(read)
+            nodes = read
+        }
+        var attempts = 0
+        // In this run.
+        var hasBegun = false
+        while next < order.count {
+            let index = order[next]
+            do {
+                try await carryOut(index, store)
+                isInDoubt = false
+                hasBegun = true
+                attempts = 0
+                next += 1
+            } catch let error as ZooKeeperError {
+                if error.outcome == .notApplied, error.code.isRefusal {
+                    if !undoing.isEmpty { try await undo(store) }
+                    throw Self.refused(error.code, operations[index].path, index)
+                }
+                if error.outcome == .unknown { (isInDoubt, hasBegun) = (true, true) }
+                // Whoever repeats it on a store that is closed shall learn that.
+                if undoing.isEmpty && !isInDoubt || error.code == .closed && !hasBegun { throw error }
+                attempts += 1
+                if attempts >= Self.attempts || error.code == .closed { throw stopped(error) }
+            }
+        }
+        return zip(operations, results).map { operation, result in
+            if let result { return result }
+            if case .delete = operation { return .deleted }
+            return .checked
+        }
+    }
+
+    private func stopped(_ error: ZooKeeperError) -> ZooKeeperError {
+        ZooKeeperError(
+            code: error.code, message: "A transaction has stopped halfway. \(error.message)", path: error.path,
+            outcome: .unknown)
+    }
+
+    // MARK: Steps
+
+    private mutating func carryOut(_ index: Int, _ store: some SingleOperations) async throws {
+        switch operations[index] {
+        case .create(let path, let data, let mode, _):
+            let isFleeting = fleeting.contains(path)
+            var created = path
+            do {
+                created = try await store.createNode(path, data: data, mode: isFleeting ? .ephemeral : mode)
+            } catch let error as ZooKeeperError where error.code == .nodeExists && isInDoubt {
+                // It is what the attempt without an answer has made, if it is the same.
+                guard let node = try await store.get([path])[0], node.data == data else { throw error }
+            }
+            results[index] = .created(path: created)
+            undoing.append(.delete(created, version: isFleeting ? nil : 0))
+        case .delete(let path, let version):
+            do {
+                try await store.delete(path, version: version)
+            } catch let error as ZooKeeperError where error.code == .noNode {
+                guard isInDoubt || fleeting.contains(path) else { throw error }
+            }
+            results[index] = .deleted
+            if !fleeting.contains(path) { undoing.append(.create(path, data: nodes?[path]?.data)) }
+        case .set(let path, let data, let version):
+            let stat: Stat
+            do {
+                stat = try await store.set(path, data: data, version: version)
+            } catch let error as ZooKeeperError where error.code == .badVersion && isInDoubt {
+                guard let node = try await store.get([path])[0], node.data == data,
+                    node.stat.version == (version ?? 0) &+ 1
+                else { throw error }
+                stat = node.stat
+            }
+            results[index] = .set(stat)
+            undoing.append(.set(path, data: nodes?[path]?.data, version: stat.version))
+        case .check: break
+        }
+    }
+
+    // MARK: Undoing
+
+    /// Undoes what was done, the last first. Where that gets no answer, a message is left in two places.
+    private mutating func undo(_ store: some SingleOperations) async throws {
+        canGoOn = false
+        while let last = undoing.popLast() {
+            var attempts = 0
+            while true {
+                do {
+                    switch last {
+                    case .create(let path, let data):
+                        _ = try await store.createNode(path, data: data, mode: .persistent)
+                    case .delete(let path, let version): try await store.delete(path, version: version)
+                    case .set(let path, let data, let version):
+                        _ = try await store.set(path, data: data, version: version)
+                    }
+                    break
+                } catch let error as ZooKeeperError {
+                    // Done before without an answer; or somebody else has gone on with what was created or set.
+                    if case .create = last, error.code.isRefusal, error.code != .nodeExists { throw stopped(error) }
+                    if error.code.isRefusal { break }
+                    attempts += 1
+                    if attempts >= Self.attempts { throw stopped(error) }
+                }
+            }
+        }
+    }
+}
+
+extension ZooKeeperError.Code {
+    /// Whether the ensemble has looked at the operation, and does not do it.
+    fileprivate var isRefusal: Bool {
+        [
+            .noNode, .noAuth, .badVersion, .noChildrenForEphemerals, .nodeExists, .notEmpty, .invalidACL, .badArguments,
+            .invalidArgument, .requestTooLarge,
+        ].contains(self)
+    }
+}

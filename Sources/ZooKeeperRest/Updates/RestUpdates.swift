@@ -1,0 +1,49 @@
+import GatewayExtensions
+import ZooKeeper
+
+/// The states of a node: the present one first, then one after each change that is seen, as ``ZooKeeperClient`` has them.
+struct RestUpdates<Element: Sendable>: AsyncSequence, Sendable {
+    let mark: @Sendable (Element?) -> ExtensionCall.Mark?
+    /// Reads the state.
+    let read: @Sendable () async throws -> Element?
+    /// Reads it when it may be another than the one of the mark.
+    let change: @Sendable (ExtensionCall.Mark?) async throws -> Element?
+
+    func makeAsyncIterator() -> Iterator { Iterator(updates: self) }
+
+    struct Iterator: AsyncIteratorProtocol {
+        let updates: RestUpdates
+        private var last: Element??
+        private var hasEnded = false
+
+        init(updates: RestUpdates) { self.updates = updates }
+
+        /// - Returns: `nil` when the task is cancelled, or the store is closed.
+        mutating func next() async throws -> Element?? {
+            while !hasEnded, !Task.isCancelled {
+                do {
+                    guard let last else {
+                        let state = try await updates.read()
+                        self.last = .some(state)
+                        return .some(state)
+                    }
+                    let seen = updates.mark(last)
+                    let state = try await updates.change(seen)
+                    if updates.mark(state) == seen { continue }
+                    self.last = .some(state)
+                    return .some(state)
+                } catch is CancellationError {
+                    hasEnded = true
+                } catch let error as ZooKeeperError where error.code == .closed {
+                    hasEnded = true
+                } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
+                    // It has waited for a gateway; the next attempt does so too.
+                } catch {
+                    hasEnded = true
+                    throw error
+                }
+            }
+            return nil
+        }
+    }
+}

@@ -1,0 +1,116 @@
+import Foundation
+import QueueHistory
+import Testing
+import ZooKeeper
+import ZooKeeperQueue
+import ZooKeeperRest
+import ZooKeeperTestKit
+
+/// The queue over a ZooKeeper without transactions, as over a REST gateway that has none: whatever happens at any call of any
+/// protocol, no message is lost.
+@Suite(.timeLimit(.minutes(10)))
+struct SteppedTransactionTests {
+    /// Each operation of a session by itself.
+    private struct Singles: SingleOperations {
+        let session: InMemorySession
+        func createNode(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> String {
+            try await session.create(path, data: data, mode: mode).path
+        }
+        func delete(_ path: String, version: Int32?) async throws {
+            try await session.delete(path, version: version)
+        }
+        func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
+            try await session.set(path, data: data, version: version)
+        }
+        func get(_ paths: [String]) async throws -> [Node?] { try await session.get(paths) }
+    }
+
+    /// The queue whose multis are done in this way.
+    private func subject(
+        _ episode: Episode,
+        _ perform:
+            @escaping @Sendable (InMemorySession) ->
+            @Sendable (InMemorySession, [ZooKeeper.Operation])
+            async throws -> [OperationResult]
+    ) -> OurQueue {
+        var subject = OurQueue(
+            settings: .init(
+                maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1), idRetention: .seconds(60),
+                bound: episode.bound),
+            effects: episode.expectedNodes.isEmpty ? nil : "/effects", sendsIDs: episode.sendsIDs)
+        subject.producersStore = { HookedStore(session: $0, performing: perform($0)) }
+        subject.consumersStore = subject.producersStore
+        subject.recoverysStore = subject.producersStore
+        return subject
+    }
+
+    private func stepped(_ episode: Episode) -> OurQueue {
+        subject(episode) { _ in
+            let transactions = SteppedTransactions()
+            return { try await transactions.perform($1, on: Singles(session: $0)) }
+        }
+    }
+
+    /// The flaw: the operations in the order in which they stand, a delete before the create that belongs to it.
+    private func naive(_ episode: Episode) -> OurQueue {
+        subject(episode) { _ in
+            { session, operations in
+                var results: [OperationResult] = []
+                for (index, operation) in operations.enumerated() {
+                    do {
+                        results.append(try await session.multi([operation])[0])
+                    } catch let error as ZooKeeperError where error.outcome == .notApplied {
+                        throw ZooKeeperError(
+                            code: error.code, message: error.message, path: error.path, operationIndex: index,
+                            outcome: .notApplied)
+                    }
+                }
+                return results
+            }
+        }
+    }
+
+    /// All protocols, but the passage to a new epoch, which is not done without transactions.
+    private static let episodes = Episode.all.filter { $0.sequenceLimit > 1_000 }
+
+    @Test(arguments: episodes) func nothingIsLost(_ episode: Episode) async {
+        let (calls, judgement) = episode.play(stepped(episode))
+        // The witness sees a message in two places between two steps.
+        #expect(judgement.byMembers.isEmpty, "without a fault: \(judgement.byMembers)")
+        let faults = Fault.allCases
+        // A part of them each time, another one by chance; all with `EXHAUSTIVE=1 make test`.
+        let total = calls * faults.count
+        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"] == nil ? 8 : 1
+        let offset = Int.random(in: 0..<part)
+        let found = await concurrently((total - offset + part - 1) / part) { index -> [Violation]? in
+            let number = index * part + offset
+            let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
+            let violations = episode.play(stepped(episode)) { $0.number == call ? fault : nil }.judgement.byMembers
+            return violations.isEmpty ? nil : violations
+        }
+        let kept: Set<Invariant> = [.noneLost, .nothingUnexpected, .drainedInTime]
+        let lost = found.compactMap { index, violations -> String? in
+            let lost = violations.filter { kept.contains($0.invariant) }
+            if lost.isEmpty { return nil }
+            let number = index * part + offset
+            return "\(faults[number % faults.count]) at call \(number / faults.count + 1): \(lost)"
+        }
+        #expect(lost.isEmpty, "\(lost.prefix(10).joined(separator: "\n"))")
+        let kinds = Dictionary(grouping: found.flatMap { Set($0.result.map(\.invariant)) }) { $0 }.mapValues(\.count)
+        print("\(episode) in steps: \(calls) calls, one in \(part) of \(total) runs, less than the guarantee: \(kinds)")
+    }
+
+    @Test func theWrongOrderIsFound() async {
+        let episode = Episode.acknowledge
+        let calls = episode.play(naive(episode)).calls
+        let faults = Fault.allCases
+        let found = await concurrently(calls * faults.count) { number -> [Violation]? in
+            let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
+            let lost = episode.play(naive(episode)) { $0.number == call ? fault : nil }.judgement.byMembers.filter {
+                $0.invariant == .noneLost
+            }
+            return lost.isEmpty ? nil : lost
+        }
+        #expect(!found.isEmpty)
+    }
+}

@@ -1,0 +1,99 @@
+import Foundation
+import GatewayExtensions
+import Testing
+import ZooKeeper
+import ZooKeeperGateway
+
+/// What a gateway offers beyond ZooKeeper's REST interface.
+@Suite(.timeLimit(.minutes(2)))
+struct ExtensionTests {
+    private func call(
+        _ gateway: TestGateway, _ session: String, _ call: ExtensionCall, number: Int? = nil, wait: Int? = nil
+    ) async throws -> (status: Int, reply: ExtensionReply?) {
+        let body = try JSONEncoder().encode(ExtensionRequest(session: session, number: number, call: call))
+        let response = try await gateway(
+            "POST", "/extensions/v1" + (wait.map { "?wait=\($0)" } ?? ""),
+            headers: ["Content-Type": "application/json"], body: String(decoding: body, as: UTF8.self))
+        return (response.status, try? JSONDecoder().decode(ExtensionReply.self, from: Data(response.body.utf8)))
+    }
+
+    private func session(_ gateway: TestGateway) async throws -> String {
+        try #require(try await gateway.json("POST", "/sessions/v1?op=create&expire=10").fields["id"] as? String)
+    }
+
+    @Test func theyAreAnnounced() async throws {
+        try await withGateway(configure: { $0.maximumBodySize = 70_000 }) { gateway in
+            let response = try await gateway("GET", "/extensions/v1")
+            let announcement = try JSONDecoder().decode(Announcement.self, from: Data(response.body.utf8))
+            #expect(announcement == Announcement(extensions: ["transactions", "watches"], maximumBodySize: 70_000))
+        }
+        try await withGateway(configure: { $0.offersExtensions = false }) { gateway in
+            let none = try await gateway("GET", "/extensions/v1")
+            #expect(none.status == 404)
+        }
+    }
+
+    /// A write that was given up comes when a newer one has been here: it is refused.
+    @Test func aLateWriteIsRefused() async throws {
+        try await withGateway { gateway in
+            let session = try await session(gateway)
+            var statuses: [Int] = []
+            for (path, number) in [("/a", 1), ("/b", 3), ("/c", 2), ("/d", 3)] {
+                let create = ExtensionCall.create(path: path, data: Data(), mode: .persistent)
+                statuses.append(try await call(gateway, session, create, number: number).status)
+            }
+            #expect(statuses == [200, 200, 400, 400])
+            let unnumbered = try await call(gateway, session, .sync(path: "/"))
+            #expect(unnumbered.status == 400)
+        }
+    }
+
+    @Test func wrongCallsAreRefused() async throws {
+        try await withGateway { gateway in
+            let unknown = try await call(gateway, "none", .heartbeat)
+            guard case .failed(let error)? = unknown.reply else {
+                Issue.record("\(unknown)")
+                return
+            }
+            #expect(error.error.code == .unknownSession)
+            for body in ["", "{", "{}", #"{"session":"x","call":{"explode":{}}}"#, #"[1]"#] {
+                let response = try await gateway("POST", "/extensions/v1", body: body)
+                #expect(response.status == 400, "\(body)")
+            }
+            let deleted = try await gateway("DELETE", "/extensions/v1")
+            #expect(deleted.status == 405)
+            let session = try await session(gateway)
+            let outside = try await call(gateway, session, .get(paths: ["/../x"]))
+            #expect(outside.status == 400)
+            let refused = try await call(
+                gateway, session,
+                .multi(operations: [.create(path: "/a/../../b", data: nil, mode: .persistent, acl: nil)]),
+                number: 1)
+            #expect(refused.status == 400)
+        }
+    }
+
+    /// A wait ends with its time, and tells what is there.
+    @Test func aWaitEndsInTime() async throws {
+        try await withGateway { gateway in
+            let session = try await session(gateway)
+            let start = ContinuousClock.now
+            let reply = try await call(gateway, session, .awaitNode(path: "/none", after: nil, seconds: 1), wait: 1)
+                .reply
+            guard case .nodes(let nodes)? = reply else {
+                Issue.record("\(String(describing: reply))")
+                return
+            }
+            #expect(nodes == [nil])
+            #expect(start.duration(to: .now) > .milliseconds(900))
+        }
+    }
+
+    /// Names of users guard them as they guard the rest.
+    @Test func usersAreAskedFor() async throws {
+        try await withGateway(configure: { $0.users = ["u": "p"] }) { gateway in
+            let refused = try await gateway("GET", "/extensions/v1")
+            #expect(refused.status == 401)
+        }
+    }
+}
