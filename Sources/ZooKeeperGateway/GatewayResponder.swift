@@ -60,31 +60,11 @@ final class GatewayResponder: Sendable {
         guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
         if let answer = PageResource.answer(rest, gateway.method) { return answer }
         try refuseOtherSites(gateway)
-        if gateway.method == .post, rest.hasPrefix("/queues/v1/"), rest.hasSuffix("/leases"),
-            gateway.query["wait"] != nil
-        {
-            // Whoever has gone gets no message. The connection is closed afterwards.
-            return try await request.body.consumeWithCancellationOnInboundClose { [gateway] _ in
-                try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
-                    .answer()
-            }
-        }
-        if rest == "/extensions/v1", configuration.offersExtensions {
-            let limit = configuration.maximumBodySize
-            guard gateway.query["wait"] != nil else {
-                gateway.body = try await collect(request.body, gateway.headers)
-                return try await ExtensionResource(endpoint: endpoint, request: gateway, maximumBodySize: limit)
-                    .answer()
-            }
-            // Nobody waits for one who has gone. The connection is closed afterwards.
-            return try await request.body.consumeWithCancellationOnInboundClose { [gateway] body in
-                var gateway = gateway
-                gateway.body = try await self.collect(body, gateway.headers)
-                return try await ExtensionResource(endpoint: endpoint, request: gateway, maximumBodySize: limit)
-                    .answer()
-            }
-        }
+        if let answer = try await waiting(request, gateway, rest, endpoint) { return answer }
         gateway.body = try await collect(request.body, gateway.headers)
+        if rest == "/extensions/v1", configuration.offersExtensions {
+            return try await extensions(endpoint, gateway).answer()
+        }
         if rest == "/queues/v1" || rest == "/queues/v1/" { return try await QueueResource.list(endpoint, gateway) }
         if rest.hasPrefix("/queues/v1/") {
             return try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
@@ -99,6 +79,38 @@ final class GatewayResponder: Sendable {
             return try await SessionResource(endpoint: endpoint, request: gateway, format: format, id: id).answer()
         }
         throw Answer(.notFound)
+    }
+
+    /// An answer that waits for something to happen. Nobody waits for one who has gone, and who has gone gets no message.
+    ///
+    /// - Returns: `nil` when it is no such request.
+    private func waiting(
+        _ request: Request, _ gateway: GatewayRequest, _ rest: Substring, _ endpoint: Endpoint
+    ) async throws -> Answer? {
+        guard gateway.method == .post, gateway.query["wait"] != nil else { return nil }
+        let isForLeases = rest.hasPrefix("/queues/v1/") && rest.hasSuffix("/leases")
+        guard isForLeases || rest == "/extensions/v1" && configuration.offersExtensions else { return nil }
+        var answer: Answer
+        do {
+            answer = try await request.body.consumeWithCancellationOnInboundClose { body in
+                if isForLeases {
+                    let path = String(rest.dropFirst("/queues/v1/".count))
+                    return try await QueueResource(endpoint, gateway, rawPath: path).answer()
+                }
+                var gateway = gateway
+                gateway.body = try await self.collect(body, gateway.headers)
+                return try await self.extensions(endpoint, gateway).answer()
+            }
+        } catch let refusal as Answer {
+            answer = refusal
+        }
+        // As it will be, since what has been read to see the end cannot be given back: the client sends nothing more there.
+        answer.headers[.connection] = "close"
+        return answer
+    }
+
+    private func extensions(_ endpoint: Endpoint, _ request: GatewayRequest) -> ExtensionResource {
+        ExtensionResource(endpoint: endpoint, request: request, maximumBodySize: configuration.maximumBodySize)
     }
 
     /// A page of another site can have a browser send requests here, with the user's credentials; it says whose page it is.

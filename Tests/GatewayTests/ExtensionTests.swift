@@ -1,5 +1,6 @@
 import Foundation
 import GatewayExtensions
+import HTTPTypes
 import Testing
 import ZooKeeper
 import ZooKeeperGateway
@@ -8,12 +9,12 @@ import ZooKeeperGateway
 @Suite(.timeLimit(.minutes(2)))
 struct ExtensionTests {
     private func call(
-        _ gateway: TestGateway, _ session: String, _ call: ExtensionCall, number: Int? = nil, wait: Int? = nil
+        _ gateway: TestGateway, _ session: String, _ call: ExtensionCall, number: Int? = nil
     ) async throws -> (status: Int, reply: ExtensionReply?) {
         let body = try JSONEncoder().encode(ExtensionRequest(session: session, number: number, call: call))
         let response = try await gateway(
-            "POST", "/extensions/v1" + (wait.map { "?wait=\($0)" } ?? ""),
-            headers: ["Content-Type": "application/json"], body: String(decoding: body, as: UTF8.self))
+            "POST", "/extensions/v1", headers: ["Content-Type": "application/json"],
+            body: String(decoding: body, as: UTF8.self))
         return (response.status, try? JSONDecoder().decode(ExtensionReply.self, from: Data(response.body.utf8)))
     }
 
@@ -73,19 +74,23 @@ struct ExtensionTests {
         }
     }
 
-    /// A wait ends with its time, and tells what is there.
-    @Test func aWaitEndsInTime() async throws {
+    /// A wait ends with its time, and tells what is there; and that the connection ends with it, so that nobody sends more there.
+    @Test(arguments: ["/none", "/../none"]) func aWaitEndsInTime(_ path: String) async throws {
         try await withGateway { gateway in
             let session = try await session(gateway)
+            let call = ExtensionCall.awaitNode(path: path, after: nil, seconds: 1)
+            let body = try JSONEncoder().encode(ExtensionRequest(session: session, number: nil, call: call))
             let start = ContinuousClock.now
-            let reply = try await call(gateway, session, .awaitNode(path: "/none", after: nil, seconds: 1), wait: 1)
-                .reply
-            guard case .nodes(let nodes)? = reply else {
-                Issue.record("\(String(describing: reply))")
-                return
+            let response = try await gateway(
+                "POST", "/extensions/v1?wait=1", body: String(decoding: body, as: UTF8.self))
+            #expect(response.headers[.connection] == "close")
+            let reply = try JSONDecoder().decode(ExtensionReply.self, from: Data(response.body.utf8))
+            if case .nodes(let nodes) = reply {
+                #expect(nodes == [nil] && path == "/none")
+                #expect(start.duration(to: .now) > .milliseconds(900))
+            } else {
+                #expect(response.status == 400 && path != "/none")
             }
-            #expect(nodes == [nil])
-            #expect(start.duration(to: .now) > .milliseconds(900))
         }
     }
 
