@@ -2,7 +2,7 @@
 # packages by the build.
 export ZKQ_STRICT = 1
 
-.PHONY: demo test faults soak benchmark benchmark-check setup build examples lint format docs clean
+.PHONY: demo test faults soak benchmark benchmark-gateway benchmark-check setup build examples lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
 demo: setup
@@ -34,11 +34,20 @@ benchmark: setup
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/compare --output Benchmarks/Results
 
+## The gateway under load with 200 connections that are kept alive, beside the library without it, and its memory: about three
+## minutes.
+benchmark-gateway: setup
+	swift build -c release --product zkq
+	swift build -c release --product gateway-load
+	.build/release/gateway-load --tools .build/release --rounds 6 --output Benchmarks/Results/gateway.md
+
 ## Whether the benchmarks run, with small numbers; what they measure means nothing.
 benchmark-check: setup
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/compare --rounds 1 --messages 1000 --ones 50 --depth 5000 \
 	    --scenarios throughput backlog consumers memory ensemble
+	swift build --product gateway-load
+	.build/debug/gateway-load --tools .build/debug --rounds 2 --seconds 1 --connections 50
 
 ## Debian's packages, where they are missing.
 setup:
@@ -53,11 +62,11 @@ examples: build
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
-	    Benchmarks/Sources Benchmarks/Benchmarks
+	    Benchmarks/Sources Benchmarks/Benchmarks Benchmarks/GatewayLoad
 
 format:
 	swift format --in-place --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
-	    Benchmarks/Sources Benchmarks/Benchmarks
+	    Benchmarks/Sources Benchmarks/Benchmarks Benchmarks/GatewayLoad
 
 docs:
 	swift package generate-documentation --target ZooKeeper --warnings-as-errors

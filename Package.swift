@@ -165,6 +165,19 @@ let package = Package(
             ],
             path: "Tests/Faults"
         ),
+        .executableTarget(
+            name: "gateway-load",
+            dependencies: [
+                "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            path: "Benchmarks/GatewayLoad"
+        ),
         .testTarget(
             name: "ZooKeeperTests",
             dependencies: [

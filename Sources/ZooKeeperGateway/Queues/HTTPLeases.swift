@@ -22,6 +22,7 @@ actor HTTPLeases {
     private var asked = 0
     private var waits: [UUID: Task<QueueMessage?, any Error>] = [:]
     private var isClosed = false
+    private var lastTaken: ContinuousClock.Instant?
 
     init(_ queue: MessageQueue, maximum: Int, patience: Duration) {
         self.queue = queue
@@ -36,6 +37,9 @@ actor HTTPLeases {
     }
 
     // MARK: Taking
+
+    /// Whether somebody has got a message within the last seconds.
+    var isTaking: Bool { lastTaken.map { $0.duration(to: .now) < .seconds(5) } ?? false }
 
     /// Takes messages, as soon as there is one.
     ///
@@ -63,6 +67,7 @@ actor HTTPLeases {
             return messages
         }
         try Task.checkCancellation()
+        lastTaken = .now
         let taken =
             [first] + rest.sorted { ($0.fencingToken, $0.priority, $0.name) < ($1.fencingToken, $1.priority, $1.name) }
         return taken.map { (hold($0, for: duration), $0) }

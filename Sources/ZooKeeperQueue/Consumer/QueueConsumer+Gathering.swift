@@ -56,7 +56,7 @@ extension QueueConsumer {
         guard let registration, phase == .open, failure == nil, iterators.load(ordering: .relaxed) > 0,
             let first = prepared.first
         else { return [] }
-        var places = free + ends.count
+        var places = free(endingWith: ends.count)
         guard places > 0, !ends.isEmpty || buffer.isEmpty || places >= (prefetch + 1) / 2 else { return [] }
         if mustRenew, leases.isEmpty, ends.isEmpty {
             // The reader registers anew before it reads again.

@@ -31,7 +31,7 @@ extension QueueConsumer {
     private var toClaim: Int { prepared.reduce(0) { $0 + $1.messages.count } }
 
     /// With all places taken there is nothing to wait for: the next settlement looks again.
-    var mustNotWait: Bool { free <= 0 }
+    var mustNotWait: Bool { free() <= 0 }
 
     private func read() async {
         while wantsToRead, !Task.isCancelled {

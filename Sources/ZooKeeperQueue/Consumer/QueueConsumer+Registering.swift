@@ -149,6 +149,8 @@ extension QueueConsumer {
         self.registration = nil
         halfMade = nil
         holdings = Holdings()
+        // Whoever came back meanwhile finds nothing that is read, so that the reader begins, which registers.
+        forgetList()
         sessionWatch?.cancel()
         sessionWatch = nil
         // Left there, it would count as a consumer as long as the session lives; then a recovery removes it.

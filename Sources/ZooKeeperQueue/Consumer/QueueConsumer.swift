@@ -100,6 +100,8 @@ public actor QueueConsumer {
     private(set) var failure: (any Error)?
     /// How many have asked for a message and have none yet.
     private var askers = 0
+    /// How many have ever asked.
+    private var asks = 0
     private var takers: [UInt64: CheckedContinuation<Void, Never>] = [:]
     private var nextTaker: UInt64 = 0
     /// Who waits until nothing is held any more.
@@ -116,12 +118,18 @@ public actor QueueConsumer {
         if !configuration.takesOnDemand { return Swift.max(1, configuration.prefetch) }
         return Swift.max(1, leases.count - buffer.count + askers)
     }
-    var free: Int { prefetch - leases.count }
+    /// How many more may be taken, in a step that ends so many leases.
+    func free(endingWith ends: Int = 0) -> Int {
+        configuration.takesOnDemand ? askers - buffer.count : prefetch - leases.count + ends
+    }
+    /// How long a consumer that takes on demand keeps what it has read when nobody asks.
+    private static let rest = Duration.seconds(1)
 
     // MARK: Handing out
 
     func next(within limit: Duration?) async throws -> QueueMessage? {
         askers += 1
+        asks += 1
         var isAsking = true
         defer { if isAsking { askers -= 1 } }
         let end = limit.map { queue.store.now + $0 }
@@ -150,7 +158,7 @@ public actor QueueConsumer {
             readSoon()
             let hasLooked = hasLooked && looks >= neededLook && prepared.isEmpty && claiming.isEmpty
             // No look is taken while all that may be held is held.
-            if let end, end <= queue.store.now, hasLooked || limit != .zero || free <= 0 { return nil }
+            if let end, end <= queue.store.now, hasLooked || limit != .zero || free() <= 0 { return nil }
             if limit == .zero, looks < neededLook {
                 mustLook = true
                 lookAgain?.yield()
@@ -251,7 +259,7 @@ public actor QueueConsumer {
 
     /// The last iterator is gone: nobody will fetch what is buffered.
     func iteratorEnded() async {
-        guard phase == .open, iterators.load(ordering: .relaxed) == 0 else { return }
+        guard await hasRested(), phase == .open, iterators.load(ordering: .relaxed) == 0 else { return }
         await stopTaking()
         guard phase == .open, iterators.load(ordering: .relaxed) == 0 else { return readSoon() }
         await releaseBuffered()
@@ -260,8 +268,23 @@ public actor QueueConsumer {
 
     /// Without iterators and leases there is no need to stand in the tree.
     func deregisterIfUnused() async {
-        guard phase == .open, iterators.load(ordering: .relaxed) == 0, leases.isEmpty, !isReading else { return }
+        guard isUnused, await hasRested(), isUnused else { return }
         await deregister()
+    }
+
+    private var isUnused: Bool {
+        phase == .open && iterators.load(ordering: .relaxed) == 0 && leases.isEmpty && !isReading
+    }
+
+    /// With messages taken on demand, whoever asks next comes soon, as a rule, and gets what was listed and read for the last
+    /// one.
+    ///
+    /// - Returns: whether nobody came.
+    private func hasRested() async -> Bool {
+        guard configuration.takesOnDemand else { return true }
+        let asksBefore = asks
+        try? await queue.store.sleep(for: Self.rest)
+        return asks == asksBefore
     }
 
     private func stopTaking() async {

@@ -1,0 +1,58 @@
+import Foundation
+import NIOCore
+import NIOHTTP1
+
+/// What one connection sends, request after request.
+protocol Script: Sendable {
+    /// - Parameter answer: the answer to the request before; `nil` at first.
+    mutating func next(after answer: Answer?) -> Step
+}
+
+struct Step {
+    /// The next request; `nil` when the answer is not as it should be.
+    var request: Request?
+    /// Whether the answer has ended the work on a message.
+    var isWorkDone = false
+    /// Whether nothing is held that would have to be given back.
+    var mayEnd = true
+}
+
+struct Request {
+    var path: String
+    var body: ByteBuffer?
+}
+
+struct Answer {
+    let status: Int
+    let body: ByteBuffer
+}
+
+struct PutScript: Script {
+    let payload: [UInt8]
+
+    mutating func next(after answer: Answer?) -> Step {
+        if let answer, answer.status != 201 { return Step() }
+        let request = Request(path: "/queues/v1/http/messages", body: ByteBuffer(bytes: payload))
+        return Step(request: request, isWorkDone: answer != nil)
+    }
+}
+
+/// Leases a message and acknowledges it.
+struct TakeScript: Script {
+    private struct Leases: Decodable {
+        struct Lease: Decodable { let lease, token: String }
+        let leases: [Lease]
+    }
+
+    mutating func next(after answer: Answer?) -> Step {
+        let lease = Request(path: "/queues/v1/http/leases?count=1&seconds=60")
+        guard let answer else { return Step(request: lease) }
+        if answer.status == 204 { return Step(request: lease, isWorkDone: true) }
+        guard answer.status == 200,
+            let leases = try? JSONDecoder().decode(Leases.self, from: Data(answer.body.readableBytesView))
+        else { return Step() }
+        guard let first = leases.leases.first else { return Step(request: lease) }
+        let acknowledge = Request(path: "/queues/v1/http/leases/\(first.lease)/acknowledge?token=\(first.token)")
+        return Step(request: acknowledge, mayEnd: false)
+    }
+}
