@@ -2,7 +2,7 @@
 # packages by the build.
 export ZKQ_STRICT = 1
 
-.PHONY: demo test faults soak benchmark benchmark-gateway benchmark-check setup build examples lint format docs clean
+.PHONY: demo test page faults soak benchmark benchmark-gateway benchmark-check setup build examples lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
 demo: setup
@@ -15,6 +15,12 @@ test: setup
 	scripts/previous-release
 	swift build --build-tests
 	SWIFT_DETERMINISTIC_HASHING=1 swift test --skip-build --disable-xctest --no-parallel
+
+## The gateway's page in a real browser, which is installed for it. SCREENSHOTS=FOLDER keeps what it shows.
+page: setup
+	scripts/setup-browser
+	swift build --build-tests
+	swift test --skip-build --disable-xctest --filter PageTests
 
 ## Real servers and real kills: every kind of fault, and an ensemble that changes, in about eight minutes.
 faults: setup

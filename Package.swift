@@ -192,8 +192,8 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "GatewayExtensions", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
-                "ZooKeeperServer",
+                "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway",
+                "ZooKeeperQueue", "ZooKeeperServer",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),

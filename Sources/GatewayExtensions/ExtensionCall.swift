@@ -62,13 +62,13 @@ package enum ExtensionReply: Codable, Sendable {
     /// The number of the session at the ensemble, and its timeout in milliseconds.
     case session(owner: Int64, timeout: Int)
     /// The first of the nodes that were asked for: as many as one answer may hold, and at least one.
-    case nodes([WireNode?])
-    case stat(WireStat?)
-    case children(WireChildren?)
-    case acl([WireACL])
-    case bytes(Int?)
+    case nodes(list: [WireNode?])
+    case stat(stat: WireStat?)
+    case children(children: WireChildren?)
+    case acl(entries: [WireACL])
+    case bytes(count: Int?)
     case created(path: String, stat: WireStat)
-    case results([WireResult])
+    case results(list: [WireResult])
     case done
-    case failed(WireError)
+    case failed(error: WireError)
 }

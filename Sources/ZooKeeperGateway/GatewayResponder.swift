@@ -137,6 +137,11 @@ final class GatewayResponder: Sendable {
                     return Array(buffer: try await body.collect(upTo: limit))
                 } catch is NIOTooManyBytesError {
                     throw Answer(.contentTooLarge)
+                } catch is CancellationError {
+                    throw CancellationError()
+                } catch {
+                    // It has ended before its end, or is no chunked body.
+                    throw Answer(.badRequest)
                 }
             }
             group.addTask {

@@ -111,7 +111,11 @@ struct TestGateway: Sendable {
     }
 
     /// Sends bytes as they are, and returns all that comes until the gateway closes, or the time is over.
-    func raw(_ bytes: String, within limit: Duration = .seconds(5)) async throws -> String {
+    func raw(_ text: String, within limit: Duration = .seconds(5)) async throws -> String {
+        try await raw(Array(text.utf8), within: limit)
+    }
+
+    func raw(_ bytes: [UInt8], within limit: Duration) async throws -> String {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(host: "127.0.0.1", port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -119,7 +123,7 @@ struct TestGateway: Sendable {
                 }
             }
         return try await channel.executeThenClose { inbound, outbound in
-            try? await outbound.write(ByteBuffer(string: bytes))
+            try? await outbound.write(ByteBuffer(bytes: bytes))
             return await withTaskGroup(of: String?.self) { group in
                 let received = Received()
                 group.addTask {

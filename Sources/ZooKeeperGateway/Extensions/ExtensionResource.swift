@@ -30,7 +30,8 @@ struct ExtensionResource {
             } catch let error as ZooKeeperError {
                 let isConnected = endpoint.client.sessionState.phase == .connected
                 let refusal = Refusal(error, path: error.path ?? "", isConnected: isConnected)
-                return try json(refusal.status, ExtensionReply.failed(WireError(error)))
+                let status: HTTPResponse.Status = error.code == .unknownSession ? .unauthorized : refusal.status
+                return try json(status, ExtensionReply.failed(error: WireError(error)))
             }
         default: return .methodNotAllowed("GET, POST")
         }
@@ -77,21 +78,23 @@ struct ExtensionResource {
                     nodes.append(node.map(WireNode.init))
                 }
             }
-            return .nodes(nodes)
-        case .exists(let path): return .stat(try await client.exists(path, timeout: patience).map(WireStat.init))
-        case .children(let path): return .children(WireChildren(try await client.children(of: path, timeout: patience)))
-        case .acl(let path): return .acl(try await client.acl(of: path, timeout: patience).entries.map(WireACL.init))
-        case .bytes(let path): return .bytes(try await client.bytes(below: path))
+            return .nodes(list: nodes)
+        case .exists(let path): return .stat(stat: try await client.exists(path, timeout: patience).map(WireStat.init))
+        case .children(let path):
+            return .children(children: WireChildren(try await client.children(of: path, timeout: patience)))
+        case .acl(let path):
+            return .acl(entries: try await client.acl(of: path, timeout: patience).entries.map(WireACL.init))
+        case .bytes(let path): return .bytes(count: try await client.bytes(below: path))
         case .awaitNode(let path, let mark, let seconds):
             let node = try await change(seconds, in: client.data(of: path)) {
                 $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } != mark
             }
-            return .nodes([node.map(WireNode.init)])
+            return .nodes(list: [node.map(WireNode.init)])
         case .awaitChildren(let path, let mark, let seconds):
             let children = try await change(seconds, in: client.childrenUpdates(of: path)) {
                 $0.map { .init(created: $0.stat.czxid, changed: $0.stat.pzxid) } != mark
             }
-            return .children(children.map(WireChildren.init))
+            return .children(children: children.map(WireChildren.init))
         case .countBytes, .sync, .create, .set, .delete, .multi: throw Self.noSession
         }
     }
@@ -136,9 +139,10 @@ struct ExtensionResource {
             return .created(path: created.path, stat: WireStat(created.stat))
         case .set(let path, let data, let version):
             let stat = try await client.set(path, data: data.map { [UInt8]($0) }, version: version, timeout: patience)
-            return .stat(WireStat(stat))
+            return .stat(stat: WireStat(stat))
         case .multi(let operations):
-            return .results(try await client.multi(operations.map(\.operation), timeout: patience).map(WireResult.init))
+            return .results(
+                list: try await client.multi(operations.map(\.operation), timeout: patience).map(WireResult.init))
         default: throw noSession
         }
         return .done

@@ -81,6 +81,7 @@ enum Page {
           section.querySelector("h2").textContent = path;
           const queue = { path, section, points: [], last: null };
           section.querySelector("details").addEventListener("toggle", () => dead(queue));
+          if (location.hash === "#dead") section.querySelector("details").open = true;
           section.querySelector(".all").addEventListener("click", () => redrive(queue, "/dead/redrive"));
           document.getElementById("queues").append(part);
           queues.set(path, queue);

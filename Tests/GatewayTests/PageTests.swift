@@ -1,0 +1,98 @@
+import Foundation
+import Subprocess
+import SystemPackage
+import TestSupport
+import Testing
+import ZooKeeper
+import ZooKeeperQueue
+
+private let browser = ["/usr/bin/chromium", "/usr/bin/google-chrome"].first(
+    where: FileManager.default.isExecutableFile)
+
+/// The page in a real browser, where one is installed; `make page` installs it. `SCREENSHOTS=FOLDER` keeps what it shows.
+@Suite(.timeLimit(.minutes(2)), .enabled(if: browser != nil, "chromium is not installed"))
+struct PageTests {
+    /// A window for each kind of device.
+    enum Device: String, CaseIterable {
+        case desk = "900,1000"
+        case phone = "390,1400"
+    }
+
+    /// What the browser says of the page some seconds after it was opened.
+    private func browse(_ gateway: TestGateway, _ arguments: String...) async throws -> String {
+        let profile = FileManager.default.temporaryDirectory.appendingPathComponent("page-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: profile) }
+        let result = try await withDeadline("the browser", within: .seconds(60)) {
+            try await run(
+                .path(FilePath(browser ?? "")),
+                // Without a sandbox of its own, which containers do not allow: it sees nothing but this page.
+                arguments: Arguments(
+                    [
+                        "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+                        "--user-data-dir=\(profile)", "--virtual-time-budget=6000",
+                    ] + arguments + ["http://\(gateway.host)/#dead"]), output: .string(limit: 1 << 20),
+                error: .discarded)
+        }
+        #expect(result.terminationStatus.isSuccess)
+        return result.standardOutput
+    }
+
+    private func screenshot(_ gateway: TestGateway, _ name: String) async throws {
+        let folder = ProcessInfo.processInfo.environment["SCREENSHOTS"]
+        for device in Device.allCases {
+            let file = "\(folder ?? FileManager.default.temporaryDirectory.path)/page-\(name)-\(device).png"
+            _ = try await browse(gateway, "--window-size=\(device.rawValue)", "--screenshot=\(file)")
+            let image = try #require(FileManager.default.contents(atPath: file))
+            #expect(image.starts(with: [0x89, 0x50, 0x4E, 0x47]) && image.count > 5_000, "\(file)")
+            if folder == nil { try FileManager.default.removeItem(atPath: file) }
+        }
+    }
+
+    @Test func anEmptyQueue() async throws {
+        try await withGateway { gateway in
+            try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
+                try await MessageQueue(client, path: "/orders").prepare()
+            }
+            let page = try await browse(gateway, "--dump-dom")
+            #expect(page.contains("<h2>/orders</h2>") && page.contains(#"<dd data-of="ready">0</dd>"#), "\(page)")
+            try await screenshot(gateway, "empty")
+        }
+    }
+
+    /// What stands in messages is shown as text, whatever it is.
+    @Test func aBusyQueue() async throws {
+        try await withGateway { gateway in
+            try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
+                let queue = try MessageQueue(client, path: "/orders")
+                let producer = QueueProducer(queue)
+                try await producer.send("<script>document.title = 'broken'</script>", priority: 1)
+                try await producer.send((0..<1_234).map { OutgoingMessage("order \($0)") })
+                let consumer = QueueConsumer(queue, configuration: .init(prefetch: 5))
+                var messages = consumer.makeAsyncIterator()
+                let first = try await messages.next()
+                try await first?.deadLetter(reason: "<b>no</b> such customer")
+                let held = try await messages.next()
+                #expect(held != nil)
+                // As long as the page is looked at, messages come and go.
+                let load = Task {
+                    while !Task.isCancelled {
+                        try await producer.send("more")
+                        try await messages.next()?.acknowledge()
+                    }
+                }
+                let page = try await browse(gateway, "--dump-dom")
+                #expect(page.contains("<title>Queues</title>"), "a message was taken for HTML")
+                #expect(
+                    page.contains("&lt;script&gt;document.title") && page.contains("&lt;b&gt;no&lt;/b&gt; such"),
+                    "\(page)")
+                #expect(
+                    page.contains(#"<dd data-of="dead">1</dd>"#) && page.contains(#"<dd data-of="consumers">1</dd>"#))
+                try await screenshot(gateway, "busy")
+                load.cancel()
+                _ = await load.result
+                await producer.close()
+                await consumer.close(gracePeriod: .zero)
+            }
+        }
+    }
+}
