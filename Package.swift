@@ -112,6 +112,7 @@ let package = Package(
                 "ZooKeeper",
                 "ZooKeeperGateway",
                 "ZooKeeperQueue",
+                "ZooKeeperRest",
                 "ZooKeeperServer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
@@ -195,6 +196,7 @@ let package = Package(
                 "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway",
                 "ZooKeeperQueue", "ZooKeeperServer",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
@@ -208,7 +210,11 @@ let package = Package(
             name: "RestTests",
             dependencies: [
                 "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
-                "ZooKeeperRest", "ZooKeeperServer", .product(name: "Logging", package: "swift-log"),
+                "ZooKeeperRest", "ZooKeeperServer",
+                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ]
         ),
         .testTarget(

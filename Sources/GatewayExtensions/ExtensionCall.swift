@@ -1,3 +1,5 @@
+import Foundation
+
 /// The body of `POST /extensions/v1`.
 package struct ExtensionRequest: Codable, Sendable {
     /// The name of the REST session in which the call is done.
@@ -11,6 +13,13 @@ package struct ExtensionRequest: Codable, Sendable {
         self.session = session
         self.number = number
         self.call = call
+    }
+
+    package func encoded() throws -> [UInt8] {
+        let encoder = JSONEncoder()
+        // Base64 has slashes too.
+        encoder.outputFormatting = .withoutEscapingSlashes
+        return [UInt8](try encoder.encode(self))
     }
 }
 
@@ -44,6 +53,9 @@ package enum ExtensionCall: Codable, Sendable {
             self.changed = changed
         }
     }
+
+    /// How many nodes one call may ask for.
+    package static let mostPaths = 1_000
 
     /// The longest wait in seconds.
     package static let longestWait = 30

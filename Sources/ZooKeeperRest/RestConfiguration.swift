@@ -23,8 +23,8 @@ public struct RestConfiguration: Sendable {
     /// How long a gateway keeps a session that gives no sign, in whole seconds: 1 second to a day. The session that the gateway has
     /// at the ensemble has a timeout of its own, and the shorter one counts. Default: 10 seconds.
     public var sessionTimeout = Duration.seconds(10)
-    /// How long a call waits for a gateway and its answer before it throws ``ZooKeeperError/Code/deadlineExceeded``. Default: 30
-    /// seconds.
+    /// How long a call waits for a gateway and its answer before it throws ``ZooKeeperError/Code/deadlineExceeded``; while there is
+    /// no session, as long again for one. Without transactions, it is the time of each step. Default: 30 seconds.
     public var callDeadline = Duration.seconds(30)
     /// The largest body of a request in bytes, 1,024 to 1,048,575. What a gateway takes at most is announced, and one that takes
     /// less is refused. Default: 512,000.
@@ -68,8 +68,9 @@ public struct RestConfiguration: Sendable {
                 "A gateway's address is such as http://127.0.0.1:9998, without a query and credentials.")
         }
         try require(
-            sessionTimeout >= .seconds(1) && sessionTimeout <= .seconds(86_400),
-            "sessionTimeout must be from a second to a day.")
+            sessionTimeout >= .seconds(1) && sessionTimeout <= .seconds(86_400)
+                && sessionTimeout.components.attoseconds == 0,
+            "sessionTimeout must be a whole number of seconds, from one to a day.")
         try require(
             callDeadline > .zero && callDeadline <= .seconds(86_400), "callDeadline must be positive and at most a day."
         )

@@ -26,16 +26,17 @@ public final class RestNodeStore: Service {
     private let extended: ExtendedCalls
     private let plain: PlainCalls
     private let keeper: Task<Void, Never>
-    private let http: HTTPClient
-    private let ownsHTTP: Bool
-    private let isClosed = Mutex(false)
+    /// The store's own HTTP clients.
+    private let owned: [HTTPClient]
+    private let closing = Mutex<Task<Void, Never>?>(nil)
 
     /// Begins to open a session.
     ///
     /// - Parameters:
     ///   - configuration: which gateways, and limits.
-    ///   - client: the HTTP client to use, with its settings of TLS; it must outlive the store, and should follow no redirects.
-    ///     By default one of the store's own.
+    ///   - client: the HTTP client to use, with its settings of TLS. It must outlive the store, should follow no redirects, and
+    ///     must allow more connections to a gateway (`concurrentHTTP1ConnectionsPerHostSoftLimit`) than consumers and recoveries
+    ///     wait at a time, about two each: else signs of life wait behind them. By default two of the store's own.
     ///   - logger: gets changes of the session, never data, credentials or session ids.
     /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) for a setting outside its limits.
     public init(
@@ -43,37 +44,72 @@ public final class RestNodeStore: Service {
     ) throws {
         try configuration.validate()
         self.configuration = configuration
-        ownsHTTP = client == nil
-        http = client ?? HTTPClient(eventLoopGroupProvider: .singleton, configuration: .ofAStore)
-        let transport = RestTransport(http, configuration.credentials)
+        owned =
+            client == nil
+            ? (0..<2).map { _ in HTTPClient(eventLoopGroupProvider: .singleton, configuration: .ofAStore) } : []
+        let (http, waiting) = (client ?? owned[0], client ?? owned[1])
+        let transport = RestTransport(http, waiting: waiting, configuration.credentials)
         let session = RestSession(configuration, transport, logger)
         self.session = session
-        let exchange = Exchange(session: session, transport: transport, callDeadline: configuration.callDeadline)
-        extended = ExtendedCalls(exchange: exchange)
-        plain = PlainCalls(exchange: exchange, pollInterval: configuration.pollInterval)
+        func exchange(hasExtensions: Bool) -> Exchange {
+            Exchange(
+                session: session, transport: transport, callDeadline: configuration.callDeadline,
+                hasExtensions: hasExtensions)
+        }
+        extended = ExtendedCalls(exchange: exchange(hasExtensions: true))
+        plain = PlainCalls(exchange: exchange(hasExtensions: false), pollInterval: configuration.pollInterval)
         keeper = Task { await session.keep() }
     }
 
-    deinit { keeper.cancel() }
+    deinit {
+        keeper.cancel()
+        // Not a child of anything, since a deinit cannot wait. A `close()` does the same and waits.
+        Task { [keeper, owned] in
+            await keeper.value
+            for client in owned { try? await client.shutdown() }
+        }
+    }
 
-    /// Waits for the graceful shutdown, or until the task is cancelled, and closes the session.
+    /// Makes a store, gives it to `body`, and closes it when `body` has returned or thrown.
+    ///
+    /// - Throws: what `body` throws, or ``ZooKeeperError`` for a setting outside its limits.
+    public static func withStore<Result>(
+        _ configuration: RestConfiguration, client: HTTPClient? = nil,
+        logger: Logger = Logger(label: "zookeeper.rest"), _ body: (RestNodeStore) async throws -> Result
+    ) async throws -> Result {
+        let store = try RestNodeStore(configuration, client: client, logger: logger)
+        do {
+            let result = try await body(store)
+            await store.close()
+            return result
+        } catch {
+            await store.close()
+            throw error
+        }
+    }
+
+    /// Serves until the graceful shutdown, until the task is cancelled, or until somebody else closes the store; closes it then.
     public func run() async throws {
-        try? await gracefulShutdown()
+        await cancelWhenGracefulShutdown { [sessionStates] in for await _ in sessionStates {} }
         await close()
     }
 
-    /// Ends the session, so that its ephemeral nodes go at once. New calls are refused; those that are sent are waited for.
+    /// Ends the session, so that its ephemeral nodes go at once. Calls that are under way end without an answer, and new ones are
+    /// refused. Closing again waits for the same end. It is not affected by cancellation.
     public func close() async {
-        guard
-            !isClosed.withLock({ (value: inout Bool) -> Bool in
-                defer { value = true }
-                return value
-            })
-        else { return await keeper.value }
-        keeper.cancel()
-        await keeper.value
-        await Task { await session.close() }.value
-        if ownsHTTP { try? await http.shutdown() }
+        let task = closing.withLock { closing in
+            let task =
+                closing
+                ?? Task { [keeper, session, owned] in
+                    keeper.cancel()
+                    await keeper.value
+                    await session.close()
+                    for client in owned { try? await client.shutdown() }
+                }
+            closing = task
+            return task
+        }
+        await task.value
     }
 
     /// What the gateway is asked with: it depends on what it announces.

@@ -1,9 +1,11 @@
 import Foundation
 import GatewayExtensions
 import HTTPTypes
+import Logging
+import TestSupport
 import Testing
 import ZooKeeper
-import ZooKeeperGateway
+@testable import ZooKeeperGateway
 
 /// What a gateway offers beyond ZooKeeper's REST interface.
 @Suite(.timeLimit(.minutes(2)))
@@ -92,6 +94,21 @@ struct ExtensionTests {
                 #expect(response.status == 400 && path != "/none")
             }
         }
+    }
+
+    /// The ensemble has expired the session that a REST session stands for: that has ended with it.
+    @Test func aSessionEndsWithTheOneAtTheEnsemble() async throws {
+        var zookeeper = try ZooKeeperConfiguration(servers: try await TestServer.address())
+        zookeeper.sessionTimeout = .seconds(5)
+        let sessions = RestSessions(zookeeper, maximum: 2, logger: Logger(label: "sessions"))
+        let id = try #require(try await sessions.open(patience: .seconds(600), within: .seconds(10)))
+        let client = try #require(await sessions.client(of: id))
+        try await expireSession(of: client)
+        let isThere = await sessions.touch(id)
+        #expect(!isThere)
+        let none = await sessions.client(of: id)
+        #expect(none == nil)
+        await sessions.closeAll()
     }
 
     /// Names of users guard them as they guard the rest.

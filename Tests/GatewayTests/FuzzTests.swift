@@ -34,7 +34,8 @@ struct FuzzTests {
         request("POST /queues/v1/q/dead/item-100-0000000000/redrive"), request("GET /extensions/v1"),
         request(
             "POST /extensions/v1", json,
-            #"{"session":"x","number":1,"call":{"multi":{"operations":[{"delete":{"path":"/a"}}]}}}"#),
+            #"{"session":"00000000-0000-4000-8000-000000000000","number":1,"call":{"multi":{"operations":[{"delete":{"path":"/a"}}]}}}"#
+        ),
         request("GET /metrics"), request("GET /health/ready"), request("GET /openapi.json"),
     ]
 
@@ -49,8 +50,13 @@ struct FuzzTests {
     ]
 
     /// One of the seeds, changed at some places.
-    private static func mutated(_ generator: inout SeededGenerator) -> [UInt8] {
+    private static func mutated(_ generator: inout SeededGenerator, session: String) -> [UInt8] {
         var bytes = seeds.randomElement(using: &generator) ?? []
+        // Half of them are of a session that is there.
+        if let place = bytes.firstRange(of: "00000000-0000-4000-8000-000000000000".utf8), Bool.random(using: &generator)
+        {
+            bytes.replaceSubrange(place, with: session.utf8)
+        }
         for _ in 0..<Int.random(in: 1...4, using: &generator) where !bytes.isEmpty {
             let place = Int.random(in: 0..<bytes.count, using: &generator)
             switch Int.random(in: 0..<6, using: &generator) {
@@ -88,12 +94,19 @@ struct FuzzTests {
                 }
             ) { gateway in
                 var generator = SeededGenerator(seed: seed)
-                let requests = (0..<count).map { _ in Self.mutated(&generator) }
+                let opened = try await gateway.json("POST", "/sessions/v1?op=create&expire=600")
+                let session = try #require(opened.fields["id"] as? String)
+                let answered = Received()
+                let requests = (0..<count).map { _ in Self.mutated(&generator, session: session) }
                 try await withThrowingDiscardingTaskGroup { group in
                     for worker in 0..<24 {
                         group.addTask {
                             for request in stride(from: worker, to: requests.count, by: 24).map({ requests[$0] }) {
+                                let start = ContinuousClock.now
                                 let answer = try await gateway.raw(request, within: .seconds(15))
+                                if !answer.isEmpty { answered.append(".") }
+                                let took = start.duration(to: .now)
+                                #expect(took < .seconds(14), "seed \(seed): a request hangs")
                                 let status = answer.dropFirst(9).prefix(3)
                                 let isGood =
                                     answer.isEmpty
@@ -106,6 +119,7 @@ struct FuzzTests {
                         }
                     }
                 }
+                #expect(answered.text.count > count / 2, "most requests had no answer at all")
                 let healthy = try await gateway("GET", "/health/ready")
                 #expect(healthy.status == 200, "seed \(seed)")
                 let sent = try await gateway("POST", "/queues/v1/after/messages", body: "x")

@@ -12,10 +12,11 @@ enum Kind: CaseIterable { case extended, plain }
 
 /// Runs `body` with a gateway for an ensemble, and its address.
 func withGateway<Result: Sendable>(
-    _ kind: Kind, servers: String, port: Int = 0, _ body: @escaping @Sendable (String) async throws -> Result
+    _ kind: Kind, servers: String, port: Int = 0, sessionTimeout: Duration = .seconds(4),
+    _ body: @escaping @Sendable (String) async throws -> Result
 ) async throws -> Result {
     var zookeeper = try ZooKeeperConfiguration(servers: servers)
-    zookeeper.sessionTimeout = .seconds(4)
+    zookeeper.sessionTimeout = sessionTimeout
     var configuration = GatewayConfiguration(port: port, endpoints: [.init(zookeeper: zookeeper)])
     configuration.offersExtensions = kind == .extended
     let (ports, continuation) = AsyncStream.makeStream(of: Int.self)
@@ -46,15 +47,7 @@ func withStore<Result>(
     configuration.sessionTimeout = .seconds(4)
     configuration.pollInterval = .milliseconds(50)
     configure(&configuration)
-    let store = try RestNodeStore(configuration)
-    do {
-        let result = try await body(store)
-        await store.close()
-        return result
-    } catch {
-        await store.close()
-        throw error
-    }
+    return try await RestNodeStore.withStore(configuration, body)
 }
 
 /// Both, for an empty part of the shared server's tree.

@@ -1,4 +1,6 @@
+import AsyncHTTPClient
 import Foundation
+import NIOCore
 import TestSupport
 import Testing
 import ZooKeeper
@@ -51,7 +53,41 @@ struct SessionTests {
             }
             let doubt = start.duration(to: .now)
             #expect(store.sessionState.sessionID == session, "it was told to have ended at once")
-            #expect(doubt < .seconds(4) * 2 / 3 + .milliseconds(500), "\(doubt)")
+            #expect(doubt < .seconds(4) * 2 / 3, "\(doubt)")
+        }
+    }
+
+    /// Signs of life are given at intervals, and no more of them.
+    @Test func anIdleStoreAsksSeldom() async throws {
+        try await withGateway(.extended, servers: try await TestServer.address()) { gateway in
+            func requests() async throws -> Int {
+                let response = try await HTTPClient.shared.execute(
+                    HTTPClientRequest(url: gateway + "/metrics"), timeout: .seconds(5))
+                let text = String(buffer: try await response.body.collect(upTo: 1 << 20))
+                return text.split(separator: "\n").filter { $0.hasPrefix("zookeeper_gateway_requests_total") }.reduce(0)
+                {
+                    $0 + ($1.split(separator: " ").last.flatMap { Int($0) } ?? 0)
+                }
+            }
+            try await withStore(.extended, at: gateway) { store in
+                _ = try await store.exists("/")
+                let before = try await requests()
+                // The time itself: a session of four seconds has four signs in it.
+                try await Task.sleep(for: .seconds(2.5))
+                let asked = try await requests() - before
+                #expect((2...8).contains(asked), "\(asked) requests")
+            }
+        }
+    }
+
+    /// Nobody closes it.
+    @Test func aStoreThatIsDroppedHarmsNobody() async throws {
+        try await withGateway(.extended, servers: try await TestServer.address()) { gateway in
+            for _ in 0..<3 {
+                let store = try RestNodeStore(.init(gateways: [gateway]))
+                _ = try await store.exists("/")
+            }
+            _ = try RestNodeStore(.init(gateways: [gateway]))
         }
     }
 }

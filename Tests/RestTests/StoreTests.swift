@@ -62,6 +62,20 @@ struct StoreTests {
         }
     }
 
+    /// Bytes that are long in base64, and full of slashes there.
+    @Test(arguments: Kind.allCases) func aLargeNodeFits(_ kind: Kind) async throws {
+        try await withStore(kind) { store in
+            let large = [UInt8](repeating: 0xFF, count: 380_000)
+            _ = try await store.create("/large", data: large, mode: .persistent)
+            let node = try await store.get("/large")
+            #expect(node.data == large)
+            if kind == .extended {
+                let results = try await store.multi([.set("/large", data: large)])
+                #expect(results.count == 1)
+            }
+        }
+    }
+
     @Test(arguments: Kind.allCases) func transactions(_ kind: Kind) async throws {
         try await withStore(kind) { store in
             _ = try await store.create("/old", data: [1], mode: .persistent)

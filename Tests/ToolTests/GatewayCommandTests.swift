@@ -96,6 +96,26 @@ struct GatewayCommandTests {
         #expect(try await zkq("take", "--wait", "0").output == "1\n2\n3\n")
     }
 
+    /// The tool's own commands, with nothing but HTTP between them and the queue: the ancestor's five hundred.
+    @Test func theToolWorksOverAGateway() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        let numbers = (1...500).map { "\($0)\n" }.joined()
+        _ = try await zkq.started("gateway", "--listen", "127.0.0.1:0") { _, output in
+            var lines = output.makeAsyncIterator()
+            let rest = Tool(address: "http://127.0.0.1:\(try port(try await lines.next()))")
+            let put = try await rest("put", "--lines", input: numbers)
+            #expect(put.isSuccess && put.lines.count == 500, "\(put.error)")
+            let stats = try await rest("stats")
+            #expect(stats.output.contains("ready      500"))
+            // By the other protocol, and the rest over REST.
+            let some = try await zkq("take", "--count", "250")
+            let others = try await rest("take", "--wait", "0")
+            #expect(some.output + others.output == numbers, "\(others.error)")
+        }
+        let nobody = try await Tool(address: "http://127.0.0.1:1")("stats")
+        #expect(!nobody.isSuccess && nobody.error.contains("gateway"), "\(nobody.error)")
+    }
+
     @Test func aFileConfiguresIt() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let file = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString).json").path()

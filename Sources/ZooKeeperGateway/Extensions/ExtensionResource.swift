@@ -13,6 +13,7 @@ struct ExtensionResource {
 
     /// What one answer holds at most, in bytes of data.
     private static let largestAnswer = 4 << 20
+    private static let readAtOnce = 16
 
     func answer() async throws -> Answer {
         switch request.method {
@@ -46,8 +47,7 @@ struct ExtensionResource {
         let patience = endpoint.patience(client)
         guard asked.call.isWrite else { return try await read(asked, client, patience) }
         guard let number = asked.number else {
-            throw ZooKeeperError(
-                code: .invalidArgument, message: "A write has a number.", path: nil, outcome: .notApplied)
+            throw Self.refused("A write has a number.")
         }
         let writing = try await endpoint.sessions.begin(asked.session, number: number) { client in
             try await Self.write(asked.call, client, patience)
@@ -70,8 +70,12 @@ struct ExtensionResource {
         case .get(let paths):
             var nodes: [WireNode?] = []
             var size = 0
-            for start in stride(from: 0, to: paths.count, by: 100) where size < Self.largestAnswer {
-                let some = Array(paths[start..<min(start + 100, paths.count)])
+            guard paths.count <= ExtensionCall.mostPaths else {
+                throw Self.refused("One call asks for \(ExtensionCall.mostPaths) nodes at most.")
+            }
+            // So few at once that an answer is never much larger.
+            for start in stride(from: 0, to: paths.count, by: Self.readAtOnce) where size < Self.largestAnswer {
+                let some = Array(paths[start..<min(start + Self.readAtOnce, paths.count)])
                 for node in try await client.get(some, timeout: patience)
                 where nodes.isEmpty || size < Self.largestAnswer {
                     size += (node?.data?.count ?? 0) + 100
@@ -95,7 +99,7 @@ struct ExtensionResource {
                 $0.map { .init(created: $0.stat.czxid, changed: $0.stat.pzxid) } != mark
             }
             return .children(children: children.map(WireChildren.init))
-        case .countBytes, .sync, .create, .set, .delete, .multi: throw Self.noSession
+        case .countBytes, .sync, .create, .set, .delete, .multi: throw Self.refused("It is a write.")
         }
     }
 
@@ -143,9 +147,13 @@ struct ExtensionResource {
         case .multi(let operations):
             return .results(
                 list: try await client.multi(operations.map(\.operation), timeout: patience).map(WireResult.init))
-        default: throw noSession
+        default: throw refused("It is a read.")
         }
         return .done
+    }
+
+    private static func refused(_ why: String) -> ZooKeeperError {
+        ZooKeeperError(code: .invalidArgument, message: why, path: nil, outcome: .notApplied)
     }
 
     private static let noSession = ZooKeeperError(

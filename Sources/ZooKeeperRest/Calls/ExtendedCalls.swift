@@ -13,10 +13,10 @@ struct ExtendedCalls: GatewayCalls {
         try await exchange.perform(isWrite: call.isWrite, wait: .seconds(wait ?? 0)) { link in
             // Another one for each attempt: a gateway takes none twice.
             let number = call.isWrite ? exchange.turn.nextNumber() : nil
-            let body = try JSONEncoder().encode(ExtensionRequest(session: link.id, number: number, call: call))
+            let body = try ExtensionRequest(session: link.id, number: number, call: call).encoded()
             return .init(
                 method: .post, url: link.gateway + "/extensions/v1" + (wait.map { "?wait=\($0)" } ?? ""),
-                contentType: "application/json", body: [UInt8](body))
+                contentType: "application/json", body: body, isWait: wait != nil)
         } _: { response in
             guard let reply = response.decoded(as: ExtensionReply.self) else { return try Self.judge(response.status) }
             guard case .failed(let failure) = reply else { return .value(reply) }
@@ -24,6 +24,9 @@ struct ExtendedCalls: GatewayCalls {
             switch error.code {
             case .unknownSession: return .sessionHasEnded
             case .deadlineExceeded where error.outcome == .notApplied: return .later(error)
+            // The gateway's own session, and not this store.
+            case .closed, .closing, .sessionExpired:
+                return error.outcome == .notApplied ? .sessionHasEnded : .inDoubt("The gateway's session has ended.")
             default: throw error
             }
         }
@@ -34,6 +37,8 @@ struct ExtendedCalls: GatewayCalls {
         switch status {
         // It has been replaced by one that has no extensions, or does not admit us any more.
         case 401, 404: .sessionHasEnded
+        case 425, 429: .later(.refused(.deadlineExceeded, "", "The gateway has too much to do."))
+        case 408: .inDoubt("The gateway answered \(status).")
         case 413: throw ZooKeeperError.refused(.requestTooLarge, "", "The gateway takes no request so large.")
         case 400..<500: throw ZooKeeperError.refused(.badArguments, "", "The gateway refuses the request: \(status).")
         default: .inDoubt("The gateway answered \(status).")
@@ -69,7 +74,7 @@ struct ExtendedCalls: GatewayCalls {
     func get(_ paths: [String]) async throws -> [Node?] {
         var nodes: [Node?] = []
         while nodes.count < paths.count {
-            let rest = Array(paths[nodes.count...])
+            let rest = Array(paths[nodes.count...].prefix(ExtensionCall.mostPaths))
             guard case .nodes(let some) = try await call(.get(paths: rest)), !some.isEmpty, some.count <= rest.count
             else { throw Self.mismatch }
             nodes += some.map { $0?.node }

@@ -15,6 +15,8 @@ struct PlainCalls: GatewayCalls, SingleOperations {
 
     // MARK: Single operations
 
+    var sessionID: Int64 { exchange.session.source.current.sessionID }
+
     private func request<Value>(
         _ method: RestTransport.Request.Method, _ path: String, query: [(String, String)] = [], body: [UInt8]? = nil,
         _ value: (RestTransport.Response) -> Value?
@@ -38,6 +40,8 @@ struct PlainCalls: GatewayCalls, SingleOperations {
             ZooKeeperError.refused(code, path, "The gateway answered \(response.status).")
         }
         switch response.status {
+        case 425, 429: return .later(refused(.deadlineExceeded))
+        case 408: return .inDoubt("The gateway answered \(response.status).")
         // With words it is about the node, and without about the session.
         case 401 where response.body.isEmpty: return .sessionHasEnded
         case 401: throw refused(.noAuth)
@@ -73,8 +77,12 @@ struct PlainCalls: GatewayCalls, SingleOperations {
         }
         let created = try await createNode(path, data: data, mode: mode)
         // The answer has no metadata. Somebody may have taken the node already.
-        let stat = try await exists(created) ?? Stat()
-        return CreatedNode(path: created, stat: stat)
+        do {
+            return CreatedNode(path: created, stat: try await exists(created) ?? Stat())
+        } catch let error as ZooKeeperError {
+            throw ZooKeeperError(
+                code: error.code, message: "The node was created. \(error.message)", path: created, outcome: .unknown)
+        }
     }
 
     func delete(_ path: String, version: Int32?) async throws {
@@ -111,11 +119,11 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     func exists(_ path: String) async throws -> Stat? { try await get(path)?.stat }
 
     func children(of path: String) async throws -> NodeChildren {
+        // Names may be newer than the metadata, and not older: what comes in between is seen again at the next look.
+        guard let stat = try await exists(path) else { throw ZooKeeperError.noNode(path) }
         let names = try await request(.get, path, query: [("view", "children")]) {
             $0.decoded(as: PlainChildren.self)?.children
         }
-        // What comes in between is seen at the next look: names may be newer than the metadata, and not older.
-        guard let stat = try await exists(path) else { throw ZooKeeperError.noNode(path) }
         return NodeChildren(names: names, stat: stat)
     }
 

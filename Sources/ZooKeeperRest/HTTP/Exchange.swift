@@ -5,6 +5,8 @@ struct Exchange: Sendable {
     let session: RestSession
     let transport: RestTransport
     let callDeadline: Duration
+    /// Whether its calls are for a gateway with extensions.
+    let hasExtensions: Bool
     /// Writes are sent one after the other.
     let turn = WriteTurn()
 
@@ -34,6 +36,7 @@ struct Exchange: Sendable {
             let link = try await session.link(until: deadline)
             let left = ContinuousClock.now.duration(to: deadline)
             guard left > .zero else { throw Self.tooLate }
+            guard link.hasExtensions == hasExtensions else { throw Self.anotherKind }
             do {
                 let response = try await transport.send(try await request(link), within: left)
                 switch try judge(response) {
@@ -60,7 +63,11 @@ struct Exchange: Sendable {
     private static let tooLate = ZooKeeperError(
         code: .deadlineExceeded, message: "No gateway answered in time.", path: nil, outcome: .notApplied)
 
-    private static func connectionLoss(_ why: String) -> ZooKeeperError {
+    private static let anotherKind = ZooKeeperError(
+        code: .sessionMoved, message: "The session goes on at a gateway of another kind.", path: nil,
+        outcome: .notApplied)
+
+    static func connectionLoss(_ why: String) -> ZooKeeperError {
         ZooKeeperError(
             code: .connectionLoss, message: "\(why) The gateway may have done it or not.", path: nil, outcome: .unknown)
     }

@@ -13,6 +13,8 @@ struct RestTransport: Sendable {
         var url: String
         var contentType = "application/octet-stream"
         var body: [UInt8]?
+        /// Whether it is answered when something happens, and keeps its connection as long.
+        var isWait = false
     }
 
     struct Response: Sendable {
@@ -30,18 +32,36 @@ struct RestTransport: Sendable {
     }
 
     private let http: HTTPClient
+    /// For requests that wait, so that no other waits for a connection behind them.
+    private let waiting: HTTPClient
     private let authorization: String?
 
     /// What an answer holds at most, in bytes.
     private static let largestAnswer = 64 << 20
 
-    init(_ http: HTTPClient, _ credentials: RestConfiguration.Credentials?) {
+    init(_ http: HTTPClient, waiting: HTTPClient, _ credentials: RestConfiguration.Credentials?) {
         self.http = http
+        self.waiting = waiting
         authorization = credentials.map { "Basic " + Data("\($0.user):\($0.password)".utf8).base64EncodedString() }
     }
 
     /// - Throws: ``Failure``, or `CancellationError`.
     func send(_ request: Request, within limit: Duration) async throws -> Response {
+        // The HTTP client's own time limit ends with the head of an answer.
+        try await withThrowingTaskGroup(of: Response.self) { group in
+            group.addTask { try await exchange(request, within: limit) }
+            group.addTask {
+                // A time limit: that no answer comes is no event.
+                try await Task.sleep(for: limit)
+                throw Failure.noAnswer
+            }
+            defer { group.cancelAll() }
+            guard let response = try await group.next() else { throw Failure.noAnswer }
+            return response
+        }
+    }
+
+    private func exchange(_ request: Request, within limit: Duration) async throws -> Response {
         var outgoing = HTTPClientRequest(url: request.url)
         outgoing.method = .init(rawValue: request.method.rawValue)
         outgoing.headers.add(name: "accept", value: "application/json")
@@ -52,7 +72,8 @@ struct RestTransport: Sendable {
         }
         let milliseconds = max(1, Int64(limit / .milliseconds(1)))
         do {
-            let response = try await http.execute(outgoing, timeout: .milliseconds(milliseconds))
+            let response = try await (request.isWait ? waiting : http).execute(
+                outgoing, timeout: .milliseconds(milliseconds))
             let body = try await response.body.collect(upTo: Self.largestAnswer)
             return Response(status: Int(response.status.code), body: Array(buffer: body))
         } catch {

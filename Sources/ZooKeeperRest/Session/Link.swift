@@ -8,6 +8,8 @@ struct Link: Sendable, Hashable {
     let hasExtensions: Bool
     /// The session's number at the ensemble.
     let owner: Int64
+    /// When the session was last heard of, before it was first used.
+    let opened: ContinuousClock.Instant
     /// After which time of silence the session ends, at the gateway or at the ensemble.
     let timeout: Duration
 }

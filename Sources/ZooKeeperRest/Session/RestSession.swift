@@ -16,14 +16,12 @@ actor RestSession {
     private var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
     private var waiterCount = 0
     /// Wakes the keeper from its rest.
-    private let pokes: AsyncStream<Void>
-    private let poke: AsyncStream<Void>.Continuation
+    private var resting: AsyncStream<Void>.Continuation?
 
     init(_ configuration: RestConfiguration, _ transport: RestTransport, _ logger: Logger) {
         self.configuration = configuration
         self.logger = logger
         calls = SessionCalls(transport: transport, configuration: configuration)
-        (pokes, poke) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
     // MARK: For those who call
@@ -55,7 +53,7 @@ actor RestSession {
     }
 
     /// A gateway gave no answer: is the session still there?
-    func seemsLost(_ link: Link) { if present == link { poke.yield() } }
+    func seemsLost(_ link: Link) { if present == link { resting?.yield() } }
 
     private func waitForChange(until deadline: ContinuousClock.Instant) async {
         waiterCount += 1
@@ -84,22 +82,31 @@ actor RestSession {
     /// Until the task is cancelled.
     func keep() async {
         var gateway = 0
+        // How many gateways, one after the other, are of no use as they are.
+        var refusals = 0
         while !Task.isCancelled {
             if let present {
                 await keepAlive(present)
-            } else {
-                let address = configuration.gateways[gateway % configuration.gateways.count]
-                if await !open(at: address) {
-                    gateway += 1
-                    try? await Task.sleep(for: .milliseconds(200))
-                }
+                continue
+            }
+            switch await open(at: configuration.gateways[gateway]) {
+            case .success: refusals = 0
+            case .failure(let error):
+                gateway = (gateway + 1) % configuration.gateways.count
+                refusals = error == nil ? 0 : refusals + 1
+                // What one refuses, another may do.
+                refusal = refusals >= configuration.gateways.count ? error : nil
+                if refusal != nil { changed() }
+                try? await Task.sleep(for: .milliseconds(200))
             }
         }
     }
 
-    private func open(at address: String) async -> Bool {
+    private enum Opening { case success, failure(ZooKeeperError?) }
+
+    private func open(at address: String) async -> Opening {
         do {
-            guard let link = try await calls.open(at: address) else { return false }
+            guard let link = try await calls.open(at: address) else { return .failure(nil) }
             refusal = nil
             present = link
             source.update {
@@ -108,46 +115,54 @@ actor RestSession {
             }
             logger.debug("A session is open", metadata: ["gateway": "\(address)"])
             changed()
-            return true
+            return .success
         } catch let error as ZooKeeperError {
             if refusal == nil {
                 logger.error("A gateway is of no use", metadata: ["gateway": "\(address)", "why": "\(error)"])
             }
-            refusal = error
-            changed()
+            return .failure(error)
         } catch {
             // Cancelled: this is the end.
+            return .failure(nil)
         }
-        return false
     }
 
     /// Gives signs until the session has ended.
     private func keepAlive(_ link: Link) async {
         let clock = ContinuousClock()
-        // Whoever has a session has just heard of it.
-        var heard = clock.now
+        var heard = link.opened
         while !Task.isCancelled, present == link {
             if source.current.phase == .connected { await rest(for: link.timeout / 6) }
             guard !Task.isCancelled, present == link else { return }
             // What an answer tells was so when it was asked for, at the earliest.
             let asked = clock.now
-            switch await calls.heartbeat(link, within: link.timeout / 6) {
+            // Doubt is said in time, whatever an attempt takes.
+            let untilDoubt = asked.duration(to: heard + link.timeout / 2)
+            let limit = untilDoubt > .zero ? min(link.timeout / 6, untilDoubt) : link.timeout / 6
+            switch await calls.heartbeat(link, within: limit) {
             case .alive:
                 heard = asked
                 if present == link { source.update { $0.enter(.connected) } }
             case .ended: hasEnded(link)
             case .noAnswer:
                 let silence = heard.duration(to: clock.now)
-                // Said well before the session can end, since the next attempt takes its time too.
+                // Said well before the session can end.
                 if present == link { source.update { $0.enter(silence >= link.timeout / 2 ? .inDoubt : .suspended) } }
-                if silence >= link.timeout { end("No gateway has answered for as long as a session lasts") }
+                if silence >= link.timeout, present == link {
+                    end("No gateway has answered for as long as a session lasts")
+                    // It may live on, where we are not heard.
+                    await calls.close(link)
+                }
                 try? await Task.sleep(for: min(.milliseconds(100), link.timeout / 20))
             }
         }
     }
 
     private func rest(for duration: Duration) async {
-        let pokes = pokes
+        // Another one each time, since it ends with the task that waits for it.
+        let (pokes, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        resting = continuation
+        defer { resting = nil }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await _ in pokes { return } }
             // Signs are given at intervals.
@@ -163,7 +178,7 @@ actor RestSession {
         source.update {
             $0 = SessionState(phase: .connecting, sessionID: 0, timeout: $0.timeout, expirations: $0.expirations + 1)
         }
-        poke.yield()
+        resting?.yield()
     }
 
     /// Ends the session, once the keeper has ended.

@@ -18,18 +18,34 @@ struct SessionCalls: Sendable {
         do {
             guard let hasExtensions = try await extensions(of: gateway) else { return nil }
             let seconds = Int(configuration.sessionTimeout.components.seconds)
+            let opened = ContinuousClock.now
             let response = try await transport.send(
                 .init(method: .post, url: "\(gateway)/sessions/v1?op=create&expire=\(seconds)", body: []),
-                within: configuration.sessionTimeout)
+                within: patience)
             if response.status == 401 { throw Self.notAdmitted }
             guard response.status == 201, let created = response.decoded(as: Created.self),
                 Self.isName(created.id)
             else { return nil }
-            return try await known(gateway, created.id, hasExtensions)
+            do {
+                // One that took too long to be known would be in doubt at once.
+                if let link = try await known(gateway, created.id, hasExtensions, since: opened),
+                    opened.duration(to: .now) < link.timeout / 2
+                {
+                    return link
+                }
+            } catch {
+                await close(gateway, created.id)
+                throw error
+            }
+            await close(gateway, created.id)
+            return nil
         } catch is RestTransport.Failure {
             return nil
         }
     }
+
+    /// How long a gateway may take for a request, of those that open a session.
+    private var patience: Duration { min(configuration.sessionTimeout / 3, .seconds(5)) }
 
     /// It becomes a part of addresses.
     private static func isName(_ id: String) -> Bool {
@@ -41,7 +57,7 @@ struct SessionCalls: Sendable {
     /// - Returns: `nil` when it does not say.
     private func extensions(of gateway: String) async throws -> Bool? {
         let response = try await transport.send(
-            .init(method: .get, url: gateway + "/extensions/v1"), within: configuration.sessionTimeout)
+            .init(method: .get, url: gateway + "/extensions/v1"), within: patience)
         switch response.status {
         case 200:
             guard let announcement = response.decoded(as: Announcement.self) else { return nil }
@@ -74,16 +90,24 @@ struct SessionCalls: Sendable {
 
     // MARK: What is known of a session
 
-    private func known(_ gateway: String, _ id: String, _ hasExtensions: Bool) async throws -> Link? {
+    private func known(
+        _ gateway: String, _ id: String, _ hasExtensions: Bool, since opened: ContinuousClock.Instant
+    ) async throws -> Link? {
+        var timeout = configuration.sessionTimeout
+        let owner: Int64?
         if hasExtensions {
-            guard case .session(let owner, let timeout) = try await extendedHeartbeat(gateway, id) else { return nil }
-            return Link(
-                gateway: gateway, id: id, hasExtensions: true, owner: owner,
-                timeout: min(configuration.sessionTimeout, .milliseconds(timeout)))
+            guard
+                case .session(let number, let milliseconds) = try await extendedHeartbeat(gateway, id, within: patience)
+            else { return nil }
+            owner = number
+            timeout = min(timeout, .milliseconds(milliseconds))
+        } else {
+            owner = try await ownerOfAnEphemeral(gateway, id)
         }
-        guard let owner = try await ownerOfAnEphemeral(gateway, id) else { return nil }
+        // No ensemble has shorter ones.
+        guard let owner, owner != 0, timeout >= .milliseconds(100) else { return nil }
         return Link(
-            gateway: gateway, id: id, hasExtensions: false, owner: owner, timeout: configuration.sessionTimeout)
+            gateway: gateway, id: id, hasExtensions: hasExtensions, owner: owner, opened: opened, timeout: timeout)
     }
 
     /// The interface does not tell a session's number; a node of the session does.
@@ -92,7 +116,7 @@ struct SessionCalls: Sendable {
             .init(
                 method: .post,
                 url: "\(gateway)/znodes/v1/?op=create&name=rest-session-&sequence=true&ephemeral=true&session=\(id)",
-                body: []), within: configuration.sessionTimeout)
+                body: []), within: patience)
         if created.status == 401 {
             throw ZooKeeperError.refused(
                 .noAuth, "/",
@@ -103,9 +127,9 @@ struct SessionCalls: Sendable {
         else { return nil }
         let url = "\(gateway)/znodes/v1\(URLText.encoded(path: path))"
         let node = try await transport.send(
-            .init(method: .get, url: "\(url)?session=\(id)"), within: configuration.sessionTimeout)
+            .init(method: .get, url: "\(url)?session=\(id)"), within: patience)
         _ = try await transport.send(
-            .init(method: .delete, url: "\(url)?session=\(id)"), within: configuration.sessionTimeout)
+            .init(method: .delete, url: "\(url)?session=\(id)"), within: patience)
         return node.decoded(as: PlainNode.self)?.ephemeralOwner
     }
 
@@ -120,12 +144,14 @@ struct SessionCalls: Sendable {
                 default: return .noAnswer
                 }
             }
+            let end = ContinuousClock.now + limit
             let sign = try await transport.send(
                 .init(method: .put, url: "\(link.gateway)/sessions/v1/\(link.id)", body: []), within: limit)
             if sign.status == 404 { return .ended }
             // The gateway lives; does its session at the ensemble?
             let root = try await transport.send(
-                .init(method: .get, url: "\(link.gateway)/znodes/v1/?view=children&session=\(link.id)"), within: limit)
+                .init(method: .get, url: "\(link.gateway)/znodes/v1/?view=children&session=\(link.id)"),
+                within: ContinuousClock.now.duration(to: end))
             if root.status == 401, root.body.isEmpty { return .ended }
             return sign.status == 200 && (root.status == 200 || root.status == 401) ? .alive : .noAnswer
         } catch {
@@ -134,18 +160,20 @@ struct SessionCalls: Sendable {
     }
 
     private func extendedHeartbeat(
-        _ gateway: String, _ id: String, within limit: Duration? = nil
+        _ gateway: String, _ id: String, within limit: Duration
     ) async throws -> ExtensionReply? {
         let request = ExtensionRequest(session: id, number: nil, call: .heartbeat)
         return try await transport.send(
             .init(
                 method: .post, url: gateway + "/extensions/v1", contentType: "application/json",
-                body: [UInt8](try JSONEncoder().encode(request))), within: limit ?? configuration.sessionTimeout
+                body: try request.encoded()), within: limit
         ).decoded(as: ExtensionReply.self)
     }
 
-    func close(_ link: Link) async {
+    func close(_ link: Link) async { await close(link.gateway, link.id) }
+
+    private func close(_ gateway: String, _ id: String) async {
         _ = try? await transport.send(
-            .init(method: .delete, url: "\(link.gateway)/sessions/v1/\(link.id)"), within: .seconds(2))
+            .init(method: .delete, url: "\(gateway)/sessions/v1/\(id)"), within: .seconds(2))
     }
 }

@@ -32,6 +32,7 @@ extension SteppedTransaction {
                     if !undoing.isEmpty { try await undo(store) }
                     throw Self.refused(error.code, operations[index].path, index)
                 }
+                if !canGoOn { throw error }
                 if error.outcome == .unknown { (isInDoubt, hasBegun) = (true, true) }
                 // Whoever repeats it on a store that is closed shall learn that.
                 if undoing.isEmpty && !isInDoubt || error.code == .closed && !hasBegun { throw error }
@@ -62,8 +63,16 @@ extension SteppedTransaction {
             do {
                 created = try await store.createNode(path, data: data, mode: isFleeting ? .ephemeral : mode)
             } catch let error as ZooKeeperError where error.code == .nodeExists && isInDoubt {
-                // It is what the attempt without an answer has made, if it is the same.
-                guard let node = try await store.get([path])[0], node.data == data else { throw error }
+                guard let node = try await store.get([path])[0] else { throw error }
+                if isFleeting {
+                    guard node.stat.ephemeralOwner == store.sessionID else { throw error }
+                } else if node.data != data {
+                    throw error
+                } else if !isOurs(path, store.sessionID) {
+                    // Somebody else may have made it, who will undo that when we go on: it is left in two places instead.
+                    canGoOn = false
+                    throw stopped(error)
+                }
             }
             results[index] = .created(path: created)
             undoing.append(.delete(created, version: isFleeting ? nil : 0))
@@ -89,6 +98,25 @@ extension SteppedTransaction {
             undoing.append(.set(path, data: nodes?[path]?.data, version: stat.version))
         case .check: break
         }
+    }
+
+    /// Whether a node that is as we want it, after an attempt without an answer, is what that attempt has made. It is when nobody
+    /// else works there: below a node that is proved to be ours by an ephemeral one of our session, which is checked or held
+    /// meanwhile; or when all that is moved comes from such places.
+    private func isOurs(_ path: String, _ sessionID: Int64) -> Bool {
+        let places = operations.compactMap { operation -> String? in
+            switch operation {
+            case .check(let path, _) where nodes?[path]?.stat.ephemeralOwner == sessionID: Self.parent(path) + "/"
+            case .create(let path, _, _, _) where fleeting.contains(path): Self.parent(path) + "/"
+            default: nil
+            }
+        }
+        func isThere(_ path: String) -> Bool { places.contains { path.hasPrefix($0) } }
+        return isThere(path)
+            || operations.allSatisfy { operation in
+                guard case .delete(let path, _) = operation else { return true }
+                return isThere(path)
+            }
     }
 
     // MARK: Undoing

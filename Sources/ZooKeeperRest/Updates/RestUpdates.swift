@@ -29,7 +29,11 @@ struct RestUpdates<Element: Sendable>: AsyncSequence, Sendable {
                     }
                     let seen = updates.mark(last)
                     let state = try await updates.change(seen)
-                    if updates.mark(state) == seen { continue }
+                    if updates.mark(state) == seen {
+                        // As a rule it has waited long; one that answers at once shall not keep us busy.
+                        try await Task.sleep(for: .milliseconds(20))
+                        continue
+                    }
                     self.last = .some(state)
                     return .some(state)
                 } catch is CancellationError {
@@ -38,6 +42,8 @@ struct RestUpdates<Element: Sendable>: AsyncSequence, Sendable {
                     hasEnded = true
                 } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
                     // It has waited for a gateway; the next attempt does so too.
+                } catch let error as ZooKeeperError where error.code == .sessionMoved {
+                    // The next one is asked in its own way.
                 } catch {
                     hasEnded = true
                     throw error

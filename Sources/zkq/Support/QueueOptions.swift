@@ -3,11 +3,22 @@ import Foundation
 import Logging
 import ZooKeeper
 import ZooKeeperQueue
+import ZooKeeperRest
 
 /// The options of every command that works on a queue.
 struct QueueOptions: ParsableArguments {
-    @Option(help: "The servers, HOST:PORT,…; a chroot may follow. Default: $ZOOKEEPER_CONNECT, then 127.0.0.1:2181.")
+    @Option(
+        help: """
+            The servers, HOST:PORT,…; a chroot may follow. Or the address of a REST gateway, http://HOST:PORT. Default: \
+            $ZOOKEEPER_CONNECT, then 127.0.0.1:2181.
+            """)
     var connect: String?
+
+    @Flag(
+        help: """
+            Also with a gateway that has no transactions, such as Apache's: nothing is lost, and a message may come twice.
+            """)
+    var atLeastOnce = false
 
     @Option(help: "The path of the queue.")
     var queue = "/queue"
@@ -15,7 +26,10 @@ struct QueueOptions: ParsableArguments {
     @Option(help: ArgumentHelp("How long the ensemble waits for a silent client.", valueName: "seconds"))
     var sessionTimeout: Double = 10
 
-    @Option(help: "Digest credentials, USER:PASSWORD. Better in $ZOOKEEPER_AUTH, where other users cannot see them.")
+    @Option(
+        help:
+            "Digest credentials, or a gateway's, USER:PASSWORD. Better in $ZOOKEEPER_AUTH, where other users cannot see them."
+    )
     var auth: String?
 
     @Option(
@@ -45,8 +59,16 @@ struct QueueOptions: ParsableArguments {
         var logger = Logger(label: "zkq", factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = logLevel
         let credentials = auth ?? ProcessInfo.processInfo.environment["ZOOKEEPER_AUTH"]
+        let servers = Self.servers(connect)
+        if servers.hasPrefix("http://") || servers.hasPrefix("https://") {
+            return try await RestNodeStore.withStore(rest(servers, credentials), logger: logger) { [logger] store in
+                let queue = try MessageQueue(store: store, path: self.queue, settings: settings, logger: logger)
+                _ = try await store.exists("/")
+                return try await body(queue)
+            }
+        }
         let configuration = try ZooKeeperConfiguration(
-            servers: Self.servers(connect), sessionTimeout: .seconds(sessionTimeout),
+            servers: servers, sessionTimeout: .seconds(sessionTimeout),
             authentication: try credentials.map { try .init(parsing: $0) })
         return try await ZooKeeperClient.withClient(configuration: configuration, logger: logger) { [logger] client in
             let queue = try MessageQueue(client, path: self.queue, settings: settings, logger: logger)
@@ -60,6 +82,22 @@ struct QueueOptions: ParsableArguments {
             }
             return try await body(queue)
         }
+    }
+}
+
+extension QueueOptions {
+    private func rest(_ addresses: String, _ credentials: String?) throws -> RestConfiguration {
+        var configuration = RestConfiguration(
+            gateways: addresses.split(separator: ",").map(String.init), guarantee: atLeastOnce ? .atLeastOnce : .full)
+        configuration.sessionTimeout = .seconds(max(1, sessionTimeout.rounded()))
+        // A command that is typed shall not wait for ever for a gateway that is not there.
+        configuration.callDeadline = .seconds(15)
+        if let words = credentials?.split(separator: ":", maxSplits: 1), words.count == 2 {
+            configuration.credentials = .init(user: String(words[0]), password: String(words[1]))
+        } else if credentials != nil {
+            throw ToolError("Credentials are USER:PASSWORD.")
+        }
+        return configuration
     }
 }
 
