@@ -5,7 +5,7 @@ import ZooKeeper
 public struct RestConfiguration: Sendable {
     /// What is done at a gateway that does not announce transactions and watches.
     public enum Guarantee: Sendable, Hashable {
-        /// It is refused (``ZooKeeperError/Code/unimplemented``), so that the queue's guarantee holds as it is written.
+        /// It is refused (`ZooKeeperError/Code/unimplemented`), so that the queue's guarantee holds as it is written.
         case full
         /// Transactions are made of steps, and watches of questions. Nothing is lost; what fails between two steps may leave a
         /// message twice, and a lease with two consumers. See <doc:TheLibraryOverREST>.
@@ -23,7 +23,7 @@ public struct RestConfiguration: Sendable {
     /// How long a gateway keeps a session that gives no sign, in whole seconds: 1 second to a day. The session that the gateway has
     /// at the ensemble has a timeout of its own, and the shorter one counts. Default: 10 seconds.
     public var sessionTimeout = Duration.seconds(10)
-    /// How long a call waits for a gateway and its answer before it throws ``ZooKeeperError/Code/deadlineExceeded``; while there is
+    /// How long a call waits for a gateway and its answer before it throws `ZooKeeperError/Code/deadlineExceeded`; while there is
     /// no session, as long again for one. Without transactions, it is the time of each step. Default: 30 seconds.
     public var callDeadline = Duration.seconds(30)
     /// The largest body of a request in bytes, 1,024 to 1,048,575. What a gateway takes at most is announced, and one that takes

@@ -38,7 +38,7 @@ public final class RestNodeStore: Service {
     ///     must allow more connections to a gateway (`concurrentHTTP1ConnectionsPerHostSoftLimit`) than consumers and recoveries
     ///     wait at a time, about two each: else signs of life wait behind them. By default two of the store's own.
     ///   - logger: gets changes of the session, never data, credentials or session ids.
-    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) for a setting outside its limits.
+    /// - Throws: `ZooKeeperError` (`ZooKeeperError/Code/invalidArgument`) for a setting outside its limits.
     public init(
         _ configuration: RestConfiguration, client: HTTPClient? = nil, logger: Logger = Logger(label: "zookeeper.rest")
     ) throws {
@@ -72,7 +72,7 @@ public final class RestNodeStore: Service {
 
     /// Makes a store, gives it to `body`, and closes it when `body` has returned or thrown.
     ///
-    /// - Throws: what `body` throws, or ``ZooKeeperError`` for a setting outside its limits.
+    /// - Throws: what `body` throws, or `ZooKeeperError` for a setting outside its limits.
     public static func withStore<Result>(
         _ configuration: RestConfiguration, client: HTTPClient? = nil,
         logger: Logger = Logger(label: "zookeeper.rest"), _ body: (RestNodeStore) async throws -> Result
