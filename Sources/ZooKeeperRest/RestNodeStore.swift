@@ -64,8 +64,9 @@ public final class RestNodeStore: Service {
     deinit {
         keeper.cancel()
         // Not a child of anything, since a deinit cannot wait. A `close()` does the same and waits.
-        Task { [keeper, owned] in
+        Task { [keeper, session, owned] in
             await keeper.value
+            await session.close()
             for client in owned { try? await client.shutdown() }
         }
     }

@@ -12,18 +12,30 @@ import ZooKeeperTestKit
 struct SteppedTransactionTests {
     /// Each operation of a session by itself.
     private struct Singles: SingleOperations {
-        let session: InMemorySession
-        var sessionID: Int64 { session.sessionState.sessionID }
+        private let session: InMemorySession
+        let sessionID: Int64
+
+        init(session: InMemorySession) {
+            self.session = session
+            sessionID = session.sessionState.sessionID
+        }
+
+        private var bound: InMemorySession {
+            get throws {
+                if session.sessionState.sessionID == sessionID { return session }
+                throw ZooKeeperError(code: .sessionMoved, message: "another", path: nil, outcome: .notApplied)
+            }
+        }
         func createNode(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> String {
-            try await session.create(path, data: data, mode: mode).path
+            try await bound.create(path, data: data, mode: mode).path
         }
         func delete(_ path: String, version: Int32?) async throws {
-            try await session.delete(path, version: version)
+            try await bound.delete(path, version: version)
         }
         func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
-            try await session.set(path, data: data, version: version)
+            try await bound.set(path, data: data, version: version)
         }
-        func get(_ paths: [String]) async throws -> [Node?] { try await session.get(paths) }
+        func get(_ paths: [String]) async throws -> [Node?] { try await bound.get(paths) }
     }
 
     /// The queue whose multis are done in this way.

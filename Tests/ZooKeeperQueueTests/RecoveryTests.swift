@@ -116,8 +116,10 @@ struct RecoveryTests {
         try await withTestQueue(settings: settings) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
-            try await client.create("/queue/items/item-100-", mode: .persistentSequential)
+            let item = try await client.create("/queue/items/item-100-", mode: .persistentSequential)
             try await client.create("/queue/consumers/consumer-0000000077")
+            // By the ensemble's clock, whose milliseconds must move on.
+            while try await client.set("/queue/consumers/consumer-0000000077", data: []).mtime <= item.stat.ctime + 1 {}
             let report = try await QueueRecovery(queue).recover()
             #expect(report.lanesRemoved == 1 && report.unfilledRemoved == 1)
             // Too young: a foreign client may be about to register.

@@ -15,13 +15,16 @@ struct PlainCalls: GatewayCalls, SingleOperations {
 
     // MARK: Single operations
 
-    var sessionID: Int64 { exchange.session.source.current.sessionID }
+    /// The session that the operations of a transaction belong to.
+    private var owner: Int64?
+
+    var sessionID: Int64 { owner ?? 0 }
 
     private func request<Value>(
         _ method: RestTransport.Request.Method, _ path: String, query: [(String, String)] = [], body: [UInt8]? = nil,
         _ value: (RestTransport.Response) -> Value?
     ) async throws -> Value {
-        try await exchange.perform(isWrite: method != .get) { link in
+        try await exchange.perform(isWrite: method != .get, owner: owner) { link in
             let parameters = (query + [("session", link.id)]).map { "\($0)=\(URLText.encoded(path: $1))" }
             let url = "\(link.gateway)/znodes/v1\(URLText.encoded(path: path))?\(parameters.joined(separator: "&"))"
             return .init(method: method, url: url, body: body)
@@ -147,7 +150,10 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     }
 
     func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
-        try await transactions.perform(operations, on: self)
+        let link = try await exchange.session.link(until: .now + exchange.callDeadline)
+        var bound = self
+        bound.owner = link.owner
+        return try await transactions.perform(operations, on: bound)
     }
 
     func node(_ path: String, after mark: ExtensionCall.Mark?) async throws -> Node? {

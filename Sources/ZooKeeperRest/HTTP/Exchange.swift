@@ -23,10 +23,12 @@ struct Exchange: Sendable {
 
     /// - Parameters:
     ///   - isWrite: one without an answer is not sent again, but is in doubt.
+    ///   - owner: the session in which alone it is done, if there is one.
     ///   - wait: how long an answer may take beyond what is usual.
     ///   - request: what is sent; called for each attempt.
     func perform<Value>(
-        isWrite: Bool, wait: Duration = .zero, _ request: (Link) async throws -> RestTransport.Request,
+        isWrite: Bool, owner: Int64? = nil, wait: Duration = .zero,
+        _ request: (Link) async throws -> RestTransport.Request,
         _ judge: (RestTransport.Response) throws -> Judgement<Value>
     ) async throws -> Value {
         let deadline = ContinuousClock.now + callDeadline + wait
@@ -37,6 +39,7 @@ struct Exchange: Sendable {
             let left = ContinuousClock.now.duration(to: deadline)
             guard left > .zero else { throw Self.tooLate }
             guard link.hasExtensions == hasExtensions else { throw Self.anotherKind }
+            if let owner, link.owner != owner { throw Self.anotherSession }
             do {
                 let response = try await transport.send(try await request(link), within: left)
                 switch try judge(response) {
@@ -45,11 +48,11 @@ struct Exchange: Sendable {
                 case .later(let error):
                     // As much as the pause is left, at least.
                     if ContinuousClock.now + Self.pause >= deadline { throw error }
-                case .inDoubt(let why): if isWrite { throw Self.connectionLoss(why) }
+                case .inDoubt(let why): if isWrite { throw await Self.inDoubt(why) }
                 }
             } catch RestTransport.Failure.noAnswer {
                 await session.seemsLost(link)
-                if isWrite { throw Self.connectionLoss("No answer came.") }
+                if isWrite { throw await Self.inDoubt("No answer came.") }
             } catch RestTransport.Failure.notSent {
                 await session.seemsLost(link)
             }
@@ -63,11 +66,20 @@ struct Exchange: Sendable {
     private static let tooLate = ZooKeeperError(
         code: .deadlineExceeded, message: "No gateway answered in time.", path: nil, outcome: .notApplied)
 
+    /// Whoever asks what became of a write may ask at once; a gateway that refuses at once shall not keep anybody busy.
+    private static func inDoubt(_ why: String) async -> ZooKeeperError {
+        try? await Task.sleep(for: pause)
+        return connectionLoss(why)
+    }
+
+    private static let anotherSession = ZooKeeperError(
+        code: .sessionMoved, message: "The session in which it was begun has ended.", path: nil, outcome: .notApplied)
+
     private static let anotherKind = ZooKeeperError(
         code: .sessionMoved, message: "The session goes on at a gateway of another kind.", path: nil,
         outcome: .notApplied)
 
-    static func connectionLoss(_ why: String) -> ZooKeeperError {
+    private static func connectionLoss(_ why: String) -> ZooKeeperError {
         ZooKeeperError(
             code: .connectionLoss, message: "\(why) The gateway may have done it or not.", path: nil, outcome: .unknown)
     }

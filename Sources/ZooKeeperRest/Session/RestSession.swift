@@ -15,6 +15,8 @@ actor RestSession {
     private var isClosed = false
     private var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
     private var waiterCount = 0
+    /// Which of the gateways is asked.
+    private var gateway = 0
     /// Wakes the keeper from its rest.
     private var resting: AsyncStream<Void>.Continuation?
 
@@ -81,7 +83,6 @@ actor RestSession {
 
     /// Until the task is cancelled.
     func keep() async {
-        var gateway = 0
         // How many gateways, one after the other, are of no use as they are.
         var refusals = 0
         while !Task.isCancelled {
@@ -132,12 +133,15 @@ actor RestSession {
         let clock = ContinuousClock()
         var heard = link.opened
         while !Task.isCancelled, present == link {
-            if source.current.phase == .connected { await rest(for: link.timeout / 6) }
+            if source.current.phase == .connected {
+                await rest(for: min(link.timeout / 6, max(.zero, clock.now.duration(to: heard + link.timeout / 3))))
+            }
             guard !Task.isCancelled, present == link else { return }
             // What an answer tells was so when it was asked for, at the earliest.
             let asked = clock.now
             // Doubt is said in time, whatever an attempt takes.
             let untilDoubt = asked.duration(to: heard + link.timeout / 2)
+            if untilDoubt <= .zero { source.update { $0.enter(.inDoubt) } }
             let limit = untilDoubt > .zero ? min(link.timeout / 6, untilDoubt) : link.timeout / 6
             switch await calls.heartbeat(link, within: limit) {
             case .alive:
@@ -150,6 +154,7 @@ actor RestSession {
                 if present == link { source.update { $0.enter(silence >= link.timeout / 2 ? .inDoubt : .suspended) } }
                 if silence >= link.timeout, present == link {
                     end("No gateway has answered for as long as a session lasts")
+                    gateway = (gateway + 1) % configuration.gateways.count
                     // It may live on, where we are not heard.
                     await calls.close(link)
                 }

@@ -20,7 +20,8 @@ struct SessionCalls: Sendable {
             let seconds = Int(configuration.sessionTimeout.components.seconds)
             let opened = ContinuousClock.now
             let response = try await transport.send(
-                .init(method: .post, url: "\(gateway)/sessions/v1?op=create&expire=\(seconds)", body: []),
+                // As the recorded clients of ZooKeeper's own gateway send it: with the slash, and without a body.
+                .init(method: .post, url: "\(gateway)/sessions/v1/?op=create&expire=\(seconds)"),
                 within: patience)
             if response.status == 401 { throw Self.notAdmitted }
             guard response.status == 201, let created = response.decoded(as: Created.self),
@@ -173,7 +174,10 @@ struct SessionCalls: Sendable {
     func close(_ link: Link) async { await close(link.gateway, link.id) }
 
     private func close(_ gateway: String, _ id: String) async {
-        _ = try? await transport.send(
-            .init(method: .delete, url: "\(gateway)/sessions/v1/\(id)"), within: .seconds(2))
+        // Also when nobody waits any more.
+        await Task {
+            _ = try? await transport.send(
+                .init(method: .delete, url: "\(gateway)/sessions/v1/\(id)"), within: .seconds(2))
+        }.value
     }
 }

@@ -1,8 +1,8 @@
 package import ZooKeeper
 
 extension SteppedTransaction {
-    /// How often a step that has no answer is tried again before that is told.
-    private static let attempts = 5
+    /// How often a step that has no answer is tried before that is told. Each has waited for an answer, or paused.
+    private static let attempts = 10
 
     /// Carries the steps out, from where it stands.
     ///
@@ -15,7 +15,10 @@ extension SteppedTransaction {
             let read = Dictionary(uniqueKeysWithValues: found)
             try verify(read)
             nodes = read
+            session = store.sessionID
         }
+        // What proves that others keep away is gone, or another's: nothing more is done, and nothing undone.
+        if session != store.sessionID, restsOnSession { throw await stop(Self.sessionHasEnded, store) }
         var attempts = 0
         // In this run.
         var hasBegun = false
@@ -37,7 +40,9 @@ extension SteppedTransaction {
                 // Whoever repeats it on a store that is closed shall learn that.
                 if undoing.isEmpty && !isInDoubt || error.code == .closed && !hasBegun { throw error }
                 attempts += 1
-                if attempts >= Self.attempts || error.code == .closed { throw stopped(error) }
+                if attempts >= Self.attempts || error.code == .closed {
+                    throw await stop(error, store)
+                }
             }
         }
         return zip(operations, results).map { operation, result in
@@ -51,6 +56,40 @@ extension SteppedTransaction {
         ZooKeeperError(
             code: error.code, message: "A transaction has stopped halfway. \(error.message)", path: error.path,
             outcome: .unknown)
+    }
+
+    private static let sessionHasEnded = ZooKeeperError(
+        code: .sessionMoved, message: "The session has ended.", path: nil, outcome: .notApplied)
+
+    /// Whether it is safe only as long as the session lives in which it has begun.
+    private var restsOnSession: Bool {
+        !fleeting.isEmpty
+            || operations.contains { operation in
+                guard case .check(let path, _) = operation else { return false }
+                return nodes?[path]?.stat.ephemeralOwner == session
+            }
+    }
+
+    /// Stops halfway. A node that keeps others away must not stay as long as the session: nobody would go on with what it guards.
+    private mutating func stop(
+        _ error: ZooKeeperError, _ store: some SingleOperations
+    ) async -> ZooKeeperError {
+        if restsOnSession, session != store.sessionID { canGoOn = false }
+        guard session == store.sessionID else { return stopped(error) }
+        for (index, operation) in operations.enumerated() {
+            guard case .create(let path, _, _, _) = operation, fleeting.contains(path), results[index] != nil else {
+                continue
+            }
+            canGoOn = false
+            try? await removeOwn(path, store)
+        }
+        return stopped(error)
+    }
+
+    /// Deletes a fleeting node, unless it has gone already, and somebody else has one there.
+    private func removeOwn(_ path: String, _ store: some SingleOperations) async throws {
+        guard try await store.get([path])[0]?.stat.ephemeralOwner == store.sessionID else { return }
+        try await store.delete(path, version: nil)
     }
 
     // MARK: Steps
@@ -71,14 +110,18 @@ extension SteppedTransaction {
                 } else if !isOurs(path, store.sessionID) {
                     // Somebody else may have made it, who will undo that when we go on: it is left in two places instead.
                     canGoOn = false
-                    throw stopped(error)
+                    throw await stop(error, store)
                 }
             }
             results[index] = .created(path: created)
             undoing.append(.delete(created, version: isFleeting ? nil : 0))
         case .delete(let path, let version):
             do {
-                try await store.delete(path, version: version)
+                if isInDoubt, fleeting.contains(path) {
+                    try await removeOwn(path, store)
+                } else {
+                    try await store.delete(path, version: version)
+                }
             } catch let error as ZooKeeperError where error.code == .noNode {
                 guard isInDoubt || fleeting.contains(path) else { throw error }
             }
@@ -112,11 +155,11 @@ extension SteppedTransaction {
             }
         }
         func isThere(_ path: String) -> Bool { places.contains { path.hasPrefix($0) } }
-        return isThere(path)
-            || operations.allSatisfy { operation in
-                guard case .delete(let path, _) = operation else { return true }
-                return isThere(path)
-            }
+        let sources = operations.compactMap { operation -> String? in
+            guard case .delete(let path, _) = operation, !fleeting.contains(path) else { return nil }
+            return path
+        }
+        return isThere(path) || !sources.isEmpty && sources.allSatisfy(isThere)
     }
 
     // MARK: Undoing
@@ -131,6 +174,7 @@ extension SteppedTransaction {
                     switch last {
                     case .create(let path, let data):
                         _ = try await store.createNode(path, data: data, mode: .persistent)
+                    case .delete(let path, nil): try await removeOwn(path, store)
                     case .delete(let path, let version): try await store.delete(path, version: version)
                     case .set(let path, let data, let version):
                         _ = try await store.set(path, data: data, version: version)
@@ -140,8 +184,12 @@ extension SteppedTransaction {
                     // Done before without an answer; or somebody else has gone on with what was created or set.
                     if case .create = last, error.code.isRefusal, error.code != .nodeExists { throw stopped(error) }
                     if error.code.isRefusal { break }
+                    // Tried again, it could meet what somebody else has made in its place: it is left in two places.
+                    if case .delete(_, .some) = last, error.outcome == .unknown { break }
                     attempts += 1
-                    if attempts >= Self.attempts { throw stopped(error) }
+                    if attempts >= Self.attempts {
+                        throw await stop(error, store)
+                    }
                 }
             }
         }

@@ -21,6 +21,8 @@ package struct SteppedTransaction: Sendable {
     /// Whether the next step was tried, without an answer.
     var isInDoubt = false
     var undoing: [Undo] = []
+    /// The session in which it was begun.
+    var session: Int64 = 0
     /// Whether it can be repeated from where it stands.
     package internal(set) var canGoOn = true
 

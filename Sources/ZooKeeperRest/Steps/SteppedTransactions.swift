@@ -10,7 +10,7 @@ package final class SteppedTransactions: Sendable {
     package init() {}
 
     /// Of how many it is remembered how far they are: nobody repeats the oldest ones any more.
-    private static let remembered = 100
+    private static let remembered = 16
 
     /// - Throws: ``ZooKeeperError``, as a multi does. Whoever repeats one of an unknown outcome goes on where it has stopped. It is
     ///   not affected by cancellation, so that it is not left halfway because nobody waits any more.
