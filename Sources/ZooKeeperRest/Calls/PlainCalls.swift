@@ -157,11 +157,13 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     }
 
     func node(_ path: String, after mark: ExtensionCall.Mark?) async throws -> Node? {
+        // Without watches there is no event to wait for.
         try await Task.sleep(for: pollInterval)
         return try await get(path)
     }
 
     func children(of path: String, after mark: ExtensionCall.Mark?) async throws -> NodeChildren? {
+        // As above.
         try await Task.sleep(for: pollInterval)
         do {
             return try await children(of: path)

@@ -61,6 +61,7 @@ actor RestSession {
         waiterCount += 1
         let number = waiterCount
         let timer = Task {
+            // A time limit: that no session is opened is no event.
             try? await Task.sleep(until: deadline, clock: .continuous)
             wake(number)
         }
@@ -98,6 +99,7 @@ actor RestSession {
                 // What one refuses, another may do.
                 refusal = refusals >= configuration.gateways.count ? error : nil
                 if refusal != nil { changed() }
+                // Nobody tells when a gateway is there again.
                 try? await Task.sleep(for: .milliseconds(200))
             }
         }
@@ -158,6 +160,7 @@ actor RestSession {
                     // It may live on, where we are not heard.
                     await calls.close(link)
                 }
+                // One that refuses at once is asked again soon, and not without a pause.
                 try? await Task.sleep(for: min(.milliseconds(100), link.timeout / 20))
             }
         }

@@ -66,12 +66,16 @@ struct Campaign: Sendable {
             let crew = try await crew(site, folder)
             var disturber = Disturber(
                 site: site, crew: crew, sessionTimeout: sessionTimeout, generator: SeededGenerator(seed: seed))
+            let canary = Canary(client)
+            let singing = Task { await canary.sing() }
             let report = Report(memoryAtStart: try await settledMemory(of: crew))
             try await disturb(&disturber)
             // Before the producers are told to end.
             let memory = await crew.memory()
             if messages == nil { await dismiss(.producer, of: crew) }
             let late = try await finish(crew, queue)
+            singing.cancel()
+            await singing.value
             let failed = await crew.dismiss()
             try await collectGarbage(client)
             let history = await history(crew, folder)
@@ -85,6 +89,12 @@ struct Campaign: Sendable {
             let concerned = Set(
                 violations.prefix(20).compactMap { $0.what.split(separator: ":").first.map(String.init) })
             for event in history where concerned.contains(event.message) { say("  \(event)") }
+            for loss in await canary.losses { say("  THE SERVERS HAVE LOST what they acknowledged: \(loss)") }
+            if !violations.isEmpty {
+                for difference in try await ServerAgreement.differences(client) {
+                    say("  the servers do not agree on \(difference)")
+                }
+            }
             await verdict.set(violations.isEmpty)
             report.tell(
                 history, violations, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
