@@ -1,7 +1,9 @@
+public import CoreMetrics
 public import Logging
 public import ZooKeeper
 
-/// A queue in a ZooKeeper: where it is, and its settings. It holds no state of its own; make as many as you like.
+/// A queue in a ZooKeeper: where it is, and its settings. Its only state is which nodes its members have skipped
+/// (``skippedNodes()``), which its copies share; make as many as you like.
 ///
 /// ```swift
 /// let queue = try MessageQueue(zookeeper, path: "/queue")
@@ -24,6 +26,7 @@ public struct MessageQueue: Sendable {
     let store: any NodeStore
     let tree: QueueTree
     let logger: Logger
+    let skipped: SkippedNodeRegistry
 
     /// Names a queue; nothing is sent.
     ///
@@ -32,20 +35,24 @@ public struct MessageQueue: Sendable {
     ///   - path: the root of the queue. Several queues have several roots.
     ///   - settings: limits and times. All members of a queue should use the same.
     ///   - logger: gets what producers, consumers and recoveries of this queue have to say, never a payload.
+    ///   - metricsFactory: gets the gauge `zookeeper_queue_skipped_nodes`, with the dimension `queue`: how many nodes the members
+    ///     of this process skip. By default the system's.
     /// - Throws: ``QueueError`` (``QueueError/Code/invalidArgument``) for a bad path or setting.
     public init(
         _ client: ZooKeeperClient, path: String = "/queue", settings: QueueSettings = .init(),
-        logger: Logger = Logger(label: "zookeeper.queue")
+        logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) throws {
-        try self.init(store: ClientNodeStore(client: client), path: path, settings: settings, logger: logger)
+        try self.init(
+            store: ClientNodeStore(client: client), path: path, settings: settings, logger: logger,
+            metricsFactory: metricsFactory)
     }
 
     /// Names a queue in another kind of ZooKeeper.
     ///
-    /// - Throws: as ``init(_:path:settings:logger:)``.
+    /// - Throws: as ``init(_:path:settings:logger:metricsFactory:)``.
     public init(
         store: any NodeStore, path: String = "/queue", settings: QueueSettings = .init(),
-        logger: Logger = Logger(label: "zookeeper.queue")
+        logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) throws {
         do {
             try NodePath.validate(path)
@@ -61,6 +68,7 @@ public struct MessageQueue: Sendable {
         self.settings = settings
         self.tree = QueueTree(root: path)
         self.logger = logger
+        skipped = SkippedNodeRegistry(queue: path, store: store, logger: logger, metricsFactory: metricsFactory)
     }
 
     /// Creates the queue's nodes where they are missing. Producers, consumers and recoveries do it by themselves.
@@ -69,26 +77,33 @@ public struct MessageQueue: Sendable {
     ///   ``QueueError/Code/notPermitted``, ``QueueError/Code/unreachable``.
     public func prepare() async throws {
         try await QueueError.translating(while: "preparing the queue", queue: path) {
-            let parents = tree.parents
-            if let last = parents.last, try await store.exists(last) != nil { return }
-            guard settings.createsQueue else {
-                // A queue of an older or a foreign client may lack a parent or two, which are no use to them.
-                guard try await store.exists(tree.root) != nil else {
-                    throw QueueError(
-                        .queueMissing,
-                        "There is no queue at \(path), and the settings (createsQueue) do not allow to create it.")
-                }
-                return try await create(parents)
+            let missing = try await missingFolders()
+            if let missing, missing.isEmpty { return }
+            if settings.createsQueue, missing?.contains(tree.epoch) ?? true {
+                try await create(tree.rootAndAncestors)
+                try await createSettings()
+            } else if missing == nil {
+                throw QueueError(
+                    .queueMissing,
+                    "There is no queue at \(path), and the settings (createsQueue) do not allow to create it.")
             }
-            try await create(tree.rootAndAncestors)
-            var shared = SharedSettings()
-            if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
-            shared.bound = settings.bound
-            if settings.idRetention != QueueSettings().idRetention { shared.idRetention = settings.idRetention }
-            if shared.bound.bytes != nil { try await store.countBytes(below: path) }
-            if shared != SharedSettings() { try await create([tree.settings], data: shared.encoded()) }
-            try await create(parents)
+            try await restoreMissingFolders()
         }
+    }
+
+    /// What members must agree on stands there before the last folder, which says that the queue is complete.
+    private func createSettings() async throws {
+        var shared = SharedSettings()
+        if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
+        shared.bound = settings.bound
+        let defaults = QueueSettings()
+        if settings.idRetention != defaults.idRetention { shared.idRetention = settings.idRetention }
+        if settings.maximumDeliveries != defaults.maximumDeliveries {
+            shared.maximumDeliveries = settings.maximumDeliveries
+        }
+        if settings.redeliveryDelay != defaults.redeliveryDelay { shared.redeliveryDelay = settings.redeliveryDelay }
+        if shared.bound.bytes != nil { try await store.countBytes(below: path) }
+        if shared != SharedSettings() { try await create([tree.settings], data: shared.encoded()) }
     }
 
     /// Changes how many messages a producer may store in one node: see ``QueueSettings/messagesPerNode``. Producers that are
@@ -136,6 +151,28 @@ public struct MessageQueue: Sendable {
         try changed.validate()
         try await prepare()
         try await changeSettings { $0.idRetention = retention }
+    }
+
+    /// Changes how often a message is delivered before it goes to the dead letters: see ``QueueSettings/maximumDeliveries``.
+    ///
+    /// - Throws: ``QueueError``.
+    public func setMaximumDeliveries(_ count: Int) async throws {
+        var changed = settings
+        changed.maximumDeliveries = count
+        try changed.validate()
+        try await prepare()
+        try await changeSettings { $0.maximumDeliveries = count }
+    }
+
+    /// Changes how long a recovery keeps the message of a failed consumer: see ``QueueSettings/redeliveryDelay``.
+    ///
+    /// - Throws: ``QueueError``.
+    public func setRedeliveryDelay(_ delay: Duration) async throws {
+        var changed = settings
+        changed.redeliveryDelay = delay
+        try changed.validate()
+        try await prepare()
+        try await changeSettings { $0.redeliveryDelay = delay }
     }
 
     private func changeSettings(_ change: (inout SharedSettings) -> Void) async throws {

@@ -9,12 +9,16 @@ struct ConsumerCommit {
     let registration: Registration
     /// The epoch in which the claimed nodes were read.
     var epoch: SequenceEpoch
+    /// How often a message is delivered before it goes to the dead letters.
+    let maximumDeliveries: Int
     var settlements: [Settlement] = []
     var claims: [ReadyItem] = []
     /// The place in the line of idle consumers that is given up with it.
     var place: String?
     /// Whether it was sent without an answer, so that it may have been applied.
     var isUnresolved = false
+    /// Whether the messages of a batch go back one by one, because the batch's place is taken.
+    var releasesSingly = false
 
     var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
 
@@ -44,6 +48,8 @@ struct ConsumerCommit {
         case lease([Int])
         /// What else a settlement does.
         case settlement(Int)
+        /// A batch of which nobody has seen anything goes back as it is, with these settlements.
+        case wholeRelease([Int])
         case claim(Int)
         /// The place in the line.
         case place
@@ -53,11 +59,16 @@ struct ConsumerCommit {
     struct Plan {
         var operations: [Operation] = []
         var parts: [Part] = []
+        /// The place of each operation within its part.
+        var places: [Int] = []
         var holdings: Holdings
 
         mutating func add(_ operations: [Operation], _ part: Part) {
             self.operations += operations
-            parts += operations.map { _ in part }
+            for index in operations.indices {
+                parts.append(part)
+                places.append(index)
+            }
         }
     }
 
@@ -78,14 +89,15 @@ struct ConsumerCommit {
                     ends.add([.delete(lease.path)], .lease(all))
                     if let batch = whole[lease.node] {
                         let place = epoch.place(of: lease.nodeName, in: queue.tree)
-                        ends.add([.create(place, data: batch.encoded())], .lease(all))
+                        ends.add([.create(place, data: batch.encoded())], .wholeRelease(all))
                     }
                 }
                 if whole[lease.node] != nil { continue }
             } else {
                 ends.add([.delete(lease.path)], .lease([number]))
             }
-            ends.add(settlement.consequences(queue, epoch), .settlement(number))
+            let consequences = settlement.consequences(queue, epoch, maximumDeliveries: maximumDeliveries)
+            ends.add(consequences, .settlement(number))
         }
         var plan = Plan(holdings: ends.holdings)
         plan.holdings.version = holdings.version &+ 1
@@ -96,6 +108,7 @@ struct ConsumerCommit {
         if usesNames { plan.add([epoch.check(in: queue.tree)], .epoch) }
         plan.operations += ends.operations
         plan.parts += ends.parts
+        plan.places += ends.places
         for (number, item) in claims.enumerated() {
             plan.add(Self.moves(item, queue, registration), .claim(number))
             plan.holdings.add(item)
@@ -122,6 +135,7 @@ struct ConsumerCommit {
 
     /// Batches that nobody has seen anything of, and that are given back as they are.
     private func wholeReleases(_ holdings: Holdings) -> [String: RecordBatch] {
+        if releasesSingly { return [:] }
         var released: [String: [Int: [UInt8]]] = [:]
         for settlement in settlements {
             guard case .release = settlement.kind, let index = settlement.lease.index else { continue }

@@ -25,15 +25,13 @@ struct IdleLine {
             do {
                 let places = try await places()
                 if let own = places.first(where: { $0.hasSuffix("-" + consumer) }) { return own }
-                let ticket = places.compactMap { $0.split(separator: "-").first.flatMap { Int64($0) } }.max() ?? 0
-                let place = Self.name(ticket &+ 1, consumer)
+                let last = places.compactMap { $0.split(separator: "-").first.flatMap { Int64($0) } }.max() ?? 0
+                let place = Self.name(min(last, .max - 1) + 1, consumer)
                 _ = try await store.create(tree.idle(place), data: [], mode: .ephemeral)
                 return place
             } catch let error as ZooKeeperError where error.code == .noNode {
-                // A queue from before there was a line. Others may make it at the same time.
-                do {
-                    _ = try await store.create(tree.idle, data: [], mode: .persistent)
-                } catch let error as ZooKeeperError where error.code == .nodeExists {}
+                // A queue from before there was a line; or something has removed it.
+                try await queue.restoreMissingFolders()
             } catch let error as ZooKeeperError
                 where error.code == .nodeExists || error.outcome == .unknown && error.code != .deadlineExceeded
             {
@@ -52,7 +50,8 @@ struct IdleLine {
             guard let index = places.firstIndex(of: place) else { return false }
             if index == 0 { return true }
             // The second one looks now and then itself: the first may hang, or be nobody's.
-            if try await !isGone(places[index - 1], within: index == 1 ? Self.oversight : nil) {
+            let former = places[index - 1]
+            if try await !isGone(former, within: index == 1 ? Self.oversight : nil) {
                 for list in [tree.items, tree.earlier] {
                     if try await store.exists(list)?.numChildren ?? 0 > 0 { return true }
                 }
@@ -65,10 +64,21 @@ struct IdleLine {
     private static let oversight = Duration.seconds(10)
 
     private func isGone(_ place: String, within limit: Duration?) async throws -> Bool {
-        let (store, path) = (store, tree.idle(place))
+        let (store, path, skipped) = (store, tree.idle(place), queue.skipped)
         return try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
-                for try await node in store.dataUntilDeleted(of: path) where node == nil { break }
+                do {
+                    for try await node in store.dataUntilDeleted(of: path) {
+                        guard let node else { break }
+                        if node.stat.ephemeralOwner == 0 {
+                            // It belongs to no session, and would stand there for ever.
+                            skipped.skip(path, .notEphemeral)
+                            break
+                        }
+                    }
+                } catch let error as ZooKeeperError where error.isRefusal {
+                    skipped.skip(path, error)
+                }
                 return true
             }
             if let limit {
@@ -94,7 +104,21 @@ struct IdleLine {
         }
     }
 
-    private func places() async throws -> [String] { try await store.children(of: tree.idle).names.sorted() }
+    /// The places in the line, but for nodes that are none.
+    private func places() async throws -> [String] {
+        let names = try await store.children(of: tree.idle).names
+        return queue.skipped.usable(names, in: tree.idle).filter { name in
+            if Self.isPlace(name) { return true }
+            queue.skipped.skip(tree.idle(name), .unknownName)
+            return false
+        }.sorted()
+    }
+
+    private static func isPlace(_ name: String) -> Bool {
+        let parts = name.split(separator: "-", maxSplits: 1)
+        return parts.count == 2 && parts[0].utf8.count == 19 && Int64(parts[0]) != nil
+            && parts[1].utf8.starts(with: "consumer-".utf8)
+    }
 
     private static func name(_ ticket: Int64, _ consumer: String) -> String {
         let digits = String(ticket)

@@ -15,6 +15,8 @@ final class Lease: Sendable {
     let envelope: Envelope
     let stat: Stat
     let fencingToken: Int64
+    /// When it was taken, by the store's clock.
+    let takenAt: Duration
     /// The registration whose session it depends on.
     let registration: Registration
 
@@ -30,7 +32,8 @@ final class Lease: Sendable {
     private let storage = Mutex(State())
 
     init(
-        _ message: ReadyItem.Message, of item: ReadyItem, fencingToken: Int64, registration: Registration
+        _ message: ReadyItem.Message, of item: ReadyItem, fencingToken: Int64, takenAt: Duration,
+        registration: Registration
     ) {
         name = message.name
         nodeName = item.name
@@ -40,6 +43,7 @@ final class Lease: Sendable {
         envelope = message.envelope
         stat = item.stat
         self.fencingToken = fencingToken
+        self.takenAt = takenAt
         self.registration = registration
     }
 

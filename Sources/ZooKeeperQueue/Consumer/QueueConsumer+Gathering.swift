@@ -11,7 +11,8 @@ extension QueueConsumer {
         var (count, bytes) = (4, 1_024 + holdings.progress.encoded().count)
         let ends = nextSettlements(&count, &bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
-        var commit = ConsumerCommit(registration: registration, epoch: epoch, settlements: ends)
+        var commit = ConsumerCommit(
+            registration: registration, epoch: epoch, maximumDeliveries: maximumDeliveries, settlements: ends)
         if registration == self.registration {
             commit.claims = nextClaims(ends, count, bytes)
             // With a single message it stays the first in the line, until there is one that it cannot hand out at once.
@@ -37,7 +38,7 @@ extension QueueConsumer {
             guard batch.last.map({ $0.lease.registration == next.lease.registration }) ?? true else { break }
             // Of a batch, the lease is looked at, and deleted with its last message.
             let ends = Array(repeating: Operation.delete(next.lease.path), count: next.lease.index == nil ? 1 : 2)
-            let operations = ends + next.consequences(queue, epoch)
+            let operations = ends + next.consequences(queue, epoch, maximumDeliveries: maximumDeliveries)
             let size = operations.reduce(0) { $0 + queue.store.size(of: $1) }
             let fits =
                 count + operations.count <= Request.maximumOperations && bytes + size <= queue.store.maximumRequestSize
@@ -53,11 +54,14 @@ extension QueueConsumer {
     /// Messages are taken many at a time: together with settlements, or when none is left to hand out, or half of the
     /// places are free.
     private func nextClaims(_ ends: [Settlement], _ operations: Int, _ used: Int) -> [ReadyItem] {
+        if leavesToOthers, !hasTakers { return [] }
         guard let registration, phase == .open, failure == nil, iterators.load(ordering: .relaxed) > 0,
             let first = prepared.first
         else { return [] }
-        var places = free(endingWith: ends.count)
-        guard places > 0, !ends.isEmpty || buffer.isEmpty || places >= (prefetch + 1) / 2 else { return [] }
+        var places = Swift.max(free(endingWith: ends.count), urgentPlaces)
+        guard places > 0, !ends.isEmpty || buffer.isEmpty || places >= (prefetch + 1) / 2 || urgentPlaces > 0 else {
+            return []
+        }
         if mustRenew, leases.isEmpty, ends.isEmpty {
             // The reader registers anew before it reads again.
             forgetList()
@@ -74,13 +78,16 @@ extension QueueConsumer {
             readSoon()
             return []
         }
-        var bytes = used
+        var (bytes, claimed) = (used, 0)
         var claims: [ReadyItem] = []
         var count = operations
         while let next = prepared.first, places > 0, count + 2 <= Request.maximumOperations {
             if !claims.isEmpty, isTakenAlone(next.name) { break }
-            bytes += ConsumerCommit.moves(next, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
+            if !hasTakers, givenBack.contains(next.name) { break }
+            let size = size(ofClaiming: next, registration)
+            (bytes, claimed) = (bytes + size, claimed + size)
             if bytes > queue.store.maximumRequestSize, !claims.isEmpty || !ends.isEmpty { break }
+            if let claimLimit, claimed > claimLimit, !claims.isEmpty || !ends.isEmpty { break }
             claims.append(next)
             count += 2
             prepared.removeFirst()
@@ -95,6 +102,6 @@ extension QueueConsumer {
     /// out. A message that brings its consumer down each time would take those that wait behind it along to the dead
     /// letters; so what has come back before is not held in advance.
     private func isTakenAlone(_ name: ItemName) -> Bool {
-        name.returns >= Swift.min(2, queue.settings.maximumDeliveries - 1)
+        name.returns >= Swift.min(2, maximumDeliveries - 1)
     }
 }

@@ -70,6 +70,7 @@ extension QueueConsumer {
         let (place, isFirst, mustLook) = (place, isFirstInLine, mustLook)
         self.mustLook = false
         let watched = Array(unfilled.sorted().prefix(16))
+        let retry = queue.skipped.nextRetry(in: [tree.items, tree.earlier])
         let (requests, lookAgain) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.lookAgain = lookAgain
         looks += 1
@@ -107,6 +108,13 @@ extension QueueConsumer {
             group.addTask {
                 for await _ in requests { break }
                 return .lookAgain
+            }
+            if let retry {
+                group.addTask {
+                    // No event tells that a node was mended.
+                    try await store.sleep(for: Swift.max(.milliseconds(100), retry - store.now))
+                    return .lookAgain
+                }
             }
             for name in watched {
                 group.addTask {
@@ -196,11 +204,16 @@ extension QueueConsumer {
     @discardableResult
     func readEpoch() async throws -> Bool {
         let current = try await queue.sequenceEpoch()
+        if current != epoch || sharedDeliveries == nil {
+            // The version of the epoch also changes when the settings do.
+            sharedDeliveries = try await queue.sharedSettings().maximumDeliveries
+        }
         mustReadEpoch = false
         if current == epoch { return false }
         if current.number != epoch.number {
             // The names among the items are other messages now.
-            (ignored, unfilled) = ([], [])
+            unfilled = []
+            queue.skipped.forget(queue.tree.items)
         }
         epoch = current
         forgetList()
@@ -214,34 +227,20 @@ extension QueueConsumer {
             unfilled = []
             unfilledCleared = now
         }
-        if !ignored.isEmpty { ignored.formIntersection(names) }
-        return names.compactMap { name in
-            if !ignored.isEmpty, ignored.contains(name) { return nil }
+        return queue.skipped.usable(names, in: queue.tree.items).compactMap { name in
             if !unfilled.isEmpty, unfilled.contains(name) { return nil }
             if let item = ItemName(name, inEpoch: epoch.number) { return ListedItem(name: item, isEarlier: false) }
-            ignore(name, isEarlier: false, why: "its name is no item's")
+            queue.skipped.skip(queue.tree.item(name), .unknownName)
             return nil
         }
     }
 
     private func claimable(earlier names: [String]) -> [ListedItem] {
-        if !ignoredEarlier.isEmpty { ignoredEarlier.formIntersection(names) }
-        return names.compactMap { name in
-            if !ignoredEarlier.isEmpty, ignoredEarlier.contains(name) { return nil }
+        queue.skipped.usable(names, in: queue.tree.earlier).compactMap { name in
             if let item = ItemName(name) { return ListedItem(name: item, isEarlier: true) }
-            ignore(name, isEarlier: true, why: "its name is no item's")
+            queue.skipped.skip(queue.tree.earlier(name), .unknownName)
             return nil
         }
-    }
-
-    func ignore(_ item: ListedItem, why: String) {
-        ignore(item.isEarlier ? item.name.string : item.name.untagged, isEarlier: item.isEarlier, why: why)
-    }
-
-    private func ignore(_ name: String, isEarlier: Bool, why: String) {
-        if isEarlier { ignoredEarlier.insert(name) } else { ignored.insert(name) }
-        let path = isEarlier ? queue.tree.earlier(name) : queue.tree.item(name)
-        queue.logger.notice("A node among the items is left alone", metadata: ["node": "\(path)", "why": "\(why)"])
     }
 
     /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come out

@@ -39,7 +39,7 @@ extension QueueConsumer {
                 await renew()
                 let registration = try await register()
                 if mustReadEpoch { try await readEpoch() }
-                let generation = listGeneration
+                let (generation, rereads) = (listGeneration, rereads)
                 if ready.isEmpty(now: queue.store.now) {
                     guard let listing = try await listing(registration) else { return }
                     let share = try await share(listing, registration)
@@ -49,14 +49,18 @@ extension QueueConsumer {
                         now: queue.store.now)
                 }
                 let listed = ready.take(nodesToRead)
-                let nodes = try await queue.store.get(listed.map { $0.path(in: queue.tree) })
-                // Something that comes before it was dropped meanwhile.
+                let nodes = try await queue.readUsable(listed.map { $0.path(in: queue.tree) })
                 guard generation == listGeneration else { continue }
+                guard rereads == self.rereads else {
+                    // Something that comes before it is to be read again.
+                    ready.putBack(listed)
+                    continue
+                }
                 let (items, isUpToDate) = readyItems(listed, nodes)
                 if !isUpToDate { ready.clear() }
                 prepared += items
                 preparedAt = queue.store.now
-                if let last = items.last { (messagesPerNode, bytesPerNode) = (last.messages.count, last.data.count) }
+                noteSizes(items)
                 commitSoon()
             } catch is CancellationError {
                 return forgetList()
@@ -68,16 +72,40 @@ extension QueueConsumer {
                     await cause.pauseIfRefusedAtOnce(queue.store)
                     continue
                 }
+                if let cause, cause.code == .noNode, await restoreFolders() { continue }
                 return fail(error)
             }
         }
     }
 
-    /// As many as are wanted, judged by the last one, and of long messages so few that they take no more than some requests.
+    /// As many as are wanted, judged by the last ones, and of long messages so few that they take no more than some requests.
     private var nodesToRead: Int {
         let count = (readAhead - toClaim) / Swift.max(1, messagesPerNode)
         let fitting = 4 * queue.store.maximumRequestSize / Swift.max(1, bytesPerNode)
-        return Swift.max(1, Swift.min(count, fitting))
+        return Swift.max(1, Swift.min(count, fitting, Self.maximumReads))
+    }
+
+    /// Reads under way at a time.
+    private static let maximumReads = 1_024
+
+    private func noteSizes(_ items: [ReadyItem]) {
+        guard !items.isEmpty else { return }
+        messagesPerNode = items.reduce(1) { Swift.max($0, $1.messages.count) }
+        bytesPerNode = items.reduce(1) { Swift.max($0, $1.data.count) }
+    }
+
+    /// Creates folders of the queue that are missing, if any are.
+    func restoreFolders() async -> Bool {
+        do {
+            return try await queue.restoreMissingFolders()
+        } catch let error as ZooKeeperError where error.isPassing {
+            await error.pauseIfRefusedAtOnce(queue.store)
+            return true
+        } catch {
+            // The caller tells what it could not do; a root that is gone is one of the reasons.
+            isPrepared = false
+            return false
+        }
     }
 
     /// Forgets what was listed and read, so that it is looked at anew.
@@ -86,6 +114,14 @@ extension QueueConsumer {
         ready.clear()
         prepared = []
         lookAgain?.yield()
+    }
+
+    /// Reads again what was read and not claimed, the given items first: another consumer may have some of it. The list stays,
+    /// so that a deep queue is not listed for each refused claim.
+    func reread(_ items: [ReadyItem]) {
+        rereads += 1
+        ready.putBack((items + prepared).map(\.listed))
+        prepared = []
     }
 
     // MARK: Reading
@@ -114,7 +150,7 @@ extension QueueConsumer {
             return nil
         }
         if let item = ReadyItem(listed, node: node) { return item }
-        ignore(listed, why: "its envelope is of a version or kind that this library does not know")
+        queue.skipped.skip(listed.path(in: queue.tree), .unknownContent)
         return nil
     }
 }

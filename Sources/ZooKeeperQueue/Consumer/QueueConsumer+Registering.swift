@@ -145,7 +145,15 @@ extension QueueConsumer {
         await leave(registration)
     }
 
+    /// Takes a registration out of the tree, in a task of its own, which `close()` waits for.
     private func leave(_ registration: Registration) async {
+        let task = Task.immediate { await remove(registration) }
+        leaving = task
+        await task.value
+        if leaving == task { leaving = nil }
+    }
+
+    private func remove(_ registration: Registration) async {
         self.registration = nil
         halfMade = nil
         holdings = Holdings()

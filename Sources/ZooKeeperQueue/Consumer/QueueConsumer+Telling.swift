@@ -9,6 +9,7 @@ extension QueueConsumer {
         settlement.lease.update(.settled)
         forget(settlement.lease)
         if case .giveBack(let reason) = settlement.kind {
+            noteGivenBack(settlement)
             queue.logger.debug(
                 "Gave a message back",
                 metadata: ["message": "\(settlement.lease.name.string)", "reason": "\(reason ?? "none")"])
@@ -63,6 +64,14 @@ extension QueueConsumer {
             dropClaims(&commit)
             fail(error)
         }
+    }
+
+    /// What was not claimed is read again, and what comes after it; the list stays.
+    func rereadClaims(_ commit: inout ConsumerCommit) {
+        let items = commit.claims
+        commit.claims = []
+        claiming = []
+        reread(items)
     }
 
     /// What is not claimed now is looked at anew, with all that comes after it.

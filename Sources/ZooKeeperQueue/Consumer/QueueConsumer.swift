@@ -36,9 +36,15 @@ public actor QueueConsumer {
     var leases: [String: Lease] = [:]
     /// What is held and not yet handed out, in order.
     var buffer: Deque<Lease> = []
+    /// How many messages may wait in the buffer.
+    var bufferLimit: BufferLimit
+    /// Messages that this consumer gave back, and takes again only when it is asked for one: others may handle them better.
+    var givenBack: Set<ItemName> = []
     var ready = ReadyList()
     /// How often the list was forgotten.
     var listGeneration = 0
+    /// How often a part of it was put back, to be read again.
+    var rereads = 0
     /// What is read and not yet claimed, in order.
     var prepared: Deque<ReadyItem> = []
     var preparedAt = Duration.zero
@@ -54,18 +60,21 @@ public actor QueueConsumer {
     var epoch = SequenceEpoch()
     /// Whether the epoch is not known, or over.
     var mustReadEpoch = true
+    /// How often a message is delivered before it goes to the dead letters, as the queue's settings in the tree say; `nil` until
+    /// they were read.
+    var sharedDeliveries: Int??
+    var maximumDeliveries: Int { (sharedDeliveries ?? nil) ?? queue.settings.maximumDeliveries }
     /// What stood in the two lists while something is waited for.
     var lists = Lists()
     /// What stands in a list and is claimed already, or will be.
     var tried: Set<ItemName> = []
-    /// How many messages, and bytes, the node had that was read last.
-    var (messagesPerNode, bytesPerNode) = (1, 1)
+    /// How many messages, and bytes, the largest of the nodes had that were read last.
+    var (messagesPerNode, bytesPerNode) = (1, ReadyItem.assumedSize)
+    /// How many bytes a step may claim, while the server breaks larger ones off.
+    var claimLimit: Int?
     /// Items that are still being written, as far as was seen.
     var unfilled: Set<String> = []
     var unfilledCleared = Duration.zero
-    /// Items of a kind that this library does not know, and nodes that are no items: logged once.
-    var ignored: Set<String> = []
-    var ignoredEarlier: Set<String> = []
     /// When other consumers were last seen to live.
     var seenActive: [String: Duration] = [:]
     var settlements: Deque<Settlement> = []
@@ -94,6 +103,10 @@ public actor QueueConsumer {
     var committer: Task<Void, Never>?
     var isCommitting = false
     var sessionWatch: Task<Void, Never>?
+    /// Looks after the buffer while messages wait there.
+    var overseer: Task<Void, Never>?
+    /// Takes the last registration out of the tree.
+    var leaving: Task<Void, Never>?
     private var closing: Task<Void, Never>?
 
     /// What waiting cannot cure, until somebody is told.
@@ -111,12 +124,17 @@ public actor QueueConsumer {
     public init(_ queue: MessageQueue, configuration: ConsumerConfiguration = .init()) {
         self.queue = queue
         self.configuration = configuration
+        bufferLimit = BufferLimit(maximum: configuration.prefetch)
     }
+
+    /// Begins with a small buffer, because so many handlers at once tell how many messages are of use.
+    func expect(handlers: Int) { bufferLimit = BufferLimit(maximum: configuration.prefetch, startingWith: handlers) }
 
     /// The most messages that may be held.
     var prefetch: Int {
-        if !configuration.takesOnDemand { return Swift.max(1, configuration.prefetch) }
-        return Swift.max(1, leases.count - buffer.count + askers)
+        let handedOut = leases.count - buffer.count
+        if configuration.takesOnDemand { return Swift.max(1, handedOut + askers) }
+        return Swift.max(1, Swift.min(configuration.prefetch, handedOut + Swift.max(bufferLimit.value, takers.count)))
     }
     /// How many more may be taken, in a step that ends so many leases.
     func free(endingWith ends: Int = 0) -> Int {
@@ -171,7 +189,9 @@ public actor QueueConsumer {
     /// The next message that may be handed out; none while the leases are in doubt.
     private func nextBuffered() -> Lease? {
         guard let lease = buffer.first, lease.state == .held else { return nil }
-        return buffer.removeFirst()
+        buffer.removeFirst()
+        bufferLimit.handedOut(after: queue.store.now - lease.takenAt, wasLast: buffer.isEmpty)
+        return lease
     }
 
     private func changeOfBuffer() async {
@@ -219,7 +239,10 @@ public actor QueueConsumer {
     /// Stops taking messages, gives back what was not handed out, waits until what was handed out is settled, gives
     /// back what is left after `gracePeriod`, and takes the consumer out of the tree.
     ///
-    /// Iterations end. It is not affected by cancellation; closing again waits for the same end.
+    /// What is given back here counts as no delivery: neither its place nor its delivery count changes.
+    ///
+    /// Iterations end. It is not affected by cancellation; closing again waits for the same end. When no server answers, it
+    /// returns five seconds after the grace period at the latest, and leaves the rest to a recovery.
     ///
     /// - Parameter gracePeriod: how long handlers may take. Default: 30 seconds.
     public func close(gracePeriod: Duration = .seconds(30)) async {
@@ -228,22 +251,53 @@ public actor QueueConsumer {
             ?? Task {
                 phase = .closing
                 wakeTakers()
-                await stopTaking()
-                await releaseBuffered()
-                await untilEmpty(within: gracePeriod)
-                await withTaskGroup(of: Void.self) { group in
-                    for lease in leases.values {
-                        group.addTask {
-                            await self.insist(on: .giveBack(reason: "the consumer was closed"), for: lease)
-                            lease.update(.lost)
-                        }
-                    }
-                }
-                await deregister()
+                await withinTime(gracePeriod + Self.closingTime) { await $0.end(gracePeriod: gracePeriod) }
                 phase = .closed
             }
         closing = task
         await task.value
+    }
+
+    /// How long the steps of closing may take besides the grace period.
+    private static let closingTime = Duration.seconds(4)
+
+    private func end(gracePeriod: Duration) async {
+        overseer?.cancel()
+        await overseer?.value
+        await stopTaking()
+        await releaseBuffered()
+        await untilEmpty(within: gracePeriod)
+        await release(Array(leases.values))
+        await leaving?.value
+        await deregister()
+    }
+
+    /// Waits for `body`, but not for ever: the calls of a body that is left behind end with their own deadlines.
+    private func withinTime(_ limit: Duration, _ body: @escaping @Sendable (QueueConsumer) async -> Void) async {
+        let (ends, end) = AsyncStream.makeStream(of: Void.self)
+        let work = Task {
+            await body(self)
+            end.finish()
+        }
+        let timer = Task { [store = queue.store] in
+            // A time limit: that no server answers is no event.
+            try? await store.sleep(for: limit)
+            end.finish()
+        }
+        for await _ in ends {}
+        timer.cancel()
+        work.cancel()
+    }
+
+    private func release(_ leases: [Lease]) async {
+        await withTaskGroup(of: Void.self) { group in
+            for lease in leases {
+                group.addTask {
+                    await self.insist(on: .release, for: lease)
+                    lease.update(.lost)
+                }
+            }
+        }
     }
 
     /// A lease has ended.
@@ -287,7 +341,7 @@ public actor QueueConsumer {
         return asks == asksBefore
     }
 
-    private func stopTaking() async {
+    func stopTaking() async {
         reader?.cancel()
         await reader?.value
         // What is read or released again must not be overtaken by what comes after it in the list.
@@ -296,12 +350,11 @@ public actor QueueConsumer {
         await committer?.value
     }
 
-    private func releaseBuffered() async {
+    /// Gives back what waits in the buffer, in its old places.
+    func releaseBuffered() async {
         let leases = buffer
         buffer = []
-        await withTaskGroup(of: Void.self) { group in
-            for lease in leases { group.addTask { await self.insist(on: .release, for: lease) } }
-        }
+        await release(Array(leases))
         forgetList()
     }
 

@@ -72,7 +72,9 @@ public struct QueueMessage: Sendable {
 
     /// Runs `body` and settles the message: acknowledges it when `body` returns, gives it back when `body` throws.
     ///
-    /// The task of `body` is cancelled when the lease is lost, or when the surrounding task is.
+    /// The task of `body` is cancelled when the lease is lost, or when the surrounding task is. What `body` throws after the
+    /// surrounding task was cancelled counts as no delivery: the message keeps its delivery count, as at the end of a consumer's
+    /// grace period.
     ///
     /// - Parameters:
     ///   - cancelsWhenInDoubt: cancels it already when the lease is in doubt, which is before anybody else can have the
@@ -104,7 +106,8 @@ public struct QueueMessage: Sendable {
             return result
         case .failure(let error):
             // Settled by the handler itself, or lost: then there is nothing to give back.
-            try? await giveBack(reason: "the handler failed")
+            let kind: Settlement.Kind = Task.isCancelled ? .release : .giveBack(reason: "the handler failed")
+            try? await holder.consumer.settle(lease, by: kind)
             if state == .lost { throw Lease.lostError }
             throw error
         case nil: throw CancellationError()

@@ -19,6 +19,9 @@ struct ReadyItem: Sendable {
 
     var name: ItemName { listed.name }
 
+    /// What a node is taken to have, in bytes, before one was read: so that the first read of long ones stays small.
+    static let assumedSize = 64 << 10
+
     /// - Returns: `nil` when the node's form is not known to this library.
     init?(_ listed: ListedItem, node: Node) {
         let (name, data) = (listed.name, node.data ?? [])

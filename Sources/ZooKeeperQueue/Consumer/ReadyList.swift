@@ -12,6 +12,8 @@ struct ReadyList {
     }
 
     private var items: ArraySlice<ListedItem> = []
+    /// What was taken and is to be tried again, before the rest.
+    private var returned: ArraySlice<ListedItem> = []
     private var validUntil: Duration?
     private(set) var listings = 0
 
@@ -20,6 +22,7 @@ struct ReadyList {
         _ all: [ListedItem], share: Share, prefetch: Int, listingTook: Duration, now: Duration
     ) {
         listings += 1
+        returned = []
         // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon renewed.
         validUntil = now + min(max(.seconds(1), listingTook * 20), .seconds(10))
         let sorted = all.sorted()
@@ -43,14 +46,23 @@ struct ReadyList {
     func isStale(now: Duration) -> Bool { validUntil.map { now >= $0 } ?? true }
 
     /// Whether a new list is needed.
-    func isEmpty(now: Duration) -> Bool { items.isEmpty || isStale(now: now) }
+    func isEmpty(now: Duration) -> Bool { items.isEmpty && returned.isEmpty || isStale(now: now) }
 
     /// The next messages to try for.
     mutating func take(_ count: Int) -> [ListedItem] {
-        defer { items = items.dropFirst(count) }
-        return Array(items.prefix(count))
+        let first = returned.prefix(count)
+        let next = items.prefix(count - first.count)
+        returned = returned.dropFirst(first.count)
+        items = items.dropFirst(next.count)
+        return Array(first) + next
+    }
+
+    /// Takes back messages that are to be tried again, in their places.
+    mutating func putBack(_ listed: [ListedItem]) {
+        // What was taken comes before what is left, so that the rest need not be sorted, however long it is.
+        returned = (returned + listed).sorted()[...]
     }
 
     /// Forgets the list.
-    mutating func clear() { items = [] }
+    mutating func clear() { (items, returned) = ([], []) }
 }

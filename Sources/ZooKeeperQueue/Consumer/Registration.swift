@@ -15,7 +15,16 @@ struct Registration: Sendable, Hashable {
             // It holds what it does not know of, by a claim whose answer was lost: a recovery shall have that.
             try await store.delete(paths.active, version: nil)
         } catch let error as ZooKeeperError where error.code == .noNode {
-            // Removed with an answer that was lost, or by a recovery after the session had ended.
+            // Removed with an answer that was lost, or by a recovery; or only `active` is gone, with its session.
+            for path in [paths.item, paths.path] { try await removeIfEmpty(path, from: store) }
+        }
+    }
+
+    private func removeIfEmpty(_ path: String, from store: any NodeStore) async throws {
+        do {
+            try await store.delete(path, version: nil)
+        } catch let error as ZooKeeperError where error.code == .noNode || error.code == .notEmpty {
+            // What it still holds is a recovery's.
         }
     }
 }

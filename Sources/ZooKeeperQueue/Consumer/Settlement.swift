@@ -22,24 +22,27 @@ struct Settlement {
     var extraReturns = 0
 
     /// What happens together with the end of the lease.
-    func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch) -> [Operation] {
+    func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> [Operation] {
         let tree = queue.tree
         switch kind {
         case .acknowledge(let operations): return operations
         case .release:
-            return [.create(epoch.place(of: lease.name, in: tree), data: Envelope.restored(lease.data))]
+            let name = lease.name.with(returns: lease.name.returns + extraReturns)
+            return [.create(epoch.place(of: name, in: tree), data: Envelope.restored(lease.data))]
         case .giveBack(let reason):
             let returns = lease.name.returns + 1 + extraReturns
-            if returns >= queue.settings.maximumDeliveries {
+            if returns >= maximumDeliveries {
                 let cause = "delivered \(returns) times" + (reason.map { ": \($0)" } ?? "")
                 return DeadLetter.operations(
-                    at: tree.dead(lease.name.with(returns: returns).string), data: lease.data, cause: cause)
+                    at: tree.dead(lease.name.with(returns: returns).string), data: lease.data, cause: cause,
+                    in: queue.store)
             }
             let place = epoch.place(of: lease.name.with(returns: returns), in: tree)
             return [.create(place, data: Envelope.restored(lease.data))]
         case .deadLetter(let reason):
             let name = lease.name.with(returns: lease.name.returns + extraReturns)
-            return DeadLetter.operations(at: tree.dead(name.string), data: lease.data, cause: reason)
+            return DeadLetter.operations(
+                at: tree.dead(name.string), data: lease.data, cause: reason, in: queue.store)
         }
     }
 
@@ -54,8 +57,8 @@ struct Settlement {
     /// Whether the message can come back under a name with a higher count.
     var canTakeAnotherName: Bool {
         switch kind {
-        case .giveBack, .deadLetter: extraReturns < 1_000
-        case .acknowledge, .release: false
+        case .giveBack, .deadLetter, .release: extraReturns < 1_000
+        case .acknowledge: false
         }
     }
 

@@ -33,6 +33,9 @@ public struct QueueError: Error, Sendable {
         public static let alreadyRunning = Code(description: "alreadyRunning")
         /// There is no such dead letter, or no send of this number to repeat.
         public static let notFound = Code(description: "notFound")
+        /// ZooKeeper refused one of the operations that the caller gave to ``QueueMessage/acknowledge(with:)``; nothing was changed.
+        /// ``QueueError/cause`` has its index among them, and ZooKeeper's own error.
+        public static let operationRefused = Code(description: "operationRefused")
         /// ZooKeeper refused it for another reason: see ``QueueError/cause``.
         public static let failed = Code(description: "failed")
     }
@@ -87,6 +90,16 @@ extension QueueError {
         case .invalidArgument: self.init(.invalidArgument, cause.message, cause: cause)
         default: self.init(.failed, "ZooKeeper refused \(what) at \(queue).", cause: cause)
         }
+    }
+
+    /// ZooKeeper refused an operation of the caller's own, of this index.
+    init(operation index: Int, refused cause: ZooKeeperError) {
+        self.init(
+            .operationRefused,
+            "ZooKeeper refused operation \(index) of those given to acknowledge(with:). The message is not acknowledged, and "
+                + "nothing was changed: settle it in another way, or give other operations.",
+            cause: ZooKeeperError(
+                code: cause.code, message: cause.message, path: cause.path, operationIndex: index, outcome: cause.outcome))
     }
 
     /// Runs `body`, and gives its errors of the store in the queue's words.

@@ -15,11 +15,27 @@ public struct DeadLetter: Sendable, Hashable {
     /// When it was given up, by the ensemble's clock: milliseconds since 1970.
     public let time: Int64
 
-    /// The creates that make a dead letter.
-    static func operations(at path: String, data: [UInt8], cause: String) -> [Operation] {
-        [
-            .create(path, data: data),
-            .create(path + "/cause", data: Array(cause.utf8.prefix(4_096))),
-        ]
+    /// The creates that make a dead letter. The cause is shortened, so that they fit into one request with the end of a lease.
+    static func operations(
+        at path: String, data: [UInt8], cause: String, in store: any NodeStore
+    ) -> [Operation] {
+        let letter = Operation.create(path, data: data)
+        // Less than that is always left for the other operations of the transaction.
+        let room = store.maximumRequestSize - 2 * store.size(of: .create(path, data: [])) - data.count - 1_024
+        let cause = Array(shortened(cause, to: min(maximumCause, max(0, room))).utf8)
+        return [letter, .create(path + "/cause", data: cause)]
+    }
+
+    /// The longest cause in bytes of UTF-8.
+    private static let maximumCause = 4_096
+
+    private static func shortened(_ text: String, to count: Int) -> Substring {
+        guard text.utf8.count > count else { return text[...] }
+        // Cut between characters, so that it stays readable.
+        var end = text.utf8.index(text.startIndex, offsetBy: count)
+        while end > text.startIndex, end.samePosition(in: text.unicodeScalars) == nil {
+            end = text.utf8.index(before: end)
+        }
+        return text[..<end]
     }
 }

@@ -9,7 +9,7 @@ extension MessageQueue {
         try await QueueError.translating(while: "reading the counters", queue: path) {
             func created(_ path: String) async throws -> Int { try await store.exists(path)?.childrenCreated ?? 0 }
             func largestVersion(_ paths: [String]) async throws -> Int {
-                try await store.get(paths).reduce(0) { max($0, Int($1?.stat.version ?? 0)) }
+                try await read(paths).reduce(0) { max($0, Int($1.node?.stat.version ?? 0)) }
             }
             guard let items = try await store.exists(tree.items) else { throw missing }
             let consumers = try await names(tree.consumers)
@@ -22,18 +22,21 @@ extension MessageQueue {
                 QueueCounter(
                     kind: .steps, value: try await largestVersion(consumers.map { tree.consumer($0).path }),
                     end: Int(ConsumerConfiguration().stepsOfARegistration)),
-                QueueCounter(kind: .transactions, value: try await transactions(), end: Int(UInt32.max)),
+                QueueCounter(kind: .transactions, value: Int(try await probe().mzxid & 0xFFFF_FFFF), end: Int(UInt32.max)),
             ]
         }
     }
 
-    private func transactions() async throws -> Int {
+    /// Makes a change that leaves nothing behind, and tells what the ensemble stamped on it: only a write tells where its
+    /// transactions and its clock are.
+    func probe() async throws -> Stat {
         let probe = "\(tree.root)/probe-\(UniqueName.make())"
-        // In one step, so that nothing is left of it.
         let results = try await store.multi([
             .create(probe, data: []), .set(probe, data: [], version: nil), .delete(probe),
         ])
-        guard results.count == 3, case .set(let stat) = results[1] else { return 0 }
-        return Int(stat.mzxid & 0xFFFF_FFFF)
+        guard results.count == 3, case .set(let stat) = results[1] else {
+            throw QueueError(.failed, "ZooKeeper answered a transaction of three operations with \(results.count) results.")
+        }
+        return stat
     }
 }

@@ -9,9 +9,9 @@ extension MessageQueue {
             var letters: [DeadLetter] = []
             for name in try await deadNames() {
                 if letters.count >= limit { break }
-                guard let node = try await node(tree.dead(name)) else { continue }
+                guard let node = try await usableNode(tree.dead(name)) else { continue }
                 let data = node.data ?? []
-                let cause = try await self.node(tree.cause(ofDead: name))?.data ?? []
+                let cause = try await read([tree.cause(ofDead: name)])[0].node?.data ?? []
                 var envelope = Envelope(headers: [:], payload: data)
                 if case .message(let read) = Envelope.read(data) { envelope = read }
                 letters.append(
@@ -32,7 +32,7 @@ extension MessageQueue {
         }
     }
 
-    /// Sends all dead letters back.
+    /// Sends all dead letters back. One that cannot be moved is skipped, and stays: see ``skippedNodes()``.
     ///
     /// - Returns: how many.
     @discardableResult
@@ -43,7 +43,7 @@ extension MessageQueue {
         var done = 0
         for (index, name) in names.enumerated() {
             try Task.checkCancellation()
-            if try await redriveIfPresent(name) { done += 1 }
+            if try await redriveOrSkip(name) { done += 1 }
             progress(index + 1, names.count)
         }
         return done
@@ -61,11 +61,19 @@ extension MessageQueue {
             var groups: [[Operation]] = []
             for name in try await deadNames() {
                 // A foreign client may have left one without a cause.
-                guard let stat = try await store.exists(tree.dead(name)) else { continue }
-                let cause = stat.numChildren > 0 ? [Operation.delete(tree.cause(ofDead: name))] : []
+                let cause = try await hasCause(name) ? [Operation.delete(tree.cause(ofDead: name))] : []
                 groups.append(cause + [.delete(tree.dead(name))])
             }
             return try await applyAll(groups, progress: progress).done
+        }
+    }
+
+    private func hasCause(_ name: String) async throws -> Bool {
+        do {
+            return try await names(tree.dead(name)).contains("cause")
+        } catch let error as ZooKeeperError where error.code == .noAuth {
+            // The right to delete it is its folder's.
+            return true
         }
     }
 
@@ -77,6 +85,22 @@ extension MessageQueue {
             case (_?, nil): true
             case (nil, nil): a < b
             }
+        }
+    }
+
+    private func redriveOrSkip(_ name: String) async throws -> Bool {
+        guard ItemName(name) != nil else {
+            skipped.skip(tree.dead(name), .unknownName)
+            return false
+        }
+        do {
+            let isDone = try await redriveIfPresent(name)
+            skipped.handled(tree.dead(name))
+            return isDone
+        } catch let error as QueueError {
+            guard let cause = error.cause, cause.isRefusal else { throw error }
+            skipped.skip(tree.dead(name), cause)
+            return false
         }
     }
 
@@ -107,9 +131,11 @@ extension MessageQueue {
                     // Looked at again: when it is gone, it was sent back.
                     wasSent = true
                 } catch let error as ZooKeeperError where error.code == .noNode || error.code == .badVersion {
-                    // Somebody else is at it; look again. Without a cause it is a foreign client's dead letter.
-                    if error.operationIndex == 0, try await store.exists(tree.dead(name)) != nil {
-                        try await addCause(name)
+                    // Another client is at it: look again. Without a cause it is a foreign client's dead letter.
+                    switch error.operationIndex {
+                    case 0 where try await store.exists(tree.dead(name)) != nil: try await addCause(name)
+                    case 3 where try await !restoreMissingFolders(): throw error
+                    default: break
                     }
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
                     target = item.with(returns: item.returns + 1)

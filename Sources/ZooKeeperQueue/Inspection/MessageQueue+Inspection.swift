@@ -13,7 +13,7 @@ extension MessageQueue {
                 ready: Int(items.numChildren) + (try await count(tree.earlier)), leased: 0,
                 partial: try await count(tree.partial),
                 dead: try await count(tree.dead), consumers: 0, created: items.childrenCreated,
-                bytes: try await store.bytes(below: path))
+                bytes: try await store.bytes(below: path), skipped: skipped.count)
             let consumers = try await names(tree.consumers)
             statistics.consumers = consumers.count
             for name in consumers {
@@ -47,7 +47,7 @@ extension MessageQueue {
             var messages: [BrowsedMessage] = []
             for item in try await readyItems().items.sorted() {
                 if messages.count >= limit { break }
-                guard let node = try await node(item.path(in: tree)) else { continue }
+                guard let node = try await usableNode(item.path(in: tree)) else { continue }
                 let isUnfilled = (node.data ?? []).isEmpty && node.stat.version == 0
                 guard !isUnfilled, let ready = ReadyItem(item, node: node) else { continue }
                 messages += ready.messages.prefix(limit - messages.count).map { message in
@@ -79,9 +79,10 @@ extension MessageQueue {
                     progress(done + $0, done + $1)
                 }
                 done += outcome.done
-                // In another epoch the names mean other messages, and what has moved is elsewhere.
+                // In another epoch the names mean other messages, and what has moved is elsewhere. What cannot be deleted
+                // stays; then nothing was done, and looking again would not change that.
                 let hasMoved = epoch.phase != .open && outcome.done < groups.count
-                if outcome.isComplete, !hasMoved { return done }
+                if outcome.isComplete, !hasMoved || outcome.done == 0 { return done }
             }
         }
     }
@@ -113,41 +114,55 @@ extension MessageQueue {
         try await node(tree.epoch).map(SequenceEpoch.init) ?? SequenceEpoch()
     }
 
-    /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone.
+    /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone. A group that ZooKeeper refuses
+    /// is skipped, and does not keep the others from being applied.
     ///
     /// - Parameter guards: checks that each multi begins with. When one of them fails, the rest is left.
-    /// - Returns: how many groups were applied, and whether none was left.
+    /// - Returns: how many groups were applied, and whether none was left for the sake of the guards, or of a missing answer.
     func applyAll(
-        _ groups: [[Operation]], guardedBy guards: [Operation] = [], progress: (Int, Int) -> Void
+        _ groups: [[Operation]], guardedBy guards: [Operation] = [],
+        progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) async throws -> (done: Int, isComplete: Bool) {
         var rest = groups[...]
         var done = 0
         while !rest.isEmpty {
             try Task.checkCancellation()
-            var batch = Array(rest.prefix(300))
-            rest = rest.dropFirst(300)
+            let count = max(1, min(300, store.countThatFits(rest, besides: guards.count)))
+            var batch = Array(rest.prefix(count))
             while !batch.isEmpty {
                 do {
                     _ = try await store.multi(guards + batch.flatMap { $0 })
                     done += batch.count
                     batch = []
-                } catch let error as ZooKeeperError where error.code == .badVersion && !guards.isEmpty {
-                    return (done, false)
-                } catch let error as ZooKeeperError where error.code == .noNode || error.code == .notEmpty {
-                    guard let index = error.operationIndex, index >= guards.count else { throw error }
+                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                    // Deleting again is harmless: what is gone is passed over.
+                } catch let error as ZooKeeperError where error.isRefusal {
+                    guard let index = error.operationIndex else {
+                        guard batch.count == 1, error.concernsOneNode else { throw error }
+                        skip(batch.removeFirst(), error)
+                        continue
+                    }
+                    if index < guards.count {
+                        if error.code == .badVersion { return (done, false) }
+                        throw error
+                    }
                     var end = guards.count
                     let failed = batch.firstIndex { group in
                         end += group.count
                         return index < end
                     }
-                    batch.remove(at: failed ?? 0)
-                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    // Deleting again is harmless: what is gone is passed over.
+                    let group = batch.remove(at: failed ?? 0)
+                    if error.code != .noNode, error.code != .badVersion { skip(group, error) }
                 }
             }
+            rest = rest.dropFirst(count)
             progress(groups.count - rest.count, groups.count)
         }
         return (done, true)
+    }
+
+    private func skip(_ group: [Operation], _ error: ZooKeeperError) {
+        if let path = group.last?.path { skipped.skip(path, error) }
     }
 
     func names(_ path: String) async throws -> [String] {
@@ -166,6 +181,9 @@ extension MessageQueue {
             return nil
         }
     }
+
+    /// A node that is there, unless ZooKeeper refuses to hand it out: then it is skipped.
+    func usableNode(_ path: String) async throws -> Node? { try await readUsable([path])[0] }
 
     var missing: QueueError { QueueError(.queueMissing, "There is no queue at \(path).") }
 

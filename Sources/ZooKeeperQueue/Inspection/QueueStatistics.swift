@@ -15,6 +15,8 @@ public struct QueueStatistics: Sendable, Hashable {
     public var created: Int
     /// The bytes of all that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueBound`` of bytes.
     public var bytes: Int?
+    /// Nodes that the members of this process skip, because they cannot be handled: see ``MessageQueue/skippedNodes()``.
+    public var skipped = 0
 }
 
 /// A message that was looked at without being taken.

@@ -118,7 +118,8 @@ extension QueueProducer {
     /// The version of the epoch also changes when the settings do.
     private func use(_ settings: SharedSettings) {
         // With one delivery alone, a consumer that fails would take all messages of a node to the dead letters.
-        packing.messagesPerNode = queue.settings.maximumDeliveries > 1 ? settings.messagesPerNode : 1
+        let deliveries = settings.maximumDeliveries ?? queue.settings.maximumDeliveries
+        packing.messagesPerNode = deliveries > 1 ? settings.messagesPerNode : 1
         room.bound = settings.bound
         lane.isGated = !settings.bound.isNone
     }

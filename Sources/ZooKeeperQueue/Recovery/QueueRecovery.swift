@@ -69,19 +69,21 @@ public actor QueueRecovery {
 
     private func pass(now: Int64) async throws -> RecoveryReport {
         // Of a format that this release does not know, nothing is touched.
+        try await queue.restoreMissingFolders()
         _ = try await queue.sequenceEpoch()
         var pass = RecoveryPass(queue, now: now)
-        try await pass.recoverConsumers()
-        try await pass.redeliver()
-        try await pass.passToNextEpoch()
+        try await pass.perform { try await $0.recoverConsumers() }
+        try await pass.perform { try await $0.redeliver() }
+        try await pass.perform { try await $0.passToNextEpoch() }
         // Garbage is no hurry, and looking for it reads the list of all messages.
         defer { passes += 1 }
         if passes.isMultiple(of: 12) {
-            try await pass.removeLanes()
-            try await pass.removeUnfilled()
+            try await pass.perform { try await $0.removeLanes() }
+            try await pass.perform { try await $0.removeUnfilled() }
             await recordCounters()
         }
         try await pass.forgetIDs()
+        if let refusal = pass.refusal { throw refusal }
         let report = pass.report
         if !report.isEmpty {
             queue.logger.info(

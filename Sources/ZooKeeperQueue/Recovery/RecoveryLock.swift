@@ -16,10 +16,21 @@ struct RecoveryLock {
     /// How often the one that acts gives a sign.
     private static let signPeriod = Duration.seconds(3)
 
-    /// Waits for its turn, but not for ever.
+    /// Waits for its turn, but not for ever: a lock that can be neither watched nor taken away is passed over.
     ///
     /// - Returns: the ensemble's clock: milliseconds since 1970.
     func acquire() async throws -> Int64 {
+        do {
+            if !queue.skipped.contains(path) { return try await acquireInTurn() }
+        } catch let error as ZooKeeperError where error.isRefusal {
+            // Without the right to create nodes below the root there is nothing that a recovery could do.
+            guard try await queue.store.exists(path) != nil else { throw error }
+            queue.skipped.skip(path, error)
+        }
+        return try await queue.probe().mtime
+    }
+
+    private func acquireInTurn() async throws -> Int64 {
         while true {
             do {
                 return try await queue.store.create(path, data: identity, mode: .ephemeral).stat.ctime

@@ -48,21 +48,13 @@ extension RecoveryPass {
     /// - Returns: whether to go on: nobody has made another bucket the present one, and there is time.
     private mutating func remove(_ bucket: String, _ buckets: IDBuckets, until end: Duration) async throws -> Bool {
         let path = tree.ids + "/" + bucket
-        var rest = (try await children(path) ?? [])[...]
+        var rest = queue.skipped.usable(try await children(path) ?? [], in: path)[...]
         while !rest.isEmpty {
-            try Task.checkCancellation()
-            let batch = rest.prefix(Self.batchSize)
-            let deletes = batch.map { Operation.delete("\(path)/\($0)") }
-            do {
-                // By a view that is out of date, it might be the present one.
-                _ = try await store.multi([buckets.check(in: tree)] + deletes)
-                report.idsForgotten += batch.count
-            } catch let error as ZooKeeperError
-                where error.code == .badVersion || error.code == .noNode || error.outcome == .unknown
-            {
-                // Somebody else is at it; the next pass looks again.
-                return false
-            }
+            let deletes = rest.prefix(Self.batchSize).map { [Operation.delete("\(path)/\($0)")] }
+            // By a view that is out of date, it might be the present one.
+            let outcome = try await queue.applyAll(deletes, guardedBy: [buckets.check(in: tree)])
+            report.idsForgotten += outcome.done
+            guard outcome.isComplete else { return false }
             rest = rest.dropFirst(Self.batchSize)
             if store.now >= end { return false }
         }

@@ -11,6 +11,7 @@ extension RecoveryPass {
         }
         let from: String
         let version: Int32
+        let store: any NodeStore
         var messages: [Message] = []
         /// Why they go to the dead letters.
         var cause: String?
@@ -19,7 +20,8 @@ extension RecoveryPass {
             [.delete(from, version: version)]
                 + messages.flatMap { message in
                     guard let cause else { return [Operation.create(message.path, data: message.data)] }
-                    return DeadLetter.operations(at: message.path, data: message.data ?? [], cause: cause)
+                    return DeadLetter.operations(
+                        at: message.path, data: message.data ?? [], cause: cause, in: store)
                 }
         }
 
@@ -67,7 +69,9 @@ extension RecoveryPass {
     func moves(
         _ names: [String], from path: (String) -> String, _ make: (String, Node) -> Move?
     ) async throws -> [Move] {
-        zip(names, try await store.get(names.map(path))).compactMap { name, node in node.flatMap { make(name, $0) } }
+        zip(names, try await queue.readUsable(names.map(path))).compactMap { name, node in
+            node.flatMap { make(name, $0) }
+        }
     }
 
     /// Moves the messages, as many as are still where they were.
@@ -81,17 +85,15 @@ extension RecoveryPass {
             let (before, operations) = guardian.around(batch.flatMap(\.operations), in: tree)
             do {
                 _ = try await store.multi(operations)
+                for move in batch { queue.skipped.handled(move.from) }
                 count += batch.reduce(0) { $0 + $1.messages.count }
                 rest.removeFirst(batch.count)
             } catch let error as ZooKeeperError {
                 // The next pass finds out.
                 if error.outcome == .unknown { return (true, count) }
                 guard let index = error.operationIndex else {
-                    guard batch.count == 1, [.requestTooLarge, .invalidArgument].contains(error.code) else {
-                        throw error
-                    }
-                    queue.logger.error(
-                        "A message is left where it is", metadata: ["node": "\(batch[0].from)", "why": "\(error)"])
+                    guard batch.count == 1, error.concernsOneNode else { throw error }
+                    queue.skipped.skip(batch[0].from, error)
                     rest.removeFirst()
                     continue
                 }
@@ -103,7 +105,12 @@ extension RecoveryPass {
                 if error.code == .nodeExists {
                     batch[failed].takeNextName(ofOperation: place)
                     rest[failed] = batch[failed]
+                } else if error.code == .noNode, place > 0, try await queue.restoreMissingFolders() {
+                    // The folder that it goes to had been removed.
                 } else if error.code == .noNode || error.code == .badVersion {
+                    rest.remove(at: failed)
+                } else if error.isRefusal {
+                    queue.skipped.skip(batch[failed].from, error)
                     rest.remove(at: failed)
                 } else {
                     throw error
@@ -123,22 +130,11 @@ extension RecoveryPass {
         return nil
     }
 
-    /// As many of the first ones as go into one multi.
-    func fitting(_ moves: [Move]) -> [Move] {
-        let batch = firstThatFit(moves)
-        return batch.isEmpty ? Array(moves.prefix(1)) : batch
+    /// As many of the first ones as go into one multi, and one at least.
+    private func fitting(_ moves: [Move]) -> [Move] {
+        Array(moves.prefix(max(1, store.countThatFits(moves.lazy.map(\.operations)))))
     }
 
     /// Whether the moves go into one multi.
-    func fits(_ moves: [Move]) -> Bool { firstThatFit(moves).count == moves.count }
-
-    private func firstThatFit(_ moves: [Move]) -> [Move] {
-        var (bytes, count) = (1_024, 3)
-        return Array(
-            moves.prefix { move in
-                count += move.operations.count
-                bytes += move.operations.reduce(0) { $0 + store.size(of: $1) }
-                return bytes <= store.maximumRequestSize && count <= Request.maximumOperations
-            })
-    }
+    func fits(_ moves: [Move]) -> Bool { store.countThatFits(moves.lazy.map(\.operations)) == moves.count }
 }

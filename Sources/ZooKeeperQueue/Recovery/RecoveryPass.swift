@@ -2,11 +2,15 @@ import Logging
 import ZooKeeper
 
 /// One look through the queue for what has failed. Every step that changes something is one multi, guarded by itself.
+///
+/// A node that cannot be handled is skipped, and a duty that fails does not keep the pass from the others.
 struct RecoveryPass {
     let queue: MessageQueue
     /// The ensemble's clock: milliseconds since 1970.
     let now: Int64
     var report = RecoveryReport()
+    /// The first refusal that concerned a whole folder.
+    private(set) var refusal: ZooKeeperError?
 
     var store: any NodeStore { queue.store }
     var tree: QueueTree { queue.tree }
@@ -22,16 +26,43 @@ struct RecoveryPass {
         self.now = now
     }
 
+    /// Does one of the recovery's duties. What ZooKeeper refuses there is kept, to be thrown when the others are done.
+    mutating func perform(_ duty: (inout RecoveryPass) async throws -> Void) async throws {
+        do {
+            try await duty(&self)
+        } catch let error as ZooKeeperError where error.isRefusal {
+            refusal = refusal ?? error
+        }
+    }
+
+    /// Does what concerns one node, which is skipped when ZooKeeper refuses it.
+    private mutating func handle(
+        _ path: String, _ body: (inout RecoveryPass) async throws -> Void
+    ) async throws {
+        try Task.checkCancellation()
+        do {
+            try await body(&self)
+            queue.skipped.handled(path)
+        } catch let error as ZooKeeperError where error.isRefusal {
+            queue.skipped.skip(path, error)
+        }
+    }
+
+    /// The children of a folder but those that are skipped.
+    private func usableChildren(_ folder: String) async throws -> [String] {
+        queue.skipped.usable(try await children(folder) ?? [], in: folder)
+    }
+
     // MARK: Consumers
 
     /// Takes what failed consumers hold, and removes their nodes.
     mutating func recoverConsumers() async throws {
-        for name in try await children(tree.consumers) ?? [] {
-            try Task.checkCancellation()
+        for name in try await usableChildren(tree.consumers) {
             let paths = tree.consumer(name)
-            // Saves work; what protects a living consumer is the guard in each multi.
-            if try await store.exists(paths.active) != nil { continue }
-            try await recover(paths)
+            try await handle(paths.path) { pass in
+                // Saves work; what protects a living consumer is the guard in each multi.
+                if try await pass.store.exists(paths.active) == nil { try await pass.recover(paths) }
+            }
         }
     }
 
@@ -40,12 +71,13 @@ struct RecoveryPass {
         guard let consumer = try await queue.node(paths.path) else { return }
         let registration = FailedConsumer(
             paths: paths, version: consumer.stat.version, progress: LeaseProgress(consumer.data))
-        var rest = leases.sorted()[...]
+        var rest = queue.skipped.usable(leases, in: paths.item).sorted()[...]
+        let mayBeEmpty = rest.count == leases.count
         while !rest.isEmpty {
             guard try await moveToPartial(Array(rest.prefix(Self.batchSize)), of: registration) else { return }
             rest = rest.dropFirst(Self.batchSize)
         }
-        guard try await saveAncestorsItem(paths) else { return }
+        guard try await saveAncestorsItem(paths), mayBeEmpty else { return }
         do {
             // Fails when the consumer lives or holds something by now.
             _ = try await store.multi([.delete(paths.item), .delete(paths.path)])
@@ -62,8 +94,12 @@ struct RecoveryPass {
         guard let stat = try await store.exists(paths.path), isOlder(stat.ctime, than: Self.registrationGrace) else {
             return
         }
-        try await ignoring(.noNode, .notEmpty) { try await store.delete(paths.path, version: nil) }
-        report.consumersRemoved += 1
+        do {
+            try await store.delete(paths.path, version: nil)
+            report.consumersRemoved += 1
+        } catch let error as ZooKeeperError where error.code == .noNode || error.outcome == .unknown {
+            // Another client was faster; or the next pass looks again.
+        }
     }
 
     /// A batch comes apart here: what is not settled of it becomes single messages, each with a count of its own.
@@ -74,7 +110,7 @@ struct RecoveryPass {
     ) async throws -> Bool {
         let (paths, progress) = (registration.paths, registration.progress)
         let moves = try await moves(names, from: paths.lease) { name, node in
-            var move = Move(from: paths.lease(name), version: node.stat.version)
+            var move = Move(from: paths.lease(name), version: node.stat.version, store: store)
             guard let item = ItemName(name), case .batch(let batch) = Envelope.read(node.data ?? []) else {
                 move.messages = [.init(path: tree.partial(name), data: node.data)]
                 return move
@@ -113,15 +149,18 @@ struct RecoveryPass {
 
     /// Gives back what waits in `partial`, in its old place, or gives it up.
     mutating func redeliver() async throws {
-        let names = (try await children(tree.partial) ?? []).sorted()
+        let names = try await usableChildren(tree.partial).sorted()
         if names.isEmpty { return }
         let epoch = try await queue.sequenceEpoch()
+        let shared = try await queue.sharedSettings()
+        let delay = shared.redeliveryDelay ?? queue.settings.redeliveryDelay
+        let maximumDeliveries = shared.maximumDeliveries ?? queue.settings.maximumDeliveries
         var rest = names[...]
         while !rest.isEmpty {
             try Task.checkCancellation()
             let moves = try await moves(Array(rest.prefix(Self.batchSize)), from: tree.partial) { name, node in
-                guard isOlder(node.stat.ctime, than: queue.settings.redeliveryDelay) else { return nil }
-                return redelivery(name, node, epoch)
+                guard isOlder(node.stat.ctime, than: delay) else { return nil }
+                return redelivery(name, node, epoch, maximumDeliveries)
             }
             report.deadLettered += try await apply(moves.filter { $0.cause != nil }, guardedBy: .nothing).count
             let outcome = try await apply(moves.filter { $0.cause == nil }, guardedBy: .epoch(epoch))
@@ -132,8 +171,10 @@ struct RecoveryPass {
         }
     }
 
-    private func redelivery(_ name: String, _ node: Node, _ epoch: SequenceEpoch) -> Move {
-        var move = Move(from: tree.partial(name), version: node.stat.version)
+    private func redelivery(
+        _ name: String, _ node: Node, _ epoch: SequenceEpoch, _ maximumDeliveries: Int
+    ) -> Move {
+        var move = Move(from: tree.partial(name), version: node.stat.version, store: store)
         let data = Envelope.restored(node.data)
         guard let item = ItemName(name) else {
             move.messages = [.init(path: tree.dead(name), data: data)]
@@ -141,7 +182,7 @@ struct RecoveryPass {
             return move
         }
         let next = item.with(returns: item.returns + 1)
-        if next.returns >= queue.settings.maximumDeliveries {
+        if next.returns >= maximumDeliveries {
             move.messages = [.init(path: tree.dead(next.string), data: data)]
             move.cause = "delivered \(next.returns) times, and its last consumer failed"
         } else {
@@ -154,14 +195,15 @@ struct RecoveryPass {
 
     /// Removes lanes of producers that have been silent for long.
     mutating func removeLanes() async throws {
-        for name in try await children(tree.producers) ?? [] {
-            try Task.checkCancellation()
-            guard let stat = try await store.exists(tree.lane(name)),
-                isOlder(stat.mtime, than: queue.settings.laneRetention)
-            else { continue }
-            // A producer that has come back meanwhile has changed the version.
-            try await ignoring(.noNode, .badVersion) { try await store.delete(tree.lane(name), version: stat.version) }
-            report.lanesRemoved += 1
+        for name in try await usableChildren(tree.producers) {
+            let path = tree.lane(name)
+            try await handle(path) { pass in
+                guard let stat = try await pass.store.exists(path),
+                    pass.isOlder(stat.mtime, than: pass.queue.settings.laneRetention)
+                else { return }
+                // A producer that has come back meanwhile has changed the version.
+                if try await pass.remove([.delete(path, version: stat.version)]) { pass.report.lanesRemoved += 1 }
+            }
         }
     }
 
@@ -169,15 +211,29 @@ struct RecoveryPass {
     /// head of the queue; the first hundred are looked at.
     mutating func removeUnfilled() async throws {
         let epoch = try await queue.sequenceEpoch()
-        let names = (try await children(tree.items) ?? []).compactMap { ItemName($0, inEpoch: 0) }.sorted().prefix(100)
+        let names = try await usableChildren(tree.items).compactMap { ItemName($0, inEpoch: 0) }.sorted().prefix(100)
         for path in names.map({ tree.item($0.untagged) }) {
+            // Nothing is noted as handled here: a consumer may skip it for another reason.
             guard let stat = try await store.exists(path), stat.dataLength == 0, stat.version == 0,
                 isOlder(stat.ctime, than: queue.settings.unfilledItemAge)
             else { continue }
-            try await ignoring(.noNode, .badVersion) {
-                _ = try await store.multi([epoch.check(in: tree), .delete(path, version: 0)])
+            try await handle(path) { pass in
+                if try await pass.remove([epoch.check(in: pass.tree), .delete(path, version: 0)]) {
+                    pass.report.unfilledRemoved += 1
+                }
             }
-            report.unfilledRemoved += 1
+        }
+    }
+
+    /// - Returns: whether it was removed, and nobody was faster. Where no answer came, the next pass looks again.
+    private func remove(_ operations: [Operation]) async throws -> Bool {
+        do {
+            _ = try await store.multi(operations)
+            return true
+        } catch let error as ZooKeeperError
+            where error.code == .noNode || error.code == .badVersion || error.outcome == .unknown
+        {
+            return false
         }
     }
 

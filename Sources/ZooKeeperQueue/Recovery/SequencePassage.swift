@@ -158,7 +158,7 @@ extension RecoveryPass {
                 obstacle = "\(name) has children: remove it"
                 return nil
             }
-            var move = Move(from: tree.item(name), version: node.stat.version)
+            var move = Move(from: tree.item(name), version: node.stat.version, store: store)
             // What is no message moves too, under its own name: nothing may be left.
             let data = item == nil ? node.data : Envelope.restored(node.data)
             move.messages = [.init(path: tree.earlier(item?.string ?? name), data: data)]

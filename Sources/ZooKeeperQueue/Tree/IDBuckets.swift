@@ -89,16 +89,6 @@ extension MessageQueue {
 
     /// With the rights of `items`, so that whoever looks after the queue may remove it.
     private func createLikeItems(_ path: String) async throws {
-        let acl = try await store.acl(of: tree.items)
-        while true {
-            do {
-                _ = try await store.multi([.create(path, data: [], acl: acl)])
-                return
-            } catch let error as ZooKeeperError where error.code == .nodeExists {
-                return
-            } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                // Creating it again is harmless, and waits for a connection.
-            }
-        }
+        try await create(path, acl: try await store.acl(of: tree.items))
     }
 }

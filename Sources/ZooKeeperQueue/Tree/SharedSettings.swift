@@ -25,9 +25,25 @@ struct SharedSettings: Sendable, Hashable {
         set { values["messages-per-node"] = String(newValue) }
     }
 
+    /// How often a message is delivered at most; `nil` where nothing is said.
+    var maximumDeliveries: Int? {
+        get { values["maximum-deliveries"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } }
+        set { values["maximum-deliveries"] = newValue.map { "\($0)" } }
+    }
+
+    /// How long a recovery keeps the message of a failed consumer; `nil` where nothing is said.
+    var redeliveryDelay: Duration? {
+        get { milliseconds("redelivery-delay-milliseconds").flatMap { $0 >= .zero ? $0 : nil } }
+        set { values["redelivery-delay-milliseconds"] = newValue.map { "\(Int64($0 / .milliseconds(1)))" } }
+    }
+
+    private func milliseconds(_ name: String) -> Duration? {
+        values[name].flatMap { Int64($0) }.map { .milliseconds($0) }
+    }
+
     /// How long ids are remembered at least; `nil` where nothing is said.
     var idRetention: Duration? {
-        get { values["id-retention-milliseconds"].flatMap { Int64($0) }.flatMap { $0 > 0 ? .milliseconds($0) : nil } }
+        get { milliseconds("id-retention-milliseconds").flatMap { $0 > .zero ? $0 : nil } }
         set { values["id-retention-milliseconds"] = newValue.map { "\(max(1, Int64($0 / .milliseconds(1))))" } }
     }
 

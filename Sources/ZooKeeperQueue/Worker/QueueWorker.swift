@@ -36,37 +36,46 @@ public struct QueueWorker: Service {
 
     /// Handles messages until the service group shuts down, the task is cancelled or the consumer is closed.
     ///
+    /// At a graceful shutdown no more messages are taken. Handlers at work may finish within the grace period; then they are
+    /// cancelled, and their messages go back uncounted.
+    ///
     /// - Throws: ``QueueError`` for what waiting cannot cure: no permission, a queue that is gone.
     public func run() async throws {
-        do {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask {
-                    try? await gracefulShutdown()
-                    await consumer.close(gracePeriod: gracePeriod)
-                }
-                await withTaskGroup(of: (any Error)?.self) { handlers in
-                    for _ in 0..<concurrency {
-                        handlers.addTask {
-                            do {
-                                try await handleAll()
-                                return nil
-                            } catch {
-                                return error
-                            }
-                        }
-                    }
-                    for await error in handlers {
-                        if let error { group.addTask { throw error } }
-                        handlers.cancelAll()
-                    }
-                }
-                group.cancelAll()
-                try await group.waitForAll()
+        await consumer.expect(handlers: concurrency)
+        let failure = await withTaskGroup(of: (any Error)?.self) { group in
+            group.addTask {
+                try? await gracefulShutdown()
+                await consumer.close(gracePeriod: gracePeriod)
+                return nil
             }
-        } catch is CancellationError {
-            // The end that was asked for.
+            for _ in 0..<concurrency {
+                group.addTask {
+                    do {
+                        try await handleAll()
+                        return nil
+                    } catch {
+                        return error
+                    }
+                }
+            }
+            var (failure, left) = (nil as (any Error)?, concurrency)
+            for await error in group {
+                left -= 1
+                if let error, failure == nil {
+                    failure = error
+                    // The others end as at a graceful shutdown.
+                    group.addTask {
+                        await consumer.close(gracePeriod: gracePeriod)
+                        return nil
+                    }
+                }
+                // Of the handlers none is left; or the consumer is closed, and has ended all leases.
+                if left <= 0 { group.cancelAll() }
+            }
+            return failure
         }
         await consumer.close(gracePeriod: gracePeriod)
+        if let failure, !(failure is CancellationError) { throw failure }
     }
 
     private func handleAll() async throws {

@@ -1,0 +1,31 @@
+/// How many messages a consumer takes beyond those that are being handled: a value.
+///
+/// A message that waits in a consumer's buffer waits for that consumer alone. So the buffer shrinks when its messages wait long,
+/// because their handlers are slow, and grows when it is used up at once.
+struct BufferLimit: Sendable, Hashable {
+    /// The most that it grows to.
+    let maximum: Int
+    private(set) var value: Int
+
+    /// A buffer that is used up within this time may be larger.
+    static let quick = Duration.milliseconds(250)
+    /// A message that has waited longer says that the buffer is too large.
+    static let slow = Duration.milliseconds(500)
+
+    init(maximum: Int, startingWith value: Int? = nil) {
+        self.maximum = max(1, maximum)
+        self.value = max(1, min(value ?? maximum, self.maximum))
+    }
+
+    /// A message was handed out after it had waited so long.
+    mutating func handedOut(after wait: Duration, wasLast: Bool) {
+        if wait > Self.slow {
+            shrink()
+        } else if wasLast, wait < Self.quick {
+            value = min(value * 2, maximum)
+        }
+    }
+
+    /// Messages went back because other consumers had nothing to do.
+    mutating func shrink() { value = max(1, value / 2) }
+}

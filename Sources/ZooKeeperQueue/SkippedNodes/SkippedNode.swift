@@ -1,0 +1,41 @@
+/// A node that a member of the queue cannot handle, and passes over: see ``MessageQueue/skippedNodes()``.
+public struct SkippedNode: Sendable, Hashable {
+    /// Why a node is skipped.
+    public struct Reason: Sendable, Hashable, CustomStringConvertible {
+        /// What is wrong with the node.
+        public let description: String
+        /// What to do about it.
+        public let remedy: String
+
+        /// The access control list keeps this client from reading or deleting it.
+        public static let notPermitted = Reason(
+            description: "the client has no permission to use it",
+            remedy: "grant the queue's clients all rights on it, or delete it with the rights of its owner")
+        /// It has children, so that it cannot be deleted.
+        public static let hasChildren = Reason(
+            description: "it has children, so that it cannot be moved or deleted", remedy: "delete its children")
+        /// It does not fit into one request.
+        public static let tooLarge = Reason(
+            description: "it is larger than one request may be",
+            remedy: "raise the client's maximumRequestSize and the servers' jute.maxbuffer, or delete it")
+        /// Its name is not one that this library gives.
+        public static let unknownName = Reason(
+            description: "its name is not the name of a message", remedy: "delete it, unless another program needs it")
+        /// Its data cannot be read by this release.
+        public static let unknownContent = Reason(
+            description: "its data is of a version or kind that this release does not know",
+            remedy: "use the release that wrote it, or delete it")
+        /// A consumer's place in the line is no consumer's.
+        public static let notEphemeral = Reason(
+            description: "it is not ephemeral, so that it belongs to no living consumer", remedy: "delete it")
+        /// ZooKeeper refuses what must be done with it.
+        static func refused(_ message: String) -> Reason {
+            Reason(description: "ZooKeeper refuses to handle it: \(message)", remedy: "delete it")
+        }
+    }
+
+    /// Its path, below the client's chroot.
+    public let path: String
+    /// Why it is skipped.
+    public let reason: Reason
+}

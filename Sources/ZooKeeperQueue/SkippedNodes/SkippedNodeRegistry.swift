@@ -1,0 +1,123 @@
+import CoreMetrics
+import Logging
+import Synchronization
+import ZooKeeper
+
+/// What the members of one queue in this process have skipped. All copies of a ``MessageQueue`` share it, so that each node is
+/// reported once, and counted.
+final class SkippedNodeRegistry: Sendable {
+    private let nodes = Mutex(SkippedNodes())
+    private let store: any NodeStore
+    private let logger: Logger
+    private let gauge: Gauge
+
+    /// The most nodes of a folder that are each reported. Beyond that only every doubling of their number is.
+    private static let maximumReports = 16
+
+    init(queue: String, store: any NodeStore, logger: Logger, metricsFactory: any MetricsFactory) {
+        self.store = store
+        self.logger = logger
+        gauge = Gauge(
+            label: "zookeeper_queue_skipped_nodes", dimensions: [("queue", queue)], factory: metricsFactory)
+    }
+
+    var count: Int { nodes.withLock { $0.count } }
+    var all: [SkippedNode] { nodes.withLock { $0.all } }
+
+    /// Whether the node is left alone for now.
+    func contains(_ path: String) -> Bool {
+        let (folder, name) = Self.split(path)
+        return nodes.withLock { $0.isSkipped(name, in: folder, at: store.now) }
+    }
+
+    /// The names of a folder's children but those that are left alone for now. Forgets what is no longer among them.
+    func usable(_ names: [String], in folder: String) -> [String] {
+        let now = store.now
+        return update { nodes in
+            guard nodes.count(in: folder) > 0 else { return names }
+            nodes.keep(names, in: folder)
+            return names.filter { !nodes.isSkipped($0, in: folder, at: now) }
+        }
+    }
+
+    /// Leaves a node alone for a while, and reports it once.
+    func skip(_ path: String, _ reason: SkippedNode.Reason) {
+        let (folder, name) = Self.split(path)
+        let now = store.now
+        let (isNew, count) = update { ($0.skip(name, in: folder, reason, at: now), $0.count(in: folder)) }
+        guard isNew else { return }
+        if count <= Self.maximumReports {
+            logger.warning(
+                "Skipped a node that cannot be handled; trying again later",
+                metadata: ["node": "\(path)", "reason": "\(reason)", "remedy": "\(reason.remedy)"])
+        } else if count & (count - 1) == 0 {
+            logger.warning(
+                "Many nodes of a folder cannot be handled",
+                metadata: ["folder": "\(folder)", "count": "\(count)", "reason": "\(reason)"])
+        }
+    }
+
+    /// Leaves a node alone after ZooKeeper has refused what was asked of it.
+    func skip(_ path: String, _ error: ZooKeeperError) { skip(path, SkippedNode.Reason(error)) }
+
+    /// A node was handled.
+    func handled(_ path: String) {
+        let (folder, name) = Self.split(path)
+        guard update({ $0.handled(name, in: folder) }) else { return }
+        logger.notice("Handled a node that was skipped before", metadata: ["node": "\(path)"])
+    }
+
+    /// Forgets a folder, whose names mean other nodes from here on.
+    func forget(_ folder: String) { update { $0.keep([], in: folder) } }
+
+    /// When the first node of the folders may be tried again.
+    func nextRetry(in folders: [String]) -> Duration? {
+        nodes.withLock { nodes in folders.compactMap { nodes.nextRetry(in: $0) }.min() }
+    }
+
+    private func update<Result>(_ body: (inout SkippedNodes) -> sending Result) -> sending Result {
+        let (result, change) = nodes.withLock { nodes in
+            let before = nodes.count
+            let result = body(&nodes)
+            return (result, nodes.count == before ? nil : nodes.count)
+        }
+        if let change { gauge.record(change) }
+        return result
+    }
+
+    private static func split(_ path: String) -> (folder: String, name: String) {
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) ?? path.startIndex
+        return (String(path[..<slash]), String(path[path.utf8.index(after: slash)...]))
+    }
+}
+
+extension SkippedNode.Reason {
+    /// Why a node is skipped, as ZooKeeper's refusal tells it.
+    init(_ error: ZooKeeperError) {
+        switch error.code {
+        case .noAuth: self = .notPermitted
+        case .notEmpty: self = .hasChildren
+        case .requestTooLarge: self = .tooLarge
+        default: self = .refused(error.message)
+        }
+    }
+}
+
+extension ZooKeeperError {
+    /// Whether ZooKeeper, or the client, refuses the very operation, so that trying it again at once is of no use.
+    var isRefusal: Bool {
+        guard outcome == .notApplied, !isPassing else { return false }
+        switch code {
+        case .closed, .closing, .authenticationFailed, .alreadyRunning: return false
+        default: return true
+        }
+    }
+
+    /// Whether a refusal is about the node alone, and says nothing of its neighbours.
+    var concernsOneNode: Bool {
+        switch code {
+        case .notEmpty, .requestTooLarge, .badArguments, .invalidArgument, .noChildrenForEphemerals: isRefusal
+        default: false
+        }
+    }
+}

@@ -1,0 +1,74 @@
+import ZooKeeper
+
+/// The nodes that were skipped, and when each may be tried again: a value.
+///
+/// The pause between two attempts doubles, so that a node that stays as it is costs next to nothing, and one that is mended comes
+/// back by itself. Entries of nodes that are gone are dropped when their folder is listed, so that there are never more than the
+/// tree has nodes.
+struct SkippedNodes: Sendable {
+    private struct Entry {
+        var reason: SkippedNode.Reason
+        var pause: Duration
+        var retryTime: Duration
+    }
+    private var folders: [ExactString: [ExactString: Entry]] = [:]
+    private(set) var count = 0
+
+    static let shortestPause = Duration.seconds(1)
+    static let longestPause = Duration.seconds(300)
+
+    /// Whether the node is left alone for now.
+    func isSkipped(_ name: String, in folder: String, at now: Duration) -> Bool {
+        guard count > 0, let entry = folders[ExactString(folder)]?[ExactString(name)] else { return false }
+        return now < entry.retryTime
+    }
+
+    /// Notes that a node cannot be handled.
+    ///
+    /// - Returns: whether that is new.
+    mutating func skip(_ name: String, in folder: String, _ reason: SkippedNode.Reason, at now: Duration) -> Bool {
+        let known = folders[ExactString(folder)]?[ExactString(name)]
+        let pause = known.map { min($0.pause * 2, Self.longestPause) } ?? Self.shortestPause
+        folders[ExactString(folder), default: [:]][ExactString(name)] = Entry(
+            reason: reason, pause: pause, retryTime: now + pause)
+        if known == nil { count += 1 }
+        return known?.reason != reason
+    }
+
+    /// Notes that a node was handled after all.
+    ///
+    /// - Returns: whether it was skipped before.
+    mutating func handled(_ name: String, in folder: String) -> Bool {
+        guard count > 0, folders[ExactString(folder)]?.removeValue(forKey: ExactString(name)) != nil else { return false }
+        count -= 1
+        return true
+    }
+
+    /// Drops what is no longer in a folder.
+    mutating func keep(_ names: [String], in folder: String) {
+        guard let entries = folders[ExactString(folder)], !entries.isEmpty else { return }
+        var kept: [ExactString: Entry] = [:]
+        for name in names {
+            let name = ExactString(name)
+            if let entry = entries[name] { kept[name] = entry }
+        }
+        count -= entries.count - kept.count
+        folders[ExactString(folder)] = kept.isEmpty ? nil : kept
+    }
+
+    /// When the first of a folder's nodes may be tried again.
+    func nextRetry(in folder: String) -> Duration? {
+        guard count > 0 else { return nil }
+        return folders[ExactString(folder)]?.values.lazy.map(\.retryTime).min()
+    }
+
+    /// How many of a folder's nodes are skipped.
+    func count(in folder: String) -> Int { folders[ExactString(folder)]?.count ?? 0 }
+
+    /// All of them, in the order of their paths.
+    var all: [SkippedNode] {
+        folders.flatMap { folder, entries in
+            entries.map { SkippedNode(path: "\(folder)/\($0)", reason: $1.reason) }
+        }.sorted { ExactString($0.path) < ExactString($1.path) }
+    }
+}

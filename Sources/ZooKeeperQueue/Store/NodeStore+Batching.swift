@@ -1,0 +1,19 @@
+import ZooKeeper
+
+extension NodeStore {
+    /// How many of the first groups of operations go into one multi.
+    ///
+    /// - Parameters:
+    ///   - operations: how many operations the multi has besides.
+    ///   - bytes: how many bytes they have.
+    func countThatFits(_ groups: some Sequence<[Operation]>, besides operations: Int = 3, bytes: Int = 1_024) -> Int {
+        var (operations, bytes, count) = (operations, bytes, 0)
+        for group in groups {
+            operations += group.count
+            bytes += group.reduce(0) { $0 + size(of: $1) }
+            if bytes > maximumRequestSize || operations > Request.maximumOperations { break }
+            count += 1
+        }
+        return count
+    }
+}
