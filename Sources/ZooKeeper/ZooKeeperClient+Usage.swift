@@ -11,16 +11,16 @@ extension ZooKeeperClient {
     package func countBytes(below path: String) async throws {
         let path = try full(path)
         var ancestor = path
-        while let slash = ancestor.lastIndex(of: "/"), slash > ancestor.startIndex {
-            ancestor = String(ancestor[..<slash])
+        while let parent = NodePath.parent(of: ancestor), parent != "/" {
+            ancestor = parent
             if try await stat(Self.quotas + ancestor + "/zookeeper_limits", watch: false, timeout: nil) != nil {
                 throw alreadyCounted(path, by: ancestor)
             }
         }
         if let other = try await countedChild(of: path) { throw alreadyCounted(path, by: "\(path)/\(other)") }
         var node = Self.quotas
-        for name in path.split(separator: "/") {
-            node += "/" + name
+        for name in path.utf8.split(separator: UInt8(ascii: "/")) {
+            node += "/" + String(Substring(name))
             try await createUnlessThere([.create(node, data: [])])
         }
         // The servers fill the second one in when it is created.
@@ -34,7 +34,7 @@ extension ZooKeeperClient {
     private func countedChild(of path: String) async throws -> String? {
         do {
             let names = try await nodeChildren(Self.quotas + path, watch: false, timeout: nil).names
-            return names.first { !$0.hasPrefix("zookeeper_") }
+            return names.first { !$0.utf8.starts(with: "zookeeper_".utf8) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
         }

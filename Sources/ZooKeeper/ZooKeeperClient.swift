@@ -188,9 +188,9 @@ public final class ZooKeeperClient: Sendable {
 
     /// The path as the caller knows it.
     func local(_ path: String) -> String {
-        guard !configuration.chroot.isEmpty, path.hasPrefix(configuration.chroot) else { return path }
-        let rest = path.dropFirst(configuration.chroot.count)
-        return rest.isEmpty ? "/" : String(rest)
+        guard !configuration.chroot.isEmpty, path.utf8.starts(with: configuration.chroot.utf8) else { return path }
+        let rest = path.utf8.dropFirst(configuration.chroot.utf8.count)
+        return rest.isEmpty ? "/" : String(Substring(rest))
     }
 
     /// Runs `body` and names the caller's own path in an error.

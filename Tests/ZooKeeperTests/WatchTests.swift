@@ -76,6 +76,28 @@ struct WatchTests {
         }
     }
 
+    @Test("Two paths that are canonically equivalent are two nodes with two watches")
+    func canonicallyEquivalentPathsAreTwo() async throws {
+        let (composed, decomposed) = ("/caf\u{E9}", "/cafe\u{301}")
+        #expect(composed == decomposed)
+        try await withTestClient(followsMembers: false) { client in
+            try await client.create(composed, data: [1])
+            try await client.create(decomposed, data: [2])
+            var watches = [composed, decomposed].map { client.dataUntilDeleted(of: $0).makeAsyncIterator() }
+            for index in watches.indices { #expect(try await watches[index].next()??.data == [UInt8(index + 1)]) }
+            let table = client.connection.watches
+            #expect(table.interestCount == 4)
+            // The event of one uses up its own watch only.
+            let bytes = table.watchedBytes
+            try await client.set(composed, data: [3])
+            #expect(try await watches[0].next()??.data == [3])
+            #expect(table.watchedBytes == bytes)
+            try await client.delete(decomposed)
+            #expect(try await watches[1].next() == .some(nil))
+            #expect(try await client.children(of: "/").names.map { ExactString($0) } == ["caf\u{E9}"])
+        }
+    }
+
     @Test func cancellationEndsASequenceAndLeavesNothing() async throws {
         try await withTestClient { client in
             try await client.create("/a")

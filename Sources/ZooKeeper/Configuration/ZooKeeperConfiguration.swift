@@ -10,6 +10,17 @@ public struct ZooKeeperConfiguration: Sendable {
             Authentication(scheme: "digest", credentials: "\(user):\(password)")
         }
 
+        /// Compares by bytes, as servers do.
+        public static func == (a: Authentication, b: Authentication) -> Bool {
+            a.scheme.isIdentical(to: b.scheme) && a.credentials.isIdentical(to: b.credentials)
+        }
+
+        /// Hashes what `==` compares.
+        public func hash(into hasher: inout Hasher) {
+            hasher.combine(ExactString(scheme))
+            hasher.combine(ExactString(credentials))
+        }
+
         /// The scheme alone: credentials are never shown.
         public var description: String { "Authentication(\(scheme))" }
     }

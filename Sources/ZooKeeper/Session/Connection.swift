@@ -308,7 +308,7 @@ extension Connection: LibraryInbox {
 
     nonisolated func watchEvent(_ event: WatchEvent) {
         watches.received(event)
-        if event.path == EnsembleMembers.path { onQueue { $0.readMembers() } }
+        if event.path.isIdentical(to: EnsembleMembers.path) { onQueue { $0.readMembers() } }
     }
 
     nonisolated func authenticated(_ handle: HandleID, code: Int32) {
