@@ -39,6 +39,8 @@ struct LibraryHandle: @unchecked Sendable {
         let state = zoo_state(handle)
         return state != ZOO_CONNECTED_STATE && state != ZOO_ASSOCIATING_STATE
     }
+    /// Whether its session has expired, or its credentials were refused, so that it will never be connected.
+    var hasEnded: Bool { [ZOO_EXPIRED_SESSION_STATE, ZOO_AUTH_FAILED_STATE].contains(zoo_state(handle)) }
     /// The session's number; 0 before the first connection.
     var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
     /// The session's number and password, by which another handle takes it over; `nil` before the first connection.

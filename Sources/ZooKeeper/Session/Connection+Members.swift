@@ -53,6 +53,7 @@ extension Connection {
         guard handle.isDisconnected, choice.tryOther() else { return }
         inherited = handle.sessionIdentity
         phase = .opening
+        closeProbe()
         closeHandle(handle)
         logger.info("Other servers of the ensemble are tried", metadata: ["servers": "\(choice.current)"])
         open()

@@ -45,6 +45,11 @@ actor Connection {
     /// Which servers to try, and since when the present ones were tried in vain.
     var choice: ServerChoice
     var triedSince: ContinuousClock.Instant?
+    /// Since when there is no connection; `nil` while there is one.
+    var disconnectedSince: ContinuousClock.Instant?
+    /// What tells whether servers accept new sessions, and since when they did at each look.
+    var probe: SessionProbe?
+    var acceptedSince: ContinuousClock.Instant?
     /// Whether the present servers are tried by the library alone, since the connection was lost just now.
     var isFirstTry = false
     /// The session that the next handle goes on with.
@@ -136,9 +141,8 @@ actor Connection {
 
     func open() {
         guard case .opening = phase else { return }
-        generation += 1
         LibraryInboxes.shared.add(self, client: client)
-        let id = HandleID(client: client, generation: generation)
+        let id = nextHandleID()
         do {
             let timeout = inherited == nil ? configuration.sessionTimeout : session.current.timeout
             let handle = try LibraryHandle(
@@ -155,6 +159,17 @@ actor Connection {
             _ = choice.tryOther()
             reopen()
         }
+    }
+
+    private func nextHandleID() -> HandleID {
+        generation += 1
+        return HandleID(client: client, generation: generation)
+    }
+
+    /// Opens a second handle, whose events are ignored, as those of every handle but the present one.
+    func openProbe() {
+        probe = SessionProbe(
+            id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout)
     }
 
     private func authenticateIfNeeded(_ handle: LibraryHandle) {
@@ -183,6 +198,7 @@ actor Connection {
             }
             logger.debug("The connection to ZooKeeper is lost")
             (triedSince, isFirstTry) = (.now, true)
+            disconnectedSince = disconnectedSince ?? .now
             onQueue(after: firstPatience(session.current.timeout)) { $0.lookForServers() }
         case .expired: ended(handle, reason: "session expired")
         case .authenticationFailed:
@@ -195,7 +211,8 @@ actor Connection {
     private func connected(_ handle: LibraryHandle, at instant: ContinuousClock.Instant) {
         authenticateIfNeeded(handle)
         if !gate.isAuthenticating { backoff.reset() }
-        triedSince = nil
+        (triedSince, disconnectedSince) = (nil, nil)
+        closeProbe()
         desk.read { $0.heard(at: instant) }
         let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
         let isFirst =
@@ -216,12 +233,13 @@ actor Connection {
     }
 
     /// The handle is dead: it is closed at once and a new session opened (rule 31).
-    private func ended(_ handle: LibraryHandle, reason: String) {
+    func ended(_ handle: LibraryHandle, reason: String) {
         logger.info(
             "The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
         metrics.expirations.increment()
         phase = .opening
         inherited = nil
+        closeProbe()
         closeHandle(handle)
         session.update { state in
             state.phase = .connecting
@@ -285,6 +303,7 @@ actor Connection {
 
     private func finish() {
         guard case .closing(let handle) = phase else { return }
+        closeProbe()
         if let handle { closeHandle(handle) }
         phase = .closed
         LibraryInboxes.shared.remove(client: client)
