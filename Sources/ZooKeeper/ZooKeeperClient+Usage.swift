@@ -33,7 +33,9 @@ extension ZooKeeperClient {
     /// A child at which, or below which, something is counted.
     private func countedChild(of path: String) async throws -> String? {
         do {
-            let names = try await nodeChildren(Self.quotas + path, watch: false, timeout: nil).names
+            let names = try await nodeChildren(
+                Self.quotas + path, watch: false, timeout: nil, expecting: [.noNode]
+            ).names
             return names.first { !$0.utf8.starts(with: "zookeeper_".utf8) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
@@ -51,7 +53,7 @@ extension ZooKeeperClient {
 
     private func createUnlessThere(_ operations: [Operation]) async throws {
         do {
-            _ = try await perform(.multi(operations), timeout: nil)
+            _ = try await perform(.multi(operations), timeout: nil, expecting: [.nodeExists])
         } catch let error as ZooKeeperError where error.code == .nodeExists {
             // Counted already.
         }
@@ -63,7 +65,9 @@ extension ZooKeeperClient {
         let request = Request.get(path: stats, watch: false)
         let node: Node
         do {
-            guard case .node(let found) = try await perform(request, timeout: nil) else { return nil }
+            guard case .node(let found) = try await perform(request, timeout: nil, expecting: [.noNode]) else {
+                return nil
+            }
             node = found
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil

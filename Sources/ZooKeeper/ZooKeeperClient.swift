@@ -101,7 +101,11 @@ public final class ZooKeeperClient: Sendable {
     // MARK: Performing
 
     /// Sends a request and waits for its answer.
-    func perform(_ request: Request, timeout: Duration?) async throws -> Reply {
+    ///
+    /// - Parameter expected: errors that are an answer to the caller, and no failure.
+    func perform(
+        _ request: Request, timeout: Duration?, expecting expected: [ZooKeeperError.Code] = []
+    ) async throws -> Reply {
         try Task.checkCancellation()
         try request.validate(maximumSize: configuration.maximumRequestSize)
         let start = ContinuousClock.now
@@ -126,17 +130,21 @@ public final class ZooKeeperClient: Sendable {
             failed = false
             ephemerals.applied(request, reply, sessionID: sessionState.sessionID)
             return reply
-        } catch let error as ZooKeeperError where error.outcome == .notApplied {
-            ephemerals.release(request, sessionID: sessionState.sessionID)
-            throw error
+        } catch let error as ZooKeeperError {
+            if error.outcome == .notApplied { ephemerals.release(request, sessionID: sessionState.sessionID) }
+            failed = !expected.contains(error.code)
+            throw failed ? namingWhatIsMissing(error, request) : error
         }
     }
 
-    /// Sends reads all at once, and waits for all their answers.
+    /// Sends requests that neither watch nor create all at once, and waits for all their answers.
     ///
+    /// - Parameter expected: errors that are an answer to the caller, and no failure.
     /// - Returns: the answers in the order of the requests.
     /// - Throws: `CancellationError`; an invalid request's error, when nothing was sent.
-    func gather(_ requests: [Request], timeout: Duration?) async throws -> [ReplyResult] {
+    func gather(
+        _ requests: [Request], timeout: Duration?, expecting expected: [ZooKeeperError.Code]
+    ) async throws -> [ReplyResult] {
         try Task.checkCancellation()
         for request in requests { try request.validate(maximumSize: configuration.maximumRequestSize) }
         if requests.isEmpty { return [] }
@@ -159,17 +167,19 @@ public final class ZooKeeperClient: Sendable {
         }
         let (duration, inFlight) = (start.duration(to: .now), connection.desk.read { $0.inFlight })
         for (request, result) in zip(requests, results) {
-            if case .success = result {
-                metrics.ended(request.name, after: duration, failed: false, inFlight: inFlight)
-            } else {
-                metrics.ended(request.name, after: duration, failed: true, inFlight: inFlight)
+            var failed = false
+            switch result {
+            case .success(let reply): ephemerals.applied(request, reply, sessionID: sessionState.sessionID)
+            case .failure(let error as ZooKeeperError): failed = !expected.contains(error.code)
+            case .failure: failed = true
             }
+            metrics.ended(request.name, after: duration, failed: failed, inFlight: inFlight)
         }
         try Task.checkCancellation()
         return results
     }
 
-    private func deadline(_ timeout: Duration?) -> Duration {
+    func deadline(_ timeout: Duration?) -> Duration {
         timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.callDeadline
     }
 
@@ -191,6 +201,26 @@ public final class ZooKeeperClient: Sendable {
         guard !configuration.chroot.isEmpty, path.utf8.starts(with: configuration.chroot.utf8) else { return path }
         let rest = path.utf8.dropFirst(configuration.chroot.utf8.count)
         return rest.isEmpty ? "/" : String(Substring(rest))
+    }
+
+    /// Says of an error what does not exist: the parent of a node that was to be created, or the chroot itself.
+    private func namingWhatIsMissing(_ error: ZooKeeperError, _ request: Request) -> ZooKeeperError {
+        let chroot = configuration.chroot
+        guard error.code == .noNode, let path = error.path else { return error }
+        let isCreate = request.creates(at: error.operationIndex)
+        let missing = isCreate ? NodePath.parent(of: path) ?? path : path
+        var message = error.message
+        if missing.isIdentical(to: chroot) {
+            message = "The chroot \(chroot) does not exist: create it with ensurePath(\"/\")."
+        } else {
+            if isCreate {
+                message = "The parent node \(local(missing)) does not exist: create it first, or use ensurePath."
+            }
+            if !chroot.isEmpty { message += " The client's chroot is \(chroot): does it exist?" }
+        }
+        return ZooKeeperError(
+            code: error.code, message: message, path: path, operationIndex: error.operationIndex, outcome: error.outcome
+        )
     }
 
     /// Runs `body` and names the caller's own path in an error.

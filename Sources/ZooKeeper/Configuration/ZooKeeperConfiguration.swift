@@ -30,7 +30,8 @@ public struct ZooKeeperConfiguration: Sendable {
     /// Prefer addresses to names: while a name server fails, the C client asks it again without a pause.
     /// Calls keep their deadlines all the same.
     public internal(set) var servers: String
-    /// The path below which everything is done, as if it were the root; empty for none. It must exist.
+    /// The path below which everything is done, as if it were the root; empty for none. It must exist:
+    /// ``ZooKeeperClient/ensurePath(_:acl:timeout:)`` of `"/"` creates it.
     public internal(set) var chroot: String
     /// Whether the client follows the ensemble when its members change (default: yes): it reads who they are from
     /// `/zookeeper/config`, and when its connection ends, goes on with them in the same session, also when none of ``servers``

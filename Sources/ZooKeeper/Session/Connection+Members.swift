@@ -9,7 +9,7 @@ extension Connection {
     /// Asks who the members are, and to be told when that changes. An ensemble before 3.5, or one whose administrator keeps it
     /// secret, does not say.
     func readMembers() {
-        guard configuration.followsMembers, case .open(let handle) = phase else { return }
+        guard configuration.followsMembers, mayReadMembers, case .open(let handle) = phase else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
         guard let watch = request.watch, (try? watches.reserve(watch)) != nil else { return }
         let call = Call(
@@ -19,6 +19,9 @@ extension Connection {
                 case .success(.node(let node)): self?.onQueue { $0.choice.learn(EnsembleMembers(node.data)) }
                 case .failure(let error as ZooKeeperError) where [.deadlineExceeded, .overloaded].contains(error.code):
                     self?.onQueue(after: .seconds(5)) { $0.readMembers(through: handle) }
+                case .failure(let error as ZooKeeperError) where error.code == .sessionClosedRequireSaslAuth:
+                    // Each connection would ask again, and be closed for it.
+                    self?.onQueue { $0.mayReadMembers = false }
                 case .success, .failure: break
                 }
             })

@@ -56,6 +56,8 @@ actor Connection {
     var inherited: SessionIdentity?
     /// Whether the present handle must catch up with what its session has seen before anything is sent through it.
     var mustSync = false
+    /// Whether the servers close the connection of one who asks for the members.
+    var mayReadMembers = true
     var hasPulse = false
     /// Who has called `close()` while it was under way.
     private var closeWaiters: [CheckedContinuation<Void, Never>] = []
