@@ -79,8 +79,10 @@ public final class ZooKeeperClient: Sendable {
     }
 
     /// Closes the session, so that its ephemeral nodes go at once. New calls are refused; calls that were sent are
-    /// waited for, for at most two thirds of the session timeout. Closing again waits for the same end. It is not
-    /// affected by cancellation.
+    /// waited for, for at most three seconds. Closing again waits for the same end. It is not affected by cancellation.
+    ///
+    /// It returns after at most five seconds, also when servers hang: what is left to be done is done in the background, and a
+    /// session that could not be closed expires at the ensemble.
     public func close() async {
         // In a task of its own, which is not cancelled.
         await Task { await connection.close() }.value

@@ -191,6 +191,24 @@ struct SessionTests {
         }
     }
 
+    @Test("Closing takes some seconds at most while the server hangs, whatever the session timeout")
+    func closingIsBounded() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, followsMembers: false, sessionTimeout: .seconds(10))
+            let client = try ZooKeeperClient(configuration: configuration)
+            try await client.create("/a")
+            await ensemble.pause(0)
+            let hanging = Task { try await client.create("/b") }
+            while client.connection.desk.read({ $0.inFlight }) == 0 { await Task.yield() }
+            let start = ContinuousClock.now
+            await client.close()
+            #expect(ContinuousClock.now - start < .seconds(6))
+            await expect(.closing, outcome: .unknown) { _ = try await hanging.value }
+            await ensemble.resume(0)
+        }
+    }
+
     @Test func closingUnderLoadCompletesEveryCall() async throws {
         for _ in 0..<20 {
             try await withTestClient { client in

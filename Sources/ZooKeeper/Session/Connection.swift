@@ -268,23 +268,44 @@ actor Connection {
 
     // MARK: Closing
 
-    /// Refuses new calls, waits for those in flight (for at most two thirds of the session timeout, when the library
-    /// itself gives them up), closes the handle and ends every sequence. Calling it again waits for the same end. To be
-    /// called by a task that is not cancelled.
-    func close() async {
+    /// How long closing waits for the answers of calls in flight.
+    private static let drainLimit = Duration.seconds(3)
+    /// How long closing is waited for. A server that hangs costs the drain and, as a rule, a second and a half in the library's
+    /// own close; full sockets and name servers that do not answer cost it more (rule 36), and go on in the background.
+    private static let closeLimit = Duration.seconds(5)
+
+    /// Refuses new calls, waits for those in flight, closes the handle and ends every sequence; returns when that is done, or
+    /// after ``closeLimit``. Calling it again waits for the same end. To be called by a task that is not cancelled.
+    nonisolated func close() async {
+        isStarted.store(true, ordering: .relaxed)
+        // Here, since the connection's own queue may be held up.
+        desk.updateAll { $0.close() }
+        let isDone = WatchSignal()
+        Task {
+            await shutDown()
+            isDone.end()
+        }
+        DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(Int(Self.closeLimit.milliseconds))) {
+            isDone.end()
+        }
+        await isDone.wait()
+        // Also where the rest goes on in the background.
+        watches.end()
+        session.update { $0.phase = .closed }
+    }
+
+    private func shutDown() async {
         switch phase {
         case .closed: return
         case .closing: return await withCheckedContinuation { closeWaiters.append($0) }
         case .idle, .opening: phase = .closing(nil)
         case .open(let handle): phase = .closing(handle)
         }
-        isStarted.store(true, ordering: .relaxed)
-        desk.updateAll { $0.close() }
         if case .closing(.some) = phase, desk.read({ $0.inFlight > 0 }) {
             let state = session.current
-            let patience = min(
-                (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3, .seconds(20))
-            onQueue(after: patience) { $0.drained.end() }
+            // The library itself gives them up after two thirds of the timeout.
+            let patience = (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3
+            onQueue(after: min(patience, Self.drainLimit)) { $0.drained.end() }
             while desk.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
         }
         finish()
