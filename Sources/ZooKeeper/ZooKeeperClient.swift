@@ -113,7 +113,9 @@ public final class ZooKeeperClient: Sendable {
         let start = ContinuousClock.now
         let deadline = start + self.deadline(timeout)
         try ephemerals.reserve(request, sessionID: sessionState.sessionID)
-        if let watch = request.watch { try connection.watches.reserve(watch) }
+        if let watch = request.watch, try connection.watches.reserve(watch) {
+            connection.onQueue { $0.removeAbandonedWatches() }
+        }
         let token = connection.nextToken()
         var failed = true
         defer {

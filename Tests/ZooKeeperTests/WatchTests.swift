@@ -128,6 +128,57 @@ struct WatchTests {
         }
     }
 
+    @Test("Watches for names that never come are removed when they have become many")
+    func abandonedWatches() async throws {
+        try await withTestClient(followsMembers: false) { client in
+            let name = String(repeating: "x", count: 400)
+            // Twice as many as may be held at once.
+            for index in 0..<2_500 {
+                var watch = client.data(of: "/\(index)\(name)").makeAsyncIterator()
+                #expect(try await watch.next() == .some(nil))
+            }
+            #expect(client.connection.watches.interestCount == 0)
+            #expect(client.connection.watches.watchedBytes < WatchTable.maximumBytes)
+            // A watch on a path from which one was removed sees its event.
+            var watch = client.data(of: "/0\(name)").makeAsyncIterator()
+            #expect(try await watch.next() == .some(nil))
+            try await client.create("/0\(name)", data: [1])
+            #expect(try await watch.next()??.data == [1])
+        }
+    }
+
+    @Test("Who watches again while a watch is being removed reads again when it is gone")
+    func watchingDuringARemoval() throws {
+        let table = WatchTable()
+        let keys = (0..<200).map { WatchKey(kind: .existence, path: "/\($0)" + String(repeating: "x", count: 400)) }
+        for key in keys {
+            try table.reserve(key)
+            table.settle(key, isArmed: true)
+        }
+        // The client's own watch for other members has no signal, and stays.
+        let members = WatchKey(kind: .data, path: EnsembleMembers.path)
+        try table.reserve(members, isKept: true)
+        table.settle(members, isArmed: true)
+        var token: UInt64 = 0
+        let removals = table.takeAbandoned {
+            token += 1
+            return token
+        }
+        #expect(removals.count == 200 && table.takeAbandoned { 0 }.isEmpty)
+        let (first, second) = (removals[0], removals[1])
+        let signal = WatchSignal()
+        table.add(signal, for: [first.key, second.key])
+        try table.reserve(first.key)
+        table.settle(first.key, isArmed: true)
+        table.removed(second.token, code: -4)
+        #expect(!signal.isRaised)
+        table.removed(first.token, code: 0)
+        #expect(signal.isRaised)
+        for removal in removals { table.removed(removal.token, code: 0) }
+        // One removal failed, so that the library still holds its watch.
+        #expect(table.watchedBytes == 8 + second.key.path.utf8.count + members.path.utf8.count)
+    }
+
     @Test func closingTheClientEndsItsSequences() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: try await TestServer.address()))
         try await client.create("/a")

@@ -11,7 +11,7 @@ extension Connection {
     func readMembers() {
         guard configuration.followsMembers, mayReadMembers, case .open(let handle) = phase else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
-        guard let watch = request.watch, (try? watches.reserve(watch)) != nil else { return }
+        guard let watch = request.watch, (try? watches.reserve(watch, isKept: true)) != nil else { return }
         let call = Call(
             token: nextToken(), request: request, deadline: .now + configuration.callDeadline,
             waiter: .inner { [weak self] result in

@@ -187,6 +187,14 @@ actor Connection {
         onQueue(after: backoff.next()) { $0.open() }
     }
 
+    /// Removes watches that nobody wants any more, when they have become many.
+    func removeAbandonedWatches() {
+        for (token, key) in watches.takeAbandoned(token: nextToken) {
+            let code = gate.removeWatches(key, token: token)
+            if code != 0 { watches.removed(token, code: code) }
+        }
+    }
+
     // MARK: The session
 
     private func sessionEvent(_ id: HandleID, phase event: LibrarySessionPhase, at instant: ContinuousClock.Instant) {
@@ -352,6 +360,8 @@ extension Connection: LibraryInbox {
         watches.received(event)
         if event.path.isIdentical(to: EnsembleMembers.path) { onQueue { $0.readMembers() } }
     }
+
+    nonisolated func watchesRemoved(_ token: UInt64, code: Int32) { watches.removed(token, code: code) }
 
     nonisolated func authenticated(_ handle: HandleID, code: Int32) {
         onQueue { connection in
