@@ -29,6 +29,15 @@ static inline int czk_amulti(
     return zoo_amulti(handle, count, ops, results, completion, (const void *)(uintptr_t)token);
 }
 
+/// Removes the session's watches of a kind on a path, at the server and in the library, when the server has answered. The library
+/// declares the completion as a pointer to a function pointer and calls it as the function itself. Its `local` and its
+/// `zoo_aremove_watches` are not used: the former writes through `data`, the latter leaves the server's watch.
+static inline int czk_remove_watches(
+    zhandle_t *handle, const char *path, ZooWatcherType type, void_completion_t completion, uint64_t token) {
+    return zoo_aremove_all_watches(
+        handle, path, type, 0, (void_completion_t *)(uintptr_t)completion, (const void *)(uintptr_t)token);
+}
+
 /// Tokens are integers that travel through the library as its `const void *data` and `void *watcherCtx`.
 static inline const void *czk_token(uint64_t token) { return (const void *)(uintptr_t)token; }
 static inline void *czk_context(uint64_t context) { return (void *)(uintptr_t)context; }

@@ -55,7 +55,8 @@ extension ZooKeeperClient {
     public func get(_ paths: [String], timeout: Duration? = nil) async throws -> [Node?] {
         try await localizing {
             let requests = try paths.map { Request.get(path: try full($0), watch: false) }
-            return try zip(requests, try await gather(requests, timeout: timeout)).map { request, result in
+            return try zip(requests, try await gather(requests, timeout: timeout, expecting: [.noNode])).map {
+                request, result in
                 do {
                     guard case .node(let node) = try result.get() else { throw Self.mismatch(request) }
                     return node
@@ -185,7 +186,7 @@ extension ZooKeeperClient {
     func stat(_ path: String, watch: Bool, timeout: Duration?) async throws -> Stat? {
         let request = Request.exists(path: path, watch: watch)
         do {
-            guard case .stat(let stat) = try await perform(request, timeout: timeout) else {
+            guard case .stat(let stat) = try await perform(request, timeout: timeout, expecting: [.noNode]) else {
                 throw Self.mismatch(request)
             }
             return stat
@@ -194,15 +195,21 @@ extension ZooKeeperClient {
         }
     }
 
-    func node(_ path: String, watch: Bool, timeout: Duration?) async throws -> Node {
+    func node(
+        _ path: String, watch: Bool, timeout: Duration?, expecting expected: [ZooKeeperError.Code] = []
+    ) async throws -> Node {
         let request = Request.get(path: path, watch: watch)
-        guard case .node(let node) = try await perform(request, timeout: timeout) else { throw Self.mismatch(request) }
+        guard case .node(let node) = try await perform(request, timeout: timeout, expecting: expected) else {
+            throw Self.mismatch(request)
+        }
         return node
     }
 
-    func nodeChildren(_ path: String, watch: Bool, timeout: Duration?) async throws -> NodeChildren {
+    func nodeChildren(
+        _ path: String, watch: Bool, timeout: Duration?, expecting expected: [ZooKeeperError.Code] = []
+    ) async throws -> NodeChildren {
         let request = Request.children(path: path, watch: watch)
-        guard case .children(let children) = try await perform(request, timeout: timeout) else {
+        guard case .children(let children) = try await perform(request, timeout: timeout, expecting: expected) else {
             throw Self.mismatch(request)
         }
         return children

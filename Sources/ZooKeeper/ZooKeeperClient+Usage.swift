@@ -11,16 +11,16 @@ extension ZooKeeperClient {
     package func countBytes(below path: String) async throws {
         let path = try full(path)
         var ancestor = path
-        while let slash = ancestor.lastIndex(of: "/"), slash > ancestor.startIndex {
-            ancestor = String(ancestor[..<slash])
+        while let parent = NodePath.parent(of: ancestor), parent != "/" {
+            ancestor = parent
             if try await stat(Self.quotas + ancestor + "/zookeeper_limits", watch: false, timeout: nil) != nil {
                 throw alreadyCounted(path, by: ancestor)
             }
         }
         if let other = try await countedChild(of: path) { throw alreadyCounted(path, by: "\(path)/\(other)") }
         var node = Self.quotas
-        for name in path.split(separator: "/") {
-            node += "/" + name
+        for name in path.utf8.split(separator: UInt8(ascii: "/")) {
+            node += "/" + String(Substring(name))
             try await createUnlessThere([.create(node, data: [])])
         }
         // The servers fill the second one in when it is created.
@@ -33,8 +33,10 @@ extension ZooKeeperClient {
     /// A child at which, or below which, something is counted.
     private func countedChild(of path: String) async throws -> String? {
         do {
-            let names = try await nodeChildren(Self.quotas + path, watch: false, timeout: nil).names
-            return names.first { !$0.hasPrefix("zookeeper_") }
+            let names = try await nodeChildren(
+                Self.quotas + path, watch: false, timeout: nil, expecting: [.noNode]
+            ).names
+            return names.first { !$0.utf8.starts(with: "zookeeper_".utf8) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
         }
@@ -51,7 +53,7 @@ extension ZooKeeperClient {
 
     private func createUnlessThere(_ operations: [Operation]) async throws {
         do {
-            _ = try await perform(.multi(operations), timeout: nil)
+            _ = try await perform(.multi(operations), timeout: nil, expecting: [.nodeExists])
         } catch let error as ZooKeeperError where error.code == .nodeExists {
             // Counted already.
         }
@@ -63,7 +65,9 @@ extension ZooKeeperClient {
         let request = Request.get(path: stats, watch: false)
         let node: Node
         do {
-            guard case .node(let found) = try await perform(request, timeout: nil) else { return nil }
+            guard case .node(let found) = try await perform(request, timeout: nil, expecting: [.noNode]) else {
+                return nil
+            }
             node = found
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil

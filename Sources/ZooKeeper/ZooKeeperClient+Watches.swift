@@ -5,7 +5,7 @@ extension ZooKeeperClient {
     public func data(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             connection.watches, path: try? full(path),
-            node: { [self] in try await localizing { try await node(full(path), watch: true, timeout: nil) } },
+            node: watchedNode(path),
             stat: watchedStat(path))
     }
 
@@ -14,7 +14,7 @@ extension ZooKeeperClient {
     public func dataUntilDeleted(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             connection.watches, path: try? full(path),
-            node: { [self] in try await localizing { try await node(full(path), watch: true, timeout: nil) } },
+            node: watchedNode(path),
             stat: { nil })
     }
 
@@ -25,7 +25,10 @@ extension ZooKeeperClient {
     public func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
         WatchSequence(
             connection.watches, path: try? full(path),
-            children: { [self] in try await localizing { try await nodeChildren(full(path), watch: true, timeout: nil) }
+            children: { [self] in
+                try await localizing {
+                    try await nodeChildren(full(path), watch: true, timeout: nil, expecting: [.noNode])
+                }
             },
             stat: watchedStat(path))
     }
@@ -36,6 +39,12 @@ extension ZooKeeperClient {
     /// A bad path is thrown by the first `next()`.
     public func existence(of path: String) -> WatchSequence<Stat?> {
         WatchSequence(connection.watches, path: try? full(path), stat: watchedStat(path))
+    }
+
+    private func watchedNode(_ path: String) -> @Sendable () async throws -> Node {
+        { [self] in
+            try await localizing { try await node(full(path), watch: true, timeout: nil, expecting: [.noNode]) }
+        }
     }
 
     private func watchedStat(_ path: String) -> @Sendable () async throws -> Stat? {

@@ -79,8 +79,10 @@ public final class ZooKeeperClient: Sendable {
     }
 
     /// Closes the session, so that its ephemeral nodes go at once. New calls are refused; calls that were sent are
-    /// waited for, for at most two thirds of the session timeout. Closing again waits for the same end. It is not
-    /// affected by cancellation.
+    /// waited for, for at most three seconds. Closing again waits for the same end. It is not affected by cancellation.
+    ///
+    /// It returns after at most five seconds, also when servers hang: what is left to be done is done in the background, and a
+    /// session that could not be closed expires at the ensemble.
     public func close() async {
         // In a task of its own, which is not cancelled.
         await Task { await connection.close() }.value
@@ -101,13 +103,19 @@ public final class ZooKeeperClient: Sendable {
     // MARK: Performing
 
     /// Sends a request and waits for its answer.
-    func perform(_ request: Request, timeout: Duration?) async throws -> Reply {
+    ///
+    /// - Parameter expected: errors that are an answer to the caller, and no failure.
+    func perform(
+        _ request: Request, timeout: Duration?, expecting expected: [ZooKeeperError.Code] = []
+    ) async throws -> Reply {
         try Task.checkCancellation()
         try request.validate(maximumSize: configuration.maximumRequestSize)
         let start = ContinuousClock.now
         let deadline = start + self.deadline(timeout)
         try ephemerals.reserve(request, sessionID: sessionState.sessionID)
-        if let watch = request.watch { try connection.watches.reserve(watch) }
+        if let watch = request.watch, try connection.watches.reserve(watch) {
+            connection.onQueue { $0.removeAbandonedWatches() }
+        }
         let token = connection.nextToken()
         var failed = true
         defer {
@@ -126,17 +134,21 @@ public final class ZooKeeperClient: Sendable {
             failed = false
             ephemerals.applied(request, reply, sessionID: sessionState.sessionID)
             return reply
-        } catch let error as ZooKeeperError where error.outcome == .notApplied {
-            ephemerals.release(request, sessionID: sessionState.sessionID)
-            throw error
+        } catch let error as ZooKeeperError {
+            if error.outcome == .notApplied { ephemerals.release(request, sessionID: sessionState.sessionID) }
+            failed = !expected.contains(error.code)
+            throw failed ? namingWhatIsMissing(error, request) : error
         }
     }
 
-    /// Sends reads all at once, and waits for all their answers.
+    /// Sends requests that neither watch nor create all at once, and waits for all their answers.
     ///
+    /// - Parameter expected: errors that are an answer to the caller, and no failure.
     /// - Returns: the answers in the order of the requests.
     /// - Throws: `CancellationError`; an invalid request's error, when nothing was sent.
-    func gather(_ requests: [Request], timeout: Duration?) async throws -> [ReplyResult] {
+    func gather(
+        _ requests: [Request], timeout: Duration?, expecting expected: [ZooKeeperError.Code]
+    ) async throws -> [ReplyResult] {
         try Task.checkCancellation()
         for request in requests { try request.validate(maximumSize: configuration.maximumRequestSize) }
         if requests.isEmpty { return [] }
@@ -159,17 +171,19 @@ public final class ZooKeeperClient: Sendable {
         }
         let (duration, inFlight) = (start.duration(to: .now), connection.desk.read { $0.inFlight })
         for (request, result) in zip(requests, results) {
-            if case .success = result {
-                metrics.ended(request.name, after: duration, failed: false, inFlight: inFlight)
-            } else {
-                metrics.ended(request.name, after: duration, failed: true, inFlight: inFlight)
+            var failed = false
+            switch result {
+            case .success(let reply): ephemerals.applied(request, reply, sessionID: sessionState.sessionID)
+            case .failure(let error as ZooKeeperError): failed = !expected.contains(error.code)
+            case .failure: failed = true
             }
+            metrics.ended(request.name, after: duration, failed: failed, inFlight: inFlight)
         }
         try Task.checkCancellation()
         return results
     }
 
-    private func deadline(_ timeout: Duration?) -> Duration {
+    func deadline(_ timeout: Duration?) -> Duration {
         timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.callDeadline
     }
 
@@ -188,9 +202,29 @@ public final class ZooKeeperClient: Sendable {
 
     /// The path as the caller knows it.
     func local(_ path: String) -> String {
-        guard !configuration.chroot.isEmpty, path.hasPrefix(configuration.chroot) else { return path }
-        let rest = path.dropFirst(configuration.chroot.count)
-        return rest.isEmpty ? "/" : String(rest)
+        guard !configuration.chroot.isEmpty, path.utf8.starts(with: configuration.chroot.utf8) else { return path }
+        let rest = path.utf8.dropFirst(configuration.chroot.utf8.count)
+        return rest.isEmpty ? "/" : String(Substring(rest))
+    }
+
+    /// Says of an error what does not exist: the parent of a node that was to be created, or the chroot itself.
+    private func namingWhatIsMissing(_ error: ZooKeeperError, _ request: Request) -> ZooKeeperError {
+        let chroot = configuration.chroot
+        guard error.code == .noNode, let path = error.path else { return error }
+        let isCreate = request.creates(at: error.operationIndex)
+        let missing = isCreate ? NodePath.parent(of: path) ?? path : path
+        var message = error.message
+        if missing.isIdentical(to: chroot) {
+            message = "The chroot \(chroot) does not exist: create it with ensurePath(\"/\")."
+        } else {
+            if isCreate {
+                message = "The parent node \(local(missing)) does not exist: create it first, or use ensurePath."
+            }
+            if !chroot.isEmpty { message += " The client's chroot is \(chroot): does it exist?" }
+        }
+        return ZooKeeperError(
+            code: error.code, message: message, path: path, operationIndex: error.operationIndex, outcome: error.outcome
+        )
     }
 
     /// Runs `body` and names the caller's own path in an error.

@@ -117,6 +117,61 @@ struct SessionTests {
         }
     }
 
+    @Test("An ensemble that lost its data gets a new session within the timeout and some seconds, and the log says so")
+    func lostData() async throws {
+        let lines = SharedLines()
+        let recorder = RecordingLog(lines: { line in lines.withLock { $0.append(line) } })
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, sessionTimeout: .seconds(2))
+            try await ZooKeeperClient.withClient(
+                configuration: configuration, logger: Logger(label: "test", factory: { _ in recorder })
+            ) { client in
+                // More transactions than the sessions of the emptied server will be.
+                for _ in 0..<100 { try await client.create("/n-", mode: .persistentSequential) }
+                let before = client.sessionState
+                var watch = client.childrenUpdates(of: "/").makeAsyncIterator()
+                #expect(try await watch.next()??.names.count == 101)
+                await ensemble.kill(0)
+                try await ensemble.eraseData(0)
+                try await ensemble.start(0)
+                let states = client.sessionStates
+                let after = try await withDeadline("a new session", within: .seconds(10)) {
+                    await states.first { $0.phase == .connected && $0.sessionID != before.sessionID }
+                }
+                #expect(after?.expirations == 1)
+                #expect(try await watch.next()??.names == ["zookeeper"])
+                try await client.create("/n")
+                #expect(lines.withLock { $0.filter { $0.contains("lost acknowledged data") }.count } == 1)
+            }
+        }
+    }
+
+    @Test("A session outlives an outage of all servers that is longer than its timeout")
+    func longOutage() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, sessionTimeout: .seconds(2))
+            try await ZooKeeperClient.withClient(configuration: configuration) { client in
+                try await client.create("/e", mode: .ephemeral)
+                let id = client.sessionState.sessionID
+                await ensemble.kill(0)
+                // The outage itself.
+                try await Task.sleep(for: .seconds(6))
+                try await ensemble.start(0)
+                #expect(try await client.exists("/e")?.ephemeralOwner == id)
+                #expect(client.sessionState.expirations == 0)
+            }
+        }
+    }
+
+    @Test("A session is taken for refused after its timeout, and when each server was tried")
+    func refusalPatience() {
+        #expect(Connection.refusalPatience(timeout: .seconds(30), servers: 1) == .seconds(32))
+        #expect(Connection.refusalPatience(timeout: .seconds(3), servers: 2) == .seconds(4))
+        #expect(Connection.refusalPatience(timeout: .seconds(3), servers: 5) == .seconds(9))
+    }
+
     @Test func aHungServerLeavesWritesUnknownAndTheSessionInDoubt() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
@@ -132,6 +187,24 @@ struct SessionTests {
             let closing = ContinuousClock.now
             await client.close()
             #expect(ContinuousClock.now - closing < .seconds(8))
+            await ensemble.resume(0)
+        }
+    }
+
+    @Test("Closing takes some seconds at most while the server hangs, whatever the session timeout")
+    func closingIsBounded() async throws {
+        try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
+            let configuration = try ZooKeeperConfiguration(
+                servers: ensemble.connectString, followsMembers: false, sessionTimeout: .seconds(10))
+            let client = try ZooKeeperClient(configuration: configuration)
+            try await client.create("/a")
+            await ensemble.pause(0)
+            let hanging = Task { try await client.create("/b") }
+            while client.connection.desk.read({ $0.inFlight }) == 0 { await Task.yield() }
+            let start = ContinuousClock.now
+            await client.close()
+            #expect(ContinuousClock.now - start < .seconds(6))
+            await expect(.closing, outcome: .unknown) { _ = try await hanging.value }
             await ensemble.resume(0)
         }
     }

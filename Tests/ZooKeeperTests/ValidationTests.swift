@@ -113,6 +113,7 @@ struct ValidationTests {
     @Test(arguments: [
         ("h:1", "h:1", ""), ("a-b.c_d:2181,10.0.0.1:1", "a-b.c_d:2181,10.0.0.1:1", ""),
         ("[::1]:2181,[fe80::1%eth0]:1/app/x", "[::1]:2181,[fe80::1%eth0]:1", "/app/x"), ("h:1/", "h:1", ""),
+        ("h:1/\u{301}x", "h:1", "/\u{301}x"),
     ])
     func goodServers(text: String, servers: String, chroot: String) throws {
         let list = try ServerList(parsing: text)
@@ -159,6 +160,33 @@ struct ValidationTests {
         let absurd = ConfigReader(provider: InMemoryProvider(values: ["servers": "h:1", "callDeadlineSeconds": 1e300]))
         #expect(throws: ZooKeeperError.self) { try ZooKeeperConfiguration(config: absurd) }
     }
+
+    @Test("Strings are compared by their bytes")
+    func exactStrings() throws {
+        let (composed, decomposed) = ("/caf\u{E9}", "/cafe\u{301}")
+        #expect(composed == decomposed && !composed.isIdentical(to: decomposed))
+        #expect(Set([ExactString(composed), ExactString(decomposed), ExactString(composed)]).count == 2)
+        #expect(ExactString(decomposed) < ExactString(composed) && "/a".isIdentical(to: "x/a".dropFirst()))
+        #expect(WatchKey(kind: .data, path: composed) != WatchKey(kind: .data, path: decomposed))
+        let acls = [composed, decomposed].map { ZooKeeper.ACL(.all, scheme: "digest", id: $0) }
+        #expect(acls[0] != acls[1] && Set(acls).count == 2)
+        let users = [composed, decomposed].map { ZooKeeperConfiguration.Authentication.digest(user: $0, password: "") }
+        #expect(users[0] != users[1] && Set(users).count == 2)
+    }
+
+    @Test("A chroot is taken off by its bytes", arguments: ["/x", "/\u{301}x", "/"])
+    func chrootByBytes(path: String) throws {
+        // U+0600 makes one grapheme with the slash that follows it.
+        let client = try ZooKeeperClient(configuration: .init(servers: "h:1/app\u{600}"))
+        #expect(client.local(try client.full(path)).isIdentical(to: path))
+    }
+
+    @Test(
+        "The parent of a path",
+        arguments: [
+            ("/a", "/"), ("/a/b", "/a"), ("/a/\u{301}b", "/a"), ("/", nil), ("/a\u{600}/b", "/a\u{600}"),
+        ])
+    func parents(path: String, parent: String?) { #expect(NodePath.parent(of: path) == parent) }
 
     @Test func durationsAreClamped() {
         #expect(Duration.seconds(Int64.max).milliseconds == .max)

@@ -76,6 +76,28 @@ struct WatchTests {
         }
     }
 
+    @Test("Two paths that are canonically equivalent are two nodes with two watches")
+    func canonicallyEquivalentPathsAreTwo() async throws {
+        let (composed, decomposed) = ("/caf\u{E9}", "/cafe\u{301}")
+        #expect(composed == decomposed)
+        try await withTestClient(followsMembers: false) { client in
+            try await client.create(composed, data: [1])
+            try await client.create(decomposed, data: [2])
+            var watches = [composed, decomposed].map { client.dataUntilDeleted(of: $0).makeAsyncIterator() }
+            for index in watches.indices { #expect(try await watches[index].next()??.data == [UInt8(index + 1)]) }
+            let table = client.connection.watches
+            #expect(table.interestCount == 4)
+            // The event of one uses up its own watch only.
+            let bytes = table.watchedBytes
+            try await client.set(composed, data: [3])
+            #expect(try await watches[0].next()??.data == [3])
+            #expect(table.watchedBytes == bytes)
+            try await client.delete(decomposed)
+            #expect(try await watches[1].next() == .some(nil))
+            #expect(try await client.children(of: "/").names.map { ExactString($0) } == ["caf\u{E9}"])
+        }
+    }
+
     @Test func cancellationEndsASequenceAndLeavesNothing() async throws {
         try await withTestClient { client in
             try await client.create("/a")
@@ -104,6 +126,57 @@ struct WatchTests {
             try await client.sync()
             #expect(client.connection.watches.watchedBytes == 0)
         }
+    }
+
+    @Test("Watches for names that never come are removed when they have become many")
+    func abandonedWatches() async throws {
+        try await withTestClient(followsMembers: false) { client in
+            let name = String(repeating: "x", count: 400)
+            // Twice as many as may be held at once.
+            for index in 0..<2_500 {
+                var watch = client.data(of: "/\(index)\(name)").makeAsyncIterator()
+                #expect(try await watch.next() == .some(nil))
+            }
+            #expect(client.connection.watches.interestCount == 0)
+            #expect(client.connection.watches.watchedBytes < WatchTable.maximumBytes)
+            // A watch on a path from which one was removed sees its event.
+            var watch = client.data(of: "/0\(name)").makeAsyncIterator()
+            #expect(try await watch.next() == .some(nil))
+            try await client.create("/0\(name)", data: [1])
+            #expect(try await watch.next()??.data == [1])
+        }
+    }
+
+    @Test("Who watches again while a watch is being removed reads again when it is gone")
+    func watchingDuringARemoval() throws {
+        let table = WatchTable()
+        let keys = (0..<200).map { WatchKey(kind: .existence, path: "/\($0)" + String(repeating: "x", count: 400)) }
+        for key in keys {
+            try table.reserve(key)
+            table.settle(key, isArmed: true)
+        }
+        // The client's own watch for other members has no signal, and stays.
+        let members = WatchKey(kind: .data, path: EnsembleMembers.path)
+        try table.reserve(members, isKept: true)
+        table.settle(members, isArmed: true)
+        var token: UInt64 = 0
+        let removals = table.takeAbandoned {
+            token += 1
+            return token
+        }
+        #expect(removals.count == 200 && table.takeAbandoned { 0 }.isEmpty)
+        let (first, second) = (removals[0], removals[1])
+        let signal = WatchSignal()
+        table.add(signal, for: [first.key, second.key])
+        try table.reserve(first.key)
+        table.settle(first.key, isArmed: true)
+        table.removed(second.token, code: -4)
+        #expect(!signal.isRaised)
+        table.removed(first.token, code: 0)
+        #expect(signal.isRaised)
+        for removal in removals { table.removed(removal.token, code: 0) }
+        // One removal failed, so that the library still holds its watch.
+        #expect(table.watchedBytes == 8 + second.key.path.utf8.count + members.path.utf8.count)
     }
 
     @Test func closingTheClientEndsItsSequences() async throws {

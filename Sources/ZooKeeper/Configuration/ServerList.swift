@@ -14,7 +14,7 @@ struct ServerList: Sendable, Hashable {
                     + "and a chroot at the end if wanted: 10.0.0.1:2181,[::1]:2181/app.",
                 path: nil, outcome: .notApplied)
         }
-        let slash = string.firstIndex(of: "/") ?? string.endIndex
+        let slash = string.utf8.firstIndex(of: UInt8(ascii: "/")) ?? string.endIndex
         var chroot = String(string[slash...])
         if chroot == "/" { chroot = "" }
         if !chroot.isEmpty { try NodePath.validate(chroot) }

@@ -39,11 +39,11 @@ extension ZooKeeperConfiguration.Authentication {
     ///
     /// - Throws: ``ZooKeeperError`` when there is no colon; the text is not repeated, since it may be a password.
     public init(parsing text: String) throws {
-        guard let colon = text.firstIndex(of: ":"), colon != text.startIndex else {
+        guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")), colon != text.startIndex else {
             throw ZooKeeperError(
                 code: .invalidArgument, message: "Credentials must have the form user:password.", path: nil,
                 outcome: .notApplied)
         }
-        self = .digest(user: String(text[..<colon]), password: String(text[text.index(after: colon)...]))
+        self = .digest(user: String(text[..<colon]), password: String(text[text.utf8.index(after: colon)...]))
     }
 }

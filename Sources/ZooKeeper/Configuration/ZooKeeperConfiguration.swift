@@ -10,6 +10,17 @@ public struct ZooKeeperConfiguration: Sendable {
             Authentication(scheme: "digest", credentials: "\(user):\(password)")
         }
 
+        /// Compares by bytes, as servers do.
+        public static func == (a: Authentication, b: Authentication) -> Bool {
+            a.scheme.isIdentical(to: b.scheme) && a.credentials.isIdentical(to: b.credentials)
+        }
+
+        /// Hashes what `==` compares.
+        public func hash(into hasher: inout Hasher) {
+            hasher.combine(ExactString(scheme))
+            hasher.combine(ExactString(credentials))
+        }
+
         /// The scheme alone: credentials are never shown.
         public var description: String { "Authentication(\(scheme))" }
     }
@@ -19,7 +30,8 @@ public struct ZooKeeperConfiguration: Sendable {
     /// Prefer addresses to names: while a name server fails, the C client asks it again without a pause.
     /// Calls keep their deadlines all the same.
     public internal(set) var servers: String
-    /// The path below which everything is done, as if it were the root; empty for none. It must exist.
+    /// The path below which everything is done, as if it were the root; empty for none. It must exist:
+    /// ``ZooKeeperClient/ensurePath(_:acl:timeout:)`` of `"/"` creates it.
     public internal(set) var chroot: String
     /// Whether the client follows the ensemble when its members change (default: yes): it reads who they are from
     /// `/zookeeper/config`, and when its connection ends, goes on with them in the same session, also when none of ``servers``

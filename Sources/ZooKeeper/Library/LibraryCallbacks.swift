@@ -23,6 +23,11 @@ nonisolated func libraryAuthenticated(code: Int32, data: UnsafeRawPointer?) {
     LibraryInboxes.shared[id.client]?.authenticated(id, code: code)
 }
 
+nonisolated func libraryRemovedWatches(code: Int32, data: UnsafeRawPointer?) {
+    let token = czk_token_value(data)
+    LibraryInboxes.shared[HandleID.client(ofToken: token)]?.watchesRemoved(token, code: code)
+}
+
 nonisolated func libraryCompletedVoid(code: Int32, data: UnsafeRawPointer?) {
     deliver(code, nil, data)
 }

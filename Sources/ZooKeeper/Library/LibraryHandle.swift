@@ -39,6 +39,8 @@ struct LibraryHandle: @unchecked Sendable {
         let state = zoo_state(handle)
         return state != ZOO_CONNECTED_STATE && state != ZOO_ASSOCIATING_STATE
     }
+    /// Whether its session has expired, or its credentials were refused, so that it will never be connected.
+    var hasEnded: Bool { [ZOO_EXPIRED_SESSION_STATE, ZOO_AUTH_FAILED_STATE].contains(zoo_state(handle)) }
     /// The session's number; 0 before the first connection.
     var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
     /// The session's number and password, by which another handle takes it over; `nil` before the first connection.
@@ -66,7 +68,19 @@ struct LibraryHandle: @unchecked Sendable {
     ///
     /// - Returns: 0 when a completion will come, else the code with which the library refused it: nothing was sent.
     func send(_ call: Call) -> Int32 {
-        XidGuard.shared.guarding(burn: { zoo_aget(handle, "", 0, libraryCompletedData, nil) }) { submit(call) }
+        guarded { submit(call) }
+    }
+
+    /// Asks for the removal of the session's watches on a path, whose end is told by the token.
+    ///
+    /// - Returns: 0 when it will be told, else the code with which the library refused it.
+    func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
+        let type = key.kind == .children ? ZWATCHTYPE_CHILD : ZWATCHTYPE_DATA
+        return guarded { czk_remove_watches(handle, key.path, type, libraryRemovedWatches, token) }
+    }
+
+    private func guarded(_ call: () -> Int32) -> Int32 {
+        XidGuard.shared.guarding(burn: { zoo_aget(handle, "", 0, libraryCompletedData, nil) }, call: call)
     }
 
     private func submit(_ call: Call) -> Int32 {

@@ -20,6 +20,7 @@ protocol LibraryInbox: AnyObject, Sendable {
     func sessionEvent(_ handle: HandleID, state: Int32)
     func watchEvent(_ event: WatchEvent)
     func authenticated(_ handle: HandleID, code: Int32)
+    func watchesRemoved(_ token: UInt64, code: Int32)
     func completed(_ token: UInt64, code: Int32, reply: Reply?)
 }
 

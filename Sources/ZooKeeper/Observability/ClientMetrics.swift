@@ -5,7 +5,7 @@ import CoreMetrics
 /// | label | kind | meaning |
 /// |---|---|---|
 /// | `zookeeper_client_requests` | counter, `operation` | calls that ended, whatever their result |
-/// | `zookeeper_client_failures` | counter, `operation` | those of them that threw |
+/// | `zookeeper_client_failures` | counter, `operation` | those of them that failed; answers that the client expects (`exists` of no node) do not count |
 /// | `zookeeper_client_latency` | timer, `operation` | from the call to its end |
 /// | `zookeeper_client_in_flight` | gauge | requests sent and not answered |
 /// | `zookeeper_client_reconnections` | counter | connections that came back |

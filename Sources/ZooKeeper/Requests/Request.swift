@@ -32,6 +32,17 @@ package enum Request: Sendable {
         }
     }
 
+    /// Whether the request, or the given operation of a multi, creates a node.
+    func creates(at index: Int?) -> Bool {
+        switch self {
+        case .create: return true
+        case .multi(let operations):
+            if let index, operations.indices.contains(index), case .create = operations[index] { return true }
+            return false
+        default: return false
+        }
+    }
+
     /// What the library is asked to watch with this read.
     var watch: WatchKey? {
         switch self {

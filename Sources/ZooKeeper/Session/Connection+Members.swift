@@ -9,9 +9,9 @@ extension Connection {
     /// Asks who the members are, and to be told when that changes. An ensemble before 3.5, or one whose administrator keeps it
     /// secret, does not say.
     func readMembers() {
-        guard configuration.followsMembers, case .open(let handle) = phase else { return }
+        guard configuration.followsMembers, mayReadMembers, case .open(let handle) = phase else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
-        guard let watch = request.watch, (try? watches.reserve(watch)) != nil else { return }
+        guard let watch = request.watch, (try? watches.reserve(watch, isKept: true)) != nil else { return }
         let call = Call(
             token: nextToken(), request: request, deadline: .now + configuration.callDeadline,
             waiter: .inner { [weak self] result in
@@ -19,6 +19,9 @@ extension Connection {
                 case .success(.node(let node)): self?.onQueue { $0.choice.learn(EnsembleMembers(node.data)) }
                 case .failure(let error as ZooKeeperError) where [.deadlineExceeded, .overloaded].contains(error.code):
                     self?.onQueue(after: .seconds(5)) { $0.readMembers(through: handle) }
+                case .failure(let error as ZooKeeperError) where error.code == .sessionClosedRequireSaslAuth:
+                    // Each connection would ask again, and be closed for it.
+                    self?.onQueue { $0.mayReadMembers = false }
                 case .success, .failure: break
                 }
             })
@@ -53,6 +56,7 @@ extension Connection {
         guard handle.isDisconnected, choice.tryOther() else { return }
         inherited = handle.sessionIdentity
         phase = .opening
+        closeProbe()
         closeHandle(handle)
         logger.info("Other servers of the ensemble are tried", metadata: ["servers": "\(choice.current)"])
         open()

@@ -14,7 +14,9 @@ extension Connection {
     func pulse() {
         drainLog(force: false)
         switch phase {
-        case .open(let handle): tryOtherServers(handle)
+        case .open(let handle):
+            tryOtherServers(handle)
+            if case .open(let current) = phase, current.id == handle.id { lookForLostData(handle) }
         case .opening: break
         case .idle, .closing, .closed:
             hasPulse = false

@@ -45,12 +45,19 @@ actor Connection {
     /// Which servers to try, and since when the present ones were tried in vain.
     var choice: ServerChoice
     var triedSince: ContinuousClock.Instant?
+    /// Since when there is no connection; `nil` while there is one.
+    var disconnectedSince: ContinuousClock.Instant?
+    /// What tells whether servers accept new sessions, and since when they did at each look.
+    var probe: SessionProbe?
+    var acceptedSince: ContinuousClock.Instant?
     /// Whether the present servers are tried by the library alone, since the connection was lost just now.
     var isFirstTry = false
     /// The session that the next handle goes on with.
     var inherited: SessionIdentity?
     /// Whether the present handle must catch up with what its session has seen before anything is sent through it.
     var mustSync = false
+    /// Whether the servers close the connection of one who asks for the members.
+    var mayReadMembers = true
     var hasPulse = false
     /// Who has called `close()` while it was under way.
     private var closeWaiters: [CheckedContinuation<Void, Never>] = []
@@ -136,9 +143,8 @@ actor Connection {
 
     func open() {
         guard case .opening = phase else { return }
-        generation += 1
         LibraryInboxes.shared.add(self, client: client)
-        let id = HandleID(client: client, generation: generation)
+        let id = nextHandleID()
         do {
             let timeout = inherited == nil ? configuration.sessionTimeout : session.current.timeout
             let handle = try LibraryHandle(
@@ -157,6 +163,17 @@ actor Connection {
         }
     }
 
+    private func nextHandleID() -> HandleID {
+        generation += 1
+        return HandleID(client: client, generation: generation)
+    }
+
+    /// Opens a second handle, whose events are ignored, as those of every handle but the present one.
+    func openProbe() {
+        probe = SessionProbe(
+            id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout)
+    }
+
     private func authenticateIfNeeded(_ handle: LibraryHandle) {
         guard mustAuthenticate, let authentication = configuration.authentication else { return }
         gate.isAuthenticating = true
@@ -168,6 +185,14 @@ actor Connection {
     private func reopen() {
         phase = .opening
         onQueue(after: backoff.next()) { $0.open() }
+    }
+
+    /// Removes watches that nobody wants any more, when they have become many.
+    func removeAbandonedWatches() {
+        for (token, key) in watches.takeAbandoned(token: nextToken) {
+            let code = gate.removeWatches(key, token: token)
+            if code != 0 { watches.removed(token, code: code) }
+        }
     }
 
     // MARK: The session
@@ -183,6 +208,7 @@ actor Connection {
             }
             logger.debug("The connection to ZooKeeper is lost")
             (triedSince, isFirstTry) = (.now, true)
+            disconnectedSince = disconnectedSince ?? .now
             onQueue(after: firstPatience(session.current.timeout)) { $0.lookForServers() }
         case .expired: ended(handle, reason: "session expired")
         case .authenticationFailed:
@@ -195,7 +221,8 @@ actor Connection {
     private func connected(_ handle: LibraryHandle, at instant: ContinuousClock.Instant) {
         authenticateIfNeeded(handle)
         if !gate.isAuthenticating { backoff.reset() }
-        triedSince = nil
+        (triedSince, disconnectedSince) = (nil, nil)
+        closeProbe()
         desk.read { $0.heard(at: instant) }
         let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
         let isFirst =
@@ -216,12 +243,13 @@ actor Connection {
     }
 
     /// The handle is dead: it is closed at once and a new session opened (rule 31).
-    private func ended(_ handle: LibraryHandle, reason: String) {
+    func ended(_ handle: LibraryHandle, reason: String) {
         logger.info(
             "The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
         metrics.expirations.increment()
         phase = .opening
         inherited = nil
+        closeProbe()
         closeHandle(handle)
         session.update { state in
             state.phase = .connecting
@@ -248,23 +276,44 @@ actor Connection {
 
     // MARK: Closing
 
-    /// Refuses new calls, waits for those in flight (for at most two thirds of the session timeout, when the library
-    /// itself gives them up), closes the handle and ends every sequence. Calling it again waits for the same end. To be
-    /// called by a task that is not cancelled.
-    func close() async {
+    /// How long closing waits for the answers of calls in flight.
+    private static let drainLimit = Duration.seconds(3)
+    /// How long closing is waited for. A server that hangs costs the drain and, as a rule, a second and a half in the library's
+    /// own close; full sockets and name servers that do not answer cost it more (rule 36), and go on in the background.
+    private static let closeLimit = Duration.seconds(5)
+
+    /// Refuses new calls, waits for those in flight, closes the handle and ends every sequence; returns when that is done, or
+    /// after ``closeLimit``. Calling it again waits for the same end. To be called by a task that is not cancelled.
+    nonisolated func close() async {
+        isStarted.store(true, ordering: .relaxed)
+        // Here, since the connection's own queue may be held up.
+        desk.updateAll { $0.close() }
+        let isDone = WatchSignal()
+        Task {
+            await shutDown()
+            isDone.end()
+        }
+        DispatchQueue.global().asyncAfter(deadline: .now() + .milliseconds(Int(Self.closeLimit.milliseconds))) {
+            isDone.end()
+        }
+        await isDone.wait()
+        // Also where the rest goes on in the background.
+        watches.end()
+        session.update { $0.phase = .closed }
+    }
+
+    private func shutDown() async {
         switch phase {
         case .closed: return
         case .closing: return await withCheckedContinuation { closeWaiters.append($0) }
         case .idle, .opening: phase = .closing(nil)
         case .open(let handle): phase = .closing(handle)
         }
-        isStarted.store(true, ordering: .relaxed)
-        desk.updateAll { $0.close() }
         if case .closing(.some) = phase, desk.read({ $0.inFlight > 0 }) {
             let state = session.current
-            let patience = min(
-                (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3, .seconds(20))
-            onQueue(after: patience) { $0.drained.end() }
+            // The library itself gives them up after two thirds of the timeout.
+            let patience = (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3
+            onQueue(after: min(patience, Self.drainLimit)) { $0.drained.end() }
             while desk.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
         }
         finish()
@@ -285,6 +334,7 @@ actor Connection {
 
     private func finish() {
         guard case .closing(let handle) = phase else { return }
+        closeProbe()
         if let handle { closeHandle(handle) }
         phase = .closed
         LibraryInboxes.shared.remove(client: client)
@@ -308,8 +358,10 @@ extension Connection: LibraryInbox {
 
     nonisolated func watchEvent(_ event: WatchEvent) {
         watches.received(event)
-        if event.path == EnsembleMembers.path { onQueue { $0.readMembers() } }
+        if event.path.isIdentical(to: EnsembleMembers.path) { onQueue { $0.readMembers() } }
     }
+
+    nonisolated func watchesRemoved(_ token: UInt64, code: Int32) { watches.removed(token, code: code) }
 
     nonisolated func authenticated(_ handle: HandleID, code: Int32) {
         onQueue { connection in

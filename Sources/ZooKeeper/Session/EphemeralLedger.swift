@@ -10,7 +10,7 @@ final class EphemeralLedger: Sendable {
     private struct State {
         var sessionID: Int64 = 0
         var bytes = 0
-        var costs: [String: Int] = [:]
+        var costs: [ExactString: Int] = [:]
 
         /// Another session: the nodes of the one before are gone.
         mutating func begin(_ id: Int64) {
@@ -55,14 +55,14 @@ final class EphemeralLedger: Sendable {
         case (.create(_, _, let mode, _), .created(let node)) where mode.isEphemeral:
             state.withLock { state in
                 state.begin(sessionID)
-                state.costs[node.path] = request.ephemeralCost
+                state.costs[ExactString(node.path)] = request.ephemeralCost
             }
         case (.delete(let path, _), _): forget([path])
         case (.multi(let operations), .multi(let results)):
             for case (.create(let path, _, let mode, _), .created(let made)) in zip(operations, results)
             where mode.isEphemeral {
                 let cost = Request.ephemeralCost(of: path, mode)
-                state.withLock { $0.costs[made] = cost }
+                state.withLock { $0.costs[ExactString(made)] = cost }
             }
             let deleted = operations.compactMap { operation -> String? in
                 if case .delete(let path, _) = operation { return path }
@@ -76,7 +76,7 @@ final class EphemeralLedger: Sendable {
     private func forget(_ paths: [String]) {
         state.withLock { state in
             guard !state.costs.isEmpty else { return }
-            for path in paths { state.bytes -= state.costs.removeValue(forKey: path) ?? 0 }
+            for path in paths { state.bytes -= state.costs.removeValue(forKey: ExactString(path)) ?? 0 }
         }
     }
 }

@@ -38,6 +38,18 @@ final class LibraryGate: Sendable {
         } ?? false
     }
 
+    /// Asks for the removal of watches.
+    ///
+    /// - Returns: 0 when its end will be told.
+    func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
+        state.withLock { state in
+            guard let handle = state.handle, !state.isAuthenticating, handle.isConnected else {
+                return ZooKeeperError.Code.invalidState.rawValue
+            }
+            return handle.removeWatches(key, token: token)
+        }
+    }
+
     private static func drain(_ state: State, _ desk: CallDesk) {
         guard let handle = state.handle, !state.isAuthenticating, handle.isConnected else { return }
         while let call = desk.read({ $0.nextToSend(now: .now) }) {

@@ -35,6 +35,18 @@ public struct ACL: Sendable, Hashable {
         self.id = id
     }
 
+    /// Compares the scheme and the identity by their bytes, as servers do.
+    public static func == (a: ACL, b: ACL) -> Bool {
+        a.permissions == b.permissions && a.scheme.isIdentical(to: b.scheme) && a.id.isIdentical(to: b.id)
+    }
+
+    /// Hashes what `==` compares.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(permissions)
+        hasher.combine(ExactString(scheme))
+        hasher.combine(ExactString(id))
+    }
+
     /// Anyone may do these.
     public static func world(_ permissions: Permissions) -> ACL { ACL(permissions, scheme: "world", id: "anyone") }
 

@@ -35,6 +35,12 @@ public enum NodePath {
         return String(path[bytes.index(after: slash)...])
     }
 
+    /// The path of a node's parent; `nil` for the root.
+    package static func parent(of path: String) -> String? {
+        guard path.utf8.count > 1, let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
     /// Whether a path is of the usual kind, which is certainly good: printable ASCII, and each name has something in it that
     /// does not begin with a dot. In one pass over the bytes, since each operation of a multi comes through here.
     private static func isPlain(_ path: String) -> Bool {

@@ -29,7 +29,18 @@ extension ZooKeeperError {
         case .reconfigInProgress: "Another change of the ensemble's members is under way."
         case .reconfigDisabled: "The servers do not allow to change their members: set reconfigEnabled=true."
         case .notReadOnly: "The server is read-only for now."
-        case .throttled: "The server throttled the request."
+        case .throttled: "The server has too much to do and did not execute the request: repeat it after a pause."
+        case .ephemeralOnLocalSession:
+            "The session is local to its server, which makes no ephemeral nodes for it: set localSessionsUpgradingEnabled=true."
+        case .noWatcher: "The server holds no such watch."
+        case .requestTimeout: "The request took longer than is allowed."
+        case .sessionClosedRequireSaslAuth:
+            "The servers demand that clients authenticate, by one of their enforce.auth.schemes: set the configuration's "
+                + "authentication (digest), or change the servers' enforce.auth settings."
+        case .quotaExceeded:
+            "A hard quota of the path or of an ancestor would be exceeded: delete nodes, or raise the quota "
+                + "(zkCli.sh: listquota PATH, setquota -N COUNT -B BYTES PATH)."
+        case .marshallingError: "The server could not read the request: is its jute.maxbuffer too small for it?"
         case .connectionLoss: "The connection was lost before an answer came."
         case .operationTimeout: "The server said nothing for two thirds of the session timeout."
         case .runtimeInconsistency: "The connection was dropped since answers did not match requests."
@@ -45,7 +56,7 @@ extension ZooKeeperError.Code {
     var leavesOutcomeUnknown: Bool {
         switch self {
         case .runtimeInconsistency, .connectionLoss, .operationTimeout, .sessionExpired, .authenticationFailed,
-            .closing:
+            .closing, .requestTimeout:
             true
         default: false
         }

@@ -37,6 +37,17 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         public static let reconfigInProgress = Code(rawValue: -14)
         /// The servers do not allow to change their members (`reconfigEnabled`).
         public static let reconfigDisabled = Code(rawValue: -123)
+        /// A server whose sessions are local does not make ephemeral nodes for them.
+        public static let ephemeralOnLocalSession = Code(rawValue: -120)
+        /// The server holds no such watch.
+        public static let noWatcher = Code(rawValue: -121)
+        /// The request took longer than is allowed, so that its outcome is unknown.
+        public static let requestTimeout = Code(rawValue: -122)
+        /// The servers close connections that have not authenticated by a scheme that they demand (`enforce.auth.schemes`,
+        /// `sessionRequireClientSASLAuth`); nothing was done.
+        public static let sessionClosedRequireSaslAuth = Code(rawValue: -124)
+        /// A hard quota would be exceeded, of the path or of an ancestor (`enforceQuota`); nothing was changed.
+        public static let quotaExceeded = Code(rawValue: -125)
         /// The server is read-only.
         public static let notReadOnly = Code(rawValue: -119)
         /// The server had too much to do; nothing was done.
@@ -47,6 +58,8 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         public static let operationTimeout = Code(rawValue: -7)
         /// The answers no longer matched the questions, so the C client dropped the connection.
         public static let runtimeInconsistency = Code(rawValue: -2)
+        /// The server could not read the request.
+        public static let marshallingError = Code(rawValue: -5)
         /// The server does not know the operation, or is not configured to allow it.
         public static let unimplemented = Code(rawValue: -6)
         /// The server, or the C client, refused the arguments.

@@ -2,11 +2,12 @@
 package struct WatchKey: Sendable, Hashable {
     package enum Kind: Sendable, Hashable { case data, existence, children }
     package let kind: Kind
-    package let path: String
+    private let bytes: ExactString
+    package var path: String { bytes.string }
 
     package init(kind: Kind, path: String) {
         self.kind = kind
-        self.path = path
+        bytes = ExactString(path)
     }
 }
 
@@ -14,11 +15,12 @@ package struct WatchKey: Sendable, Hashable {
 package struct WatchEvent: Sendable, Hashable {
     package enum Kind: Sendable, Hashable { case created, deleted, dataChanged, childrenChanged }
     package let kind: Kind
-    package let path: String
+    private let bytes: ExactString
+    package var path: String { bytes.string }
 
     package init(kind: Kind, path: String) {
         self.kind = kind
-        self.path = path
+        bytes = ExactString(path)
     }
 
     /// The watches that this event uses up, as the library's `collectWatchers` does.

@@ -10,17 +10,29 @@ package final class WatchTable: Sendable {
         var pending = 0
         /// Whether the library holds it, so that it is sent again on each reconnect.
         var isArmed = false
+        /// Whether the library was asked to remove it.
+        var isLeaving = false
+        /// Whether somebody wants it who has no signal here.
+        var isKept = false
     }
     private struct State {
         var entries: [WatchKey: Entry] = [:]
         var bytes = 0
         var interests: [WatchKey: [ObjectIdentifier: WatchSignal]] = [:]
+        /// Watches that the library holds and nobody wants, and the bytes of their paths.
+        var abandoned: Set<WatchKey> = []
+        var abandonedBytes = 0
+        /// Removals that the library has not answered, by their tokens.
+        var leaving: [UInt64: WatchKey] = [:]
         var hasEnded = false
     }
 
     /// The library sends all watched paths in one packet when it reconnects, and a packet above 1 MB makes it connect
     /// and disconnect for ever (ZOOKEEPER-706), so their sum is bounded (rule 15).
     static let maximumBytes = 500_000
+    /// A watch that nobody wants costs nothing until its event, which may never come: for a node that is never created again.
+    /// So many bytes of them are left alone, since most are wanted again or used up soon.
+    static let maximumAbandonedBytes = maximumBytes / 8
 
     private let state = Mutex(State())
 
@@ -31,19 +43,22 @@ package final class WatchTable: Sendable {
     /// From now on raises the signal at each event of these watches.
     package func add(_ signal: WatchSignal, for keys: [WatchKey]) {
         let hasEnded = state.withLock { state in
-            for key in keys { state.interests[key, default: [:]][ObjectIdentifier(signal)] = signal }
+            for key in keys {
+                state.interests[key, default: [:]][ObjectIdentifier(signal)] = signal
+                Self.sort(&state, key)
+            }
             return state.hasEnded
         }
         if hasEnded { signal.end() }
     }
 
-    /// Forgets the signal. A watch that the library still holds costs one unheard event later; the library's own call
-    /// to remove one corrupts memory (rule 14).
+    /// Forgets the signal. A watch that the library still holds costs one unheard event later, or is removed when they are many.
     package func remove(_ signal: WatchSignal, for keys: [WatchKey]) {
         state.withLock { state in
             for key in keys {
                 state.interests[key]?[ObjectIdentifier(signal)] = nil
                 if state.interests[key]?.isEmpty == true { state.interests[key] = nil }
+                Self.sort(&state, key)
             }
         }
     }
@@ -56,7 +71,11 @@ package final class WatchTable: Sendable {
     // MARK: The library's watches
 
     /// Makes room for a watch before the read that sets it is sent.
-    func reserve(_ key: WatchKey) throws {
+    ///
+    /// - Parameter isKept: whether it is wanted without a signal.
+    /// - Returns: whether abandoned watches are to be removed.
+    @discardableResult
+    func reserve(_ key: WatchKey, isKept: Bool = false) throws -> Bool {
         try state.withLock { state in
             if state.entries[key] == nil {
                 guard state.bytes + Self.cost(key) <= Self.maximumBytes else {
@@ -69,7 +88,42 @@ package final class WatchTable: Sendable {
                 state.bytes += Self.cost(key)
             }
             state.entries[key, default: Entry()].pending += 1
+            if isKept { state.entries[key, default: Entry()].isKept = true }
+            Self.sort(&state, key)
+            return state.abandonedBytes > Self.maximumAbandonedBytes && state.leaving.isEmpty
         }
+    }
+
+    /// Some of the watches that nobody wants, if they are many and no removal is under way. The library is to be asked to remove
+    /// each, and its answer to be told to ``removed(_:code:)``.
+    func takeAbandoned(token: () -> UInt64) -> [(token: UInt64, key: WatchKey)] {
+        state.withLock { state in
+            guard state.abandonedBytes > Self.maximumAbandonedBytes, state.leaving.isEmpty else { return [] }
+            return state.abandoned.prefix(500).map { key in
+                let token = token()
+                state.leaving[token] = key
+                Self.change(&state, key) { $0.isLeaving = true }
+                return (token, key)
+            }
+        }
+    }
+
+    /// A removal has ended. The server knows one watch for data and existence, so both are gone with it. A read may have set the
+    /// watch again before it was removed: whoever is interested now reads again.
+    func removed(_ token: UInt64, code: Int32) {
+        let signals = state.withLock { state -> [WatchSignal] in
+            guard let key = state.leaving.removeValue(forKey: token) else { return [] }
+            let kinds: [WatchKey.Kind] = key.kind == .children ? [.children] : [.data, .existence]
+            return kinds.flatMap { kind -> [WatchSignal] in
+                let key = WatchKey(kind: kind, path: key.path)
+                Self.change(&state, key) { entry in
+                    entry.isLeaving = false
+                    if code == 0 { entry.isArmed = false }
+                }
+                return code == 0 ? state.interests[key].map { Array($0.values) } ?? [] : []
+            }
+        }
+        for signal in signals { signal.raise() }
     }
 
     /// The read has ended, and the library holds the watch or not.
@@ -102,7 +156,8 @@ package final class WatchTable: Sendable {
     /// The handle is closed, and its watches with it.
     func handleClosed() {
         state.withLock { state in
-            for key in state.entries.keys { Self.change(&state, key) { $0.isArmed = false } }
+            state.leaving = [:]
+            for key in state.entries.keys { Self.change(&state, key) { ($0.isArmed, $0.isLeaving) = (false, false) } }
         }
     }
 
@@ -122,6 +177,17 @@ package final class WatchTable: Sendable {
             state.bytes -= cost(key)
         } else {
             state.entries[key] = entry
+        }
+        sort(&state, key)
+    }
+
+    /// Sees to it that the watch stands among the abandoned ones if it is one.
+    private static func sort(_ state: inout State, _ key: WatchKey) {
+        let entry = state.entries[key] ?? Entry()
+        if entry.isArmed, entry.pending <= 0, !entry.isLeaving, !entry.isKept, state.interests[key] == nil {
+            if state.abandoned.insert(key).inserted { state.abandonedBytes += cost(key) }
+        } else if state.abandoned.remove(key) != nil {
+            state.abandonedBytes -= cost(key)
         }
     }
 

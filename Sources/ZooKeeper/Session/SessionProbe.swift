@@ -1,0 +1,49 @@
+import Dispatch
+import Synchronization
+
+/// A second handle with a session of its own, which tells whether the servers accept new sessions.
+///
+/// It is opened and closed on its own queue, because both block, while the connection's queue may have to act at once.
+final class SessionProbe: Sendable {
+    private enum State {
+        case opening
+        case open(LibraryHandle)
+        /// It could not be opened, or it is closed.
+        case ended
+    }
+    private let state = Mutex(State.opening)
+    private let queue = DispatchQueue(label: "zookeeper.probe")
+
+    init(id: HandleID, servers: String, sessionTimeout: Duration) {
+        queue.async { [self] in
+            let handle = try? LibraryHandle(id: id, servers: servers, sessionTimeout: sessionTimeout, session: nil)
+            state.withLock { $0 = handle.map(State.open) ?? .ended }
+        }
+    }
+
+    /// Whether a server has accepted the probe's session, and still answers.
+    var isAccepted: Bool { state.withLock { if case .open(let handle) = $0 { handle.isConnected } else { false } } }
+
+    /// Whether this probe will never be accepted: its servers cannot be resolved, or its session has expired.
+    var hasEnded: Bool {
+        state.withLock { state in
+            switch state {
+            case .opening: false
+            case .open(let handle): handle.hasEnded
+            case .ended: true
+            }
+        }
+    }
+
+    /// Closes the handle, without waiting for that.
+    func close() {
+        queue.async { [self] in
+            let handle = state.withLock { state -> LibraryHandle? in
+                defer { state = .ended }
+                if case .open(let handle) = state { return handle }
+                return nil
+            }
+            handle?.close()
+        }
+    }
+}
