@@ -72,6 +72,31 @@ public final class InMemoryZooKeeper: Sendable {
         ensemble.withLock { $0.visibleNodes }
     }
 
+    // MARK: Rollback
+
+    /// The tree at one moment, for ``restore(_:)``.
+    package struct Checkpoint: Sendable {
+        fileprivate let tree: ZNodeTree
+    }
+
+    /// Returns the present tree: data, access control lists, versions, zxids and sequence numbers.
+    package func checkpoint() -> Checkpoint { Checkpoint(tree: ensemble.withLock { $0.tree }) }
+
+    /// Rolls the tree back, as an ensemble does that loses acknowledged writes or is restored from an older backup.
+    ///
+    /// Sessions stay alive, with the ephemeral nodes that they had at the checkpoint; those of sessions that have ended
+    /// since are not restored. Watches stay, and none fires for what the rollback changes, because the servers do not
+    /// notice it. The zxid goes on growing, so that clients that have seen the lost writes stay connected. A write that
+    /// is still on its way is applied to the restored tree.
+    ///
+    /// - Parameter checkpoint: a checkpoint of this ZooKeeper.
+    package func restore(_ checkpoint: Checkpoint) {
+        ensemble.withLock { ensemble in
+            ensemble.restore(checkpoint.tree)
+            observer?(Transaction(session: 0, request: nil, nodes: ensemble.visibleNodes, isRollback: true))
+        }
+    }
+
     // MARK: For sessions
 
     func openSession(for client: InMemorySession) -> Int64 {

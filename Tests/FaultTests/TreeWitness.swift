@@ -56,6 +56,9 @@ final class TreeWitness: Sendable {
                     places[payload] = Place(kind: place.kind, path: path, consumer: place.consumer, name: message.name)
                 }
             }
+            defer { (state.places, state.owners) = (places, owners) }
+            // No member answers for what the servers lose or bring back.
+            if transaction.isRollback { return }
             for (payload, before) in state.places {
                 judge(payload, before, places[payload], transaction.session, &state)
             }
@@ -67,8 +70,6 @@ final class TreeWitness: Sendable {
             for (payload, place) in places where place.kind == .leased && state.places[payload]?.kind != .leased {
                 state.claims[payload, default: 0] += 1
             }
-            state.places = places
-            state.owners = owners
         }
     }
 

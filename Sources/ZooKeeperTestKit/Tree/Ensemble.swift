@@ -55,7 +55,7 @@ struct Ensemble: Sendable {
         forgetWatches(of: session)
         remember()
         zxid += 1
-        tree.removeEphemerals(of: session, zxid: zxid)
+        tree.removeEphemerals(zxid: zxid) { $0 == session }
         return notifications(for: tree.commit())
     }
 
@@ -189,6 +189,18 @@ struct Ensemble: Sendable {
             }
             return sessions.sorted().map { Notification(session: $0, event: event) }
         }
+    }
+
+    // MARK: Rollback
+
+    /// Takes an earlier tree for the present one. The servers do not notice: no watch fires, and the zxid goes on growing.
+    mutating func restore(_ earlier: ZNodeTree) {
+        zxid += 1
+        tree = earlier
+        tree.removeEphemerals(zxid: zxid) { sessions[$0] == nil }
+        _ = tree.commit()
+        // No server has the lost changes any more, so no read shows them.
+        past = []
     }
 
     // MARK: The past

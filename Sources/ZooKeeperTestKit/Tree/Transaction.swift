@@ -4,8 +4,10 @@ package import ZooKeeper
 package struct Transaction: Sendable {
     /// Whose change it was.
     package let session: Int64
-    /// What changed it; `nil` when it was the end of the session.
+    /// What changed it; `nil` when it was the end of the session, or a rollback.
     package let request: Request?
     /// All nodes afterwards.
     package let nodes: [String: Node]
+    /// Whether the servers went back to an earlier tree, which is no member's doing.
+    package var isRollback = false
 }

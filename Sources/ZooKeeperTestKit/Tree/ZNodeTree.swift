@@ -105,9 +105,9 @@ struct ZNodeTree: Sendable {
         remove(path, zxid: author.zxid)
     }
 
-    /// What the end of a session removes.
-    mutating func removeEphemerals(of session: Int64, zxid: Int64) {
-        for (path, node) in nodes where node.owner == session { remove(path, zxid: zxid) }
+    /// Removes the ephemeral nodes of the sessions that have ended.
+    mutating func removeEphemerals(zxid: Int64, where hasEnded: (_ owner: Int64) -> Bool) {
+        for (path, node) in nodes where node.owner != 0 && hasEnded(node.owner) { remove(path, zxid: zxid) }
     }
 
     mutating func set(
