@@ -68,9 +68,16 @@ public final class InMemoryZooKeeper: Sendable {
     // MARK: Looking
 
     /// All nodes by their paths.
+    ///
+    /// Paths are compared by their bytes in the tree, as ZooKeeper does. Of several that Swift takes for equal (`é`, and `e`
+    /// with U+0301) this has one: read such nodes through a session.
     public var nodes: [String: Node] {
-        ensemble.withLock { $0.visibleNodes }
+        let nodes = ensemble.withLock { $0.visibleNodes }
+        return Dictionary(nodes.map { ($0.key.string, $0.value) }) { first, _ in first }
     }
+
+    /// Counts the bytes of a node and of all below it.
+    func bytes(below path: String) -> Int { ensemble.withLock { $0.tree.usage(of: path).bytes } }
 
     // MARK: Rollback
 

@@ -21,8 +21,13 @@ struct Ensemble: Sendable {
     }
     /// A watch as the server keeps it: on a node's data or existence, or on its children.
     private struct Watch: Hashable {
-        let path: String
+        let path: ExactString
         let isOnChildren: Bool
+
+        init(_ path: String, isOnChildren: Bool) {
+            self.path = ExactString(path)
+            self.isOnChildren = isOnChildren
+        }
     }
 
     private(set) var tree: ZNodeTree
@@ -68,7 +73,7 @@ struct Ensemble: Sendable {
     }
 
     /// All nodes as a client sees them.
-    var visibleNodes: [String: Node] { tree.nodes.mapValues { Node(data: $0.data, stat: $0.stat) } }
+    var visibleNodes: [ExactString: Node] { tree.nodes.mapValues { Node(data: $0.data, stat: $0.stat) } }
 
     // MARK: Requests
 
@@ -130,7 +135,7 @@ struct Ensemble: Sendable {
             switch request {
             case .exists(let path, let isWatching):
                 if isWatching { late = watch(path, onChildren: false, session, as: tree) }
-                guard let node = tree.nodes[path] else { throw ZNodeTree.Refusal(.noNode) }
+                guard let node = tree[path] else { throw ZNodeTree.Refusal(.noNode) }
                 reply = .stat(node.stat)
             case .get(let path, let isWatching):
                 let node = try tree.node(path, as: .read, for: identities)
@@ -139,9 +144,9 @@ struct Ensemble: Sendable {
             case .children(let path, let isWatching):
                 let node = try tree.node(path, as: .read, for: identities)
                 if isWatching { late = watch(path, onChildren: true, session, as: tree) }
-                reply = .children(NodeChildren(names: node.children.sorted(), stat: node.stat))
+                reply = .children(NodeChildren(names: node.children.sorted().map(\.string), stat: node.stat))
             case .getACL(let path):
-                guard let node = tree.nodes[path] else { throw ZNodeTree.Refusal(.noNode) }
+                guard let node = tree[path] else { throw ZNodeTree.Refusal(.noNode) }
                 reply = .acl(NodeACL(entries: node.acl, stat: node.stat))
             case .sync, .create, .delete, .set, .setACL, .reconfigure, .multi: reply = .done
             }
@@ -166,11 +171,11 @@ struct Ensemble: Sendable {
     private mutating func watch(
         _ path: String, onChildren: Bool, _ session: Int64, as tree: ZNodeTree
     ) -> [Notification] {
-        let (then, now) = (tree.nodes[path], self.tree.nodes[path])
+        let (then, now) = (tree[path], self.tree[path])
         let hasChanged =
             then?.czxid != now?.czxid || (onChildren ? then?.pzxid != now?.pzxid : then?.mzxid != now?.mzxid)
         guard hasChanged else {
-            watches[Watch(path: path, isOnChildren: onChildren), default: []].insert(session)
+            watches[Watch(path, isOnChildren: onChildren), default: []].insert(session)
             return []
         }
         let kind: WatchEvent.Kind =
@@ -182,10 +187,10 @@ struct Ensemble: Sendable {
         events.flatMap { event -> [Notification] in
             var sessions: Set<Int64> = []
             if event.kind != .childrenChanged {
-                sessions.formUnion(watches.removeValue(forKey: Watch(path: event.path, isOnChildren: false)) ?? [])
+                sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: false)) ?? [])
             }
             if event.kind == .childrenChanged || event.kind == .deleted {
-                sessions.formUnion(watches.removeValue(forKey: Watch(path: event.path, isOnChildren: true)) ?? [])
+                sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: true)) ?? [])
             }
             return sessions.sorted().map { Notification(session: $0, event: event) }
         }

@@ -7,7 +7,7 @@ package struct Transaction: Sendable {
     /// What changed it; `nil` when it was the end of the session, or a rollback.
     package let request: Request?
     /// All nodes afterwards.
-    package let nodes: [String: Node]
+    package let nodes: [ExactString: Node]
     /// Whether the servers went back to an earlier tree, which is no member's doing.
     package var isRollback = false
 }

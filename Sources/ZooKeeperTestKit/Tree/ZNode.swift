@@ -15,7 +15,7 @@ struct ZNode: Sendable {
     var creations: Int32 = 0
     /// The session that an ephemeral node belongs to.
     var owner: Int64 = 0
-    var children: Set<String> = []
+    var children: Set<ExactString> = []
 
     init(data: [UInt8]?, acl: [ACL], zxid: Int64, time: Int64, owner: Int64 = 0) {
         self.data = data
@@ -38,7 +38,9 @@ struct ZNode: Sendable {
         acl.contains { entry in
             entry.permissions.contains(permission)
                 && (entry.scheme == "world" && entry.id == "anyone"
-                    || identities.contains(Identity(scheme: entry.scheme, id: entry.id)))
+                    || identities.contains {
+                        $0.scheme.isIdentical(to: entry.scheme) && $0.id.isIdentical(to: entry.id)
+                    })
         }
     }
 }

@@ -20,9 +20,9 @@ struct ZNodeTree: Sendable {
         init(_ code: ZooKeeperError.Code) { self.code = code }
     }
 
-    private(set) var nodes: [String: ZNode]
+    private(set) var nodes: [ExactString: ZNode]
     /// What the operations since the last commit have replaced, so that a refused multi leaves nothing.
-    private var replaced: [(path: String, node: ZNode?)] = []
+    private var replaced: [(path: ExactString, node: ZNode?)] = []
     /// The events of the operations since the last commit.
     private var events: [WatchEvent] = []
 
@@ -48,8 +48,22 @@ struct ZNodeTree: Sendable {
 
     // MARK: Reading
 
+    /// Returns the node at the path, or `nil`.
+    subscript(path: String) -> ZNode? { nodes[ExactString(path)] }
+
+    /// Counts the node and all below it, and the bytes of their data.
+    func usage(of root: String) -> (count: Int, bytes: Int) {
+        let prefix = root + "/"
+        return nodes.reduce(into: (0, 0)) { usage, node in
+            let path = node.key.string
+            guard path.isIdentical(to: root) || path.utf8.starts(with: prefix.utf8) else { return }
+            usage.0 += 1
+            usage.1 += node.value.data?.count ?? 0
+        }
+    }
+
     func node(_ path: String, as permission: ACL.Permissions, for identities: [Identity]) throws(Refusal) -> ZNode {
-        guard let node = nodes[path] else { throw Refusal(.noNode) }
+        guard let node = self[path] else { throw Refusal(.noNode) }
         guard node.allows(permission, to: identities) else { throw Refusal(.noAuth) }
         return node
     }
@@ -77,11 +91,11 @@ struct ZNodeTree: Sendable {
         let parentPath = Self.parent(of: path)
         var parent = try node(parentPath, as: .create, for: author.identities)
         let path = mode.isSequential ? path + Self.digits(parent.creations) : path
-        guard nodes[path] == nil else { throw Refusal(.nodeExists) }
+        guard self[path] == nil else { throw Refusal(.nodeExists) }
         guard parent.owner == 0 else { throw Refusal(.noChildrenForEphemerals) }
         parent.creations &+= 1
         parent.pzxid = author.zxid
-        parent.children.insert(NodePath.name(of: path))
+        parent.children.insert(ExactString(NodePath.name(of: path)))
         let node = ZNode(
             data: data, acl: acl, zxid: author.zxid, time: author.time, owner: mode.isEphemeral ? author.session : 0)
         replace(parentPath, with: parent)
@@ -93,13 +107,8 @@ struct ZNodeTree: Sendable {
 
     mutating func delete(_ path: String, _ version: Int32?, _ author: Author) throws(Refusal) {
         guard path != "/" else { throw Refusal(.badArguments) }
-        guard nodes[path] != nil else {
-            guard nodes[Self.parent(of: path)] != nil else { throw Refusal(.noNode) }
-            _ = try self.node(Self.parent(of: path), as: .delete, for: author.identities)
-            throw Refusal(.noNode)
-        }
-        _ = try self.node(Self.parent(of: path), as: .delete, for: author.identities)
-        guard let node = nodes[path] else { return }
+        _ = try node(Self.parent(of: path), as: .delete, for: author.identities)
+        guard let node = self[path] else { throw Refusal(.noNode) }
         try Self.expect(version, in: node.version)
         guard node.children.isEmpty else { throw Refusal(.notEmpty) }
         remove(path, zxid: author.zxid)
@@ -107,7 +116,7 @@ struct ZNodeTree: Sendable {
 
     /// Removes the ephemeral nodes of the sessions that have ended.
     mutating func removeEphemerals(zxid: Int64, where hasEnded: (_ owner: Int64) -> Bool) {
-        for (path, node) in nodes where node.owner != 0 && hasEnded(node.owner) { remove(path, zxid: zxid) }
+        for (path, node) in nodes where node.owner != 0 && hasEnded(node.owner) { remove(path.string, zxid: zxid) }
     }
 
     mutating func set(
@@ -137,6 +146,7 @@ struct ZNodeTree: Sendable {
     // MARK: Steps
 
     private mutating func replace(_ path: String, with node: ZNode?) {
+        let path = ExactString(path)
         replaced.append((path, nodes[path]))
         nodes[path] = node
     }
@@ -144,8 +154,8 @@ struct ZNodeTree: Sendable {
     private mutating func remove(_ path: String, zxid: Int64) {
         let parentPath = Self.parent(of: path)
         replace(path, with: nil)
-        if var parent = nodes[parentPath] {
-            parent.children.remove(NodePath.name(of: path))
+        if var parent = self[parentPath] {
+            parent.children.remove(ExactString(NodePath.name(of: path)))
             parent.pzxid = zxid
             replace(parentPath, with: parent)
         }
