@@ -104,6 +104,46 @@ public final class InMemoryZooKeeper: Sendable {
         }
     }
 
+    // MARK: The servers' limits, clock and housekeeping
+
+    /// The largest packet that the servers take, in bytes (`jute.maxbuffer`); `nil` is no limit but the client's own. A larger
+    /// request breaks the connection each time it is sent: a write is not applied, with an unknown outcome to its caller.
+    package var maximumPacketSize: Int? {
+        get { ensemble.withLock { $0.maximumPacketSize } }
+        set { ensemble.withLock { $0.maximumPacketSize = newValue } }
+    }
+
+    /// Sets a hard quota on the nodes at and below the path, as servers with `enforceQuota` keep it: `create` and `set` beyond
+    /// it are refused (code −125). The operations of a transaction are each compared with the tree before it, so that a
+    /// full quota refuses a create also next to a delete in the same transaction.
+    ///
+    /// - Parameters:
+    ///   - path: the quota's node, which counts too.
+    ///   - count: the most nodes; `nil` is no limit.
+    ///   - bytes: the most bytes of data; `nil` is no limit.
+    package func setHardQuota(path: String, count: Int?, bytes: Int?) {
+        ensemble.withLock { $0.tree.setHardQuota(path, count: count, bytes: bytes) }
+    }
+
+    /// Removes the container nodes that have lost their last child, as the leader does once a minute. A container that
+    /// becomes empty by this stays until the next time.
+    package func removeEmptyContainers() {
+        let notifications = ensemble.withLock { ensemble in
+            ensemble.tree.emptyContainers.flatMap { path in
+                let notifications = ensemble.removeContainer(path)
+                observer?(Transaction(session: 0, request: nil, nodes: ensemble.visibleNodes))
+                return notifications
+            }
+        }
+        deliver(notifications)
+    }
+
+    /// Sets the leader's wall clock forward, or back by a negative duration: the times of later changes (`ctime`, `mtime`)
+    /// jump, and nothing else does. Sessions, waits and ``InMemorySession/now`` go by the monotonic clock.
+    package func jumpServerClock(by duration: Duration) {
+        ensemble.withLock { $0.clockJump += Int64(duration / .milliseconds(1)) }
+    }
+
     // MARK: For sessions
 
     func openSession(for client: InMemorySession) -> Int64 {

@@ -82,6 +82,10 @@ struct Recorder {
         case .children(let path, let watch):
             let children = try await machine.children(root + path, watch: watch)
             return "\(children.names.map { ExactString($0) }.sorted()) \(text(children.stat))"
+        case .acl(let path): return "\(try await machine.acl(root + path))"
+        case .setACL(let path, let acl, let version):
+            try await machine.setACL(root + path, acl, version: version)
+            return "list set"
         case .sync:
             try await machine.sync(root)
             return "synced"

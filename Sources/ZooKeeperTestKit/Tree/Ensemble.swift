@@ -30,7 +30,7 @@ struct Ensemble: Sendable {
         }
     }
 
-    private(set) var tree: ZNodeTree
+    var tree: ZNodeTree
     private(set) var zxid: Int64 = 0
     private var sessions: [Int64: Session] = [:]
     private var nextSession: Int64 = 0x1000
@@ -39,6 +39,11 @@ struct Ensemble: Sendable {
     private var past: [(zxid: Int64, tree: ZNodeTree)] = []
     /// How many earlier trees are kept; reads can be so far behind.
     private static let depth = 64
+
+    /// The largest packet that a server takes (`jute.maxbuffer`); a larger one breaks its connection.
+    var maximumPacketSize: Int?
+    /// Milliseconds by which the leader's wall clock has jumped.
+    var clockJump: Int64 = 0
 
     init(time: Int64) { tree = ZNodeTree(time: time) }
 
@@ -96,7 +101,7 @@ struct Ensemble: Sendable {
         // A write that is refused has its place in the order too.
         zxid += 1
         let author = ZNodeTree.Author(
-            session: session, identities: sessions[session]?.identities ?? [], zxid: zxid, time: time)
+            session: session, identities: sessions[session]?.identities ?? [], zxid: zxid, time: time + clockJump)
         var index: Int?
         do throws(ZNodeTree.Refusal) {
             let reply: Reply
@@ -146,8 +151,9 @@ struct Ensemble: Sendable {
                 if isWatching { late = watch(path, onChildren: true, session, as: tree) }
                 reply = .children(NodeChildren(names: node.children.sorted().map(\.string), stat: node.stat))
             case .getACL(let path):
-                guard let node = tree[path] else { throw ZNodeTree.Refusal(.noNode) }
-                reply = .acl(NodeACL(entries: node.acl, stat: node.stat))
+                let node = try tree.node(path, as: [.read, .admin], for: identities)
+                let entries = node.allows(.admin, to: identities) ? node.acl : node.acl.map(\.withoutPassword)
+                reply = .acl(NodeACL(entries: entries, stat: node.stat))
             case .sync, .create, .delete, .set, .setACL, .reconfigure, .multi: reply = .done
             }
             return Answer(result: .success(reply), notifications: late)
@@ -196,6 +202,16 @@ struct Ensemble: Sendable {
         }
     }
 
+    // MARK: Containers
+
+    /// Removes a container that has lost its last child.
+    mutating func removeContainer(_ path: String) -> [Notification] {
+        remember()
+        zxid += 1
+        tree.removeContainer(path, zxid: zxid)
+        return notifications(for: tree.commit())
+    }
+
     // MARK: Rollback
 
     /// Takes an earlier tree for the present one. The servers do not notice: no watch fires, and the zxid goes on growing.
@@ -221,4 +237,11 @@ struct Ensemble: Sendable {
 
     /// The tree as it was after the change, or as long ago as is remembered.
     private func state(at zxid: Int64) -> ZNodeTree? { past.first { $0.zxid >= zxid }?.tree }
+}
+
+extension ACL {
+    /// The entry as a server shows it to a session that may not change the list (`FinalRequestProcessor`).
+    fileprivate var withoutPassword: ACL {
+        scheme == "digest" ? ACL(permissions, scheme: scheme, id: id.prefix { $0 != ":" } + ":x") : self
+    }
 }

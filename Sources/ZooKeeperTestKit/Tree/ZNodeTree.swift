@@ -25,6 +25,13 @@ struct ZNodeTree: Sendable {
     private var replaced: [(path: ExactString, node: ZNode?)] = []
     /// The events of the operations since the last commit.
     private var events: [WatchEvent] = []
+    /// The hard limits below some paths.
+    private var quotas: [ExactString: HardQuota] = [:]
+
+    private struct HardQuota {
+        let count: Int?
+        let bytes: Int?
+    }
 
     init(time: Int64) { nodes = ["/": ZNode(data: [], acl: .open, zxid: 0, time: time)] }
 
@@ -53,10 +60,8 @@ struct ZNodeTree: Sendable {
 
     /// Counts the node and all below it, and the bytes of their data.
     func usage(of root: String) -> (count: Int, bytes: Int) {
-        let prefix = root + "/"
-        return nodes.reduce(into: (0, 0)) { usage, node in
-            let path = node.key.string
-            guard path.isIdentical(to: root) || path.utf8.starts(with: prefix.utf8) else { return }
+        nodes.reduce(into: (0, 0)) { usage, node in
+            guard Self.isAtOrBelow(root, node.key.string) else { return }
             usage.0 += 1
             usage.1 += node.value.data?.count ?? 0
         }
@@ -67,6 +72,34 @@ struct ZNodeTree: Sendable {
         guard node.allows(permission, to: identities) else { throw Refusal(.noAuth) }
         return node
     }
+
+    private static func isAtOrBelow(_ root: String, _ path: String) -> Bool {
+        path.utf8.starts(with: root.utf8)
+            && (path.utf8.count == root.utf8.count || path.utf8.dropFirst(root.utf8.count).first == UInt8(ascii: "/"))
+    }
+
+    // MARK: Quotas
+
+    /// Limits the nodes at and below the path, and the bytes of their data; two `nil`s remove the limits.
+    mutating func setHardQuota(_ path: String, count: Int?, bytes: Int?) {
+        quotas[ExactString(path)] = count == nil && bytes == nil ? nil : HardQuota(count: count, bytes: bytes)
+    }
+
+    /// Refuses an operation that exceeds the nearest quota, as `ZooKeeperServer.checkQuota` does. It compares each operation
+    /// by itself with the tree before the transaction, so that the transaction's other creates and deletes do not count. An
+    /// operation that changes the size is refused while the sum is above the limit, also when it makes the data smaller.
+    private func checkQuota(_ path: String, creating count: Int = 0, bytes: Int) throws(Refusal) {
+        let above = quotas.filter { Self.isAtOrBelow($0.key.string, path) }
+        guard let (root, quota) = above.max(by: { $0.key.string.utf8.count < $1.key.string.utf8.count }) else { return }
+        var committed = self
+        committed.rollBack()
+        let usage = committed.usage(of: root.string)
+        if let limit = quota.count, count != 0, usage.count + count > limit { throw Refusal(Self.quotaExceeded) }
+        if let limit = quota.bytes, bytes != 0, usage.bytes + bytes > limit { throw Refusal(Self.quotaExceeded) }
+    }
+
+    /// `QUOTAEXCEEDED` of ZooKeeper's `KeeperException`.
+    private static let quotaExceeded = ZooKeeperError.Code(rawValue: -125)
 
     // MARK: Changing
 
@@ -93,11 +126,13 @@ struct ZNodeTree: Sendable {
         let path = mode.isSequential ? path + Self.digits(parent.creations) : path
         guard self[path] == nil else { throw Refusal(.nodeExists) }
         guard parent.owner == 0 else { throw Refusal(.noChildrenForEphemerals) }
+        try checkQuota(path, creating: 1, bytes: data?.count ?? 0)
         parent.creations &+= 1
         parent.pzxid = author.zxid
         parent.children.insert(ExactString(NodePath.name(of: path)))
         let node = ZNode(
-            data: data, acl: acl, zxid: author.zxid, time: author.time, owner: mode.isEphemeral ? author.session : 0)
+            data: data, acl: acl, zxid: author.zxid, time: author.time, owner: mode.isEphemeral ? author.session : 0,
+            isContainer: mode == .container)
         replace(parentPath, with: parent)
         replace(path, with: node)
         events.append(WatchEvent(kind: .created, path: path))
@@ -119,10 +154,20 @@ struct ZNodeTree: Sendable {
         for (path, node) in nodes where node.owner != 0 && hasEnded(node.owner) { remove(path.string, zxid: zxid) }
     }
 
+    /// The containers that have had children and have none: one that was never used stays.
+    var emptyContainers: [String] {
+        nodes.filter { $0.value.isContainer && $0.value.children.isEmpty && $0.value.creations > 0 }.keys.sorted()
+            .map(\.string)
+    }
+
+    /// Removes an empty container, as the leader does.
+    mutating func removeContainer(_ path: String, zxid: Int64) { remove(path, zxid: zxid) }
+
     mutating func set(
         _ path: String, _ data: [UInt8]?, _ version: Int32?, _ author: Author
     ) throws(Refusal) -> Stat {
         var node = try node(path, as: .write, for: author.identities)
+        try checkQuota(path, bytes: (data?.count ?? 0) - (node.data?.count ?? 0))
         try Self.expect(version, in: node.version)
         node.data = data
         node.version &+= 1
