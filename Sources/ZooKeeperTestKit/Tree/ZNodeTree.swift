@@ -60,10 +60,12 @@ struct ZNodeTree: Sendable {
 
     /// Counts the node and all below it, and the bytes of their data.
     func usage(of root: String) -> (count: Int, bytes: Int) {
-        nodes.reduce(into: (0, 0)) { usage, node in
-            guard Self.isAtOrBelow(root, node.key.string) else { return }
-            usage.0 += 1
-            usage.1 += node.value.data?.count ?? 0
+        guard let node = self[root] else { return (0, 0) }
+        let prefix = root == "/" ? root : root + "/"
+        return node.children.reduce(into: (1, node.data?.count ?? 0)) { sum, name in
+            let below = usage(of: prefix + name.string)
+            sum.0 += below.count
+            sum.1 += below.bytes
         }
     }
 
@@ -71,11 +73,6 @@ struct ZNodeTree: Sendable {
         guard let node = self[path] else { throw Refusal(.noNode) }
         guard node.allows(permission, to: identities) else { throw Refusal(.noAuth) }
         return node
-    }
-
-    private static func isAtOrBelow(_ root: String, _ path: String) -> Bool {
-        path.utf8.starts(with: root.utf8)
-            && (path.utf8.count == root.utf8.count || path.utf8.dropFirst(root.utf8.count).first == UInt8(ascii: "/"))
     }
 
     // MARK: Quotas
@@ -89,13 +86,17 @@ struct ZNodeTree: Sendable {
     /// by itself with the tree before the transaction, so that the transaction's other creates and deletes do not count. An
     /// operation that changes the size is refused while the sum is above the limit, also when it makes the data smaller.
     private func checkQuota(_ path: String, creating count: Int = 0, bytes: Int) throws(Refusal) {
-        let above = quotas.filter { Self.isAtOrBelow($0.key.string, path) }
-        guard let (root, quota) = above.max(by: { $0.key.string.utf8.count < $1.key.string.utf8.count }) else { return }
+        guard !quotas.isEmpty, let (root, quota) = nearestQuota(path) else { return }
         var committed = self
         committed.rollBack()
-        let usage = committed.usage(of: root.string)
+        let usage = committed.usage(of: root)
         if let limit = quota.count, count != 0, usage.count + count > limit { throw Refusal(Self.quotaExceeded) }
         if let limit = quota.bytes, bytes != 0, usage.bytes + bytes > limit { throw Refusal(Self.quotaExceeded) }
+    }
+
+    private func nearestQuota(_ path: String) -> (root: String, quota: HardQuota)? {
+        if let quota = quotas[ExactString(path)] { return (path, quota) }
+        return path == "/" ? nil : nearestQuota(Self.parent(of: path))
     }
 
     /// `QUOTAEXCEEDED` of ZooKeeper's `KeeperException`.
