@@ -229,7 +229,8 @@ let package = Package(
         .testTarget(
             name: "TestKitTests",
             dependencies: [
-                "QueueHistory", "TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit",
+                "QueueHistory", "TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                "ZooKeeperTestKit",
             ]
         ),
         .testTarget(

@@ -68,8 +68,80 @@ public final class InMemoryZooKeeper: Sendable {
     // MARK: Looking
 
     /// All nodes by their paths.
+    ///
+    /// Paths are compared by their bytes in the tree, as ZooKeeper does. Of several that Swift takes for equal (`é`, and `e`
+    /// with U+0301) this has one: read such nodes through a session.
     public var nodes: [String: Node] {
-        ensemble.withLock { $0.visibleNodes }
+        let nodes = ensemble.withLock { $0.visibleNodes }
+        return Dictionary(nodes.map { ($0.key.string, $0.value) }) { first, _ in first }
+    }
+
+    /// Counts the bytes of a node and of all below it.
+    func bytes(below path: String) -> Int { ensemble.withLock { $0.tree.usage(of: path).bytes } }
+
+    // MARK: Rollback
+
+    /// The tree at one moment, for ``restore(_:)``.
+    package struct Checkpoint: Sendable {
+        fileprivate let tree: ZNodeTree
+    }
+
+    /// Returns the present tree: data, access control lists, versions, zxids and sequence numbers.
+    package func checkpoint() -> Checkpoint { Checkpoint(tree: ensemble.withLock { $0.tree }) }
+
+    /// Rolls the tree back, as an ensemble does that loses acknowledged writes or is restored from an older backup.
+    ///
+    /// Sessions stay alive, with the ephemeral nodes that they had at the checkpoint; those of sessions that have ended
+    /// since are not restored. Watches stay, and none fires for what the rollback changes, because the servers do not
+    /// notice it. The zxid goes on growing, so that clients that have seen the lost writes stay connected. A write that
+    /// is still on its way is applied to the restored tree.
+    ///
+    /// - Parameter checkpoint: a checkpoint of this ZooKeeper.
+    package func restore(_ checkpoint: Checkpoint) {
+        ensemble.withLock { ensemble in
+            ensemble.restore(checkpoint.tree)
+            observer?(Transaction(session: 0, request: nil, nodes: ensemble.visibleNodes, isRollback: true))
+        }
+    }
+
+    // MARK: The servers' limits, clock and housekeeping
+
+    /// The largest packet that the servers take, in bytes (`jute.maxbuffer`); `nil` is no limit but the client's own. A larger
+    /// request breaks the connection each time it is sent: a write is not applied, with an unknown outcome to its caller.
+    package var maximumPacketSize: Int? {
+        get { ensemble.withLock { $0.maximumPacketSize } }
+        set { ensemble.withLock { $0.maximumPacketSize = newValue } }
+    }
+
+    /// Sets a hard quota on the nodes at and below the path, as servers with `enforceQuota` keep it: `create` and `set` beyond
+    /// it are refused (code −125). The operations of a transaction are each compared with the tree before it, so that a
+    /// full quota refuses a create also next to a delete in the same transaction.
+    ///
+    /// - Parameters:
+    ///   - path: the quota's node, which counts too.
+    ///   - count: the most nodes; `nil` is no limit.
+    ///   - bytes: the most bytes of data; `nil` is no limit.
+    package func setHardQuota(path: String, count: Int?, bytes: Int?) {
+        ensemble.withLock { $0.tree.setHardQuota(path, count: count, bytes: bytes) }
+    }
+
+    /// Removes the container nodes that have lost their last child, as the leader does once a minute. A container that
+    /// becomes empty by this stays until the next time.
+    package func removeEmptyContainers() {
+        let notifications = ensemble.withLock { ensemble in
+            ensemble.tree.emptyContainers.flatMap { path in
+                let notifications = ensemble.removeContainer(path)
+                observer?(Transaction(session: 0, request: nil, nodes: ensemble.visibleNodes))
+                return notifications
+            }
+        }
+        deliver(notifications)
+    }
+
+    /// Sets the leader's wall clock forward, or back by a negative duration: the times of later changes (`ctime`, `mtime`)
+    /// jump, and nothing else does. Sessions, waits and ``InMemorySession/now`` go by the monotonic clock.
+    package func jumpServerClock(by duration: Duration) {
+        ensemble.withLock { $0.clockJump += Int64(duration / .milliseconds(1)) }
     }
 
     // MARK: For sessions

@@ -63,6 +63,33 @@ struct CheckerTests {
         #expect(broken(sent + end, Remains(garbage: ["/queue/x"])) == [.nothingLeftBehind])
     }
 
+    private let checkpoint = HistoryEvent(.checkpoint, by: "servers", "")
+    private let rollback = HistoryEvent(.rollback, by: "servers", "")
+
+    @Test("What the servers have undone is no fault of the queue")
+    func undoneByTheServers() {
+        #expect(broken([checkpoint] + sent + [rollback]).isEmpty)
+        let taken = [delivery(.delivered), delivery(.acknowledging), delivery(.acknowledged)]
+        #expect(broken(sent + [checkpoint] + taken + [rollback], Remains(ready: [here])).isEmpty)
+        let again = [delivery(.delivered, token: 2), delivery(.acknowledged, token: 2)]
+        #expect(broken(sent + [checkpoint] + taken + [rollback] + again).isEmpty)
+    }
+
+    @Test("What was reported before the checkpoint, or after the rollback, must be so")
+    func reportedAroundARollback() {
+        let begun = sent + [delivery(.delivered)]
+        let ended = [delivery(.acknowledged)]
+        let late = begun + [checkpoint, delivery(.acknowledging), rollback] + ended
+        #expect(broken(late).isEmpty)
+        #expect(broken(late, Remains(held: [here])) == [.acknowledgedIsFinal])
+        #expect(broken(late + [delivery(.delivered, token: 2, count: 2)]) == [.acknowledgedIsFinal])
+        let early = begun + ended + [checkpoint, rollback]
+        #expect(broken(early).isEmpty)
+        #expect(broken(early, Remains(held: [here])) == [.acknowledgedIsFinal])
+        #expect(broken([checkpoint, sent[0], rollback, sent[1]]) == [.noneLost])
+        #expect(broken(sent + [checkpoint, rollback]) == [.noneLost])
+    }
+
     @Test func theOrderIsJudged() {
         let events =
             sent + [

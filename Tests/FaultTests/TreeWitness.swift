@@ -35,15 +35,18 @@ final class TreeWitness: Sendable {
         state.withLock { state in
             var places: [String: Place] = [:]
             var owners: [String: Int64] = [:]
-            for (path, node) in transaction.nodes {
+            for (exactPath, node) in transaction.nodes {
+                let path = exactPath.string
                 guard path.hasPrefix(root + "/") else { continue }
                 let parts = path.dropFirst(root.count + 1).split(separator: "/").map(String.init)
                 if parts.count == 3, parts[0] == "consumers", parts[2] == "active" {
                     owners[parts[1]] = node.stat.ephemeralOwner
                 }
                 guard let place = Self.place(path, parts), let data = node.data, !data.isEmpty else { continue }
-                let consumer = place.consumer.flatMap { transaction.nodes["\(root)/consumers/\($0)"]?.data }
-                let epoch = parts[0] == "items" ? transaction.nodes["\(root)/epoch"]?.data : nil
+                let consumer = place.consumer.flatMap {
+                    transaction.nodes[ExactString("\(root)/consumers/\($0)")]?.data
+                }
+                let epoch = parts[0] == "items" ? transaction.nodes[ExactString("\(root)/epoch")]?.data : nil
                 let contents = NodeContents(name: parts.last ?? "", data: data, consumer: consumer, epoch: epoch)
                 for message in contents.messages {
                     let payload = String(decoding: message.payload, as: UTF8.self)
@@ -56,6 +59,9 @@ final class TreeWitness: Sendable {
                     places[payload] = Place(kind: place.kind, path: path, consumer: place.consumer, name: message.name)
                 }
             }
+            defer { (state.places, state.owners) = (places, owners) }
+            // No member answers for what the servers lose or bring back.
+            if transaction.isRollback { return }
             for (payload, before) in state.places {
                 judge(payload, before, places[payload], transaction.session, &state)
             }
@@ -67,8 +73,6 @@ final class TreeWitness: Sendable {
             for (payload, place) in places where place.kind == .leased && state.places[payload]?.kind != .leased {
                 state.claims[payload, default: 0] += 1
             }
-            state.places = places
-            state.owners = owners
         }
     }
 

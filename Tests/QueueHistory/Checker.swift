@@ -1,6 +1,11 @@
 /// Judges a history by itself: it knows nothing of how the queue works, and believes only what members wrote down and
 /// what the tree holds in the end. After the idea of Jepsen's queue checker
 /// (https://jepsen-io.github.io/jepsen/jepsen.checker.html#var-total-queue).
+///
+/// What servers lose that roll back to a checkpoint is not the queue's fault: of what members reported between the two,
+/// the outcome counts as unknown. What a member reports *after* the rollback must be true of the tree that the servers went
+/// back to: an acknowledgement, or a send, that was applied before it and is reported later as done is the queue's fault.
+/// That is exact where no answer is on its way, and no report is about to be written, at the moment of the rollback.
 package struct Checker {
     private struct Message {
         var isBegun = false
@@ -20,6 +25,7 @@ package struct Checker {
     private let maximumDeliveries: Int
 
     package init(_ history: [HistoryEvent], remains: Remains, maximumDeliveries: Int = 10) {
+        let history = Self.withoutUndone(history)
         self.history = history
         self.maximumDeliveries = maximumDeliveries
         self.remains = remains
@@ -36,10 +42,24 @@ package struct Checker {
                 message.unresolved.remove(event.token)
             case .leaseLost: message.unresolved.remove(event.token)
             case .deadLettered: message.deadLettered += 1
-            case .sendUnknown, .givenBack, .giveBackUnknown, .deadLetterUnknown: break
+            case .sendUnknown, .givenBack, .giveBackUnknown, .deadLetterUnknown, .checkpoint, .rollback: break
             }
             messages[event.message] = message
         }
+    }
+
+    /// The history without the moments of rollbacks, and with unknown outcomes in place of those that the servers have undone.
+    private static func withoutUndone(_ history: [HistoryEvent]) -> [HistoryEvent] {
+        var kept: [HistoryEvent] = []
+        var checkpoint = 0
+        for event in history {
+            switch event.kind {
+            case .checkpoint: checkpoint = kept.count
+            case .rollback: kept.replaceSubrange(checkpoint..., with: kept[checkpoint...].compactMap(\.undone))
+            default: kept.append(event)
+            }
+        }
+        return kept
     }
 
     /// - Parameter isOrdered: whether one producer and one consumer alone make an order that can be expected.
@@ -117,5 +137,24 @@ package struct Checker {
             return (String(name.prefix(9)), 0, String(name.dropFirst(9)))
         }
         return (parts[0...1].joined(separator: "-") + "-", epoch, parts[3])
+    }
+}
+
+extension HistoryEvent {
+    /// The event as it counts when the servers have undone what it reports; `nil` when it counts no more.
+    fileprivate var undone: HistoryEvent? {
+        switch kind {
+        case .sent: with(.sendUnknown)
+        case .acknowledged: with(.acknowledgeUnknown)
+        case .givenBack: with(.giveBackUnknown)
+        case .deadLettered: with(.deadLetterUnknown)
+        // The claim is undone: the message may come again as if for the first time.
+        case .delivered: nil
+        default: self
+        }
+    }
+
+    private func with(_ kind: Kind) -> HistoryEvent {
+        HistoryEvent(kind, by: member, message, token: token, deliveryCount: deliveryCount, name: name, time: time)
     }
 }

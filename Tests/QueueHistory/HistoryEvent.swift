@@ -23,6 +23,10 @@ package struct HistoryEvent: Sendable, Hashable {
         case giveBackUnknown
         case deadLettered
         case deadLetterUnknown
+        /// The moment to which a later rollback takes the servers' tree back. No member writes it, but who causes it.
+        case checkpoint
+        /// The servers went back to the last checkpoint.
+        case rollback
     }
 
     package let kind: Kind

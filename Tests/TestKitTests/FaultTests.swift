@@ -112,6 +112,38 @@ struct FaultTests {
         #expect(session.sessionState.expirations == 1)
     }
 
+    @Test("A rollback restores the tree and leaves the sessions, the zxid and the watches as they are")
+    func aRollbackRestoresTheTree() async throws {
+        let zookeeper = InMemoryZooKeeper()
+        let (alive, ended) = (zookeeper.connect("alive"), zookeeper.connect("ended"))
+        _ = try await alive.create("/a", data: [1], mode: .persistent)
+        _ = try await alive.create("/kept", data: nil, mode: .ephemeral)
+        _ = try await ended.create("/gone", data: nil, mode: .ephemeral)
+        let before = zookeeper.nodes
+        let checkpoint = zookeeper.checkpoint()
+
+        _ = try await alive.set("/a", data: [2], version: 0)
+        _ = try await alive.create("/a/s-", data: nil, mode: .persistentSequential)
+        _ = try await alive.create("/late", data: nil, mode: .ephemeral)
+        try await alive.delete("/kept", version: nil)
+        ended.close()
+        let signal = WatchSignal()
+        alive.watches.add(signal, for: [WatchKey(kind: .data, path: "/a")])
+        let last = try await alive.node("/a", watch: true)
+        zookeeper.restore(checkpoint)
+
+        #expect(Set(zookeeper.nodes.keys) == ["/", "/a", "/kept"])
+        #expect(try await alive.get("/a") == before["/a"])
+        #expect(try await alive.exists("/kept")?.ephemeralOwner == alive.sessionState.sessionID)
+        #expect(alive.sessionState.phase == .connected && alive.sessionState.expirations == 0)
+        #expect(!signal.isRaised)
+        // The expected version fits once more, and the zxid is a later one than any that was seen.
+        let stat = try await alive.set("/a", data: [3], version: 0)
+        #expect(stat.version == 1 && stat.mzxid > last.stat.mzxid)
+        #expect(signal.isRaised)
+        #expect(try await alive.create("/a/s-", data: nil, mode: .persistentSequential).path == "/a/s-0000000000")
+    }
+
     @Test func accessIsChecked() async throws {
         let zookeeper = InMemoryZooKeeper()
         let owner = zookeeper.connect("owner", identities: [Identity(scheme: "digest", id: "owner:x")])

@@ -11,6 +11,8 @@ protocol Machine: Sendable {
     func node(_ path: String, watch: Bool) async throws -> Node
     func stat(_ path: String, watch: Bool) async throws -> Stat?
     func children(_ path: String, watch: Bool) async throws -> NodeChildren
+    func acl(_ path: String) async throws -> [ACL]
+    func setACL(_ path: String, _ acl: [ACL], version: Int32?) async throws
     var sessionID: Int64 { get }
     var table: WatchTable { get }
     /// The path as the watches know it.
@@ -39,6 +41,10 @@ struct RealMachine: Machine {
     func children(_ path: String, watch: Bool) async throws -> NodeChildren {
         try await client.nodeChildren(full(path), watch: watch, timeout: nil)
     }
+    func acl(_ path: String) async throws -> [ACL] { try await client.acl(of: path).entries }
+    func setACL(_ path: String, _ acl: [ACL], version: Int32?) async throws {
+        try await client.setACL(of: path, to: acl, version: version)
+    }
     var sessionID: Int64 { client.sessionState.sessionID }
     var table: WatchTable { client.connection.watches }
     func full(_ path: String) -> String { client.configuration.chroot + path }
@@ -61,6 +67,10 @@ struct InMemoryMachine: Machine {
     func stat(_ path: String, watch: Bool) async throws -> Stat? { try await session.stat(path, watch: watch) }
     func children(_ path: String, watch: Bool) async throws -> NodeChildren {
         try await session.children(of: path, watch: watch)
+    }
+    func acl(_ path: String) async throws -> [ACL] { try await session.acl(of: path) ?? [] }
+    func setACL(_ path: String, _ acl: [ACL], version: Int32?) async throws {
+        try await session.setACL(of: path, to: acl, version: version)
     }
     var sessionID: Int64 { session.sessionState.sessionID }
     var table: WatchTable { session.watches }

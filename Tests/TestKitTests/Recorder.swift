@@ -56,7 +56,8 @@ struct Recorder {
         for (index, machine) in machines.enumerated() {
             // What its server has to tell comes before the answer to this.
             try await machine.sync(root)
-            let raised = signals[index].filter { $0.value.isRaised }.map { "\($0.key.kind) \($0.key.path)" }.sorted()
+            let raised = signals[index].filter { $0.value.isRaised }
+                .map { ExactString("\($0.key.kind) \($0.key.path)") }.sorted()
             for signal in signals[index].values { signal.clear() }
             if !raised.isEmpty { seen += "; session \(index) is told: \(raised)" }
         }
@@ -80,7 +81,11 @@ struct Recorder {
             return try await machine.stat(root + path, watch: watch).map(text) ?? "absent"
         case .children(let path, let watch):
             let children = try await machine.children(root + path, watch: watch)
-            return "\(children.names.sorted()) \(text(children.stat))"
+            return "\(children.names.map { ExactString($0) }.sorted()) \(text(children.stat))"
+        case .acl(let path): return "\(try await machine.acl(root + path))"
+        case .setACL(let path, let acl, let version):
+            try await machine.setACL(root + path, acl, version: version)
+            return "list set"
         case .sync:
             try await machine.sync(root)
             return "synced"

@@ -10,6 +10,8 @@ struct Step: Sendable, CustomStringConvertible {
         case get(String, watch: Bool)
         case exists(String, watch: Bool)
         case children(String, watch: Bool)
+        case acl(String)
+        case setACL(String, [ACL], version: Int32?)
         case sync
         case multi([Operation])
         /// Ends the session and begins another.
@@ -23,14 +25,14 @@ struct Step: Sendable, CustomStringConvertible {
 
     var isWrite: Bool {
         switch action {
-        case .create, .delete, .set, .multi, .reopen: true
-        case .get, .exists, .children, .sync: false
+        case .create, .delete, .set, .setACL, .multi, .reopen: true
+        case .get, .exists, .children, .acl, .sync: false
         }
     }
 
     static let sessions = 2
-    /// Few, so that steps meet often.
-    static let paths = ["/a", "/b", "/a/a", "/a/b", "/b/a", "/a/a/a", "/a/a/b"]
+    /// Few, so that steps meet often. Two are equal to Swift and not to ZooKeeper.
+    static let paths = ["/a", "/b", "/a/a", "/a/b", "/b/a", "/a/a/a", "/a/a/b", "/a/\u{E9}", "/a/e\u{301}"]
 
     static func random(using generator: inout SeededGenerator) -> Step {
         let session = Int.random(in: 0..<sessions, using: &generator)
@@ -42,8 +44,10 @@ struct Step: Sendable, CustomStringConvertible {
         case 30..<42: action = .delete(path, version: version(&generator))
         case 42..<52: action = .set(path, data: data(&generator), version: version(&generator))
         case 52..<62: action = .get(path, watch: isWatching)
-        case 62..<70: action = .exists(path, watch: isWatching)
-        case 70..<80: action = .children(path, watch: isWatching)
+        case 62..<68: action = .exists(path, watch: isWatching)
+        case 68..<69: action = .acl(path)
+        case 69..<72: action = .setACL(path, acl(&generator), version: version(&generator))
+        case 72..<80: action = .children(path, watch: isWatching)
         case 80..<81: action = .reopen
         case 81..<83: action = .sync
         default:
@@ -56,7 +60,7 @@ struct Step: Sendable, CustomStringConvertible {
     private static func operation(_ generator: inout SeededGenerator) -> Operation {
         let path = paths.randomElement(using: &generator) ?? "/a"
         switch Int.random(in: 0..<8, using: &generator) {
-        case 0..<4: return .create(path, data: data(&generator), mode: mode(&generator))
+        case 0..<4: return .create(path, data: data(&generator), mode: mode(&generator), acl: acl(&generator))
         case 4..<6: return .delete(path, version: version(&generator))
         case 6: return .set(path, data: data(&generator), version: version(&generator))
         default: return .check(path, version: version(&generator))
@@ -73,6 +77,12 @@ struct Step: Sendable, CustomStringConvertible {
             .persistent, .persistent, .persistent, .ephemeral, .persistentSequential, .ephemeralSequential,
         ]
         return modes.randomElement(using: &generator) ?? .persistent
+    }
+
+    /// Mostly open. The others lack one permission, so that there is always a way back.
+    private static func acl(_ generator: inout SeededGenerator) -> [ACL] {
+        let lacking: [ACL.Permissions] = [[], [], [], [], [], .read, .write, .create, .delete, .admin]
+        return [.world(ACL.Permissions.all.subtracting(lacking.randomElement(using: &generator) ?? []))]
     }
 
     private static func version(_ generator: inout SeededGenerator) -> Int32? {

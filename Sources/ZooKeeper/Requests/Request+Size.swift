@@ -2,7 +2,7 @@ extension Request {
     /// The size of the packet in bytes, as jute encodes it (never less than the true size).
     ///
     /// The server counts what follows the four bytes of length against its `jute.maxbuffer`.
-    var encodedSize: Int {
+    package var encodedSize: Int {
         let header = 8
         switch self {
         case .create(let path, let data, let mode, let acl):

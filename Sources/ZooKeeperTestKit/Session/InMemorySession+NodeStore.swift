@@ -56,10 +56,7 @@ extension InMemorySession {
     /// The bytes of a node and of all below it.
     public func bytes(below path: String) async throws -> Int? {
         _ = try await stat(path, watch: false)
-        return zookeeper.nodes.reduce(0) { sum, node in
-            let isBelow = node.key == path || node.key.hasPrefix(path + "/")
-            return isBelow ? sum + (node.value.data?.count ?? 0) : sum
-        }
+        return zookeeper.bytes(below: path)
     }
     /// Returns when later reads see every write that came before.
     public func sync(_ path: String) async throws { _ = try await perform(.sync(path: path)) }

@@ -337,6 +337,9 @@ public final class InMemorySession: NodeStore {
     private func arrive(_ packet: Packet) {
         let (connection, sessionID) = state.withLock { ($0.connection, $0.sessionID) }
         guard connection == packet.connection else { return }
+        if let limit = zookeeper.maximumPacketSize, packet.request.encodedSize > limit {
+            return disconnect(for: Self.reconnectDelay)
+        }
         // Whatever goes through the leader comes behind it.
         if packet.request.goesThroughTheLeader { applyLate() }
         let (id, request, fault) = (packet.id, packet.request, packet.fault)

@@ -21,11 +21,16 @@ struct Ensemble: Sendable {
     }
     /// A watch as the server keeps it: on a node's data or existence, or on its children.
     private struct Watch: Hashable {
-        let path: String
+        let path: ExactString
         let isOnChildren: Bool
+
+        init(_ path: String, isOnChildren: Bool) {
+            self.path = ExactString(path)
+            self.isOnChildren = isOnChildren
+        }
     }
 
-    private(set) var tree: ZNodeTree
+    var tree: ZNodeTree
     private(set) var zxid: Int64 = 0
     private var sessions: [Int64: Session] = [:]
     private var nextSession: Int64 = 0x1000
@@ -34,6 +39,11 @@ struct Ensemble: Sendable {
     private var past: [(zxid: Int64, tree: ZNodeTree)] = []
     /// How many earlier trees are kept; reads can be so far behind.
     private static let depth = 64
+
+    /// The largest packet that a server takes (`jute.maxbuffer`); a larger one breaks its connection.
+    var maximumPacketSize: Int?
+    /// Milliseconds by which the leader's wall clock has jumped.
+    var clockJump: Int64 = 0
 
     init(time: Int64) { tree = ZNodeTree(time: time) }
 
@@ -55,7 +65,7 @@ struct Ensemble: Sendable {
         forgetWatches(of: session)
         remember()
         zxid += 1
-        tree.removeEphemerals(of: session, zxid: zxid)
+        tree.removeEphemerals(zxid: zxid) { $0 == session }
         return notifications(for: tree.commit())
     }
 
@@ -68,7 +78,7 @@ struct Ensemble: Sendable {
     }
 
     /// All nodes as a client sees them.
-    var visibleNodes: [String: Node] { tree.nodes.mapValues { Node(data: $0.data, stat: $0.stat) } }
+    var visibleNodes: [ExactString: Node] { tree.nodes.mapValues { Node(data: $0.data, stat: $0.stat) } }
 
     // MARK: Requests
 
@@ -91,7 +101,7 @@ struct Ensemble: Sendable {
         // A write that is refused has its place in the order too.
         zxid += 1
         let author = ZNodeTree.Author(
-            session: session, identities: sessions[session]?.identities ?? [], zxid: zxid, time: time)
+            session: session, identities: sessions[session]?.identities ?? [], zxid: zxid, time: time + clockJump)
         var index: Int?
         do throws(ZNodeTree.Refusal) {
             let reply: Reply
@@ -130,7 +140,7 @@ struct Ensemble: Sendable {
             switch request {
             case .exists(let path, let isWatching):
                 if isWatching { late = watch(path, onChildren: false, session, as: tree) }
-                guard let node = tree.nodes[path] else { throw ZNodeTree.Refusal(.noNode) }
+                guard let node = tree[path] else { throw ZNodeTree.Refusal(.noNode) }
                 reply = .stat(node.stat)
             case .get(let path, let isWatching):
                 let node = try tree.node(path, as: .read, for: identities)
@@ -139,10 +149,11 @@ struct Ensemble: Sendable {
             case .children(let path, let isWatching):
                 let node = try tree.node(path, as: .read, for: identities)
                 if isWatching { late = watch(path, onChildren: true, session, as: tree) }
-                reply = .children(NodeChildren(names: node.children.sorted(), stat: node.stat))
+                reply = .children(NodeChildren(names: node.children.sorted().map(\.string), stat: node.stat))
             case .getACL(let path):
-                guard let node = tree.nodes[path] else { throw ZNodeTree.Refusal(.noNode) }
-                reply = .acl(NodeACL(entries: node.acl, stat: node.stat))
+                let node = try tree.node(path, as: [.read, .admin], for: identities)
+                let entries = node.allows(.admin, to: identities) ? node.acl : node.acl.map(\.withoutPassword)
+                reply = .acl(NodeACL(entries: entries, stat: node.stat))
             case .sync, .create, .delete, .set, .setACL, .reconfigure, .multi: reply = .done
             }
             return Answer(result: .success(reply), notifications: late)
@@ -166,11 +177,11 @@ struct Ensemble: Sendable {
     private mutating func watch(
         _ path: String, onChildren: Bool, _ session: Int64, as tree: ZNodeTree
     ) -> [Notification] {
-        let (then, now) = (tree.nodes[path], self.tree.nodes[path])
+        let (then, now) = (tree[path], self.tree[path])
         let hasChanged =
             then?.czxid != now?.czxid || (onChildren ? then?.pzxid != now?.pzxid : then?.mzxid != now?.mzxid)
         guard hasChanged else {
-            watches[Watch(path: path, isOnChildren: onChildren), default: []].insert(session)
+            watches[Watch(path, isOnChildren: onChildren), default: []].insert(session)
             return []
         }
         let kind: WatchEvent.Kind =
@@ -182,13 +193,35 @@ struct Ensemble: Sendable {
         events.flatMap { event -> [Notification] in
             var sessions: Set<Int64> = []
             if event.kind != .childrenChanged {
-                sessions.formUnion(watches.removeValue(forKey: Watch(path: event.path, isOnChildren: false)) ?? [])
+                sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: false)) ?? [])
             }
             if event.kind == .childrenChanged || event.kind == .deleted {
-                sessions.formUnion(watches.removeValue(forKey: Watch(path: event.path, isOnChildren: true)) ?? [])
+                sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: true)) ?? [])
             }
             return sessions.sorted().map { Notification(session: $0, event: event) }
         }
+    }
+
+    // MARK: Containers
+
+    /// Removes a container that has lost its last child.
+    mutating func removeContainer(_ path: String) -> [Notification] {
+        remember()
+        zxid += 1
+        tree.removeContainer(path, zxid: zxid)
+        return notifications(for: tree.commit())
+    }
+
+    // MARK: Rollback
+
+    /// Takes an earlier tree for the present one. The servers do not notice: no watch fires, and the zxid goes on growing.
+    mutating func restore(_ earlier: ZNodeTree) {
+        zxid += 1
+        tree = earlier
+        tree.removeEphemerals(zxid: zxid) { sessions[$0] == nil }
+        _ = tree.commit()
+        // No server has the lost changes any more, so no read shows them.
+        past = []
     }
 
     // MARK: The past
@@ -204,4 +237,11 @@ struct Ensemble: Sendable {
 
     /// The tree as it was after the change, or as long ago as is remembered.
     private func state(at zxid: Int64) -> ZNodeTree? { past.first { $0.zxid >= zxid }?.tree }
+}
+
+extension ACL {
+    /// The entry as a server shows it to a session that may not change the list (`FinalRequestProcessor`).
+    fileprivate var withoutPassword: ACL {
+        scheme == "digest" ? ACL(permissions, scheme: scheme, id: id.prefix { $0 != ":" } + ":x") : self
+    }
 }

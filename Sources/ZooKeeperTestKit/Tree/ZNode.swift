@@ -15,12 +15,15 @@ struct ZNode: Sendable {
     var creations: Int32 = 0
     /// The session that an ephemeral node belongs to.
     var owner: Int64 = 0
-    var children: Set<String> = []
+    /// Whether the servers remove the node some time after its last child has gone.
+    var isContainer = false
+    var children: Set<ExactString> = []
 
-    init(data: [UInt8]?, acl: [ACL], zxid: Int64, time: Int64, owner: Int64 = 0) {
+    init(data: [UInt8]?, acl: [ACL], zxid: Int64, time: Int64, owner: Int64 = 0, isContainer: Bool = false) {
         self.data = data
         self.acl = acl
         self.owner = owner
+        self.isContainer = isContainer
         (czxid, mzxid, pzxid) = (zxid, zxid, zxid)
         (ctime, mtime) = (time, time)
     }
@@ -33,12 +36,14 @@ struct ZNode: Sendable {
             dataLength: Int32(data?.count ?? 0), numChildren: Int32(children.count))
     }
 
-    /// Whether one of the identities may do this.
-    func allows(_ permission: ACL.Permissions, to identities: [Identity]) -> Bool {
+    /// Whether one of the identities may do one of these.
+    func allows(_ permissions: ACL.Permissions, to identities: [Identity]) -> Bool {
         acl.contains { entry in
-            entry.permissions.contains(permission)
+            !entry.permissions.isDisjoint(with: permissions)
                 && (entry.scheme == "world" && entry.id == "anyone"
-                    || identities.contains(Identity(scheme: entry.scheme, id: entry.id)))
+                    || identities.contains {
+                        $0.scheme.isIdentical(to: entry.scheme) && $0.id.isIdentical(to: entry.id)
+                    })
         }
     }
 }

@@ -20,11 +20,18 @@ struct ZNodeTree: Sendable {
         init(_ code: ZooKeeperError.Code) { self.code = code }
     }
 
-    private(set) var nodes: [String: ZNode]
+    private(set) var nodes: [ExactString: ZNode]
     /// What the operations since the last commit have replaced, so that a refused multi leaves nothing.
-    private var replaced: [(path: String, node: ZNode?)] = []
+    private var replaced: [(path: ExactString, node: ZNode?)] = []
     /// The events of the operations since the last commit.
     private var events: [WatchEvent] = []
+    /// The hard limits below some paths.
+    private var quotas: [ExactString: HardQuota] = [:]
+
+    private struct HardQuota {
+        let count: Int?
+        let bytes: Int?
+    }
 
     init(time: Int64) { nodes = ["/": ZNode(data: [], acl: .open, zxid: 0, time: time)] }
 
@@ -48,11 +55,52 @@ struct ZNodeTree: Sendable {
 
     // MARK: Reading
 
+    /// Returns the node at the path, or `nil`.
+    subscript(path: String) -> ZNode? { nodes[ExactString(path)] }
+
+    /// Counts the node and all below it, and the bytes of their data.
+    func usage(of root: String) -> (count: Int, bytes: Int) {
+        guard let node = self[root] else { return (0, 0) }
+        let prefix = root == "/" ? root : root + "/"
+        return node.children.reduce(into: (1, node.data?.count ?? 0)) { sum, name in
+            let below = usage(of: prefix + name.string)
+            sum.0 += below.count
+            sum.1 += below.bytes
+        }
+    }
+
     func node(_ path: String, as permission: ACL.Permissions, for identities: [Identity]) throws(Refusal) -> ZNode {
-        guard let node = nodes[path] else { throw Refusal(.noNode) }
+        guard let node = self[path] else { throw Refusal(.noNode) }
         guard node.allows(permission, to: identities) else { throw Refusal(.noAuth) }
         return node
     }
+
+    // MARK: Quotas
+
+    /// Limits the nodes at and below the path, and the bytes of their data; two `nil`s remove the limits.
+    mutating func setHardQuota(_ path: String, count: Int?, bytes: Int?) {
+        quotas[ExactString(path)] = count == nil && bytes == nil ? nil : HardQuota(count: count, bytes: bytes)
+    }
+
+    /// Refuses an operation that exceeds the nearest quota, as `ZooKeeperServer.checkQuota` does. It compares each operation
+    /// by itself with the tree before the transaction, so that the transaction's other creates and deletes do not count. An
+    /// operation that changes the size is refused while the sum is above the limit, also when it makes the data smaller.
+    private func checkQuota(_ path: String, creating count: Int = 0, bytes: Int) throws(Refusal) {
+        guard !quotas.isEmpty, let (root, quota) = nearestQuota(path) else { return }
+        var committed = self
+        committed.rollBack()
+        let usage = committed.usage(of: root)
+        if let limit = quota.count, count != 0, usage.count + count > limit { throw Refusal(Self.quotaExceeded) }
+        if let limit = quota.bytes, bytes != 0, usage.bytes + bytes > limit { throw Refusal(Self.quotaExceeded) }
+    }
+
+    private func nearestQuota(_ path: String) -> (root: String, quota: HardQuota)? {
+        if let quota = quotas[ExactString(path)] { return (path, quota) }
+        return path == "/" ? nil : nearestQuota(Self.parent(of: path))
+    }
+
+    /// `QUOTAEXCEEDED` of ZooKeeper's `KeeperException`.
+    private static let quotaExceeded = ZooKeeperError.Code(rawValue: -125)
 
     // MARK: Changing
 
@@ -77,13 +125,15 @@ struct ZNodeTree: Sendable {
         let parentPath = Self.parent(of: path)
         var parent = try node(parentPath, as: .create, for: author.identities)
         let path = mode.isSequential ? path + Self.digits(parent.creations) : path
-        guard nodes[path] == nil else { throw Refusal(.nodeExists) }
+        guard self[path] == nil else { throw Refusal(.nodeExists) }
         guard parent.owner == 0 else { throw Refusal(.noChildrenForEphemerals) }
+        try checkQuota(path, creating: 1, bytes: data?.count ?? 0)
         parent.creations &+= 1
         parent.pzxid = author.zxid
-        parent.children.insert(NodePath.name(of: path))
+        parent.children.insert(ExactString(NodePath.name(of: path)))
         let node = ZNode(
-            data: data, acl: acl, zxid: author.zxid, time: author.time, owner: mode.isEphemeral ? author.session : 0)
+            data: data, acl: acl, zxid: author.zxid, time: author.time, owner: mode.isEphemeral ? author.session : 0,
+            isContainer: mode == .container)
         replace(parentPath, with: parent)
         replace(path, with: node)
         events.append(WatchEvent(kind: .created, path: path))
@@ -93,27 +143,32 @@ struct ZNodeTree: Sendable {
 
     mutating func delete(_ path: String, _ version: Int32?, _ author: Author) throws(Refusal) {
         guard path != "/" else { throw Refusal(.badArguments) }
-        guard nodes[path] != nil else {
-            guard nodes[Self.parent(of: path)] != nil else { throw Refusal(.noNode) }
-            _ = try self.node(Self.parent(of: path), as: .delete, for: author.identities)
-            throw Refusal(.noNode)
-        }
-        _ = try self.node(Self.parent(of: path), as: .delete, for: author.identities)
-        guard let node = nodes[path] else { return }
+        _ = try node(Self.parent(of: path), as: .delete, for: author.identities)
+        guard let node = self[path] else { throw Refusal(.noNode) }
         try Self.expect(version, in: node.version)
         guard node.children.isEmpty else { throw Refusal(.notEmpty) }
         remove(path, zxid: author.zxid)
     }
 
-    /// What the end of a session removes.
-    mutating func removeEphemerals(of session: Int64, zxid: Int64) {
-        for (path, node) in nodes where node.owner == session { remove(path, zxid: zxid) }
+    /// Removes the ephemeral nodes of the sessions that have ended.
+    mutating func removeEphemerals(zxid: Int64, where hasEnded: (_ owner: Int64) -> Bool) {
+        for (path, node) in nodes where node.owner != 0 && hasEnded(node.owner) { remove(path.string, zxid: zxid) }
     }
+
+    /// The containers that have had children and have none: one that was never used stays.
+    var emptyContainers: [String] {
+        nodes.filter { $0.value.isContainer && $0.value.children.isEmpty && $0.value.creations > 0 }.keys.sorted()
+            .map(\.string)
+    }
+
+    /// Removes an empty container, as the leader does.
+    mutating func removeContainer(_ path: String, zxid: Int64) { remove(path, zxid: zxid) }
 
     mutating func set(
         _ path: String, _ data: [UInt8]?, _ version: Int32?, _ author: Author
     ) throws(Refusal) -> Stat {
         var node = try node(path, as: .write, for: author.identities)
+        try checkQuota(path, bytes: (data?.count ?? 0) - (node.data?.count ?? 0))
         try Self.expect(version, in: node.version)
         node.data = data
         node.version &+= 1
@@ -137,6 +192,7 @@ struct ZNodeTree: Sendable {
     // MARK: Steps
 
     private mutating func replace(_ path: String, with node: ZNode?) {
+        let path = ExactString(path)
         replaced.append((path, nodes[path]))
         nodes[path] = node
     }
@@ -144,8 +200,8 @@ struct ZNodeTree: Sendable {
     private mutating func remove(_ path: String, zxid: Int64) {
         let parentPath = Self.parent(of: path)
         replace(path, with: nil)
-        if var parent = nodes[parentPath] {
-            parent.children.remove(NodePath.name(of: path))
+        if var parent = self[parentPath] {
+            parent.children.remove(ExactString(NodePath.name(of: path)))
             parent.pzxid = zxid
             replace(parentPath, with: parent)
         }
