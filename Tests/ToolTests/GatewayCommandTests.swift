@@ -42,6 +42,9 @@ struct GatewayCommandTests {
             let port = try port(try await lines.next())
             let items = try await get("/znodes/v1/queue/items?view=children", port: port)
             #expect(items.status == 200 && items.body.contains("\"children\":[\"item-100-0000000000\"]"))
+            let version = try await zkq("--version").output.dropFirst("zkq ".count).dropLast()
+            let health = try await get("/health/ready", port: port)
+            #expect(health.body.contains("\"version\":\"\(version)\""), "\(health.body)")
             kill(pid, SIGTERM)
             #expect(try await lines.next() == nil)
         }

@@ -33,7 +33,8 @@ struct GatewayCommand: AsyncParsableCommand {
         logger.logLevel = logLevel
         let file =
             try config.map(GatewayFile.read) ?? GatewayFile(endpoints: [.init(servers: QueueOptions.servers(connect))])
-        let configuration = try file.configuration(listen: listen)
+        var configuration = try file.configuration(listen: listen)
+        configuration.version = Version.full
         let scheme = configuration.tls == nil ? "http" : "https"
         let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
         let gateway = try Gateway(configuration, logger: logger) { port in
