@@ -1,6 +1,8 @@
 # Everything that a fresh machine needs is installed by these commands: Debian's packages by scripts/setup, Swift
 # packages by the build.
 export ZKQ_STRICT = 1
+# What `zkq --version` says.
+export ZKQ_COMMIT := $(or $(shell git describe --always --dirty --exclude='*' --abbrev=12 2>/dev/null),unknown)
 
 .PHONY: demo test page faults soak benchmark benchmark-gateway benchmark-check setup build examples lint format docs clean
 

@@ -13,6 +13,13 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
+// What `zkq --version` says. The Makefile sets it, because the package manager keeps what it has once found out about git until
+// this file changes.
+let commit =
+    Context.environment["ZKQ_COMMIT"]
+    ?? Context.gitInformation.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "-dirty" : "") }
+    ?? "unknown"
+
 let package = Package(
     name: "zookeeper-queue",
     platforms: [.macOS(.v15)],
@@ -106,9 +113,11 @@ let package = Package(
                 .product(name: "HeapModule", package: "swift-collections"),
             ]
         ),
+        .target(name: "CVersion", cSettings: [.define("ZKQ_COMMIT", to: "\"\(commit)\"")]),
         .executableTarget(
             name: "zkq",
             dependencies: [
+                "CVersion",
                 "ZooKeeper",
                 "ZooKeeperGateway",
                 "ZooKeeperQueue",
@@ -117,7 +126,6 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
             ]
         ),
         .executableTarget(

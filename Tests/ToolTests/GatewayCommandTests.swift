@@ -42,6 +42,9 @@ struct GatewayCommandTests {
             let port = try port(try await lines.next())
             let items = try await get("/znodes/v1/queue/items?view=children", port: port)
             #expect(items.status == 200 && items.body.contains("\"children\":[\"item-100-0000000000\"]"))
+            let version = try await zkq("--version").output.dropFirst("zkq ".count).dropLast()
+            let health = try await get("/health/ready", port: port)
+            #expect(health.body.contains("\"version\":\"\(version)\""), "\(health.body)")
             kill(pid, SIGTERM)
             #expect(try await lines.next() == nil)
         }
@@ -114,6 +117,23 @@ struct GatewayCommandTests {
         }
         let nobody = try await Tool(address: "http://127.0.0.1:1")("stats")
         #expect(!nobody.isSuccess && nobody.error.contains("gateway"), "\(nobody.error)")
+    }
+
+    @Test("A gateway without transactions is refused, with the option that allows it")
+    func gatewayWithoutTransactions() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        let file = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString).json").path()
+        defer { try? FileManager.default.removeItem(atPath: file) }
+        let text = "{\"endpoints\": [{\"servers\": \"\(zkq.address)\"}], \"offersExtensions\": false}"
+        try Data(text.utf8).write(to: URL(filePath: file))
+        _ = try await zkq.started("gateway", "--listen", "127.0.0.1:0", "--config", file) { _, output in
+            var lines = output.makeAsyncIterator()
+            let rest = Tool(address: "http://127.0.0.1:\(try port(try await lines.next()))")
+            let refused = try await rest("put", "a")
+            #expect(!refused.isSuccess && refused.output.isEmpty)
+            #expect(refused.error.ranges(of: "--at-least-once").count == 1, "\(refused.error)")
+            #expect(try await rest("put", "--at-least-once", "a").isSuccess)
+        }
     }
 
     @Test func aFileConfiguresIt() async throws {

@@ -9,8 +9,8 @@ import ZooKeeper
 /// The tool of the previous release.
 enum PreviousRelease {
     /// Where `scripts/previous-release` puts it, beside the products.
-    static let path = Tool.path.removingLastComponent().removingLastComponent().removingLastComponent()
-        .appending("previous").appending("zkq")
+    static let path = Tool.products.removingLastComponent().removingLastComponent().appending("previous")
+        .appending("zkq")
 
     static var isBuilt: Bool { FileManager.default.isExecutableFile(atPath: path.string) }
 }

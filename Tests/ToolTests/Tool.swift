@@ -21,16 +21,29 @@ struct Tool {
         var isSuccess: Bool { status.isSuccess }
     }
 
-    /// Beside the test bundle, which is this process's program.
-    static let path = FilePath(
+    /// The environment's `ZKQ_TOOL`, such as that of a release build, or the one beside the test bundle.
+    static let path =
+        ProcessInfo.processInfo.environment["ZKQ_TOOL"].map { FilePath($0) } ?? products.appending("zkq")
+
+    /// Where the test bundle is, which is this process's program.
+    static let products = FilePath(
         URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-            .appending(path: "zkq").path(percentEncoded: false))
+            .path(percentEncoded: false))
 
     /// Runs a command to its end.
     func callAsFunction(_ arguments: String..., input: String = "") async throws -> Result {
         let result = try await run(
             .path(path), arguments: Arguments(arguments), environment: environment, input: .string(input),
             output: .string(limit: 8 << 20), error: .string(limit: 1 << 20))
+        return Result(
+            status: result.terminationStatus, output: result.standardOutput, error: result.standardError)
+    }
+
+    /// Runs a script of the shell, in which `$0` is the program.
+    func shell(_ script: String) async throws -> Result {
+        let result = try await run(
+            .path("/bin/sh"), arguments: ["-c", script, path.string], environment: environment, input: .none,
+            output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
         return Result(
             status: result.terminationStatus, output: result.standardOutput, error: result.standardError)
     }
@@ -50,8 +63,8 @@ struct Tool {
             .path(path), arguments: Arguments(arguments), environment: environment, input: .none,
             output: .sequence, error: .string(limit: 1 << 20)
         ) { execution in
+            defer { kill(execution.processIdentifier.value, SIGKILL) }
             try await body(execution.processIdentifier.value, execution.standardOutput.strings())
-            kill(execution.processIdentifier.value, SIGKILL)
         }
         return Result(status: result.terminationStatus, output: "", error: result.standardError)
     }

@@ -12,6 +12,7 @@ import ZooKeeperServer
 struct ToolTests {
     private struct Line: Decodable {
         let name: String
+        let id: String?
         let priority: Int
         let deliveryCount: Int
         let fencingToken: Int64?
@@ -93,9 +94,9 @@ struct ToolTests {
 
     @Test func theDoctorWarnsOfWhatAQueueSuffersFrom() async throws {
         let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "--lines", input: lines(1...10)).isSuccess)
         #expect(
             try await zkq("bound", "--messages", "10", "--bytes", "1000").output == "messages   10\nbytes      1000\n")
-        #expect(try await zkq("put", "--lines", input: lines(1...10)).isSuccess)
         let folder = FileManager.default.temporaryDirectory.appending(path: "doctor-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -221,15 +222,110 @@ struct ToolTests {
     @Test func aClosedPipeEndsItQuietlyAndLosesNothing() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: lines(1...50)).isSuccess)
-        let result = try await run(
-            .path("/bin/sh"), arguments: ["-c", "\"$0\" take --prefetch 5 | head -n 3", Tool.path.string],
-            environment: zkq.environment, input: .none, output: .string(limit: 1 << 16), error: .string(limit: 1 << 16))
-        #expect(result.standardOutput == "1\n2\n3\n" && result.standardError == "")
+        let result = try await zkq.shell("\"$0\" take --prefetch 5 | head -n 3")
+        #expect(result.output == "1\n2\n3\n" && result.error == "")
         // More may have been written into the pipe than was read from it; what could not be written comes again, and
         // nothing in between is missing.
         let rest = try await zkq("take", "--wait", "0").lines.compactMap { Int($0) }
         let first = try #require(rest.first)
         #expect(first >= 4 && rest == Array(first...50))
+    }
+
+    @Test("A number outside its limits is named with them, in every command")
+    func numbersHaveLimits() async throws {
+        let nowhere = Tool(address: "127.0.0.1:1")
+        for (command, options) in [
+            (["put", "x"], ["--priority"]), (["take"], ["--count", "--wait", "--prefetch", "--hold"]),
+            (["peek"], ["--count"]), (["dead", "list"], ["--count"]),
+            (["recover"], ["--every", "--maximum-deliveries"]), (["bound"], ["--messages", "--bytes"]),
+            (["doctor"], ["--for"]), (["dev"], ["--servers", "--port"]), (["stats"], ["--session-timeout"]),
+        ] {
+            for option in options {
+                let result = try await run(
+                    .path(Tool.path), arguments: Arguments(command + [option, "-1"]),
+                    environment: nowhere.environment, input: .none, output: .string(limit: 1 << 16),
+                    error: .string(limit: 1 << 16))
+                #expect(!result.terminationStatus.isSuccess && result.standardOutput.isEmpty)
+                #expect(result.standardError.hasPrefix("Error: \(option) is a number"), "\(result.standardError)")
+            }
+        }
+    }
+
+    @Test("What does not create a queue fails without one")
+    func aMissingQueueIsAnError() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        for result in [
+            try await zkq("bound"), try await zkq("bound", "--messages", "5"), try await zkq("bound", "--none"),
+            try await zkq("dead", "list"), try await zkq("dead", "redrive", "--all"),
+            try await zkq("dead", "purge", "--yes"), try await zkq("purge", "--yes"), try await zkq("peek"),
+            try await zkq("stats"), try await zkq("doctor", "--for", "0.1"),
+        ] {
+            #expect(!result.isSuccess && result.output.isEmpty)
+            #expect(result.error.contains("There is no queue at /queue"), "\(result.error)")
+        }
+        let names = try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
+            try await client.children(of: "/").names
+        }
+        #expect(names.isEmpty)
+    }
+
+    @Test("A path that is too long for one command is too long for all")
+    func longPaths() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        let queue = "/" + String(repeating: "q", count: 3_000)
+        for result in [
+            try await zkq("put", "--queue", queue, "x"), try await zkq("take", "--queue", queue, "--wait", "0"),
+            try await zkq("recover", "--queue", queue, "--once"), try await zkq("stats", "--queue", queue),
+            try await zkq("purge", "--queue", queue, "--yes"), try await zkq("dead", "list", "--queue", queue),
+        ] {
+            #expect(!result.isSuccess && result.error.contains("the limit is 512"), "\(result.error)")
+        }
+        let long = "/" + String(repeating: "q", count: 400)
+        #expect(try await zkq("put", "--queue", long, "--lines", input: lines(1...700)).lines.count == 700)
+        #expect(try await zkq("take", "--queue", long, "--count", "100").output == lines(1...100))
+        #expect(try await zkq("purge", "--queue", long, "--yes").output == "600\n")
+    }
+
+    @Test("JSON has the id of a message that was sent with one")
+    func idsInJSON() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "--id", "order-1", "a").isSuccess)
+        #expect(try await zkq("put", "b").isSuccess)
+        let ids = try await zkq("peek", "--format", "json").lines.map { try decode($0).id }
+        #expect(ids == ["order-1", nil])
+        let client = try ZooKeeperClient(configuration: .init(servers: zkq.address))
+        let consumer = QueueConsumer(try MessageQueue(client))
+        var messages = consumer.makeAsyncIterator()
+        try await #require(try await messages.next()).deadLetter(reason: "why")
+        await consumer.close()
+        await client.close()
+        #expect(try await zkq("dead", "list", "--format", "json").output.contains("\"id\":\"order-1\""))
+        #expect(try await zkq("dead", "redrive", "--all").output == "1\n")
+        let taken = try await zkq("take", "--wait", "0", "--format", "json").lines.map { try decode($0).id }
+        #expect(taken == ["order-1", nil])
+    }
+
+    @Test("A take that leaves messages which it cannot take fails")
+    func messagesThatCannotBeTaken() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "a").isSuccess)
+        try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
+            // An envelope of a version to come, which consumers leave where it is.
+            let data: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 99, 1, 0, 0, 0, 0]
+            _ = try await client.create("/queue/items/item-100-", data: data, mode: .persistentSequential)
+        }
+        for (wait, output) in [("0", "a\n"), ("1", "")] {
+            let result = try await zkq("take", "--wait", wait)
+            #expect(!result.isSuccess && result.output == output)
+            #expect(result.error.contains("Messages are left: 1 ready"), "\(result.error)")
+        }
+    }
+
+    @Test("The version names the commit")
+    func version() async throws {
+        let result = try await Tool(address: "")("--version")
+        #expect(result.isSuccess && result.lines.count == 1)
+        #expect(result.output.wholeMatch(of: /zkq \d+\.\d+\.\d+(-dev)? \(.+\)\n/) != nil, "\(result.output)")
     }
 
     /// Waits until no consumer has a session.

@@ -7,10 +7,10 @@ struct Bound: AsyncParsableCommand {
 
     @OptionGroup var options: QueueOptions
 
-    @Option(help: "The most messages that are ready.")
+    @Option(parsing: .unconditional, help: "The most messages that are ready.")
     var messages: Int?
 
-    @Option(help: "The most bytes of all that the queue keeps, dead letters included.")
+    @Option(parsing: .unconditional, help: "The most bytes of all that the queue keeps, dead letters included.")
     var bytes: Int?
 
     @Flag(help: "Take the bound away.")
@@ -18,11 +18,13 @@ struct Bound: AsyncParsableCommand {
 
     func validate() throws {
         if none, messages != nil || bytes != nil { throw ValidationError("Give either --none or a bound.") }
+        try check("--messages", messages, from: 1)
+        try check("--bytes", bytes, from: 1)
     }
 
     func run() async throws {
         try await withInterruption { [self] in
-            try await options.withQueue { queue in
+            try await options.withQueue(settings: .init(createsQueue: false)) { queue in
                 var bound = none ? .init() : try await queue.bound()
                 if none || messages != nil || bytes != nil {
                     bound = .init(messages: messages ?? bound.messages, bytes: bytes ?? bound.bytes)

@@ -12,16 +12,18 @@ struct Dead: AsyncParsableCommand {
 
         @OptionGroup var options: QueueOptions
 
-        @Option(help: "The most to print.")
+        @Option(parsing: .unconditional, help: "The most to print.")
         var count = 1_000
 
         @Option(help: "Columns with tabs in between (text), or JSON.")
         var format = MessageFormat.text
 
+        func validate() throws { try check("--count", count, from: 1) }
+
         func run() async throws {
             try await withInterruption { [self] in
                 try await options.withQueue(settings: .init(createsQueue: false)) { queue in
-                    for letter in try await queue.deadLetters(limit: max(0, count)) {
+                    for letter in try await queue.deadLetters(limit: count) {
                         let text = Array("\(letter.name)\t\(letter.cause)\t".utf8) + letter.payload
                         try StandardOutput.line(format == .json ? MessageLine(letter).json() : text)
                     }

@@ -7,7 +7,9 @@ struct Doctor: AsyncParsableCommand {
 
     @OptionGroup var options: QueueOptions
 
-    @Option(name: .customLong("for"), help: ArgumentHelp("How long to measure the rates.", valueName: "seconds"))
+    @Option(
+        name: .customLong("for"), parsing: .unconditional,
+        help: ArgumentHelp("How long to measure the rates.", valueName: "seconds"))
     var duration: Double = 5
 
     @Option(
@@ -19,11 +21,7 @@ struct Doctor: AsyncParsableCommand {
     @Flag(help: "As one line of JSON.")
     var json = false
 
-    func validate() throws {
-        guard duration > 0, duration <= 3_600 else {
-            throw ValidationError("--for is a number of seconds above 0, and at most 3600.")
-        }
-    }
+    func validate() throws { try check("--for", duration, from: 0.001, to: 3_600, unit: "seconds") }
 
     private struct Line: Encodable {
         let counter: String

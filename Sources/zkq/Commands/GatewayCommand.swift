@@ -1,13 +1,12 @@
 import ArgumentParser
 import Logging
 import ServiceLifecycle
-import UnixSignals
 import ZooKeeperGateway
 
 struct GatewayCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "gateway",
-        abstract: "Serve ZooKeeper's REST interface, until SIGINT or SIGTERM.",
+        abstract: "Serve ZooKeeper's REST interface, until SIGINT, SIGTERM or SIGHUP.",
         discussion: """
             Prints "ready http://HOST:PORT" when requests are served: /znodes/v1 and /sessions/v1, as ZooKeeper's own gateway. \
             Anybody who reaches the address may do what the gateway may, unless the configuration names users.
@@ -34,14 +33,17 @@ struct GatewayCommand: AsyncParsableCommand {
         logger.logLevel = logLevel
         let file =
             try config.map(GatewayFile.read) ?? GatewayFile(endpoints: [.init(servers: QueueOptions.servers(connect))])
-        let configuration = try file.configuration(listen: listen)
+        var configuration = try file.configuration(listen: listen)
+        configuration.version = Version.full
         let scheme = configuration.tls == nil ? "http" : "https"
         let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
         let gateway = try Gateway(configuration, logger: logger) { port in
             try? StandardOutput.line("ready \(scheme)://\(host):\(port)")
         }
-        try await ServiceGroup(
-            services: [gateway], gracefulShutdownSignals: [.sigint, .sigterm], logger: logger
-        ).run()
+        let group = ServiceGroup(services: [gateway], logger: logger)
+        // Requests that are at work are answered first.
+        try await withInterruption(
+            isNormalEnd: true, gracePeriod: configuration.answerTimeout, stop: { await group.triggerGracefulShutdown() }
+        ) { try await group.run() }
     }
 }

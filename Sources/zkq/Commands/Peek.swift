@@ -7,16 +7,18 @@ struct Peek: AsyncParsableCommand {
 
     @OptionGroup var options: QueueOptions
 
-    @Option(help: "The most messages to print.")
+    @Option(parsing: .unconditional, help: "The most messages to print.")
     var count = 10
 
-    @Option(help: "Print the payload (text), or name, counts, headers and payload (json).")
+    @Option(help: "Print the payload (text), or name, id, counts, headers and payload (json).")
     var format = MessageFormat.text
+
+    func validate() throws { try check("--count", count, from: 1) }
 
     func run() async throws {
         try await withInterruption { [self] in
             try await options.withQueue(settings: .init(createsQueue: false)) { queue in
-                for message in try await queue.browse(limit: max(0, count)) {
+                for message in try await queue.browse(limit: count) {
                     try StandardOutput.line(format == .json ? MessageLine(message).json() : message.payload)
                 }
             }

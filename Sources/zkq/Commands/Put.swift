@@ -8,7 +8,7 @@ struct Put: AsyncParsableCommand {
 
     @OptionGroup var options: QueueOptions
 
-    @Option(help: "0…999; a lower number is served first.")
+    @Option(parsing: .unconditional, help: "0…999; a lower number is served first.")
     var priority = 100
 
     @Option(
@@ -34,9 +34,7 @@ struct Put: AsyncParsableCommand {
             throw ValidationError("Give either messages or --lines.")
         }
         guard id == nil || messages.count == 1 else { throw ValidationError("--id goes with one message.") }
-        guard (0...999).contains(priority) else {
-            throw ValidationError("--priority is a number from 0 to 999; a lower one is served first.")
-        }
+        try check("--priority", priority, from: 0, to: 999)
         if let header = headers.first(where: { !$0.contains("=") || $0.hasPrefix("=") }) {
             throw ValidationError("A header has the form NAME=VALUE, and \"\(header)\" has not.")
         }
@@ -59,9 +57,8 @@ struct Put: AsyncParsableCommand {
 
     private func store(with producer: QueueProducer) async throws {
         guard lines else { return try await store(messages.map { Array($0.utf8) }, with: producer) }
-        let reader = LineReader()
-        while let lines = await reader.next() { try await store(lines, with: producer) }
-        try Task.checkCancellation()
+        let reader = LineReader(limit: producer.maximumPayloadSize)
+        while let lines = try await reader.next() { try await store(lines, with: producer) }
     }
 
     private func store(_ payloads: [[UInt8]], with producer: QueueProducer) async throws {

@@ -3,22 +3,23 @@ import ZooKeeperQueue
 
 struct Recover: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Give the messages of failed consumers back to the queue, until SIGINT or SIGTERM.")
+        abstract: "Give the messages of failed consumers back to the queue, until SIGINT, SIGTERM or SIGHUP.")
 
     @OptionGroup var options: QueueOptions
 
     @Flag(help: "Look through the queue once, print what was done, and end.")
     var once = false
 
-    @Option(help: ArgumentHelp("How long to rest between two looks.", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional, help: ArgumentHelp("How long to rest between two looks.", valueName: "seconds"))
     var every: Double = 5
 
-    @Option(help: "How often a message is delivered before it goes to the dead letters.")
+    @Option(parsing: .unconditional, help: "How often a message is delivered before it goes to the dead letters.")
     var maximumDeliveries = 10
 
     func validate() throws {
-        guard every > 0, every <= 1e6 else { throw ValidationError("--every is a positive number of seconds.") }
-        guard maximumDeliveries >= 1 else { throw ValidationError("--maximum-deliveries is at least 1.") }
+        try check("--every", every, from: 0.001, to: 1_000_000, unit: "seconds")
+        try check("--maximum-deliveries", maximumDeliveries, from: 1)
     }
 
     func run() async throws {

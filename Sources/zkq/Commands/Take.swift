@@ -3,35 +3,40 @@ import ZooKeeperQueue
 
 struct Take: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Take messages: print each as a line, hold it, acknowledge it.")
+        abstract: "Take messages: print each as a line, hold it, acknowledge it.",
+        discussion: """
+            At SIGINT, SIGTERM or SIGHUP it gives back what it holds, for at most five seconds. A second signal ends it at once: \
+            what it holds comes back when its session has ended and a recovery runs. With --wait, it fails when messages are left \
+            that nobody can take.
+            """)
 
     @OptionGroup var options: QueueOptions
 
-    @Option(help: "End after so many messages.")
+    @Option(parsing: .unconditional, help: "End after so many messages.")
     var count: Int?
 
     @Option(
+        parsing: .unconditional,
         help: ArgumentHelp(
             "End when none came for so long; 0: as soon as the queue is empty. Default: never.", valueName: "seconds"))
     var wait: Double?
 
-    @Option(help: "Print the payload (text), or name, counts, headers and payload (json).")
+    @Option(help: "Print the payload (text), or name, id, counts, headers and payload (json).")
     var format = MessageFormat.text
 
-    @Option(help: "The most messages to hold at once.")
+    @Option(parsing: .unconditional, help: "The most messages to hold at once.")
     var prefetch = 32
 
-    @Option(help: ArgumentHelp("Hold each message so long before it is acknowledged.", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Hold each message so long before it is acknowledged.", valueName: "seconds"))
     var hold: Double = 0
 
     func validate() throws {
-        guard prefetch >= 1, prefetch <= 10_000 else {
-            throw ValidationError("--prefetch is a number from 1 to 10000.")
-        }
-        guard count ?? 1 >= 1 else { throw ValidationError("--count is at least 1.") }
-        guard wait ?? 0 >= 0, wait ?? 0 <= 1e9, hold >= 0, hold <= 1e9 else {
-            throw ValidationError("--wait and --hold are numbers of seconds.")
-        }
+        try check("--prefetch", prefetch, from: 1, to: 10_000)
+        try check("--count", count, from: 1)
+        try check("--wait", wait, from: 0, to: 1_000_000_000, unit: "seconds")
+        try check("--hold", hold, from: 0, to: 1_000_000_000, unit: "seconds")
     }
 
     func run() async throws {
@@ -39,7 +44,7 @@ struct Take: AsyncParsableCommand {
             try await options.withQueue { queue in
                 let consumer = QueueConsumer(queue, configuration: .init(prefetch: min(prefetch, count ?? prefetch)))
                 do {
-                    try await take(from: consumer)
+                    try await take(from: consumer, of: queue)
                     await consumer.close(gracePeriod: .zero)
                 } catch {
                     // Gives back what is held.
@@ -50,11 +55,11 @@ struct Take: AsyncParsableCommand {
         }
     }
 
-    private func take(from consumer: QueueConsumer) async throws {
+    private func take(from consumer: QueueConsumer, of queue: MessageQueue) async throws {
         var messages = consumer.makeAsyncIterator()
         var taken = 0
         var lost = 0
-        while taken < count ?? .max, let message = try await next(&messages) {
+        while taken < count ?? .max, let message = try await next(&messages, of: queue) {
             do {
                 try StandardOutput.line(format == .json ? MessageLine(message).json() : message.payload)
                 // The time that --hold asks for.
@@ -70,8 +75,24 @@ struct Take: AsyncParsableCommand {
         if lost > 0 { throw ExitCode.failure }
     }
 
-    private func next(_ messages: inout QueueConsumer.Iterator) async throws -> QueueMessage? {
-        if let wait { return try await messages.next(within: .seconds(wait)) }
-        return try await messages.next()
+    /// Returns the next message, or `nil` when the wait is over.
+    ///
+    /// - Throws: ``ToolError`` when messages are ready then, and nobody takes one while this consumer waits once more. Other
+    ///   consumers that take messages may take the rest too.
+    private func next(_ messages: inout QueueConsumer.Iterator, of queue: MessageQueue) async throws -> QueueMessage? {
+        guard let wait else { return try await messages.next() }
+        if let message = try await messages.next(within: .seconds(wait)) { return message }
+        if Task.isCancelled { return nil }
+        let before = try await queue.statistics()
+        if before.ready == 0 { return nil }
+        let patience = min(max(wait.rounded(.up), 2), 10)
+        if let message = try await messages.next(within: .seconds(patience)) { return message }
+        if Task.isCancelled { return nil }
+        let now = try await queue.statistics()
+        // What was ever created and is not ready has been taken.
+        if now.ready == 0 || now.created - now.ready != before.created - before.ready { return nil }
+        throw ToolError(
+            "Messages are left: \(now.ready) ready, and none could be taken in \(Int(patience)) seconds. \"zkq doctor\" and "
+                + "--log-level info say more.")
     }
 }

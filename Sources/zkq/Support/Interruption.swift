@@ -1,13 +1,31 @@
 import ArgumentParser
+import Dispatch
 import Glibc
-import UnixSignals
+import Synchronization
 
-/// Runs `body`, and cancels it on SIGINT and SIGTERM. A closed pipe is an error of the write, not a signal.
+/// Runs `body`, and asks it to end at SIGINT, SIGTERM or SIGHUP.
 ///
+/// A second signal ends the process at once. So does a body that has not ended five seconds after its grace period. The leases
+/// that it holds are then left to their session's end and a recovery. A closed pipe is an error of the write, not a signal. SIGHUP
+/// stays ignored where `nohup` has set that.
+///
+/// - Parameters:
+///   - isNormalEnd: whether a signal is how the command ends as a rule, with exit code 0.
+///   - gracePeriod: how long the body may finish what it has begun. Default: it gives it up.
+///   - stop: asks the body to end. Default: its task is cancelled.
 /// - Throws: what `body` throws; after a signal an `ExitCode`, as a shell expects it, unless `isNormalEnd`.
-func withInterruption(isNormalEnd: Bool = false, _ body: @escaping @Sendable () async throws -> Void) async throws {
+func withInterruption(
+    isNormalEnd: Bool = false, gracePeriod: Duration = .zero, stop: (@Sendable () async -> Void)? = nil,
+    _ body: @escaping @Sendable () async throws -> Void
+) async throws {
     signal(SIGPIPE, SIG_IGN)
-    let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm)
+    let (signals, continuation) = AsyncStream<Int32>.makeStream()
+    let end = OrderlyEnd(within: gracePeriod + .seconds(5)) { continuation.yield($0) }
+    var sources: [any DispatchSourceSignal] = []
+    for number in [SIGINT, SIGTERM, SIGHUP] where number != SIGHUP || !isIgnored(number) {
+        sources.append(await end.trap(number))
+    }
+    defer { for source in sources { source.cancel() } }
     let interruption = try await withThrowingTaskGroup(of: Int32?.self) { group in
         group.addTask {
             do {
@@ -16,15 +34,63 @@ func withInterruption(isNormalEnd: Bool = false, _ body: @escaping @Sendable () 
             return nil
         }
         group.addTask {
-            for await signal in signals { return signal == .sigint ? SIGINT : SIGTERM }
+            for await signal in signals { return signal }
             return nil
         }
-        defer { group.cancelAll() }
         let first = try await group.next() ?? nil
-        group.cancelAll()
+        if first != nil, let stop { await stop() } else { group.cancelAll() }
         // The body ends in order: it gives back what it holds.
         try await group.waitForAll()
         return first
     }
     if let interruption, !isNormalEnd { throw ExitCode(128 + interruption) }
+}
+
+private func isIgnored(_ number: Int32) -> Bool {
+    var action = sigaction()
+    sigaction(number, nil, &action)
+    // Handlers are C functions, which cannot be compared but as addresses.
+    return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+}
+
+/// Sees to it that a process ends that was told to. It has a thread of its own, because those of the tasks may all be blocked,
+/// such as by a pipe that nobody reads.
+private final class OrderlyEnd: Sendable {
+    private let queue = DispatchQueue(label: "zkq.signals")
+    private let hasBegun = Atomic(false)
+    private let limit: Duration
+    private let begin: @Sendable (Int32) -> Void
+
+    /// - Parameters:
+    ///   - limit: how long the end may take.
+    ///   - begin: gets the first signal.
+    init(within limit: Duration, begin: @escaping @Sendable (Int32) -> Void) {
+        self.limit = limit
+        self.begin = begin
+    }
+
+    /// Takes a signal over, from the moment when this returns.
+    func trap(_ number: Int32) async -> any DispatchSourceSignal {
+        let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
+        source.setEventHandler { self.received(number) }
+        await withCheckedContinuation { continuation in
+            source.setRegistrationHandler { continuation.resume() }
+            source.resume()
+        }
+        return source
+    }
+
+    private func received(_ number: Int32) {
+        if hasBegun.exchange(true, ordering: .relaxed) { _exit(128 + number) }
+        begin(number)
+        queue.asyncAfter(deadline: .now() + limit / .seconds(1)) {
+            // Not where it could block.
+            if StandardStreams.wait(for: POLLOUT, on: STDERR_FILENO, milliseconds: 0) {
+                StandardError.line(
+                    "zkq: It could not end in order within \(self.limit.components.seconds) seconds. What it held comes back "
+                        + "when its session has ended and a recovery runs.")
+            }
+            _exit(128 + number)
+        }
+    }
 }

@@ -4,52 +4,71 @@ import Synchronization
 
 /// The lines of stdin, as bytes, as they come.
 final class LineReader: Sendable {
-    private let queue = DispatchQueue(label: "zkq.stdin")
-    private let rest = Mutex<[UInt8]>([])
-    private let waiter = Mutex<CheckedContinuation<[UInt8]?, Never>?>(nil)
+    private enum Input { case bytes([UInt8]), end, failure(String), cancelled }
 
-    /// The lines that are there, at least one; `nil` at the end, and when the task is cancelled. For one task.
-    func next() async -> [[UInt8]]? {
-        while !Task.isCancelled {
-            guard let chunk = await read() else { break }
-            let lines = rest.withLock { rest in
-                rest += chunk
-                var lines = rest.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)
-                rest = lines.popLast() ?? []
-                return lines
+    private let queue = DispatchQueue(label: "zkq.stdin")
+    private let splitter: Mutex<LineSplitter>
+    private let waiter = Mutex<CheckedContinuation<Input, Never>?>(nil)
+
+    /// - Parameter limit: the most bytes that a line may have.
+    init(limit: Int) { splitter = Mutex(LineSplitter(limit: limit)) }
+
+    /// Returns the lines that are there, at least one; `nil` at the end. For one task.
+    ///
+    /// - Throws: ``ToolError`` when stdin cannot be read or a line is too long, after the lines before; `CancellationError`.
+    func next() async throws -> [[UInt8]]? {
+        while true {
+            let (line, isTooLong, limit) = splitter.withLock { ($0.count + 1, $0.isTooLong, $0.limit) }
+            if isTooLong {
+                throw ToolError(
+                    "Line \(line) of stdin is longer than \(limit) bytes, the most that a message can have. The lines before "
+                        + "it are stored. Store large things elsewhere and send where they are.")
             }
-            if !lines.isEmpty { return lines }
-        }
-        // A last line without an end.
-        return rest.withLock { rest in
-            defer { rest = [] }
-            return rest.isEmpty || Task.isCancelled ? nil : [rest]
+            switch await read() {
+            case .bytes(let bytes):
+                let lines = splitter.withLock { $0.add(bytes) }
+                if !lines.isEmpty { return lines }
+            case .end: return splitter.withLock { $0.finish() }.map { [$0] }
+            case .failure(let reason):
+                let before = line > 1 ? " The lines before it are stored." : ""
+                throw ToolError("Line \(line) of stdin cannot be read: \(reason).\(before)")
+            case .cancelled: throw CancellationError()
+            }
         }
     }
 
     /// Blocks a thread of its own. A read that is cancelled is left behind: the process ends then.
-    private func read() async -> [UInt8]? {
+    private func read() async -> Input {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 waiter.withLock { $0 = continuation }
-                if Task.isCancelled { return resume(nil) }
-                queue.async { [self] in
-                    var buffer = [UInt8](repeating: 0, count: 1 << 16)
-                    var count = Glibc.read(STDIN_FILENO, &buffer, buffer.count)
-                    while count < 0, errno == EINTR { count = Glibc.read(STDIN_FILENO, &buffer, buffer.count) }
-                    resume(count > 0 ? Array(buffer[..<count]) : nil)
-                }
+                if Task.isCancelled { return resume(.cancelled) }
+                queue.async { self.resume(Self.readOnce()) }
             }
         } onCancel: {
-            resume(nil)
+            resume(.cancelled)
         }
     }
 
-    private func resume(_ chunk: [UInt8]?) {
+    private static func readOnce() -> Input {
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while true {
+            let count = Glibc.read(STDIN_FILENO, &buffer, buffer.count)
+            if count > 0 { return .bytes(Array(buffer[..<count])) }
+            if count == 0 { return .end }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: StandardStreams.wait(for: POLLIN, on: STDIN_FILENO)
+            default: return .failure(StandardStreams.lastError)
+            }
+        }
+    }
+
+    private func resume(_ input: Input) {
         let continuation = waiter.withLock { waiter in
             defer { waiter = nil }
             return waiter
         }
-        continuation?.resume(returning: chunk)
+        continuation?.resume(returning: input)
     }
 }

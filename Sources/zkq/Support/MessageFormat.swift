@@ -10,6 +10,8 @@ enum MessageFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
 /// A message as a line of JSON.
 struct MessageLine: Encodable {
     let name: String
+    /// The id that it was sent with, if any.
+    let id: String?
     var priority: Int?
     var deliveryCount: Int?
     var fencingToken: Int64?
@@ -19,28 +21,29 @@ struct MessageLine: Encodable {
     let payloadBase64: String?
     var cause: String?
 
-    init(name: String, headers: [String: String], payload: [UInt8]) {
+    init(name: String, id: String?, headers: [String: String], payload: [UInt8]) {
         self.name = name
+        self.id = id
         self.headers = headers
         self.payload = String(validating: payload, as: UTF8.self)
         payloadBase64 = self.payload == nil ? Data(payload).base64EncodedString() : nil
     }
 
     init(_ message: QueueMessage) {
-        self.init(name: message.name, headers: message.headers, payload: message.payload)
+        self.init(name: message.name, id: message.id, headers: message.headers, payload: message.payload)
         priority = message.priority
         deliveryCount = message.deliveryCount
         fencingToken = message.fencingToken
     }
 
     init(_ message: BrowsedMessage) {
-        self.init(name: message.name, headers: message.headers, payload: message.payload)
+        self.init(name: message.name, id: message.id, headers: message.headers, payload: message.payload)
         priority = message.priority
         deliveryCount = message.deliveryCount
     }
 
     init(_ letter: DeadLetter) {
-        self.init(name: letter.name, headers: letter.headers, payload: letter.payload)
+        self.init(name: letter.name, id: letter.id, headers: letter.headers, payload: letter.payload)
         cause = letter.cause
     }
 

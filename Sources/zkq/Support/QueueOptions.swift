@@ -23,7 +23,9 @@ struct QueueOptions: ParsableArguments {
     @Option(help: "The path of the queue.")
     var queue = "/queue"
 
-    @Option(help: ArgumentHelp("How long the ensemble waits for a silent client.", valueName: "seconds"))
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("How long the ensemble waits for a silent client.", valueName: "seconds"))
     var sessionTimeout: Double = 10
 
     @Option(
@@ -37,11 +39,7 @@ struct QueueOptions: ParsableArguments {
         transform: Self.logLevel)
     var logLevel = Logger.Level.warning
 
-    func validate() throws {
-        guard sessionTimeout >= 0.1, sessionTimeout <= 86_400 else {
-            throw ValidationError("--session-timeout is a number of seconds from 0.1 to 86400.")
-        }
-    }
+    func validate() throws { try check("--session-timeout", sessionTimeout, from: 0.1, to: 86_400, unit: "seconds") }
 
     static func logLevel(_ text: String) throws -> Logger.Level {
         guard let level = Logger.Level(rawValue: text) else { throw ValidationError("\"\(text)\" is no log level.") }
@@ -53,6 +51,8 @@ struct QueueOptions: ParsableArguments {
     }
 
     /// Connects, and gives the queue to `body`. Closes the session at the end.
+    ///
+    /// - Throws: ``ToolError`` when no server answers, and when there is no queue and the settings do not create it.
     func withQueue<Result>(
         settings: QueueSettings = .init(), _ body: (MessageQueue) async throws -> Result
     ) async throws -> Result {
@@ -63,7 +63,14 @@ struct QueueOptions: ParsableArguments {
         if servers.hasPrefix("http://") || servers.hasPrefix("https://") {
             return try await RestNodeStore.withStore(rest(servers, credentials), logger: logger) { [logger] store in
                 let queue = try MessageQueue(store: store, path: self.queue, settings: settings, logger: logger)
-                _ = try await store.exists("/")
+                try checkLength()
+                do {
+                    try await checkPresence(settings) { try await store.exists($0) }
+                } catch let error as ZooKeeperError where error.code == .unimplemented && !atLeastOnce {
+                    throw ToolError(
+                        "The gateway has no transactions and watches, without which a message may come twice: allow that with "
+                            + "--at-least-once, or use a gateway that has them (\"zkq gateway\").")
+                }
                 return try await body(queue)
             }
         }
@@ -72,9 +79,10 @@ struct QueueOptions: ParsableArguments {
             authentication: try credentials.map { try .init(parsing: $0) })
         return try await ZooKeeperClient.withClient(configuration: configuration, logger: logger) { [logger] client in
             let queue = try MessageQueue(client, path: self.queue, settings: settings, logger: logger)
+            try checkLength(chroot: configuration.chroot)
             // Without this, a command that waits for messages would wait for ever for servers that are not there.
             do {
-                _ = try await client.exists("/", timeout: .seconds(15))
+                try await checkPresence(settings) { try await client.exists($0, timeout: .seconds(15)) }
             } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
                 throw ToolError(
                     "No ZooKeeper server answers at \(configuration.servers): check --connect, and that a majority of "
@@ -86,6 +94,25 @@ struct QueueOptions: ParsableArguments {
 }
 
 extension QueueOptions {
+    /// Every command refuses a path of which a few hundred would not fit into one request, as `purge` sends them.
+    private func checkLength(chroot: String = "") throws {
+        let (length, limit) = (chroot.utf8.count + queue.utf8.count, 512)
+        guard length <= limit else {
+            throw ToolError(
+                "The path of the queue has \(length) bytes, its chroot included, and the limit is \(limit): choose a shorter one."
+            )
+        }
+    }
+
+    /// Finds out whether a server answers. A command that does not create the queue needs one, and without this check some would
+    /// take a missing one for empty.
+    private func checkPresence(_ settings: QueueSettings, exists: (String) async throws -> Stat?) async throws {
+        let stat = try await exists(settings.createsQueue ? "/" : queue)
+        guard settings.createsQueue || stat != nil else {
+            throw ToolError("There is no queue at \(queue): check --queue; \"zkq put\" creates one.")
+        }
+    }
+
     private func rest(_ addresses: String, _ credentials: String?) throws -> RestConfiguration {
         var configuration = RestConfiguration(
             gateways: addresses.split(separator: ",").map(String.init), guarantee: atLeastOnce ? .atLeastOnce : .full)

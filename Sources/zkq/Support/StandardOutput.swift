@@ -3,7 +3,7 @@ import Glibc
 
 /// Results, line by line, each written out at once.
 enum StandardOutput {
-    /// Writes bytes and the end of a line.
+    /// Writes bytes and the end of a line. A stream that is set to non-blocking is waited for.
     ///
     /// - Throws: `ExitCode` when whoever read has gone: the tool ends without a word, as programs do then.
     static func line(_ bytes: [UInt8]) throws {
@@ -11,11 +11,15 @@ enum StandardOutput {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
             if count < 0 {
-                if errno == EINTR { continue }
-                if errno == EPIPE { throw ExitCode(128 + SIGPIPE) }
-                throw ToolError("Nothing can be written to stdout: \(String(cString: strerror(errno))).")
+                switch errno {
+                case EINTR: continue
+                case EAGAIN: StandardStreams.wait(for: POLLOUT, on: STDOUT_FILENO)
+                case EPIPE: throw ExitCode(128 + SIGPIPE)
+                default: throw ToolError("Nothing can be written to stdout: \(StandardStreams.lastError).")
+                }
+            } else {
+                rest = rest.dropFirst(count)
             }
-            rest = rest.dropFirst(count)
         }
     }
 

@@ -1,0 +1,28 @@
+import Glibc
+
+/// The three streams that a process is started with.
+enum StandardStreams {
+    /// Occupies the numbers of streams that were closed at the start. Otherwise a socket gets the number of stdin, and the tool
+    /// reads a server's bytes as lines, or writes its results to a server. Each is opened the wrong way round, and its use fails.
+    static func occupy() {
+        for stream in [STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO] where fcntl(stream, F_GETFD) < 0 {
+            // The lowest free number, which is this one, because those below are open.
+            _ = open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+        }
+    }
+
+    /// Waits until a stream can be read (`POLLIN`) or written (`POLLOUT`), or has failed.
+    ///
+    /// - Parameter milliseconds: how long at most; -1 is without end.
+    /// - Returns: whether it can, or has.
+    @discardableResult
+    static func wait(for events: Int32, on stream: Int32, milliseconds: Int32 = -1) -> Bool {
+        var descriptor = pollfd(fd: stream, events: Int16(events), revents: 0)
+        var count = poll(&descriptor, 1, milliseconds)
+        while count < 0, errno == EINTR { count = poll(&descriptor, 1, milliseconds) }
+        return count > 0
+    }
+
+    /// What the last call that failed has said.
+    static var lastError: String { String(cString: strerror(errno)) }
+}
