@@ -50,6 +50,17 @@ struct AccessTests {
         }
     }
 
+    @Test("Names of users are their bytes, and a password may begin with any character")
+    func usersAreComparedByTheirBytes() {
+        let users = BasicAuthentication(users: ["\u{E9}": "p", "u": "\u{301}p"])
+        for (text, isAdmitted) in [
+            ("\u{E9}:p", true), ("e\u{301}:p", false), ("u:\u{301}p", true), ("u:p", false), ("\u{E9}:", false),
+        ] {
+            let header = "Basic " + Data(text.utf8).base64EncodedString()
+            #expect(users.admits([.authorization: header]) == isAdmitted, "\(text.utf8.map { $0 })")
+        }
+    }
+
     @Test func usersAreAskedForEverywhere() async throws {
         try await withGateway(configure: { $0.users = ["u": "p"] }) { gateway in
             for path in [

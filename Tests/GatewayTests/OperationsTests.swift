@@ -50,6 +50,40 @@ struct OperationsTests {
         }
     }
 
+    @Test("A queue that may not be read keeps nothing from the others")
+    func oneBadQueueLeavesTheOthersAlone() async throws {
+        try await withGateway { gateway in
+            try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
+                let nobody = [ACL(.all, scheme: "digest", id: "nobody:AAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
+                for queue in ["bad", "good"] {
+                    #expect(try await gateway("POST", "/queues/v1/\(queue)/messages", body: "x").status == 201)
+                }
+                try await client.setACL(of: "/bad/consumers", to: nobody)
+                try await client.setACL(of: "/bad/items", to: nobody)
+                let list = try await gateway.json("GET", "/queues/v1")
+                #expect(list.status == 200 && list.fields["queues"] as? [String] == ["/bad", "/good"])
+                #expect(try await gateway("GET", "/queues/v1/good").status == 200)
+                let metrics = try await gateway("GET", "/metrics").body
+                let ready = "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/good\"} 1\n"
+                #expect(metrics.contains(ready), "\(metrics)")
+                #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/good\"} 1\n"))
+                #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/bad\"} "))
+                // The root itself is closed: the queues that are at work are known all the same.
+                try await client.setACL(of: "/", to: [.world([.write, .create, .delete, .admin])])
+                let closed = try await gateway.json("GET", "/queues/v1")
+                #expect(closed.status == 200 && closed.fields["queues"] as? [String] == ["/bad", "/good"])
+                try await client.setACL(of: "/", to: .open)
+            }
+        }
+    }
+
+    @Test("A name with a combining mark behind a quote leaves the metrics whole")
+    func labelsAreEscaped() {
+        var lines = MetricLines()
+        lines.add("m", ["q": "a\"\u{301}\\\u{301}"], 1)
+        #expect(lines.text.isIdentical(to: "m{q=\"a\\\"\u{301}\\\\\u{301}\"} 1\n"), "\(lines.text)")
+    }
+
     @Test func thePageIsServedAndAllowsNoOtherScripts() async throws {
         try await withGateway { gateway in
             for (path, type) in [

@@ -65,18 +65,23 @@ struct OperationsResource {
         }
         lines.type(
             "zookeeper_queue_messages", "gauge", "Messages of the queues that were asked for, by where they are.")
+        var readable = MetricLines()
+        readable.type(
+            "zookeeper_gateway_queue_readable", "gauge", "Whether a queue that was asked for can be counted.")
         for endpoint in endpoints {
             for (path, statistics) in await endpoint.queues.statistics() {
+                let queue = ["endpoint": endpoint.name, "queue": path]
+                readable.add("zookeeper_gateway_queue_readable", queue, statistics == nil ? 0 : 1)
+                guard let statistics else { continue }
                 for (place, count) in [
                     ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.partial),
                     ("dead", statistics.dead),
                 ] {
-                    let labels = ["endpoint": endpoint.name, "queue": path, "place": place]
-                    lines.add("zookeeper_queue_messages", labels, count)
+                    lines.add("zookeeper_queue_messages", queue.merging(["place": place]) { $1 }, count)
                 }
             }
         }
-        return lines.text
+        return lines.text + readable.text
     }
 }
 
@@ -93,7 +98,15 @@ struct MetricLines {
         text += name + (pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}") + " \(value)\n"
     }
 
+    /// Scalar by scalar: with a combining mark behind it, a quote is a part of another character.
     private static func escaped(_ text: String) -> String {
-        text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+        text.unicodeScalars.reduce(into: "") { escaped, scalar in
+            switch scalar {
+            case "\\": escaped += "\\\\"
+            case "\"": escaped += "\\\""
+            case "\n": escaped += "\\n"
+            default: escaped.unicodeScalars.append(scalar)
+            }
+        }
     }
 }
