@@ -24,12 +24,17 @@ struct OperationsTests {
                     let answer = try await gateway("GET", path)
                     #expect(answer.status == 200 && answer.contentType == "text/plain")
                 }
+                let health = try await gateway.json("GET", "/health")
+                #expect(health.status == 200 && health.fields["status"] as? String == "ready")
+                #expect(health.fields["version"] as? String == "unknown")
                 // What stands in it is not for everybody.
                 #expect(try await gateway("GET", "/metrics").status == 401)
                 await ensemble.kill(0)
                 var status = 200
                 while status == 200 { status = try await gateway("GET", "/health/ready").status }
                 #expect(status == 503)
+                let bad = try await gateway.json("GET", "/health")
+                #expect(bad.status == 503 && bad.fields["status"] as? String == "unavailable")
                 #expect(try await gateway("GET", "/health/live").status == 200)
             }
         }
@@ -47,6 +52,34 @@ struct OperationsTests {
                 "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/a\\\"b\"} 1",
             ] { #expect(text.contains(line + "\n"), "\(text)") }
             #expect(try await gateway("POST", "/metrics").status == 405)
+        }
+    }
+
+    @Test("The gateway tells its version and commit")
+    func versionsAreTold() async throws {
+        let version = "1.2.3 (\"0a1b2c\\n\")"
+        try await withGateway(configure: { $0.version = version }) { gateway in
+            #expect(try await gateway.json("GET", "/health").fields["version"] as? String == version)
+            let information = try await gateway.json("GET", "/openapi.json").fields["info"] as? [String: Any]
+            #expect(information?["version"] as? String == version)
+        }
+    }
+
+    @Test("A name in a query that is not known is refused, but for Apache's interface and the page")
+    func anUnknownNameInAQueryIsRefused() async throws {
+        try await withGateway { gateway in
+            for (method, path, status) in [
+                ("GET", "/queues/v1?x", 400), ("POST", "/queues/v1/q/leases?cuont=5", 400),
+                ("GET", "/queues/v1/q/messages?limit=1&priority=5", 400), ("DELETE", "/queues/v1/q/messages?all", 400),
+                ("POST", "/queues/v1/q/messages?prio=5", 400), ("POST", "/queues/v1/q/dead/redrive?x=", 400),
+                ("GET", "/extensions/v1?x=1", 400), ("GET", "/metrics?x=1", 400), ("GET", "/health?x=1", 400),
+                ("PUT", "/queues/v1/q/messages?x=1", 405),
+                ("GET", "/znodes/v1/?_=1234", 200), ("POST", "/sessions/v1?op=create&_=1234", 201), ("GET", "/?x", 200),
+            ] {
+                let answer = try await gateway(method, path)
+                #expect(answer.status == status, "\(method) \(path)")
+                if status == 400 { #expect(answer.body.contains("not known")) }
+            }
         }
     }
 

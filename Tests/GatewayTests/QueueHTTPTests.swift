@@ -95,6 +95,21 @@ struct QueueHTTPTests {
         }
     }
 
+    @Test("What counts against the limit is data, not its base64")
+    func sizesAreOfData() async throws {
+        try await withGateway { gateway in
+            func send(_ bytes: Int) async throws -> (status: Int, fields: Fields) {
+                let payload = Data(repeating: 0xFF, count: bytes).base64EncodedString()
+                let body = #"{"messages": [{"payloadBase64": "\#(payload)"}]}"#
+                return try await call(gateway, "POST", "/messages", body)
+            }
+            #expect(try await send(510_000).status == 201)
+            let refused = try await send((512 << 10) + 1)
+            #expect(refused.status == 413 && refused.fields["error"] as? String == "payloadTooLarge")
+            #expect((refused.fields["message"] as? String)?.contains("524288") == true)
+        }
+    }
+
     @Test func bytesGoAsTheyAre() async throws {
         try await withGateway { gateway in
             for _ in 0..<2 {
