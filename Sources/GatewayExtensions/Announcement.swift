@@ -8,7 +8,7 @@ package struct Announcement: Codable, Sendable, Hashable {
 
     /// The names of what is offered.
     package var extensions: [String]
-    /// The largest body of a request in bytes.
+    /// The most bytes of data in one request, however long they are in base64.
     package var maximumBodySize: Int
 
     package init(extensions: [String] = [transactions, watches], maximumBodySize: Int) {

@@ -11,6 +11,8 @@ struct Endpoint: Sendable {
     let sessions: RestSessions
     let queues: HTTPQueues
     let answerTimeout: Duration
+    /// The most bytes of data in one request.
+    let maximumBodySize: Int
 
     init(_ endpoint: GatewayConfiguration.Endpoint, of gateway: GatewayConfiguration, logger: Logger) throws {
         prefix = endpoint.path == "/" ? "" : endpoint.path
@@ -21,6 +23,7 @@ struct Endpoint: Sendable {
         sessions = RestSessions(zookeeper, maximum: gateway.maximumSessions, logger: logger)
         queues = HTTPQueues(client, gateway, logger: logger)
         answerTimeout = gateway.answerTimeout
+        maximumBodySize = gateway.maximumBodySize
     }
 
     /// Whose session a request is done in.

@@ -63,7 +63,10 @@ public struct Gateway: Service {
 
     private func application(_ endpoints: [Endpoint]) throws -> some ApplicationProtocol {
         let responder = GatewayResponder(configuration, endpoints, logger)
+        let bodyTimeout = configuration.bodyTimeout
         var http = HTTP1Channel.Configuration(
+            // Some seconds more than the answer to a body that is late, which must arrive.
+            additionalChannelHandlers: [RequestGuard.Installer(bodyTimeout: bodyTimeout + .seconds(2))],
             idleTimeout: .nanoseconds(Int64(configuration.idleTimeout / .nanoseconds(1))))
         http.httpDecoder = .init(
             maxHeaderFieldSize: configuration.maximumHeadSize, maxHeaderListSize: configuration.maximumHeadSize,

@@ -47,7 +47,15 @@ public struct GatewayConfiguration: Sendable {
     /// Whether `/extensions/v1` is there, which ZooKeeper's own gateway does not have: transactions and watches, for clients that
     /// keep the queue's full guarantee over HTTP. Default: yes.
     public var offersExtensions = true
-    /// The largest body of a request in bytes; more is answered 413. Default: 512 KiB.
+    /// The names of hosts that requests may be for, beside addresses, names that nobody can buy (`localhost`, one word, below
+    /// `.localhost`, `.local` and `.internal`) and ``host``. Other requests are answered 421, because a page of another site could
+    /// let its own name point to the gateway (DNS rebinding). `*` is any name. When it is empty (the default), a gateway with
+    /// ``tls``, or with users for each endpoint, serves any name, because neither lets such a page in.
+    public var allowedHosts: [String] = []
+    /// The version and the commit of the program, which `/health` and the OpenAPI document tell. Default: `unknown`.
+    public var version = "unknown"
+    /// The most bytes of data in one request; more is answered 413. What counts is the data itself: a body of JSON, which holds
+    /// it in base64 or escaped, may be three times as long. Default: 512 KiB.
     public var maximumBodySize = 512 << 10
     /// The largest head of a request in bytes. Default: 16 KiB.
     public var maximumHeadSize = 16 << 10
@@ -64,12 +72,13 @@ public struct GatewayConfiguration: Sendable {
     public var maximumQueues = 100
     /// The most messages of a queue that are leased over HTTP at a time; more are answered 429. Default: 1,000.
     public var maximumLeases = 1_000
-    /// How long the body of a request may take to arrive; then it is answered 408. Default: 10 seconds.
+    /// How long the body of a request may take to arrive; then it is answered 408, and two seconds later its connection is
+    /// closed. Default: 10 seconds.
     public var bodyTimeout = Duration.seconds(10)
     /// How long the ensemble may take to answer; then a request is answered 504, or 503 when no server is connected. Default:
     /// 10 seconds.
     public var answerTimeout = Duration.seconds(10)
-    /// How long a connection may be idle. Default: a minute.
+    /// How long a connection may be idle, or may take for the head of a request, however slowly that comes. Default: a minute.
     public var idleTimeout = Duration.seconds(60)
 
     /// Creates a configuration; what else there is can be set.
@@ -98,7 +107,12 @@ public struct GatewayConfiguration: Sendable {
             try require(isGood, "An endpoint's path is / or such as /orders; \(endpoint.path) is not.")
         }
         for (name, _) in endpoints.reduce(into: users, { $0.merge($1.users) { $1 } }) {
-            try require(!name.contains(":"), "A user's name cannot have a colon.")
+            try require(!name.utf8.contains(UInt8(ascii: ":")), "A user's name cannot have a colon.")
+        }
+        for name in allowedHosts where name != "*" {
+            try require(
+                !name.isEmpty && name.utf8.allSatisfy(URLText.isPlain),
+                "An allowed host is a name without a port, such as queue.example.com; \(name) is not.")
         }
         let limits = [
             maximumBodySize, maximumHeadSize, maximumURLSize, maximumRequests, maximumConnections, maximumSessions,

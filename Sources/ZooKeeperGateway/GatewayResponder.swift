@@ -4,11 +4,13 @@ import HummingbirdCore
 import Logging
 import NIOCore
 import Synchronization
+import ZooKeeper
 
 /// From a request to its answer: which endpoint, who may, what resource.
 final class GatewayResponder: Sendable {
     private let configuration: GatewayConfiguration
     private let endpoints: [Endpoint]
+    private let allowedHosts: AllowedHosts
     private let logger: Logger
     /// Requests at work.
     private let requests = Atomic<Int>(0)
@@ -16,6 +18,7 @@ final class GatewayResponder: Sendable {
 
     init(_ configuration: GatewayConfiguration, _ endpoints: [Endpoint], _ logger: Logger) {
         self.configuration = configuration
+        allowedHosts = AllowedHosts(configuration)
         // The longest prefix first: it is the nearest.
         self.endpoints = endpoints.sorted { $0.prefix.count > $1.prefix.count }
         self.logger = logger
@@ -30,7 +33,7 @@ final class GatewayResponder: Sendable {
 
     private func bounded(_ request: Request) async -> Response {
         defer { requests.subtract(1, ordering: .relaxed) }
-        let isHealth = request.head.path?.hasPrefix("/health/") ?? false
+        let isHealth = OperationsResource.isHealth((request.head.path ?? "").prefix { $0 != "?" })
         if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests, !isHealth {
             var answer = Answer(.serviceUnavailable)
             answer.headers[.retryAfter] = "1"
@@ -54,23 +57,31 @@ final class GatewayResponder: Sendable {
         var gateway = try GatewayRequest(request.head, scheme: configuration.tls == nil ? "http" : "https")
         let operations = OperationsResource(
             endpoints: endpoints, authentication: BasicAuthentication(users: configuration.users), counts: counts,
-            requests: requests.load(ordering: .relaxed))
+            requests: requests.load(ordering: .relaxed), version: configuration.version)
+        // Whoever asks for health may know the gateway by any name.
+        guard OperationsResource.isHealth(gateway.rawPath) || allowedHosts.allow(gateway.host) else {
+            throw Answer.problem(
+                .misdirectedRequest, "unknownHost",
+                "The gateway does not serve \(gateway.host): add its name to allowedHosts.")
+        }
         if let answer = try await operations.answer(gateway) { return answer }
         guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw Answer(.notFound) }
         guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
-        if let answer = PageResource.answer(rest, gateway.method) { return answer }
+        if let answer = PageResource.answer(rest, gateway.method, version: configuration.version) { return answer }
         try refuseOtherSites(gateway)
         if let answer = try await waiting(request, gateway, rest, endpoint) { return answer }
-        gateway.body = try await collect(request.body, gateway.headers)
+        gateway.body = try await collect(request.body, gateway.headers, upTo: largestBody(gateway, rest))
         if rest == "/extensions/v1", configuration.offersExtensions {
-            return try await extensions(endpoint, gateway).answer()
+            return try await ExtensionResource(endpoint: endpoint, request: gateway).answer()
         }
         if rest == "/queues/v1" || rest == "/queues/v1/" { return try await QueueResource.list(endpoint, gateway) }
         if rest.hasPrefix("/queues/v1/") {
             return try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
                 .answer()
         }
-        guard let format = Format(accepting: gateway.headers) else { throw Answer(.notAcceptable) }
+        guard let format = Format(accepting: gateway.headers, standard: Self.standard(gateway.method)) else {
+            throw Answer(.notAcceptable)
+        }
         if rest.hasPrefix("/znodes/v1/") {
             return try await ZNodeResource(endpoint, gateway, format, rawPath: String(rest.dropFirst(10))).answer()
         }
@@ -79,6 +90,11 @@ final class GatewayResponder: Sendable {
             return try await SessionResource(endpoint: endpoint, request: gateway, format: format, id: id).answer()
         }
         throw Answer(.notFound)
+    }
+
+    /// What ZooKeeper's own gateway answers to one who accepts anything.
+    private static func standard(_ method: HTTPRequest.Method) -> Format {
+        [.get, .head].contains(method) ? .xml : .json
     }
 
     /// An answer that waits for something to happen. Nobody waits for one who has gone, and who has gone gets no message.
@@ -98,8 +114,9 @@ final class GatewayResponder: Sendable {
                     return try await QueueResource(endpoint, gateway, rawPath: path).answer()
                 }
                 var gateway = gateway
-                gateway.body = try await self.collect(body, gateway.headers)
-                return try await self.extensions(endpoint, gateway).answer()
+                gateway.body = try await self.collect(
+                    body, gateway.headers, upTo: self.largestBody(gateway, rest))
+                return try await ExtensionResource(endpoint: endpoint, request: gateway).answer()
             }
         } catch let refusal as Answer {
             answer = refusal
@@ -109,14 +126,10 @@ final class GatewayResponder: Sendable {
         return answer
     }
 
-    private func extensions(_ endpoint: Endpoint, _ request: GatewayRequest) -> ExtensionResource {
-        ExtensionResource(endpoint: endpoint, request: request, maximumBodySize: configuration.maximumBodySize)
-    }
-
     /// A page of another site can have a browser send requests here, with the user's credentials; it says whose page it is.
     private func refuseOtherSites(_ request: GatewayRequest) throws {
         guard request.method != .get, request.method != .head, let origin = request.headers[.origin] else { return }
-        if origin != request.server { throw Answer(.forbidden) }
+        if !origin.isIdentical(to: request.server) { throw Answer(.forbidden) }
     }
 
     private func endpoint(of path: String) -> (Endpoint, Substring)? {
@@ -126,8 +139,16 @@ final class GatewayResponder: Sendable {
         return nil
     }
 
-    private func collect(_ body: RequestBody, _ headers: HTTPFields) async throws -> [UInt8] {
-        let (limit, timeout) = (configuration.maximumBodySize, configuration.bodyTimeout)
+    /// The limit is one of data, which is longer in JSON: in base64 by a third, escaped (`\u00e9`) up to three times. Whoever
+    /// reads the JSON counts the data.
+    private func largestBody(_ request: GatewayRequest, _ rest: Substring) -> Int {
+        let limit = configuration.maximumBodySize
+        let isJSON = rest == "/extensions/v1" || rest.hasPrefix("/queues/v1/") && request.isJSON
+        return isJSON ? min(limit, .max / 3) * 3 : limit
+    }
+
+    private func collect(_ body: RequestBody, _ headers: HTTPFields, upTo limit: Int) async throws -> [UInt8] {
+        let timeout = configuration.bodyTimeout
         if let text = headers[.contentLength], Int(text) ?? .max > limit { throw Answer(.contentTooLarge) }
         // Most requests have none, and need no time limit for it.
         if headers[.transferEncoding] == nil, headers[.contentLength] ?? "0" == "0" { return [] }

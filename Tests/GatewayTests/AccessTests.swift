@@ -50,6 +50,63 @@ struct AccessTests {
         }
     }
 
+    @Test("A gateway for anybody serves no name that could be another site's")
+    func namesOfOtherSitesAreRefused() throws {
+        let zookeeper = try ZooKeeperConfiguration(servers: "h:1")
+        var configuration = GatewayConfiguration(host: "Gateway.example", endpoints: [.init(zookeeper: zookeeper)])
+        let good = [
+            "127.0.0.1", "127.0.0.1:9998", "10.0.0.7", "[::1]:9998", "localhost", "LOCALHOST:80", "localhost.", "zk",
+            "a.localhost", "gateway.ns.svc.cluster.local:80", "a.internal", "gateway.example:9998",
+        ]
+        let bad = [
+            "evil.example", "evil.example:9998", "EVIL.example.", "127.0.0.1.evil.example", "localhost.evil.example",
+            "local.evil.example", "evil-local.example", "evilgateway.example", "1.evil.example",
+        ]
+        for host in good { #expect(AllowedHosts(configuration).allow(host), "\(host)") }
+        for host in bad { #expect(!AllowedHosts(configuration).allow(host), "\(host)") }
+        configuration.allowedHosts = ["Queue.example.com"]
+        for (host, isGood) in [("queue.example.com:80", true), ("localhost", true), ("evil.example", false)] {
+            #expect(AllowedHosts(configuration).allow(host) == isGood, "\(host)")
+        }
+        configuration.allowedHosts = ["*"]
+        #expect(AllowedHosts(configuration).allow("evil.example"))
+        // Whoever is asked for a password, or for a certificate, is not reached so.
+        configuration.allowedHosts = []
+        configuration.endpoints[0].users = ["u": "p"]
+        #expect(AllowedHosts(configuration).allow("queue.example.com"))
+        configuration.endpoints.append(.init(path: "/open", zookeeper: zookeeper))
+        #expect(!AllowedHosts(configuration).allow("queue.example.com"))
+        configuration.tls = .init(certificateChain: "c", privateKey: "k")
+        #expect(AllowedHosts(configuration).allow("queue.example.com"))
+        configuration.allowedHosts = ["queue.example.com"]
+        #expect(!AllowedHosts(configuration).allow("evil.example"))
+    }
+
+    @Test("A request for another site's name is 421, but for health")
+    func requestsForOtherSitesAreRefused() async throws {
+        try await withGateway { gateway in
+            for (path, status) in [
+                ("/", 421), ("/queues/v1", 421), ("/znodes/v1/", 421), ("/metrics", 421), ("/health", 200),
+            ] {
+                let answer = try await gateway.raw(
+                    "GET \(path) HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+                #expect(answer.hasPrefix("HTTP/1.1 \(status)"), "\(path): \(answer)")
+                #expect(answer.contains("allowedHosts") == (status == 421))
+            }
+        }
+    }
+
+    @Test("Names of users are their bytes, and a password may begin with any character")
+    func usersAreComparedByTheirBytes() {
+        let users = BasicAuthentication(users: ["\u{E9}": "p", "u": "\u{301}p"])
+        for (text, isAdmitted) in [
+            ("\u{E9}:p", true), ("e\u{301}:p", false), ("u:\u{301}p", true), ("u:p", false), ("\u{E9}:", false),
+        ] {
+            let header = "Basic " + Data(text.utf8).base64EncodedString()
+            #expect(users.admits([.authorization: header]) == isAdmitted, "\(text.utf8.map { $0 })")
+        }
+    }
+
     @Test func usersAreAskedForEverywhere() async throws {
         try await withGateway(configure: { $0.users = ["u": "p"] }) { gateway in
             for path in [

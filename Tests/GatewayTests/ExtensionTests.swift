@@ -51,6 +51,24 @@ struct ExtensionTests {
         }
     }
 
+    @Test("What counts against the limit is data, not its base64")
+    func sizesAreOfData() async throws {
+        try await withGateway(configure: { $0.maximumBodySize = 400_000 }) { gateway in
+            let session = try await session(gateway)
+            for (number, size, status) in [(1, 400_000, 200), (2, 400_001, 413)] {
+                let data = Data(repeating: 0xFF, count: size)
+                for (offset, write) in [
+                    ExtensionCall.create(path: "/a\(number)", data: data, mode: .persistent),
+                    .multi(operations: [.create(path: "/b\(number)", data: data, mode: .persistent, acl: nil)]),
+                ].enumerated() {
+                    let answer = try await call(gateway, session, write, number: 2 * number + offset)
+                    #expect(answer.status == status, "\(size)")
+                    if case .failed(let error)? = answer.reply { #expect(error.message.contains("400000")) }
+                }
+            }
+        }
+    }
+
     @Test func wrongCallsAreRefused() async throws {
         try await withGateway { gateway in
             let unknown = try await call(gateway, "none", .heartbeat)

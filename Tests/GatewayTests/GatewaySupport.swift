@@ -116,6 +116,19 @@ struct TestGateway: Sendable {
     }
 
     func raw(_ bytes: [UInt8], within limit: Duration) async throws -> String {
+        try await exchange(bytes, within: limit).text
+    }
+
+    /// Sends bytes, and then one more each twentieth of a second, for as long as the gateway takes them.
+    ///
+    /// - Returns: what came, and whether the gateway has closed in time.
+    func trickle(_ text: String, within limit: Duration) async throws -> (text: String, isClosed: Bool) {
+        try await exchange(Array(text.utf8), thenEach: .milliseconds(50), within: limit)
+    }
+
+    private func exchange(
+        _ bytes: [UInt8], thenEach pause: Duration? = nil, within limit: Duration
+    ) async throws -> (text: String, isClosed: Bool) {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .connect(host: "127.0.0.1", port: port) { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -124,6 +137,13 @@ struct TestGateway: Sendable {
             }
         return try await channel.executeThenClose { inbound, outbound in
             try? await outbound.write(ByteBuffer(bytes: bytes))
+            let trickle = Task {
+                // The pace of a slow client.
+                while let pause, (try? await Task.sleep(for: pause)) != nil {
+                    do { try await outbound.write(ByteBuffer(string: "x")) } catch { return }
+                }
+            }
+            defer { trickle.cancel() }
             return await withTaskGroup(of: String?.self) { group in
                 let received = Received()
                 group.addTask {
@@ -137,7 +157,7 @@ struct TestGateway: Sendable {
                 }
                 let first = await group.next() ?? nil
                 group.cancelAll()
-                return first ?? received.text
+                return (first ?? received.text, first != nil)
             }
         }
     }

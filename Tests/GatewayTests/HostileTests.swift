@@ -93,6 +93,51 @@ struct HostileTests {
         }
     }
 
+    /// Whoever sends a byte now and then keeps a connection for as long as anybody else does.
+    @Test("A head or a body that trickles in does not hold its connection")
+    func whatTricklesIsEnded() async throws {
+        try await withGateway(configure: {
+            $0.bodyTimeout = .milliseconds(300)
+            $0.idleTimeout = .seconds(2)
+        }) { gateway in
+            let body = "PUT /znodes/v1/a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"
+            let late = try await gateway.trickle(body, within: .seconds(15))
+            #expect(late.isClosed && late.text.hasPrefix("HTTP/1.1 408"), "\(late)")
+            // It is refused at once, and goes on.
+            let refused = try await gateway.trickle(
+                body.replacing("Host: h", with: "Host: evil.example"), within: .seconds(15))
+            #expect(refused.isClosed && refused.text.hasPrefix("HTTP/1.1 421"), "\(refused)")
+            let head = try await gateway.trickle("GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nX: ", within: .seconds(15))
+            #expect(head.isClosed && head.text.isEmpty, "\(head)")
+        }
+    }
+
+    @Test("HTTP/1.1 needs one host, HTTP/1.0 none")
+    func hostsAreAskedFor() async throws {
+        try await withGateway { gateway in
+            for hosts in ["", "Host: h\r\nHost: h\r\n", "Host: \r\n"] {
+                let refused = try await gateway.raw("GET /znodes/v1/ HTTP/1.1\r\n\(hosts)Connection: close\r\n\r\n")
+                #expect(refused.hasPrefix("HTTP/1.1 400"), "\(hosts): \(refused)")
+            }
+            let old = try await gateway.raw("GET /znodes/v1/ HTTP/1.0\r\nConnection: close\r\n\r\n")
+            #expect(old.hasPrefix("HTTP/1.1 200") && old.contains("http://\(gateway.host)/znodes/v1/"), "\(old)")
+        }
+    }
+
+    @Test("A transfer coding that cannot be decoded is 501")
+    func codingsAreRefused() async throws {
+        try await withGateway { gateway in
+            for (coding, status) in [
+                ("gzip", 501), ("gzip, chunked", 501), ("identity", 501), ("Chunked", 201),
+            ] {
+                let answer = try await gateway.raw(
+                    "POST /queues/v1/q/messages HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \(coding)\r\n"
+                        + "Connection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n")
+                #expect(answer.hasPrefix("HTTP/1.1 \(status)"), "\(coding): \(answer)")
+            }
+        }
+    }
+
     @Test func settingsOutsideTheirLimitsAreRefused() throws {
         let zookeeper = try GatewayConfiguration.Endpoint(zookeeper: .init(servers: "h:1"))
         var configuration = GatewayConfiguration(endpoints: [zookeeper])
@@ -100,6 +145,7 @@ struct HostileTests {
             { $0.port = 70_000 }, { $0.endpoints = [] }, { $0.endpoints.append($0.endpoints[0]) },
             { $0.endpoints[0].path = "a" }, { $0.endpoints[0].path = "/a/" }, { $0.endpoints[0].path = "/%41" },
             { $0.users = ["a:b": "c"] }, { $0.maximumBodySize = 0 }, { $0.idleTimeout = .zero },
+            { $0.allowedHosts = [""] }, { $0.allowedHosts = ["h:80"] },
         ] {
             let before = configuration
             change(&configuration)

@@ -24,12 +24,17 @@ struct OperationsTests {
                     let answer = try await gateway("GET", path)
                     #expect(answer.status == 200 && answer.contentType == "text/plain")
                 }
+                let health = try await gateway.json("GET", "/health")
+                #expect(health.status == 200 && health.fields["status"] as? String == "ready")
+                #expect(health.fields["version"] as? String == "unknown")
                 // What stands in it is not for everybody.
                 #expect(try await gateway("GET", "/metrics").status == 401)
                 await ensemble.kill(0)
                 var status = 200
                 while status == 200 { status = try await gateway("GET", "/health/ready").status }
                 #expect(status == 503)
+                let bad = try await gateway.json("GET", "/health")
+                #expect(bad.status == 503 && bad.fields["status"] as? String == "unavailable")
                 #expect(try await gateway("GET", "/health/live").status == 200)
             }
         }
@@ -48,6 +53,68 @@ struct OperationsTests {
             ] { #expect(text.contains(line + "\n"), "\(text)") }
             #expect(try await gateway("POST", "/metrics").status == 405)
         }
+    }
+
+    @Test("The gateway tells its version and commit")
+    func versionsAreTold() async throws {
+        let version = "1.2.3 (\"0a1b2c\\n\")"
+        try await withGateway(configure: { $0.version = version }) { gateway in
+            #expect(try await gateway.json("GET", "/health").fields["version"] as? String == version)
+            let information = try await gateway.json("GET", "/openapi.json").fields["info"] as? [String: Any]
+            #expect(information?["version"] as? String == version)
+        }
+    }
+
+    @Test("A name in a query that is not known is refused, but for Apache's interface and the page")
+    func anUnknownNameInAQueryIsRefused() async throws {
+        try await withGateway { gateway in
+            for (method, path, status) in [
+                ("GET", "/queues/v1?x", 400), ("POST", "/queues/v1/q/leases?cuont=5", 400),
+                ("GET", "/queues/v1/q/messages?limit=1&priority=5", 400), ("DELETE", "/queues/v1/q/messages?all", 400),
+                ("POST", "/queues/v1/q/messages?prio=5", 400), ("POST", "/queues/v1/q/dead/redrive?x=", 400),
+                ("GET", "/extensions/v1?x=1", 400), ("GET", "/metrics?x=1", 400), ("GET", "/health?x=1", 400),
+                ("PUT", "/queues/v1/q/messages?x=1", 405),
+                ("GET", "/znodes/v1/?_=1234", 200), ("POST", "/sessions/v1?op=create&_=1234", 201), ("GET", "/?x", 200),
+            ] {
+                let answer = try await gateway(method, path)
+                #expect(answer.status == status, "\(method) \(path)")
+                if status == 400 { #expect(answer.body.contains("not known")) }
+            }
+        }
+    }
+
+    @Test("A queue that may not be read keeps nothing from the others")
+    func oneBadQueueLeavesTheOthersAlone() async throws {
+        try await withGateway { gateway in
+            try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
+                let nobody = [ACL(.all, scheme: "digest", id: "nobody:AAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
+                for queue in ["bad", "good"] {
+                    #expect(try await gateway("POST", "/queues/v1/\(queue)/messages", body: "x").status == 201)
+                }
+                try await client.setACL(of: "/bad/consumers", to: nobody)
+                try await client.setACL(of: "/bad/items", to: nobody)
+                let list = try await gateway.json("GET", "/queues/v1")
+                #expect(list.status == 200 && list.fields["queues"] as? [String] == ["/bad", "/good"])
+                #expect(try await gateway("GET", "/queues/v1/good").status == 200)
+                let metrics = try await gateway("GET", "/metrics").body
+                let ready = "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/good\"} 1\n"
+                #expect(metrics.contains(ready), "\(metrics)")
+                #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/good\"} 1\n"))
+                #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/bad\"} "))
+                // The root itself is closed: the queues that are at work are known all the same.
+                try await client.setACL(of: "/", to: [.world([.write, .create, .delete, .admin])])
+                let closed = try await gateway.json("GET", "/queues/v1")
+                #expect(closed.status == 200 && closed.fields["queues"] as? [String] == ["/bad", "/good"])
+                try await client.setACL(of: "/", to: .open)
+            }
+        }
+    }
+
+    @Test("A name with a combining mark behind a quote leaves the metrics whole")
+    func labelsAreEscaped() {
+        var lines = MetricLines()
+        lines.add("m", ["q": "a\"\u{301}\\\u{301}"], 1)
+        #expect(lines.text.isIdentical(to: "m{q=\"a\\\"\u{301}\\\\\u{301}\"} 1\n"), "\(lines.text)")
     }
 
     @Test func thePageIsServedAndAllowsNoOtherScripts() async throws {

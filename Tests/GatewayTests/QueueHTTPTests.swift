@@ -75,6 +75,41 @@ struct QueueHTTPTests {
         }
     }
 
+    @Test("Two queues whose names differ only in their bytes are two")
+    func namesAreBytes() async throws {
+        try await withGateway { gateway in
+            let names = ["%C3%A9", "e%CC%81"]
+            for name in names {
+                #expect(try await gateway("POST", "/queues/v1/\(name)/messages", body: name).status == 201)
+            }
+            for name in names {
+                let messages = try await gateway.json("GET", "/queues/v1/\(name)/messages").fields
+                #expect(payloads(messages, "messages") == [name])
+                let taken = try await gateway.json("POST", "/queues/v1/\(name)/leases?count=10").fields
+                #expect(payloads(taken) == [name])
+            }
+            let list = try await gateway.json("GET", "/queues/v1").fields["queues"] as? [String]
+            #expect(list?.map { Array($0.utf8) } == [Array("/e\u{301}".utf8), Array("/\u{E9}".utf8)])
+            // A slash is one also with a combining mark behind it.
+            #expect(try await gateway("GET", "/queues/v1/a%2F%CC%81b").status == 400)
+        }
+    }
+
+    @Test("What counts against the limit is data, not its base64")
+    func sizesAreOfData() async throws {
+        try await withGateway { gateway in
+            func send(_ bytes: Int) async throws -> (status: Int, fields: Fields) {
+                let payload = Data(repeating: 0xFF, count: bytes).base64EncodedString()
+                let body = #"{"messages": [{"payloadBase64": "\#(payload)"}]}"#
+                return try await call(gateway, "POST", "/messages", body)
+            }
+            #expect(try await send(510_000).status == 201)
+            let refused = try await send((512 << 10) + 1)
+            #expect(refused.status == 413 && refused.fields["error"] as? String == "payloadTooLarge")
+            #expect((refused.fields["message"] as? String)?.contains("524288") == true)
+        }
+    }
+
     @Test func bytesGoAsTheyAre() async throws {
         try await withGateway { gateway in
             for _ in 0..<2 {

@@ -48,6 +48,40 @@ struct ZNodeTests {
         }
     }
 
+    @Test("Empty nodes are told as Apache's gateway tells them")
+    func emptyNodesAreToldAsApacheTellsThem() async throws {
+        try await withGateway { gateway in
+            #expect(try await gateway.json("POST", "/znodes/v1/?name=a", body: "").status == 201)
+            let json = ["Accept": "application/json"]
+            let children = try await gateway("GET", "/znodes/v1/a?view=children", headers: json)
+            #expect(children.status == 200 && children.body.hasSuffix("a/{child}\"}"), "\(children.body)")
+            let xml = try await gateway("GET", "/znodes/v1/a?view=children")
+            #expect(xml.body.contains("<children></children>"))
+            let text = try await gateway("GET", "/znodes/v1/a?dataformat=utf8", headers: json)
+            #expect(text.body.contains("\"dataUtf8\":null,"), "\(text.body)")
+            #expect(try await gateway.json("GET", "/znodes/v1/a").fields["data64"] as? String == "")
+        }
+    }
+
+    @Test("Without Accept, a read is answered in XML and anything else in JSON")
+    func whatIsNotAskedForHasTheFormThatApacheGives() async throws {
+        try await withGateway { gateway in
+            for headers in [[:], ["Accept": "*/*"]] {
+                for (method, path, status, type) in [
+                    ("POST", "/znodes/v1/?name=a", 201, "json"), ("GET", "/znodes/v1/a", 200, "xml"),
+                    ("PUT", "/znodes/v1/a", 200, "json"), ("DELETE", "/znodes/v1/a", 204, "json"),
+                    ("DELETE", "/znodes/v1/a", 404, "json"), ("GET", "/znodes/v1/a", 404, "xml"),
+                    ("POST", "/sessions/v1?op=create", 201, "json"),
+                ] {
+                    let body = method == "POST" || method == "PUT" ? "x" : nil
+                    let answer = try await gateway(method, path, headers: headers, body: body)
+                    #expect(answer.status == status, "\(method) \(path)")
+                    #expect(answer.contentType == "application/\(type)", "\(method) \(path)")
+                }
+            }
+        }
+    }
+
     @Test func aCallbackIsANameAndNothingElse() async throws {
         try await withGateway { gateway in
             let script = ["Accept": "application/javascript"]

@@ -9,16 +9,16 @@ import ZooKeeper
 struct ExtensionResource {
     let endpoint: Endpoint
     let request: GatewayRequest
-    let maximumBodySize: Int
 
     /// What one answer holds at most, in bytes of data.
     private static let largestAnswer = 4 << 20
     private static let readAtOnce = 16
 
     func answer() async throws -> Answer {
+        try request.allowQuery(["wait"])
         switch request.method {
         case .get:
-            return try json(.ok, Announcement(maximumBodySize: maximumBodySize))
+            return try json(.ok, Announcement(maximumBodySize: endpoint.maximumBodySize))
         case .post:
             let asked: ExtensionRequest
             do {
@@ -45,6 +45,13 @@ struct ExtensionResource {
     private func reply(to asked: ExtensionRequest) async throws -> ExtensionReply {
         guard let client = await endpoint.sessions.client(of: asked.session) else { throw Self.noSession }
         let patience = endpoint.patience(client)
+        let size = asked.call.dataSize
+        guard size <= endpoint.maximumBodySize else {
+            throw ZooKeeperError(
+                code: .requestTooLarge,
+                message: "The data is \(size) bytes long and the gateway's limit is \(endpoint.maximumBodySize): "
+                    + "send less at once.", path: nil, outcome: .notApplied)
+        }
         guard asked.call.isWrite else { return try await read(asked, client, patience) }
         guard let number = asked.number else {
             throw Self.refused("A write has a number.")
@@ -158,4 +165,24 @@ struct ExtensionResource {
 
     private static let noSession = ZooKeeperError(
         code: .unknownSession, message: "There is no such session.", path: nil, outcome: .notApplied)
+}
+
+extension ExtensionCall {
+    /// How many bytes of data it carries.
+    fileprivate var dataSize: Int {
+        switch self {
+        case .create(_, let data, _), .set(_, let data, _): data?.count ?? 0
+        case .multi(let operations): operations.reduce(0) { $0 + $1.dataSize }
+        default: 0
+        }
+    }
+}
+
+extension WireOperation {
+    fileprivate var dataSize: Int {
+        switch self {
+        case .create(_, let data, _, _), .set(_, let data, _): data?.count ?? 0
+        case .delete, .check: 0
+        }
+    }
 }

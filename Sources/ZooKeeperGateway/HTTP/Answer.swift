@@ -53,6 +53,11 @@ struct Answer: Error {
         }
     }
 
+    /// Something is wrong, which is said to programs in JSON: a short name, and words.
+    static func problem(_ status: HTTPResponse.Status, _ error: String, _ message: String) -> Answer {
+        Answer(status, .json, Document("problem", ["error": .text(error), "message": .text(message)]))
+    }
+
     /// For hummingbird.
     var response: Response {
         var headers = headers

@@ -1,21 +1,26 @@
 import Foundation
 import HTTPTypes
+import ZooKeeper
 
 /// Who may use an endpoint: names and passwords, by HTTP basic authentication (RFC 7617).
 struct BasicAuthentication: Sendable {
-    /// When it is empty, anybody may.
-    let users: [String: String]
+    /// The bytes of passwords. When it is empty, anybody may.
+    private let users: [ExactString: [UInt8]]
+
+    init(users: [String: String]) {
+        self.users = Dictionary(uniqueKeysWithValues: users.map { (ExactString($0.key), Array($0.value.utf8)) })
+    }
 
     func admits(_ headers: HTTPFields) -> Bool {
         if users.isEmpty { return true }
         let words = headers[.authorization]?.split(separator: " ", maxSplits: 1) ?? []
         guard words.count == 2, words[0].lowercased() == "basic", let data = Data(base64Encoded: String(words[1])),
-            let text = String(validating: data, as: UTF8.self), let colon = text.firstIndex(of: ":")
+            let colon = data.firstIndex(of: UInt8(ascii: ":")),
+            let name = String(validating: data[..<colon], as: UTF8.self)
         else { return false }
-        let password = Array(text[text.index(after: colon)...].utf8)
         // An unknown name takes as long as a wrong password.
-        let expected = users[String(text[..<colon])]
-        return Self.areEqual(password, Array((expected ?? "").utf8)) && expected != nil
+        let expected = users[ExactString(name)]
+        return Self.areEqual(Array(data[(colon + 1)...]), expected ?? []) && expected != nil
     }
 
     /// In a time that does not tell how much of it is right.

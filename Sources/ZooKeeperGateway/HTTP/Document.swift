@@ -3,6 +3,7 @@ struct Document {
     enum Value {
         case text(String)
         case number(Int64)
+        case null
         /// Texts; in XML each is an element of the name.
         case list(String, [String])
     }
@@ -28,11 +29,12 @@ struct Document {
         switch value {
         case .text(let text): json(text)
         case .number(let number): "\(number)"
+        case .null: "null"
         case .list(_, let texts): "[" + texts.map(json).joined(separator: ",") + "]"
         }
     }
 
-    private static func json(_ text: String) -> String {
+    static func json(_ text: String) -> String {
         var json = "\""
         for scalar in text.unicodeScalars {
             switch scalar {
@@ -58,6 +60,7 @@ struct Document {
             switch field.value {
             case .text(let text): Self.element(field.name, Self.xml(text))
             case .number(let number): Self.element(field.name, "\(number)")
+            case .null: Self.element(field.name, "")
             case .list(let name, let texts):
                 Self.element(field.name, texts.map { Self.element(name, Self.xml($0)) }.joined())
             }

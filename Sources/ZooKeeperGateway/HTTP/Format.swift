@@ -17,15 +17,14 @@ enum Format: Hashable {
         }
     }
 
-    /// What a client gets that does not say, or accepts anything: as ZooKeeper's own gateway has it.
-    private static let standard = Format.xml
-    private static let all = [standard, .json, .javascript, .octets]
+    private static let all = [Format.xml, .json, .javascript, .octets]
 
+    /// - Parameter standard: what a client gets that does not say, or accepts anything.
     /// - Returns: `nil` when nothing that there is would be accepted.
-    init?(accepting headers: HTTPFields) {
+    init?(accepting headers: HTTPFields, standard: Format) {
         let accepted = headers[values: .accept].flatMap { $0.split(separator: ",") }
         if accepted.isEmpty {
-            self = Self.standard
+            self = standard
             return
         }
         var best: (format: Format, quality: Double)?
@@ -33,7 +32,7 @@ enum Format: Hashable {
             let parts = range.split(separator: ";").map { $0.filter { !$0.isWhitespace }.lowercased() }
             guard let type = parts.first,
                 let format = ["*/*", "application/*"].contains(type)
-                    ? Self.standard : Self.all.first(where: { $0.contentType == type })
+                    ? standard : Self.all.first(where: { $0.contentType == type })
             else { continue }
             let quality = parts.dropFirst().first { $0.hasPrefix("q=") }.flatMap { Double($0.dropFirst(2)) } ?? 1
             if quality > best?.quality ?? 0 { best = (format, quality) }

@@ -1,9 +1,12 @@
 import GatewayExtensions
 import HTTPTypes
+import ZooKeeper
 
 /// A request as the resources see it: its head is checked, and its body is there.
 struct GatewayRequest {
     let method: HTTPRequest.Method
+    /// Such as `127.0.0.1:9998`.
+    let host: String
     /// Such as `http://127.0.0.1:9998`.
     let server: String
     /// The path as it was written, still encoded, without the query.
@@ -11,7 +14,7 @@ struct GatewayRequest {
     /// The path and the query as they were written.
     let rawURL: String
     /// The query's parameters, decoded; of several of one name the first.
-    let query: [String: String]
+    let query: [ExactString: String]
     let headers: HTTPFields
     var body: [UInt8] = []
 
@@ -19,22 +22,24 @@ struct GatewayRequest {
     init(_ head: HTTPRequest, scheme: String) throws(Answer) {
         let url = head.path ?? "/"
         guard url.hasPrefix("/"), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw Answer(.badRequest) }
-        let authority = head.authority ?? "localhost"
-        // It comes back in answers.
-        guard authority.utf8.allSatisfy({ URLText.isPlain($0) || "[]:".utf8.contains($0) }) else {
-            throw Answer(.badRequest)
-        }
+        // There is one, which comes back in answers. A second one stands among the other headers.
+        guard let authority = head.authority, !authority.isEmpty,
+            authority.utf8.allSatisfy({ URLText.isPlain($0) || "[]:".utf8.contains($0) }),
+            Self.hostName.flatMap({ head.headerFields[$0] }) == nil
+        else { throw Answer(.badRequest) }
+        guard Self.canDecode(head.headerFields[values: .transferEncoding]) else { throw Answer(.notImplemented) }
         let parts = url.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-        var query: [String: String] = [:]
+        var query: [ExactString: String] = [:]
         for pair in parts.dropFirst().first?.split(separator: "&") ?? [] {
             let words = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard let name = URLText.decoded(words[0], plusIsSpace: true),
                 let value = URLText.decoded(words.count > 1 ? words[1] : "", plusIsSpace: true)
             else { throw Answer(.badRequest) }
-            if query[name] == nil { query[name] = value }
+            if query[ExactString(name)] == nil { query[ExactString(name)] = value }
         }
         self.query = query
         method = head.method
+        host = authority
         server = "\(scheme)://\(authority)"
         rawPath = String(parts[0])
         rawURL = url
@@ -44,5 +49,23 @@ struct GatewayRequest {
     /// The address of the resource, without the query.
     var address: String { server + rawPath }
 
-    func flag(_ name: String) -> Bool { query[name] == "true" }
+    func flag(_ name: ExactString) -> Bool { query[name] == "true" }
+
+    var isJSON: Bool {
+        (headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased().isIdentical(to: Format.json.contentType)
+    }
+
+    /// Refuses a name in the query that is not one of these, since it may be one that was meant.
+    func allowQuery(_ names: Set<ExactString>) throws(Answer) {
+        guard let unknown = query.keys.filter({ !names.contains($0) }).min() else { return }
+        throw .problem(.badRequest, "invalidArgument", "The query has a name that is not known: \(unknown.string)")
+    }
+
+    private static let hostName = HTTPField.Name("Host")
+
+    /// The body is read in chunks, and in no other coding.
+    private static func canDecode(_ codings: [String]) -> Bool {
+        guard let coding = codings.first else { return true }
+        return codings.count == 1 && coding.utf8.count == "chunked".utf8.count && coding.lowercased() == "chunked"
+    }
 }

@@ -1,11 +1,13 @@
 /// The queue's interface as an OpenAPI 3 document, which is served as `/openapi.json`.
 enum OpenAPI {
-    static let text = #"""
+    /// - Parameter version: the program's.
+    static func text(version: String) -> String {
+        #"""
         {
           "openapi": "3.0.3",
           "info": {
-            "title": "Queues in ZooKeeper", "version": "1",
-            "description": "Sending, leasing and settling messages. A lease belongs to the gateway's session and lasts as long as it is extended; then its message is given back."
+            "title": "Queues in ZooKeeper", "version": \#(Document.json(version)),
+            "description": "Sending, leasing and settling messages. A name in a query that is not listed here is refused. A lease belongs to the gateway's session and lasts as long as it is extended; then its message is given back."
           },
           "servers": [{"url": "."}],
           "paths": {
@@ -24,8 +26,11 @@ enum OpenAPI {
                       }
                     }
                   },
+                  "400": {"$ref": "#/components/responses/BadRequest"},
                   "401": {"$ref": "#/components/responses/Unauthorized"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
+                  "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
                   "504": {"$ref": "#/components/responses/Unknown"}
@@ -61,6 +66,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -122,6 +128,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "429": {
                     "description": "The queue is full.",
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -159,6 +166,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -179,6 +187,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -231,6 +240,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "429": {
                     "description": "Too many are leased already.",
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -267,6 +277,7 @@ enum OpenAPI {
                   "409": {"$ref": "#/components/responses/LeaseLost"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -305,6 +316,7 @@ enum OpenAPI {
                   "409": {"$ref": "#/components/responses/LeaseLost"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -343,6 +355,7 @@ enum OpenAPI {
                   "409": {"$ref": "#/components/responses/LeaseLost"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -388,6 +401,7 @@ enum OpenAPI {
                   "409": {"$ref": "#/components/responses/LeaseLost"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -429,6 +443,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -448,6 +463,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -477,6 +493,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -509,6 +526,7 @@ enum OpenAPI {
                   "408": {"$ref": "#/components/responses/Timeout"},
                   "413": {"$ref": "#/components/responses/TooLarge"},
                   "414": {"$ref": "#/components/responses/URLTooLong"},
+                  "421": {"$ref": "#/components/responses/UnknownHost"},
                   "501": {"$ref": "#/components/responses/Unsupported"},
                   "502": {"$ref": "#/components/responses/Refused"},
                   "503": {"$ref": "#/components/responses/Unavailable"},
@@ -520,7 +538,7 @@ enum OpenAPI {
           "components": {
             "responses": {
               "BadRequest": {
-                "description": "An argument is not valid.",
+                "description": "An argument is not valid, or not known.",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
               },
               "Unauthorized": {"description": "A name and a password are needed."},
@@ -529,10 +547,14 @@ enum OpenAPI {
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
               },
               "Timeout": {"description": "The body did not come in time."},
-              "TooLarge": {"description": "The body is too large."},
+              "TooLarge": {"description": "More data than a request may have; base64 and escapes do not count."},
               "URLTooLong": {"description": "The URL is too long."},
+              "UnknownHost": {
+                "description": "The gateway is not to be asked for under this name (allowedHosts).",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+              },
               "Unsupported": {
-                "description": "The queue's tree has a format that this release does not know.",
+                "description": "The queue's tree has a format, or the body a transfer coding, that this release does not know.",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
               },
               "Refused": {
@@ -626,4 +648,5 @@ enum OpenAPI {
           }
         }
         """#
+    }
 }

@@ -2,38 +2,50 @@ import HTTPTypes
 import ZooKeeper
 import ZooKeeperQueue
 
-/// What those who run a gateway look at: `/health/live`, `/health/ready`, `/metrics`.
+/// What those who run a gateway look at: `/health`, `/health/live`, `/health/ready`, `/metrics`.
 struct OperationsResource {
     let endpoints: [Endpoint]
     let authentication: BasicAuthentication
     let counts: RequestCounts
     /// Requests at work.
     let requests: Int
+    let version: String
+
+    static func isHealth(_ path: some StringProtocol) -> Bool {
+        ["/health", "/health/live", "/health/ready"].contains { path.isIdentical(to: $0) }
+    }
 
     /// - Returns: `nil` for another path.
     func answer(_ request: GatewayRequest) async throws -> Answer? {
-        switch request.rawPath {
-        case "/health/live", "/health/ready", "/metrics": break
-        default: return nil
-        }
+        guard Self.isHealth(request.rawPath) || request.rawPath == "/metrics" else { return nil }
         guard request.method == .get || request.method == .head else { return .methodNotAllowed("GET, HEAD") }
+        try request.allowQuery([])
         switch request.rawPath {
+        case "/health":
+            let isReady = await isReady()
+            return Answer(
+                isReady ? .ok : .serviceUnavailable, .json,
+                Document(
+                    "health", ["status": .text(isReady ? "ready" : "unavailable"), "version": .text(version)]))
         case "/health/live": return Self.text(.ok, "live\n")
         case "/health/ready":
-            // Asked of the servers, since a client opens its session at the first call.
-            for endpoint in endpoints {
-                guard (try? await endpoint.client.exists("/", timeout: endpoint.patience(endpoint.client))) != nil
-                else {
-                    return Self.text(.serviceUnavailable, "an ensemble does not answer\n")
-                }
-            }
-            return Self.text(.ok, "ready\n")
+            return await isReady()
+                ? Self.text(.ok, "ready\n") : Self.text(.serviceUnavailable, "an ensemble does not answer\n")
         default:
             guard authentication.admits(request.headers) else { return BasicAuthentication.refusal }
             // Of an endpoint with users of its own, only they are told.
             let visible = endpoints.filter { $0.authentication.admits(request.headers) }
             return Self.text(.ok, await metrics(visible), type: "text/plain; version=0.0.4")
         }
+    }
+
+    /// Whether each ensemble answers. The servers are asked, since a client opens its session at the first call.
+    private func isReady() async -> Bool {
+        for endpoint in endpoints {
+            guard (try? await endpoint.client.exists("/", timeout: endpoint.patience(endpoint.client))) != nil
+            else { return false }
+        }
+        return true
     }
 
     private static func text(_ status: HTTPResponse.Status, _ text: String, type: String = "text/plain") -> Answer {
@@ -65,18 +77,23 @@ struct OperationsResource {
         }
         lines.type(
             "zookeeper_queue_messages", "gauge", "Messages of the queues that were asked for, by where they are.")
+        var readable = MetricLines()
+        readable.type(
+            "zookeeper_gateway_queue_readable", "gauge", "Whether a queue that was asked for can be counted.")
         for endpoint in endpoints {
             for (path, statistics) in await endpoint.queues.statistics() {
+                let queue = ["endpoint": endpoint.name, "queue": path]
+                readable.add("zookeeper_gateway_queue_readable", queue, statistics == nil ? 0 : 1)
+                guard let statistics else { continue }
                 for (place, count) in [
                     ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.partial),
                     ("dead", statistics.dead),
                 ] {
-                    let labels = ["endpoint": endpoint.name, "queue": path, "place": place]
-                    lines.add("zookeeper_queue_messages", labels, count)
+                    lines.add("zookeeper_queue_messages", queue.merging(["place": place]) { $1 }, count)
                 }
             }
         }
-        return lines.text
+        return lines.text + readable.text
     }
 }
 
@@ -93,7 +110,15 @@ struct MetricLines {
         text += name + (pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}") + " \(value)\n"
     }
 
+    /// Scalar by scalar: with a combining mark behind it, a quote is a part of another character.
     private static func escaped(_ text: String) -> String {
-        text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+        text.unicodeScalars.reduce(into: "") { escaped, scalar in
+            switch scalar {
+            case "\\": escaped += "\\\\"
+            case "\"": escaped += "\\\""
+            case "\n": escaped += "\\n"
+            default: escaped.unicodeScalars.append(scalar)
+            }
+        }
     }
 }

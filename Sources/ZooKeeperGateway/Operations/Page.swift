@@ -156,11 +156,9 @@ enum Page {
           try {
             if (!document.hidden) {
               const { queues: paths } = await call("GET", "queues/v1");
-              let problem = paths.length ? "" : "There is no queue yet.";
-              for (const path of paths) {
-                try { await look(queues.get(path) || add(path)); } catch (error) { problem = path + ": " + error.message; }
-              }
-              say(problem);
+              const problems = await Promise.all(paths.map(path =>
+                look(queues.get(path) || add(path)).then(() => null, error => path + ": " + error.message)));
+              say(paths.length ? problems.filter(problem => problem).join("; ") : "There is no queue yet.");
             }
           } catch (error) { say("The gateway does not answer: " + error.message); }
           setTimeout(turn, period);

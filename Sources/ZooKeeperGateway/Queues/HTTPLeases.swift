@@ -1,4 +1,5 @@
 import Foundation
+import ZooKeeper
 import ZooKeeperQueue
 
 /// The leases that clients of one queue hold over HTTP. They belong to the gateway's own session: one that is not extended in
@@ -17,7 +18,7 @@ actor HTTPLeases {
     private let patience: Duration
     /// Made when the first message is asked for.
     private var consumer: QueueConsumer?
-    private var leases: [String: Lease] = [:]
+    private var leases: [ExactString: Lease] = [:]
     /// How many messages those who wait have asked for.
     private var asked = 0
     private var waits: [UUID: Task<QueueMessage?, any Error>] = [:]
@@ -120,34 +121,34 @@ actor HTTPLeases {
             guard (try? await Task.sleep(for: duration)) != nil else { return }
             await expire(id)
         }
-        leases[id] = Lease(message: message, end: .now + duration, watch: watch)
+        leases[ExactString(id)] = Lease(message: message, end: .now + duration, watch: watch)
     }
 
     private func expire(_ id: String) async {
         // It may have been extended in the same moment.
-        guard let lease = leases[id], lease.end <= .now else { return }
-        leases[id] = nil
+        guard let lease = leases[ExactString(id)], lease.end <= .now else { return }
+        leases[ExactString(id)] = nil
         try? await lease.message.giveBack(reason: "its lease over HTTP has ended")
     }
 
     /// Forgets what was lost with the gateway's session, or has ended otherwise.
     private func prune() {
-        for (id, lease) in leases where [.lost, .settled].contains(lease.message.state) { forget(id) }
+        for (id, lease) in leases where [.lost, .settled].contains(lease.message.state) { forget(id.string) }
     }
 
-    func lease(_ id: String) -> QueueMessage? { leases[id]?.message }
+    func lease(_ id: String) -> QueueMessage? { leases[ExactString(id)]?.message }
 
     /// From now on it lasts so long.
     ///
     /// - Returns: whether there is such a lease.
     func extend(_ id: String, by duration: Duration) -> Bool {
-        guard let lease = leases[id] else { return false }
+        guard let lease = leases[ExactString(id)] else { return false }
         lease.watch.cancel()
         keep(lease.message, as: id, for: duration)
         return true
     }
 
-    func forget(_ id: String) { leases.removeValue(forKey: id)?.watch.cancel() }
+    func forget(_ id: String) { leases.removeValue(forKey: ExactString(id))?.watch.cancel() }
 
     // MARK: The end
 

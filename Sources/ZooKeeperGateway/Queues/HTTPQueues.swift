@@ -18,7 +18,8 @@ actor HTTPQueues {
     private let client: ZooKeeperClient
     private let configuration: GatewayConfiguration
     private let logger: Logger
-    private var members: [String: Member] = [:]
+    /// By their paths.
+    private var members: [ExactString: Member] = [:]
     private var isClosed = false
 
     init(_ client: ZooKeeperClient, _ configuration: GatewayConfiguration, logger: Logger) {
@@ -37,18 +38,19 @@ actor HTTPQueues {
     /// - Returns: `nil` when there are too many at work, or this is the end.
     /// - Throws: ``QueueError`` for a path that is none.
     func member(_ path: String) async throws -> Member? {
-        if let member = members[path] { return member }
+        let key = ExactString(path)
+        if let member = members[key] { return member }
         let existing = try queue(path)
         // Producers make a queue where there is none; who takes does not.
         let queue = try MessageQueue(client, path: path, logger: logger)
         if members.count >= configuration.maximumQueues { await makeRoom() }
-        if let member = members[path] { return member }
+        if let member = members[key] { return member }
         guard !isClosed, members.count < configuration.maximumQueues else { return nil }
         let member = Member(
             producer: QueueProducer(queue, sendTimeout: configuration.answerTimeout),
             leases: HTTPLeases(
                 existing, maximum: configuration.maximumLeases, patience: configuration.answerTimeout))
-        members[path] = member
+        members[key] = member
         return member
     }
 
@@ -61,25 +63,71 @@ actor HTTPQueues {
     }
 
     /// The leases of a queue, if there are any.
-    func leases(_ path: String) -> HTTPLeases? { members[path]?.leases }
+    func leases(_ path: String) -> HTTPLeases? { members[ExactString(path)]?.leases }
 
-    /// The queues that are at work, and those right below the root.
+    /// The queues that are at work, and those right below the root, as far as they are there.
     func paths(_ endpoint: Endpoint) async throws -> [String] {
+        let patience = endpoint.patience(client)
         var paths = Set(members.keys)
-        let names = try await client.children(of: "/", timeout: endpoint.patience(client)).names.sorted().prefix(1_000)
-        let items = try await client.get(names.map { "/\($0)/items" }, timeout: endpoint.patience(client))
-        for (name, node) in zip(names, items) where node != nil { paths.insert("/" + name) }
-        // One that was asked for need not be there.
-        let all = paths.sorted()
-        let found = try await client.get(all.map { $0 + "/items" }, timeout: endpoint.patience(client))
-        return zip(all, found).compactMap { $1 == nil ? nil : $0 }
+        do {
+            let names = try await client.children(of: "/", timeout: patience).names
+            paths.formUnion(names.map { ExactString("/" + $0) }.sorted().prefix(1_000))
+        } catch let error as ZooKeeperError where error.code == .noAuth {
+            // The root is closed to the gateway, which tells nothing of the queues that are at work.
+        }
+        var found: [String] = []
+        var rest = paths.sorted()[...]
+        while !rest.isEmpty {
+            found += try await queues(at: rest.prefix(Self.askedAtOnce), patience)
+            rest = rest.dropFirst(Self.askedAtOnce)
+        }
+        return found
+    }
+
+    private static let askedAtOnce = 100
+
+    /// Those of the paths at which there is a queue, in their order. Asked for metadata, which no access control list closes.
+    ///
+    /// - Throws: when none of them can be asked for. One alone is passed over.
+    private func queues(at paths: some Sequence<ExactString>, _ patience: Duration) async throws -> [String] {
+        let results = await withTaskGroup(of: (ExactString, Result<Bool, any Error>).self) { [client] group in
+            for path in paths {
+                group.addTask {
+                    do {
+                        let items = try await client.exists(path.string + "/items", timeout: patience)
+                        return (path, .success(items != nil))
+                    } catch {
+                        return (path, .failure(error))
+                    }
+                }
+            }
+            return await group.reduce(into: []) { $0.append($1) }
+        }
+        var found: [ExactString] = []
+        var failures: [any Error] = []
+        for (path, result) in results {
+            switch result {
+            case .success(let isThere): if isThere { found.append(path) }
+            case .failure(let error): failures.append(error)
+            }
+        }
+        if failures.count == results.count, let failure = failures.first { throw failure }
+        return found.sorted().map(\.string)
     }
 
     /// Of the queues that are at work, and are there; of none while no server is connected.
-    func statistics() async -> [(path: String, statistics: QueueStatistics)] {
-        var all: [(path: String, statistics: QueueStatistics)] = []
-        for path in members.keys.sorted() where client.sessionState.phase == .connected {
-            if let statistics = try? await queue(path).statistics() { all.append((path, statistics)) }
+    ///
+    /// - Returns: no statistics for a queue whose counts cannot be read.
+    func statistics() async -> [(path: String, statistics: QueueStatistics?)] {
+        var all: [(path: String, statistics: QueueStatistics?)] = []
+        for path in members.keys.sorted().map(\.string) where client.sessionState.phase == .connected {
+            do {
+                all.append((path, try await queue(path).statistics()))
+            } catch let error as QueueError where error.code == .queueMissing {
+                // It was asked for, and is not there.
+            } catch {
+                all.append((path, nil))
+            }
         }
         return all
     }

@@ -167,6 +167,4 @@ enum QueueForms {
     struct Queues: Encodable { let queues: [String] }
 
     struct Count: Encodable { let count: Int }
-
-    struct Problem: Encodable { let error, message: String }
 }

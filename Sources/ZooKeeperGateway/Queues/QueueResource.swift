@@ -17,8 +17,8 @@ struct QueueResource {
         self.request = request
         var segments: [String] = []
         for text in rawPath.split(separator: "/", omittingEmptySubsequences: false) {
-            guard let segment = URLText.decoded(text), !segment.contains("/") else {
-                throw Self.problem(.badRequest, "invalidArgument", "The path is not valid.")
+            guard let segment = URLText.decoded(text), !segment.utf8.contains(UInt8(ascii: "/")) else {
+                throw Answer.problem(.badRequest, "invalidArgument", "The path is not valid.")
             }
             segments.append(segment)
         }
@@ -28,6 +28,7 @@ struct QueueResource {
     }
 
     func answer() async throws -> Answer {
+        if route.methods.contains(request.method) { try request.allowQuery(route.queryNames(request.method)) }
         do {
             let queue = try endpoint.queues.queue(path)
             switch (request.method, route) {
@@ -43,31 +44,32 @@ struct QueueResource {
             case (.post, .redrive(let name)):
                 try await queue.redrive(name)
                 return Answer(.noContent)
-            default: return .methodNotAllowed(route.methods)
+            default: return .methodNotAllowed(route.methods.map(\.rawValue).joined(separator: ", "))
             }
         } catch let error as QueueError {
-            var answer = Self.problem(Self.status(error.code), error.code.description, error.message)
+            var answer = Answer.problem(Self.status(error.code), error.code.description, error.message)
             if error.code == .queueFull { answer.headers[.retryAfter] = "1" }
             return answer
         } catch let error as QueueForms.FormError {
-            return Self.problem(.badRequest, "invalidArgument", error.message)
+            return .problem(.badRequest, "invalidArgument", error.message)
         }
     }
 
     /// `/queues/v1` itself: the queues that are known.
     static func list(_ endpoint: Endpoint, _ request: GatewayRequest) async throws -> Answer {
         guard request.method == .get else { return .methodNotAllowed("GET") }
+        try request.allowQuery([])
         do {
             return try json(.ok, QueueForms.Queues(queues: try await endpoint.queues.paths(endpoint)))
         } catch let error as ZooKeeperError {
             let refusal = Refusal(error, path: "/", isConnected: endpoint.client.sessionState.phase == .connected)
-            return problem(refusal.status, "unreachable", refusal.message)
+            return .problem(refusal.status, "unreachable", refusal.message)
         }
     }
 
     private func member() async throws -> HTTPQueues.Member {
         guard let member = try await endpoint.queues.member(path) else {
-            throw Self.problem(.serviceUnavailable, "overloaded", "The gateway serves too many queues already.")
+            throw Answer.problem(.serviceUnavailable, "overloaded", "The gateway serves too many queues already.")
         }
         return member
     }
@@ -75,13 +77,19 @@ struct QueueResource {
     // MARK: Messages
 
     private func send(_ member: HTTPQueues.Member) async throws -> Answer {
-        let type = (request.headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased()
         let priority = try number("priority", 0...999, 100)
         let receipts: [SendReceipt]
-        if type == Format.json.contentType {
+        if request.isJSON {
             let form = try QueueForms.Send(reading: request.body)
             var messages: [OutgoingMessage] = []
             for message in form.messages { messages.append(try message.outgoing()) }
+            let size = messages.reduce(0) { $0 + $1.payload.count }
+            guard size <= endpoint.maximumBodySize else {
+                return .problem(
+                    .contentTooLarge, "payloadTooLarge",
+                    "The payloads are \(size) bytes long and the limit of a request is \(endpoint.maximumBodySize): "
+                        + "send less at once.")
+            }
             receipts = try await member.producer.send(messages)
         } else {
             let id = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
@@ -107,7 +115,8 @@ struct QueueResource {
             throw QueueForms.FormError(message: "age is true or false")
         }
         let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
-        let age = request.flag("age") ? try await queue.oldestAge() : nil
+        // The list of all can be closed to the gateway, or too long to be read in time: the counts are told all the same.
+        let age = request.flag("age") ? try? await queue.oldestAge() : nil
         return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestAge: age))
     }
 
@@ -131,9 +140,9 @@ struct QueueResource {
         guard
             let taken = try await member.leases.take(count, wait: .seconds(wait), for: .seconds(seconds))
         else {
-            return Self.problem(.tooManyRequests, "overloaded", "Too many messages are leased or asked for already.")
+            return .problem(.tooManyRequests, "overloaded", "Too many messages are leased or asked for already.")
         }
-        let octets = Format(accepting: request.headers) == .octets
+        let octets = Format(accepting: request.headers, standard: .json) == .octets
         if octets, count == 1 {
             guard let (id, message) = taken.first else { return Answer(.noContent, .octets) }
             var answer = Answer(.ok, .octets, bytes: message.payload)
@@ -153,17 +162,17 @@ struct QueueResource {
         guard let leases = await endpoint.queues.leases(path), let message = await leases.lease(id),
             request.query["token"] == "\(message.fencingToken)"
         else {
-            return Self.problem(
+            return .problem(
                 .notFound, "leaseLost", "There is no lease of this id and fencing token: it has ended, or never was.")
         }
         switch action {
         case .extend:
             let seconds = try number("seconds", 1...Self.longestLease, 30)
             if message.state == .inDoubt {
-                return Self.problem(.serviceUnavailable, "unreachable", "The lease is in doubt: no server answers.")
+                return .problem(.serviceUnavailable, "unreachable", "The lease is in doubt: no server answers.")
             }
             guard message.state == .held, await leases.extend(id, by: .seconds(seconds)) else {
-                return Self.problem(.conflict, "leaseLost", "The lease is lost.")
+                return .problem(.conflict, "leaseLost", "The lease is lost.")
             }
             return try Self.json(.ok, QueueForms.Extended(seconds: seconds))
         case .acknowledge: try await settling(leases, id, message) { try await message.acknowledge() }
@@ -192,11 +201,11 @@ struct QueueResource {
 
     // MARK: Parts
 
-    private func number(_ name: String, _ range: ClosedRange<Int>, _ standard: Int) throws -> Int {
+    private func number(_ name: ExactString, _ range: ClosedRange<Int>, _ standard: Int) throws -> Int {
         guard let text = request.query[name] else { return standard }
         guard let number = Int(text), range.contains(number) else {
             throw QueueForms.FormError(
-                message: "\(name) is a number from \(range.lowerBound) to \(range.upperBound)")
+                message: "\(name.string) is a number from \(range.lowerBound) to \(range.upperBound)")
         }
         return number
     }
@@ -214,10 +223,6 @@ struct QueueResource {
         case .outcomeUnknown: .gatewayTimeout
         default: .badGateway
         }
-    }
-
-    private static func problem(_ status: HTTPResponse.Status, _ error: String, _ message: String) -> Answer {
-        (try? json(status, QueueForms.Problem(error: error, message: message))) ?? Answer(status)
     }
 
     private static func json(_ status: HTTPResponse.Status, _ value: some Encodable) throws -> Answer {

@@ -1,3 +1,6 @@
+import HTTPTypes
+import ZooKeeper
+
 /// What a path below `/queues/v1` means: a queue, and what of it.
 enum QueueRoute: Hashable {
     enum LeaseAction: String { case acknowledge, giveBack = "give-back", deadLetter = "dead-letter", extend }
@@ -11,12 +14,26 @@ enum QueueRoute: Hashable {
     case redrive(String)
 
     /// The methods that there are.
-    var methods: String {
+    var methods: [HTTPRequest.Method] {
         switch self {
-        case .queue: "GET"
-        case .messages: "GET, POST, DELETE"
-        case .dead: "GET, DELETE"
-        case .leases, .lease, .redriveAll, .redrive: "POST"
+        case .queue: [.get]
+        case .messages: [.get, .post, .delete]
+        case .dead: [.get, .delete]
+        case .leases, .lease, .redriveAll, .redrive: [.post]
+        }
+    }
+
+    /// The names that the query of a request with the method may have.
+    func queryNames(_ method: HTTPRequest.Method) -> Set<ExactString> {
+        switch (self, method) {
+        case (.queue, _): ["age"]
+        case (.messages, .get), (.dead, .get): ["limit"]
+        case (.messages, .post): ["priority"]
+        case (.leases, _): ["count", "wait", "seconds"]
+        case (.lease(_, .acknowledge), _): ["token"]
+        case (.lease(_, .extend), _): ["token", "seconds"]
+        case (.lease, _): ["token", "reason"]
+        case (.messages, _), (.dead, _), (.redriveAll, _), (.redrive, _): []
         }
     }
 

@@ -18,7 +18,8 @@ actor RestSessions {
     private let configuration: ZooKeeperConfiguration
     private let maximum: Int
     private let logger: Logger
-    private var sessions: [String: Session] = [:]
+    /// By their names.
+    private var sessions: [ExactString: Session] = [:]
     /// Sessions that are being opened.
     private var opening = 0
     private var isClosed = false
@@ -59,25 +60,27 @@ actor RestSessions {
                 if Task.isCancelled { return }
             }
         }
-        sessions[id] = Session(client: client, patience: patience, end: .now + patience, watch: watch)
+        sessions[ExactString(id)] = Session(client: client, patience: patience, end: .now + patience, watch: watch)
         return id
     }
 
-    private func timeLeft(_ id: String) -> Duration? { sessions[id].map { ContinuousClock.now.duration(to: $0.end) } }
+    private func timeLeft(_ id: String) -> Duration? {
+        sessions[ExactString(id)].map { ContinuousClock.now.duration(to: $0.end) }
+    }
 
     private func expire(_ id: String) async {
         logger.debug("A session has ended without a sign")
-        await sessions.removeValue(forKey: id)?.client.close()
+        await sessions.removeValue(forKey: ExactString(id))?.client.close()
     }
 
     /// One whose session at the ensemble has expired has ended too: its nodes are gone.
     private func prune(_ id: String) async {
-        if sessions[id]?.client.sessionState.expirations ?? 0 > 0 { await close(id) }
+        if sessions[ExactString(id)]?.client.sessionState.expirations ?? 0 > 0 { await close(id) }
     }
 
     func client(of id: String) async -> ZooKeeperClient? {
         await prune(id)
-        return sessions[id]?.client
+        return sessions[ExactString(id)]?.client
     }
 
     /// A sign of life.
@@ -85,8 +88,8 @@ actor RestSessions {
     /// - Returns: whether there is such a session.
     func touch(_ id: String) async -> Bool {
         await prune(id)
-        guard let session = sessions[id] else { return false }
-        sessions[id]?.end = .now + session.patience
+        guard let session = sessions[ExactString(id)] else { return false }
+        sessions[ExactString(id)]?.end = .now + session.patience
         return true
     }
 
@@ -95,7 +98,7 @@ actor RestSessions {
     func begin<Result: Sendable>(
         _ id: String, number: Int, _ write: @escaping @Sendable (ZooKeeperClient) async throws -> Result
     ) throws -> Task<Result, any Error> {
-        guard let session = sessions[id] else {
+        guard let session = sessions[ExactString(id)] else {
             throw ZooKeeperError(
                 code: .unknownSession, message: "There is no such session.", path: nil, outcome: .notApplied)
         }
@@ -104,12 +107,12 @@ actor RestSessions {
                 code: .invalidArgument, message: "A newer write of the session was here before.", path: nil,
                 outcome: .notApplied)
         }
-        sessions[id]?.newestWrite = number
+        sessions[ExactString(id)]?.newestWrite = number
         return Task.immediate { try await write(session.client) }
     }
 
     func close(_ id: String) async {
-        guard let session = sessions.removeValue(forKey: id) else { return }
+        guard let session = sessions.removeValue(forKey: ExactString(id)) else { return }
         session.watch.cancel()
         await session.client.close()
         await session.watch.value
@@ -119,7 +122,7 @@ actor RestSessions {
     func closeAll() async {
         isClosed = true
         await withTaskGroup(of: Void.self) { group in
-            for id in sessions.keys { group.addTask { await self.close(id) } }
+            for id in sessions.keys { group.addTask { await self.close(id.string) } }
         }
     }
 }

@@ -60,12 +60,10 @@ struct ZNodeResource {
             let names = try await client.children(of: path, timeout: endpoint.patience(client)).names.sorted()
             let address = request.address
             let template = address.hasSuffix("/") ? "\(address){child}" : "\(address)/{child}"
-            let document = Document(
-                "child",
-                [
-                    "path": .text(path), "uri": .text(address), "child_uri_template": .text(template),
-                    "children": .list("child", names),
-                ])
+            var document = Document(
+                "child", ["path": .text(path), "uri": .text(address), "child_uri_template": .text(template)])
+            // Where there are none, ZooKeeper's own gateway leaves the member out of JSON, and its clients know that.
+            if !names.isEmpty || format == .xml { document.append("children", .list("child", names)) }
             return Answer(.ok, format, document, callback: callback)
         }
         let node = try await client.get(path, timeout: endpoint.patience(client))
@@ -167,7 +165,8 @@ struct ZNodeResource {
     private func stat(_ stat: Stat, data: [UInt8]?) -> Document {
         var document = Document("stat", ["path": .text(path), "uri": .text(request.address)])
         if let data, request.query["dataformat"] == "utf8" {
-            document.append("dataUtf8", .text(String(decoding: data, as: UTF8.self)))
+            // So does ZooKeeper's own gateway, but only here.
+            document.append("dataUtf8", data.isEmpty ? .null : .text(String(decoding: data, as: UTF8.self)))
         } else if let data {
             document.append("data64", .text(Data(data).base64EncodedString()))
         }

@@ -21,6 +21,7 @@ struct GatewayFile: Decodable {
     var endpoints: [Endpoint]
     var users: [String: String]?
     var tls: TLS?
+    var allowedHosts: [String]?
     var offersExtensions: Bool?
     var maximumBodySize: Int?
     var maximumHeadSize: Int?
@@ -35,7 +36,7 @@ struct GatewayFile: Decodable {
     var idleTimeoutSeconds: Double?
 
     private static let names: Set = [
-        "listen", "endpoints", "users", "tls", "offersExtensions", "maximumBodySize", "maximumHeadSize",
+        "listen", "endpoints", "users", "tls", "allowedHosts", "offersExtensions", "maximumBodySize", "maximumHeadSize",
         "maximumURLSize", "maximumRequests", "maximumConnections", "maximumSessions", "maximumQueues", "maximumLeases",
         "bodyTimeoutSeconds",
         "answerTimeoutSeconds", "idleTimeoutSeconds",
@@ -94,6 +95,7 @@ struct GatewayFile: Decodable {
         func set<Value>(_ path: WritableKeyPath<GatewayConfiguration, Value>, _ value: Value?) {
             if let value { configuration[keyPath: path] = value }
         }
+        set(\.allowedHosts, allowedHosts)
         set(\.offersExtensions, offersExtensions)
         set(\.maximumBodySize, maximumBodySize)
         set(\.maximumHeadSize, maximumHeadSize)
