@@ -1,7 +1,7 @@
 // The sequences that a ZooKeeper offers of its nodes, made from its reads with a watch. A path that is refused has no
 // keys, since no event can concern it; its refusal is thrown by the first read.
 
-extension WatchSequence where Element == Node? {
+extension WatchSequence where State == Node? {
     /// A node's data, `nil` while there is no node.
     package init(
         _ table: WatchTable, path: String?, node: @escaping @Sendable () async throws -> Node,
@@ -15,7 +15,7 @@ extension WatchSequence where Element == Node? {
     }
 }
 
-extension WatchSequence where Element == NodeChildren? {
+extension WatchSequence where State == NodeChildren? {
     /// The names of a node's children, `nil` while there is no node.
     package init(
         _ table: WatchTable, path: String?, children: @escaping @Sendable () async throws -> NodeChildren,
@@ -29,7 +29,7 @@ extension WatchSequence where Element == NodeChildren? {
     }
 }
 
-extension WatchSequence where Element == Stat? {
+extension WatchSequence where State == Stat? {
     /// A node's metadata, `nil` while there is no node.
     init(_ table: WatchTable, path: String?, stat: @escaping @Sendable () async throws -> Stat?) {
         self.init(

@@ -6,25 +6,25 @@
 /// waiting cannot cure, such as ``ZooKeeperError/Code/noAuth``.
 ///
 /// Each iterator watches by itself; dropping it ends its watch.
-public struct WatchSequence<Element: Sendable>: AsyncSequence, Sendable {
-    let source: WatchSource<Element>
+public struct WatchSequence<State: Sendable>: AsyncSequence, Sendable {
+    let source: WatchSource<State>
 
-    init(source: WatchSource<Element>) { self.source = source }
+    init(source: WatchSource<State>) { self.source = source }
 
     /// Begins to watch at the first call of `next()`.
     public func makeAsyncIterator() -> Iterator { Iterator(source: source) }
 
     /// Reads and waits for one task.
     public struct Iterator: AsyncIteratorProtocol {
-        private let reader: WatchReader<Element>
+        private let reader: WatchReader<State>
 
-        init(source: WatchSource<Element>) { reader = WatchReader(source: source) }
+        init(source: WatchSource<State>) { reader = WatchReader(source: source) }
 
         /// The present state at the first call, and the next one that differs at each further call.
         ///
         /// - Returns: `nil` when the task is cancelled or the client is closed.
         /// - Throws: ``ZooKeeperError`` when the node cannot be read.
-        public mutating func next() async throws -> Element? { try await reader.next() }
+        public mutating func next() async throws -> State? { try await reader.next() }
     }
 }
 

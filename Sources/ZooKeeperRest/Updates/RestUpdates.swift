@@ -2,24 +2,30 @@ import GatewayExtensions
 import ZooKeeper
 
 /// The states of a node: the present one first, then one after each change that is seen, as ``ZooKeeperClient`` has them.
-struct RestUpdates<Element: Sendable>: AsyncSequence, Sendable {
-    let mark: @Sendable (Element?) -> ExtensionCall.Mark?
+struct RestUpdates<State: Sendable>: AsyncSequence, Sendable {
+    // Written out, here and in the iterator: the parameter has another name, because a bare `Element` inside the iterator can mean
+    // the iterator's own.
+    typealias Element = State?
+
+    let mark: @Sendable (State?) -> ExtensionCall.Mark?
     /// Reads the state.
-    let read: @Sendable () async throws -> Element?
+    let read: @Sendable () async throws -> State?
     /// Reads it when it may be another than the one of the mark.
-    let change: @Sendable (ExtensionCall.Mark?) async throws -> Element?
+    let change: @Sendable (ExtensionCall.Mark?) async throws -> State?
 
     func makeAsyncIterator() -> Iterator { Iterator(updates: self) }
 
     struct Iterator: AsyncIteratorProtocol {
-        let updates: RestUpdates
-        private var last: Element??
+        typealias Element = State?
+
+        let updates: RestUpdates<State>
+        private var last: State??
         private var hasEnded = false
 
-        init(updates: RestUpdates) { self.updates = updates }
+        init(updates: RestUpdates<State>) { self.updates = updates }
 
         /// - Returns: `nil` when the task is cancelled, or the store is closed.
-        mutating func next() async throws -> Element?? {
+        mutating func next() async throws -> State?? {
             while !hasEnded, !Task.isCancelled {
                 do {
                     guard let last else {
