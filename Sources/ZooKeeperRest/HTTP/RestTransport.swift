@@ -20,8 +20,6 @@ struct RestTransport: Sendable {
     struct Response: Sendable {
         let status: Int
         let body: [UInt8]
-
-        func decoded<T: Decodable>(as type: T.Type) -> T? { try? JSONDecoder().decode(type, from: Data(body)) }
     }
 
     /// Why there is no answer.
