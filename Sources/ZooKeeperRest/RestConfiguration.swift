@@ -34,13 +34,18 @@ public struct RestConfiguration: Sendable {
 
     /// A user's name and password.
     public struct Credentials: Sendable, Hashable, CustomStringConvertible {
-        let user: String
-        let password: String
+        let user: ExactString
+        let password: ExactString
 
         /// Names a user.
         public init(user: String, password: String) {
-            self.user = user
-            self.password = password
+            self.user = ExactString(user)
+            self.password = ExactString(password)
+        }
+
+        /// The header field of requests.
+        var authorization: String {
+            "Basic " + Data("\(user.string):\(password.string)".utf8).base64EncodedString()
         }
 
         /// The kind alone: credentials are never shown.
@@ -80,6 +85,6 @@ public struct RestConfiguration: Sendable {
             pollInterval >= .milliseconds(10) && pollInterval <= .seconds(3_600),
             "pollInterval must be from 10 milliseconds to an hour.")
         try require(
-            credentials?.user.contains(":") != true, "A user's name cannot have a colon.")
+            credentials?.user.string.utf8.contains(UInt8(ascii: ":")) != true, "A user's name cannot have a colon.")
     }
 }

@@ -202,4 +202,22 @@ struct ApacheGatewayTests {
         // It is free.
         try await turn.take(until: .now)
     }
+
+    // MARK: Bytes
+
+    @Test("Paths that are equal as strings are two nodes of a transaction")
+    func pathsAreBytes() throws {
+        let (composed, decomposed) = ("/\u{E9}", "/e\u{301}")
+        let transaction = try SteppedTransaction([.delete(composed, version: 0), .create(decomposed, data: [])])
+        #expect(transaction.paths.count == 2)
+        #expect(!transaction.isOf([.delete(decomposed, version: 0), .create(decomposed, data: [])]))
+        // A slash and what is combined with it are one character.
+        #expect(SteppedTransaction.parent("/a/\u{301}b").utf8.elementsEqual("/a".utf8))
+    }
+
+    @Test("Names of users that are equal as strings are two")
+    func usersAreBytes() {
+        let user = RestConfiguration.Credentials(user: "\u{E9}", password: "a")
+        #expect(user != RestConfiguration.Credentials(user: "e\u{301}", password: "a"))
+    }
 }

@@ -84,6 +84,21 @@ struct StoreTests {
         }
     }
 
+    @Test("Two names that are equal as strings are two nodes", arguments: Kind.allCases)
+    func namesAreBytes(_ kind: Kind) async throws {
+        try await withStore(kind) { store in
+            let (composed, decomposed) = ("/\u{E9}", "/e\u{301}")
+            _ = try await store.create(composed, data: [1], mode: .persistent)
+            _ = try await store.create(decomposed, data: [2], mode: .persistent)
+            _ = try await store.set(composed, data: [3], version: 0)
+            _ = try await store.multi([
+                .set(composed, data: [4], version: 1), .set(decomposed, data: [5], version: 0),
+            ])
+            let nodes = try await store.get([composed, decomposed])
+            #expect(nodes.map { $0?.data } == [[4], [5]])
+        }
+    }
+
     @Test(arguments: Kind.allCases) func transactions(_ kind: Kind) async throws {
         try await withStore(kind) { store in
             _ = try await store.create("/old", data: [1], mode: .persistent)

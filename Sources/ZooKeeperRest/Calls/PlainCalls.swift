@@ -70,9 +70,8 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     }
 
     private static func split(_ path: String) -> (parent: String, name: String) {
-        let name = NodePath.name(of: path)
-        let parent = path.dropLast(name.count + 1)
-        return (parent.isEmpty ? "/" : String(parent), name)
+        let parent = SteppedTransaction.parent(path)
+        return (parent.isEmpty ? "/" : parent, NodePath.name(of: path))
     }
 
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {

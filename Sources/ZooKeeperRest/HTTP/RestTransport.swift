@@ -40,7 +40,7 @@ struct RestTransport: Sendable {
     init(_ http: HTTPClient, waiting: HTTPClient, _ credentials: RestConfiguration.Credentials?) {
         self.http = http
         self.waiting = waiting
-        authorization = credentials.map { "Basic " + Data("\($0.user):\($0.password)".utf8).base64EncodedString() }
+        authorization = credentials?.authorization
     }
 
     /// - Throws: ``Failure``, or `CancellationError`.

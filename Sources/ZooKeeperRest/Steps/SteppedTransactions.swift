@@ -34,7 +34,7 @@ package final class SteppedTransactions: Sendable {
 
     private func take(_ operations: [Operation]) -> SteppedTransaction? {
         stopped.withLock { stopped in
-            stopped.firstIndex { $0.operations == operations }.map { stopped.remove(at: $0) }
+            stopped.firstIndex { $0.isOf(operations) }.map { stopped.remove(at: $0) }
         }
     }
 
