@@ -46,10 +46,11 @@ final class Link: Sendable {
 
     /// Runs a request of the session, until there is its answer or the session has ended.
     ///
-    /// - Throws: ``RestTransport/Failure/noAnswer`` when the session ends first, and what the request throws.
+    /// - Throws: ``RestTransport/Failure`` when the session ends first, and what the request throws.
     func whileOpen(
         _ request: @escaping @Sendable () async throws -> RestTransport.Response
     ) async throws -> RestTransport.Response {
+        if requests.withLock({ $0.hasEnded }) { throw RestTransport.Failure.notSent }
         let task = Task { try await request() }
         let number = requests.withLock { requests in
             if requests.hasEnded { task.cancel() }
