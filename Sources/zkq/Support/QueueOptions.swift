@@ -63,13 +63,7 @@ struct QueueOptions: ParsableArguments {
         if servers.hasPrefix("http://") || servers.hasPrefix("https://") {
             return try await RestNodeStore.withStore(rest(servers, credentials), logger: logger) { [logger] store in
                 let queue = try MessageQueue(store: store, path: self.queue, settings: settings, logger: logger)
-                do {
-                    _ = try await store.exists("/")
-                } catch let error as ZooKeeperError where error.code == .unimplemented {
-                    throw ToolError(
-                        "The gateway at \(servers) has no transactions, so that the queue's guarantee cannot be kept: use one "
-                            + "that has them, such as \"zkq gateway\", or add --at-least-once.")
-                }
+                _ = try await store.exists("/")
                 return try await body(queue)
             }
         }
