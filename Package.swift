@@ -219,10 +219,11 @@ let package = Package(
             name: "RestTests",
             dependencies: [
                 "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
-                "ZooKeeperRest", "ZooKeeperServer",
+                "ZooKeeperRest", "ZooKeeperServer", "ZooKeeperTestKit",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]
         ),

@@ -26,21 +26,26 @@ public struct RestConfiguration: Sendable {
     /// How long a call waits for a gateway and its answer before it throws `ZooKeeperError/Code/deadlineExceeded`; while there is
     /// no session, as long again for one. Without transactions, it is the time of each step. Default: 30 seconds.
     public var callDeadline = Duration.seconds(30)
-    /// The largest body of a request in bytes, 1,024 to 1,048,575. What a gateway takes at most is announced, and one that takes
-    /// less is refused. Default: 512,000.
-    public var maximumRequestSize = 512_000
+    /// The largest request in bytes, 1,024 to 1,048,575, as for ZooKeeper's client: the bytes of nodes count as they are, and not as
+    /// HTTP carries them. What a gateway takes at most is announced, and one that takes less is refused. Default: 524,288.
+    public var maximumRequestSize = 512 << 10
     /// How often a gateway without watches is asked whether something has changed. Default: a second.
     public var pollInterval = Duration.seconds(1)
 
     /// A user's name and password.
     public struct Credentials: Sendable, Hashable, CustomStringConvertible {
-        let user: String
-        let password: String
+        let user: ExactString
+        let password: ExactString
 
         /// Names a user.
         public init(user: String, password: String) {
-            self.user = user
-            self.password = password
+            self.user = ExactString(user)
+            self.password = ExactString(password)
+        }
+
+        /// The header field of requests.
+        var authorization: String {
+            "Basic " + Data("\(user.string):\(password.string)".utf8).base64EncodedString()
         }
 
         /// The kind alone: credentials are never shown.
@@ -80,6 +85,6 @@ public struct RestConfiguration: Sendable {
             pollInterval >= .milliseconds(10) && pollInterval <= .seconds(3_600),
             "pollInterval must be from 10 milliseconds to an hour.")
         try require(
-            credentials?.user.contains(":") != true, "A user's name cannot have a colon.")
+            credentials?.user.string.utf8.contains(UInt8(ascii: ":")) != true, "A user's name cannot have a colon.")
     }
 }

@@ -3,23 +3,12 @@ public import ZooKeeper
 public import ZooKeeperQueue
 
 extension RestNodeStore: NodeStore {
-    /// The largest multi in bytes, as ``size(of:)`` counts them.
-    public var maximumRequestSize: Int { configuration.maximumRequestSize - 512 }
+    /// The largest multi in bytes: the sum of ``size(of:)`` and 32 bytes.
+    public var maximumRequestSize: Int { configuration.maximumRequestSize }
 
-    /// What an operation adds to a request's body, in bytes, as it is written in JSON.
-    public func size(of operation: Operation) -> Int {
-        let data: Int
-        let access: Int
-        switch operation {
-        case .create(_, let bytes, _, let acl):
-            data = bytes?.count ?? 0
-            access = (acl ?? []).reduce(0) { $0 + 64 + 2 * ($1.scheme.utf8.count + $1.id.utf8.count) }
-        case .set(_, let bytes, _): (data, access) = (bytes?.count ?? 0, 0)
-        case .delete, .check: (data, access) = (0, 0)
-        }
-        // Slashes are escaped, and so may be any character of a path; bytes are in base64.
-        return 96 + 2 * operation.path.utf8.count + (data + 2) / 3 * 4 + access
-    }
+    /// What an operation adds to a multi in bytes, as ZooKeeper itself counts them: how HTTP carries the data does not matter. There
+    /// is room for a chroot, by which the gateway may lengthen the path.
+    public func size(of operation: Operation) -> Int { operation.sizeInMulti + 64 }
 
     /// The session now.
     public var sessionState: SessionState { session.source.current }
@@ -29,17 +18,17 @@ extension RestNodeStore: NodeStore {
     /// Creates a node.
     public func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
         try check(.create(path, data: data, mode: mode))
-        return try await calls.create(path, data: data, mode: mode)
+        return try await perform { try await $0.create(path, data: data, mode: mode) }
     }
     /// Deletes a node, if it has the version.
     public func delete(_ path: String, version: Int32?) async throws {
         try check(.delete(path, version: version))
-        try await calls.delete(path, version: version)
+        try await perform { try await $0.delete(path, version: version) }
     }
     /// Sets a node's data, if it has the version.
     public func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
         try check(.set(path, data: data, version: version))
-        return try await calls.set(path, data: data, version: version)
+        return try await perform { try await $0.set(path, data: data, version: version) }
     }
     /// A node's data and metadata.
     public func get(_ path: String) async throws -> Node {
@@ -49,37 +38,39 @@ extension RestNodeStore: NodeStore {
     /// Several nodes' data and metadata, each read by itself; `nil` where there is no node.
     public func get(_ paths: [String]) async throws -> [Node?] {
         for path in paths { try NodePath.validate(path) }
-        return paths.isEmpty ? [] : try await calls.get(paths)
+        return paths.isEmpty ? [] : try await perform { try await $0.get(paths) }
     }
     /// A node's metadata, `nil` when there is no node.
     public func exists(_ path: String) async throws -> Stat? {
         try NodePath.validate(path)
-        return try await calls.exists(path)
+        return try await perform { try await $0.exists(path) }
     }
     /// The names of a node's children.
     public func children(of path: String) async throws -> NodeChildren {
         try NodePath.validate(path)
-        return try await calls.children(of: path)
+        return try await perform { try await $0.children(of: path) }
     }
     /// A node's access control list; `nil` where the gateway does not tell.
     public func acl(of path: String) async throws -> [ACL]? {
         try NodePath.validate(path)
-        return try await calls.acl(of: path)
+        return try await perform { try await $0.acl(of: path) }
     }
     /// Begins to count the bytes of a node and of all below it; a gateway without extensions does not.
-    public func countBytes(below path: String) async throws { try await calls.countBytes(below: path) }
+    public func countBytes(below path: String) async throws {
+        try await perform { try await $0.countBytes(below: path) }
+    }
     /// The bytes of a node and of all below it; `nil` where they are not counted.
-    public func bytes(below path: String) async throws -> Int? { try await calls.bytes(below: path) }
+    public func bytes(below path: String) async throws -> Int? { try await perform { try await $0.bytes(below: path) } }
     /// Returns when later reads see every write that came before.
     public func sync(_ path: String) async throws {
         try NodePath.validate(path)
-        try await calls.sync(path)
+        try await perform { try await $0.sync(path) }
     }
     /// Applies all operations or none, or in steps: see ``appliesTransactionsInSteps``.
     public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
         try Request.multi(operations).validate(maximumSize: .max)
-        try check(size: operations.reduce(0) { $0 + size(of: $1) })
-        return try await calls.multi(operations)
+        try checkSize(of: operations)
+        return try await perform { try await $0.multi(operations) }
     }
     /// What each transaction is applied as: altogether or not at all, or, without the gateway's help, in steps.
     public var appliesTransactionsInSteps: Bool {
@@ -92,9 +83,9 @@ extension RestNodeStore: NodeStore {
             mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } },
             read: { [self] in
                 try NodePath.validate(path)
-                return try await calls.get([path])[0]
+                return try await perform { try await $0.get([path])[0] }
             },
-            change: { [self] in try await calls.node(path, after: $0) })
+            change: { [self] mark in try await perform { try await $0.node(path, after: mark) } })
     }
     /// The names of a node's children now and after each change, without a buffer.
     public func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
@@ -107,17 +98,18 @@ extension RestNodeStore: NodeStore {
                     return nil
                 }
             },
-            change: { [self] in try await calls.children(of: path, after: $0) })
+            change: { [self] mark in try await perform { try await $0.children(of: path, after: mark) } })
     }
 
     // MARK: Checks before anything is sent
 
     private func check(_ operation: Operation) throws {
         try Request.multi([operation]).validate(maximumSize: .max)
-        try check(size: size(of: operation))
+        try checkSize(of: [operation])
     }
 
-    private func check(size: Int) throws {
+    private func checkSize(of operations: [Operation]) throws {
+        let size = operations.reduce(32) { $0 + self.size(of: $1) }
         if size <= maximumRequestSize { return }
         throw ZooKeeperError(
             code: .requestTooLarge,

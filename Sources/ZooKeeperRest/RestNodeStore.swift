@@ -113,11 +113,22 @@ public final class RestNodeStore: Service {
         await task.value
     }
 
-    /// What the gateway is asked with: it depends on what it announces.
-    var calls: any GatewayCalls {
-        get async throws {
-            let link = try await session.link(until: .now + configuration.callDeadline)
-            return link.hasExtensions ? extended : plain
+    /// Runs a call with what the gateway is asked with, which depends on what it announces.
+    ///
+    /// A call that belongs to one session, and finds that the session has ended before anything was done, is begun anew in the
+    /// next one, as ZooKeeper's client does. There it meets what the end of the session has changed, and says that.
+    func perform<Value>(_ call: (any GatewayCalls) async throws -> Value) async throws -> Value {
+        let deadline = ContinuousClock.now + configuration.callDeadline
+        while true {
+            let link = try await session.link(until: deadline)
+            do {
+                return try await call(link.hasExtensions ? extended : plain)
+            } catch let error as ZooKeeperError
+                where error.code == .sessionMoved && error.outcome == .notApplied && ContinuousClock.now < deadline
+            {
+                // A gateway's own session may have moved too, and there is no event to wait for.
+                try await Task.sleep(for: Exchange.pause)
+            }
         }
     }
 }

@@ -40,18 +40,39 @@ struct HostileGatewayTests {
         }
     }
 
-    @Test(arguments: [
-        "nonsense", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
-        "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 201 Created\r\nContent-Length: 16\r\n\r\n{\"id\":\"../../x\"}",
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
-    ]) func nothingIsTakenForASession(_ answer: String) async throws {
+    @Test(
+        "What may pass is waited for",
+        arguments: [
+            "nonsense", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
+        ])
+    func whatMayPassIsWaitedFor(_ answer: String) async throws {
         try await withAnswers(answer) { address in
             try await withStore(.plain, at: address, configure: { $0.callDeadline = .milliseconds(500) }) { store in
                 let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.exists("/") }
                 #expect(
                     error?.code == .deadlineExceeded && error?.outcome == .notApplied, "\(String(describing: error))")
+            }
+        }
+    }
+
+    @Test(
+        "What is no session is refused at once, and quoted",
+        arguments: [
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+            "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+            "HTTP/1.1 201 Created\r\nContent-Length: 16\r\n\r\n{\"id\":\"../../x\"}",
+            "HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>",
+        ])
+    func nothingIsTakenForASession(_ answer: String) async throws {
+        try await withAnswers(answer) { address in
+            try await withStore(.plain, at: address) { store in
+                try await withDeadline("the refusal", within: .seconds(15)) {
+                    let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.exists("/") }
+                    #expect(error?.code == .unreadableResponse && error?.outcome == .notApplied)
+                    let status = String(answer.split(separator: " ")[1])
+                    #expect(error?.message.contains(status) == true, "\(String(describing: error))")
+                }
             }
         }
     }

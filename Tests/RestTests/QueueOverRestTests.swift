@@ -8,35 +8,7 @@ import ZooKeeperRest
 @Suite(.timeLimit(.minutes(3)))
 struct QueueOverRestTests {
     @Test(arguments: Kind.allCases) func aMessagesLife(_ kind: Kind) async throws {
-        try await withStore(kind) { store in
-            let queue = try MessageQueue(store: store, settings: .init(maximumDeliveries: 2))
-            let producer = QueueProducer(queue)
-            try await producer.send((0..<5).map { OutgoingMessage("m\($0)", headers: ["n": "\($0)"]) })
-            try await producer.send("first", priority: 1)
-            let first = try await producer.send(OutgoingMessage("once", id: "7"))
-            let again = try await producer.send(OutgoingMessage("once", id: "7"))
-            #expect(!first.isDuplicate && again.isDuplicate)
-            await producer.close()
-            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
-            var taken: [String] = []
-            var messages = consumer.makeAsyncIterator()
-            while let message = try await messages.next(within: .seconds(1)) {
-                let text = String(decoding: message.payload, as: UTF8.self)
-                taken.append(text)
-                switch text {
-                case "m1" where message.deliveryCount == 1: try await message.giveBack()
-                case "m2": try await message.deadLetter(reason: "bad")
-                default: try await message.acknowledge()
-                }
-            }
-            #expect(taken.first == "first")
-            #expect(taken.filter { $0 == "m1" }.count == 2)
-            #expect(Set(taken) == ["first", "m0", "m1", "m2", "m3", "m4", "once"])
-            await consumer.close()
-            let statistics = try await queue.statistics()
-            #expect(
-                statistics.ready == 0 && statistics.leased == 0 && statistics.dead == 1 && statistics.consumers == 0)
-        }
+        try await withStore(kind) { try await live(over: $0) }
     }
 
     /// A consumer dies with its leases; a recovery over REST gives them back.
@@ -101,4 +73,35 @@ struct QueueOverRestTests {
             }
         }
     }
+}
+
+/// A queue from its first message to its last: sent, taken, given back, and dead-lettered.
+func live(over store: RestNodeStore) async throws {
+    let queue = try MessageQueue(store: store, settings: .init(maximumDeliveries: 2))
+    let producer = QueueProducer(queue)
+    try await producer.send((0..<5).map { OutgoingMessage("m\($0)", headers: ["n": "\($0)"]) })
+    try await producer.send("first", priority: 1)
+    let first = try await producer.send(OutgoingMessage("once", id: "7"))
+    let again = try await producer.send(OutgoingMessage("once", id: "7"))
+    #expect(!first.isDuplicate && again.isDuplicate)
+    await producer.close()
+    let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
+    var taken: [String] = []
+    var messages = consumer.makeAsyncIterator()
+    while let message = try await messages.next(within: .seconds(1)) {
+        let text = String(decoding: message.payload, as: UTF8.self)
+        taken.append(text)
+        switch text {
+        case "m1" where message.deliveryCount == 1: try await message.giveBack()
+        case "m2": try await message.deadLetter(reason: "bad")
+        default: try await message.acknowledge()
+        }
+    }
+    #expect(taken.first == "first")
+    #expect(taken.filter { $0 == "m1" }.count == 2)
+    #expect(Set(taken) == ["first", "m0", "m1", "m2", "m3", "m4", "once"])
+    await consumer.close()
+    let statistics = try await queue.statistics()
+    #expect(
+        statistics.ready == 0 && statistics.leased == 0 && statistics.dead == 1 && statistics.consumers == 0)
 }

@@ -9,7 +9,10 @@ struct ExtendedCalls: GatewayCalls {
     /// How long a gateway waits for a change.
     private static let wait = 20
 
-    private func call(_ call: ExtensionCall, wait: Int? = nil) async throws -> ExtensionReply {
+    /// - Parameter value: what is read from a reply of the right kind; `nil` for another.
+    private func call<Value>(
+        _ call: ExtensionCall, wait: Int? = nil, _ value: (ExtensionReply) -> Value?
+    ) async throws -> Value {
         try await exchange.perform(isWrite: call.isWrite, wait: .seconds(wait ?? 0)) { link in
             // Another one for each attempt: a gateway takes none twice.
             let number = call.isWrite ? exchange.turn.nextNumber() : nil
@@ -18,8 +21,8 @@ struct ExtendedCalls: GatewayCalls {
                 method: .post, url: link.gateway + "/extensions/v1" + (wait.map { "?wait=\($0)" } ?? ""),
                 contentType: "application/json", body: body, isWait: wait != nil)
         } _: { response in
-            guard let reply = response.decoded(as: ExtensionReply.self) else { return try Self.judge(response.status) }
-            guard case .failed(let failure) = reply else { return .value(reply) }
+            guard let reply = response.decoded(as: ExtensionReply.self) else { return try Self.judge(response) }
+            guard case .failed(let failure) = reply else { return value(reply).map { .value($0) } ?? .unreadable }
             let error = failure.error
             switch error.code {
             case .unknownSession: return .sessionHasEnded
@@ -33,20 +36,18 @@ struct ExtendedCalls: GatewayCalls {
     }
 
     /// An answer that is none of the extension's.
-    private static func judge(_ status: Int) throws -> Exchange.Judgement<ExtensionReply> {
-        switch status {
+    private static func judge<Value>(_ response: RestTransport.Response) throws -> Exchange.Judgement<Value> {
+        switch response.status {
         // It has been replaced by one that has no extensions, or does not admit us any more.
-        case 401, 404: .sessionHasEnded
-        case 425, 429: .later(.refused(.deadlineExceeded, "", "The gateway has too much to do."))
-        case 408: .inDoubt("The gateway answered \(status).")
+        case 401, 404: return .sessionHasEnded
+        case 425, 429: return .later(.refused(.deadlineExceeded, "", "The gateway has too much to do."))
+        case _ where response.mayPass: return .inDoubt("The gateway answered \(response.quoted).")
         case 413: throw ZooKeeperError.refused(.requestTooLarge, "", "The gateway takes no request so large.")
-        case 400..<500: throw ZooKeeperError.refused(.badArguments, "", "The gateway refuses the request: \(status).")
-        default: .inDoubt("The gateway answered \(status).")
+        case 400..<500:
+            throw ZooKeeperError.refused(.badArguments, "", "The gateway refuses the request: \(response.quoted).")
+        default: return .unreadable
         }
     }
-
-    private static let mismatch = ZooKeeperError(
-        code: .runtimeInconsistency, message: "An answer of another kind came.", path: nil, outcome: .unknown)
 
     // MARK: Calls
 
@@ -54,77 +55,91 @@ struct ExtendedCalls: GatewayCalls {
         guard let mode = WireMode(mode) else {
             throw ZooKeeperError.refused(.invalidArgument, path, "A gateway creates no such kind of node.")
         }
-        guard
-            case .created(let path, let stat) = try await call(
-                .create(path: path, data: data.map { Data($0) }, mode: mode))
-        else { throw Self.mismatch }
-        return CreatedNode(path: path, stat: stat.stat)
+        return try await call(.create(path: path, data: data.map { Data($0) }, mode: mode)) {
+            guard case .created(let path, let stat) = $0 else { return nil }
+            return CreatedNode(path: path, stat: stat.stat)
+        }
     }
 
     func delete(_ path: String, version: Int32?) async throws {
-        guard case .done = try await call(.delete(path: path, version: version)) else { throw Self.mismatch }
+        try await call(.delete(path: path, version: version), Self.done)
     }
 
     func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
-        let reply = try await call(.set(path: path, data: data.map { Data($0) }, version: version))
-        guard case .stat(let stat?) = reply else { throw Self.mismatch }
-        return stat.stat
+        try await call(.set(path: path, data: data.map { Data($0) }, version: version)) {
+            guard case .stat(let stat) = $0 else { return nil }
+            return stat?.stat
+        }
     }
 
     func get(_ paths: [String]) async throws -> [Node?] {
         var nodes: [Node?] = []
         while nodes.count < paths.count {
             let rest = Array(paths[nodes.count...].prefix(ExtensionCall.mostPaths))
-            guard case .nodes(let some) = try await call(.get(paths: rest)), !some.isEmpty, some.count <= rest.count
-            else { throw Self.mismatch }
-            nodes += some.map { $0?.node }
+            nodes += try await call(.get(paths: rest)) {
+                guard case .nodes(let some) = $0, !some.isEmpty, some.count <= rest.count else { return nil }
+                return some.map { $0?.node }
+            }
         }
         return nodes
     }
 
     func exists(_ path: String) async throws -> Stat? {
-        guard case .stat(let stat) = try await call(.exists(path: path)) else { throw Self.mismatch }
-        return stat?.stat
+        try await call(.exists(path: path)) { reply -> Stat?? in
+            guard case .stat(let stat) = reply else { return nil }
+            return .some(stat?.stat)
+        }
     }
 
     func children(of path: String) async throws -> NodeChildren {
-        guard case .children(let children?) = try await call(.children(path: path)) else { throw Self.mismatch }
-        return children.children
+        try await call(.children(path: path)) {
+            guard case .children(let children) = $0 else { return nil }
+            return children?.children
+        }
     }
 
     func acl(of path: String) async throws -> [ACL]? {
-        guard case .acl(let acl) = try await call(.acl(path: path)) else { throw Self.mismatch }
-        return acl.map(\.acl)
+        try await call(.acl(path: path)) {
+            guard case .acl(let acl) = $0 else { return nil }
+            return acl.map(\.acl)
+        }
     }
 
-    func countBytes(below path: String) async throws {
-        guard case .done = try await call(.countBytes(path: path)) else { throw Self.mismatch }
-    }
+    func countBytes(below path: String) async throws { try await call(.countBytes(path: path), Self.done) }
 
     func bytes(below path: String) async throws -> Int? {
-        guard case .bytes(let bytes) = try await call(.bytes(path: path)) else { throw Self.mismatch }
-        return bytes
+        try await call(.bytes(path: path)) { reply -> Int?? in
+            guard case .bytes(let bytes) = reply else { return nil }
+            return .some(bytes)
+        }
     }
 
-    func sync(_ path: String) async throws {
-        guard case .done = try await call(.sync(path: path)) else { throw Self.mismatch }
-    }
+    func sync(_ path: String) async throws { try await call(.sync(path: path), Self.done) }
 
     func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
-        let reply = try await call(.multi(operations: operations.compactMap(WireOperation.init)))
-        guard case .results(let results) = reply, results.count == operations.count else { throw Self.mismatch }
-        return results.map(\.result)
+        try await call(.multi(operations: operations.compactMap(WireOperation.init))) {
+            guard case .results(let results) = $0, results.count == operations.count else { return nil }
+            return results.map(\.result)
+        }
     }
 
     func node(_ path: String, after mark: ExtensionCall.Mark?) async throws -> Node? {
-        let reply = try await call(.awaitNode(path: path, after: mark, seconds: Self.wait), wait: Self.wait)
-        guard case .nodes(let nodes) = reply, nodes.count == 1 else { throw Self.mismatch }
-        return nodes[0]?.node
+        try await call(.awaitNode(path: path, after: mark, seconds: Self.wait), wait: Self.wait) { reply -> Node?? in
+            guard case .nodes(let nodes) = reply, nodes.count == 1 else { return nil }
+            return .some(nodes[0]?.node)
+        }
     }
 
     func children(of path: String, after mark: ExtensionCall.Mark?) async throws -> NodeChildren? {
-        let reply = try await call(.awaitChildren(path: path, after: mark, seconds: Self.wait), wait: Self.wait)
-        guard case .children(let children) = reply else { throw Self.mismatch }
-        return children?.children
+        try await call(.awaitChildren(path: path, after: mark, seconds: Self.wait), wait: Self.wait) {
+            reply -> NodeChildren?? in
+            guard case .children(let children) = reply else { return nil }
+            return .some(children?.children)
+        }
+    }
+
+    private static func done(_ reply: ExtensionReply) -> Void? {
+        if case .done = reply { return () }
+        return nil
     }
 }

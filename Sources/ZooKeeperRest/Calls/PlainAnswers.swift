@@ -1,11 +1,17 @@
 import Foundation
 import ZooKeeper
 
-// The structures of ZooKeeper's REST interface, as far as they are read here.
+// The structures of ZooKeeper's REST interface, as far as they are read here. Apache's gateway leaves out a list without elements,
+// and data that is null; it always sends the path and the numbers, by which an answer is known to be one.
 
 struct PlainPath: Decodable { let path: String }
 
-struct PlainChildren: Decodable { let children: [String] }
+struct PlainChildren: Decodable {
+    let path: String
+    let children: [String]?
+
+    var names: [String] { children ?? [] }
+}
 
 struct PlainNode: Decodable {
     let data64: Data?

@@ -30,7 +30,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
             return .init(method: method, url: url, body: body)
         } _: { response in
             if (200..<300).contains(response.status) {
-                return value(response).map { .value($0) } ?? .inDoubt("The answer cannot be read.")
+                return value(response).map { .value($0) } ?? .unreadable
             }
             return try Self.judge(response, method, path)
         }
@@ -40,20 +40,21 @@ struct PlainCalls: GatewayCalls, SingleOperations {
         _ response: RestTransport.Response, _ method: RestTransport.Request.Method, _ path: String
     ) throws -> Exchange.Judgement<Value> {
         let refused = { (code: ZooKeeperError.Code) in
-            ZooKeeperError.refused(code, path, "The gateway answered \(response.status).")
+            ZooKeeperError.refused(code, path, "The gateway answered \(response.quoted).")
         }
+        if response.saysSessionHasEnded { return .sessionHasEnded }
+        if response.isNotPermitted { throw refused(.noAuth) }
+        // What is said of a node decides over messages: a proxy's page does not count.
+        if [404, 409, 412].contains(response.status), response.message == nil { return .unreadable }
         switch response.status {
         case 425, 429: return .later(refused(.deadlineExceeded))
-        case 408: return .inDoubt("The gateway answered \(response.status).")
-        // With words it is about the node, and without about the session.
-        case 401 where response.body.isEmpty: return .sessionHasEnded
-        case 401: throw refused(.noAuth)
+        case _ where response.mayPass: return .inDoubt("The gateway answered \(response.quoted).")
         case 404: throw refused(.noNode)
         case 409: throw refused(method == .delete ? .notEmpty : .nodeExists)
         case 412: throw refused(.badVersion)
         case 413: throw refused(.requestTooLarge)
         case 400..<500: throw refused(.badArguments)
-        default: return .inDoubt("The gateway answered \(response.status).")
+        default: return .unreadable
         }
     }
 
@@ -69,9 +70,8 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     }
 
     private static func split(_ path: String) -> (parent: String, name: String) {
-        let name = NodePath.name(of: path)
-        let parent = path.dropLast(name.count + 1)
-        return (parent.isEmpty ? "/" : String(parent), name)
+        let parent = SteppedTransaction.parent(path)
+        return (parent.isEmpty ? "/" : parent, NodePath.name(of: path))
     }
 
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
@@ -125,7 +125,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
         // Names may be newer than the metadata, and not older: what comes in between is seen again at the next look.
         guard let stat = try await exists(path) else { throw ZooKeeperError.noNode(path) }
         let names = try await request(.get, path, query: [("view", "children")]) {
-            $0.decoded(as: PlainChildren.self)?.children
+            $0.decoded(as: PlainChildren.self)?.names
         }
         return NodeChildren(names: names, stat: stat)
     }
@@ -150,10 +150,10 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     }
 
     func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
-        let link = try await exchange.session.link(until: .now + exchange.callDeadline)
+        let deadline = ContinuousClock.now + exchange.callDeadline
         var bound = self
-        bound.owner = link.owner
-        return try await transactions.perform(operations, on: bound)
+        bound.owner = try await exchange.session.link(until: deadline).owner
+        return try await transactions.perform(operations, on: bound, until: deadline)
     }
 
     func node(_ path: String, after mark: ExtensionCall.Mark?) async throws -> Node? {

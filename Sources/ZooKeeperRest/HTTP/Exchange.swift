@@ -17,8 +17,10 @@ struct Exchange: Sendable {
         case sessionHasEnded
         /// Nothing was done, and the same may be done later.
         case later(ZooKeeperError)
-        /// Something between here and the ensemble has failed: what was asked for may have been done.
+        /// Something between here and the ensemble has failed, which may pass: what was asked for may have been done.
         case inDoubt(String)
+        /// It is no answer to what was asked for, and the next one will not be one either.
+        case unreadable
     }
 
     /// - Parameters:
@@ -32,23 +34,30 @@ struct Exchange: Sendable {
         _ judge: (RestTransport.Response) throws -> Judgement<Value>
     ) async throws -> Value {
         let deadline = ContinuousClock.now + callDeadline + wait
-        if isWrite { await turn.take() }
+        if isWrite { try await turn.take(until: deadline) }
         defer { if isWrite { turn.give() } }
+        var seen: String?
         while true {
             let link = try await session.link(until: deadline)
             let left = ContinuousClock.now.duration(to: deadline)
-            guard left > .zero else { throw Self.tooLate }
+            guard left > .zero else { throw Self.tooLate(seen) }
             guard link.hasExtensions == hasExtensions else { throw Self.anotherKind }
             if let owner, link.owner != owner { throw Self.anotherSession }
             do {
-                let response = try await transport.send(try await request(link), within: left)
+                let request = try await request(link)
+                let response = try await link.whileOpen { try await transport.send(request, within: left) }
                 switch try judge(response) {
                 case .value(let value): return value
                 case .sessionHasEnded: await session.hasEnded(link)
                 case .later(let error):
                     // As much as the pause is left, at least.
                     if ContinuousClock.now + Self.pause >= deadline { throw error }
-                case .inDoubt(let why): if isWrite { throw await Self.inDoubt(why) }
+                case .inDoubt(let why):
+                    if isWrite { throw await Self.inDoubt(why) }
+                    seen = why
+                case .unreadable:
+                    if isWrite { throw await Self.afterAPause(response.unreadable(.unknown)) }
+                    throw response.unreadable(.notApplied)
                 }
             } catch RestTransport.Failure.noAnswer {
                 await session.seemsLost(link)
@@ -61,15 +70,26 @@ struct Exchange: Sendable {
         }
     }
 
-    private static let pause = Duration.milliseconds(50)
+    static let pause = Duration.milliseconds(50)
 
-    private static let tooLate = ZooKeeperError(
-        code: .deadlineExceeded, message: "No gateway answered in time.", path: nil, outcome: .notApplied)
+    private static func tooLate(_ seen: String?) -> ZooKeeperError {
+        ZooKeeperError(
+            code: .deadlineExceeded,
+            message: seen.map { "The gateway had no better answer in time. \($0)" } ?? "No gateway answered in time.",
+            path: nil, outcome: .notApplied)
+    }
+
+    private static func inDoubt(_ why: String) async -> ZooKeeperError {
+        await afterAPause(
+            ZooKeeperError(
+                code: .connectionLoss, message: "\(why) The gateway may have done it or not.", path: nil,
+                outcome: .unknown))
+    }
 
     /// Whoever asks what became of a write may ask at once; a gateway that refuses at once shall not keep anybody busy.
-    private static func inDoubt(_ why: String) async -> ZooKeeperError {
+    private static func afterAPause(_ error: ZooKeeperError) async -> ZooKeeperError {
         try? await Task.sleep(for: pause)
-        return connectionLoss(why)
+        return error
     }
 
     private static let anotherSession = ZooKeeperError(
@@ -78,17 +98,4 @@ struct Exchange: Sendable {
     private static let anotherKind = ZooKeeperError(
         code: .sessionMoved, message: "The session goes on at a gateway of another kind.", path: nil,
         outcome: .notApplied)
-
-    private static func connectionLoss(_ why: String) -> ZooKeeperError {
-        ZooKeeperError(
-            code: .connectionLoss, message: "\(why) The gateway may have done it or not.", path: nil, outcome: .unknown)
-    }
-}
-
-extension ZooKeeperError {
-    static func noNode(_ path: String) -> ZooKeeperError { refused(.noNode, path, "The node does not exist.") }
-
-    static func refused(_ code: Code, _ path: String, _ message: String) -> ZooKeeperError {
-        ZooKeeperError(code: code, message: message, path: path, outcome: .notApplied)
-    }
 }

@@ -20,8 +20,6 @@ struct RestTransport: Sendable {
     struct Response: Sendable {
         let status: Int
         let body: [UInt8]
-
-        func decoded<T: Decodable>(as type: T.Type) -> T? { try? JSONDecoder().decode(type, from: Data(body)) }
     }
 
     /// Why there is no answer.
@@ -42,7 +40,7 @@ struct RestTransport: Sendable {
     init(_ http: HTTPClient, waiting: HTTPClient, _ credentials: RestConfiguration.Credentials?) {
         self.http = http
         self.waiting = waiting
-        authorization = credentials.map { "Basic " + Data("\($0.user):\($0.password)".utf8).base64EncodedString() }
+        authorization = credentials?.authorization
     }
 
     /// - Throws: ``Failure``, or `CancellationError`.

@@ -1,28 +1,70 @@
 import DequeModule
 import Synchronization
+import ZooKeeper
 
-/// Who may write: one at a time, in the order in which they came.
+/// Lets one write go at a time, in the order in which they came.
 final class WriteTurn: Sendable {
+    private struct Waiter {
+        let number: Int
+        let continuation: CheckedContinuation<Void, any Error>
+    }
     private struct State {
         var isTaken = false
-        var number = 0
-        var waiting: Deque<CheckedContinuation<Void, Never>> = []
+        var write = 0
+        var lastWaiter = 0
+        var waiting: Deque<Waiter> = []
     }
     private let state = Mutex(State())
 
-    /// Waits for the turn. Each that has it is done in time, so that this ends too.
-    func take() async {
-        await withCheckedContinuation { continuation in
-            let isFree = state.withLock { state in
-                if state.isTaken {
-                    state.waiting.append(continuation)
-                    return false
-                }
+    private static let tooLate = ZooKeeperError(
+        code: .deadlineExceeded, message: "An earlier write had no answer in time, so that this one was not sent.",
+        path: nil, outcome: .notApplied)
+
+    /// Waits for the turn.
+    ///
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/deadlineExceeded``) when it does not come in time, or
+    ///   `CancellationError`.
+    func take(until deadline: ContinuousClock.Instant) async throws {
+        let number: Int? = state.withLock { state in
+            if !state.isTaken {
                 state.isTaken = true
-                return true
+                return nil
             }
-            if isFree { continuation.resume() }
+            state.lastWaiter += 1
+            return state.lastWaiter
         }
+        guard let number else { return }
+        let timer = Task {
+            // A time limit: that the turn does not come is no event.
+            try await Task.sleep(until: deadline, clock: .continuous)
+            giveUp(number, Self.tooLate)
+        }
+        defer { timer.cancel() }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { continuation in
+                // Under the lock: a cancellation, or a timer, that comes after this look finds the waiter.
+                let outcome: Result<Void, any Error>? = state.withLock { state in
+                    if Task.isCancelled { return .failure(CancellationError()) }
+                    if ContinuousClock.now >= deadline { return .failure(Self.tooLate) }
+                    if !state.isTaken {
+                        state.isTaken = true
+                        return .success(())
+                    }
+                    state.waiting.append(Waiter(number: number, continuation: continuation))
+                    return nil
+                }
+                if let outcome { continuation.resume(with: outcome) }
+            }
+        } onCancel: {
+            giveUp(number, CancellationError())
+        }
+    }
+
+    private func giveUp(_ number: Int, _ error: any Error) {
+        let waiter = state.withLock { state in
+            state.waiting.firstIndex { $0.number == number }.map { state.waiting.remove(at: $0) }
+        }
+        waiter?.continuation.resume(throwing: error)
     }
 
     func give() {
@@ -31,14 +73,14 @@ final class WriteTurn: Sendable {
             state.isTaken = next != nil
             return next
         }
-        next?.resume()
+        next?.continuation.resume()
     }
 
     /// The number of the next write that is sent.
     func nextNumber() -> Int {
         state.withLock { state in
-            state.number += 1
-            return state.number
+            state.write += 1
+            return state.write
         }
     }
 }

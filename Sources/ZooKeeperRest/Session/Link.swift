@@ -1,5 +1,7 @@
-/// A session at a gateway.
-struct Link: Sendable, Hashable {
+import Synchronization
+
+/// A session at a gateway. Two that look alike are two sessions: it is known by its identity.
+final class Link: Sendable {
     /// The gateway's address, without a slash at its end.
     let gateway: String
     /// The session's name there.
@@ -12,4 +14,59 @@ struct Link: Sendable, Hashable {
     let opened: ContinuousClock.Instant
     /// After which time of silence the session ends, at the gateway or at the ensemble.
     let timeout: Duration
+
+    private struct Requests {
+        var hasEnded = false
+        var last = 0
+        var underWay: [Int: @Sendable () -> Void] = [:]
+    }
+    private let requests = Mutex(Requests())
+
+    init(
+        gateway: String, id: String, hasExtensions: Bool, owner: Int64, opened: ContinuousClock.Instant,
+        timeout: Duration
+    ) {
+        self.gateway = gateway
+        self.id = id
+        self.hasExtensions = hasExtensions
+        self.owner = owner
+        self.opened = opened
+        self.timeout = timeout
+    }
+
+    /// Gives up every request that is under way: a gateway that has vanished would hold it, and all that wait behind it, long
+    /// after the next session has begun.
+    func end() {
+        let underWay = requests.withLock { requests in
+            requests.hasEnded = true
+            return Array(requests.underWay.values)
+        }
+        for cancel in underWay { cancel() }
+    }
+
+    /// Runs a request of the session, until there is its answer or the session has ended.
+    ///
+    /// - Throws: ``RestTransport/Failure`` when the session ends first, and what the request throws.
+    func whileOpen(
+        _ request: @escaping @Sendable () async throws -> RestTransport.Response
+    ) async throws -> RestTransport.Response {
+        if requests.withLock({ $0.hasEnded }) { throw RestTransport.Failure.notSent }
+        let task = Task { try await request() }
+        let number = requests.withLock { requests in
+            if requests.hasEnded { task.cancel() }
+            requests.last += 1
+            requests.underWay[requests.last] = { task.cancel() }
+            return requests.last
+        }
+        defer { requests.withLock { $0.underWay[number] = nil } }
+        do {
+            return try await withTaskCancellationHandler {
+                try await task.value
+            } onCancel: {
+                task.cancel()
+            }
+        } catch is CancellationError where !Task.isCancelled {
+            throw RestTransport.Failure.noAnswer
+        }
+    }
 }

@@ -12,6 +12,8 @@ actor RestSession {
     private var present: Link?
     /// Why no session can be opened, unless that may pass.
     private var refusal: ZooKeeperError?
+    /// Why the last attempt to open one has failed.
+    private var obstacle: String?
     private var isClosed = false
     private var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
     private var waiterCount = 0
@@ -41,8 +43,9 @@ actor RestSession {
             if let refusal { throw refusal }
             guard ContinuousClock.now < deadline else {
                 throw ZooKeeperError(
-                    code: .deadlineExceeded, message: "No gateway opened a session in time.", path: nil,
-                    outcome: .notApplied)
+                    code: .deadlineExceeded,
+                    message: "No gateway opened a session in time.\(obstacle.map { " The last one: \($0)" } ?? "")",
+                    path: nil, outcome: .notApplied)
             }
             await waitForChange(until: deadline)
         }
@@ -50,12 +53,12 @@ actor RestSession {
 
     /// A gateway has said that there is no such session.
     func hasEnded(_ link: Link) {
-        guard present == link else { return }
+        guard present === link else { return }
         end("The gateway has no such session any more")
     }
 
     /// A gateway gave no answer: is the session still there?
-    func seemsLost(_ link: Link) { if present == link { resting?.yield() } }
+    func seemsLost(_ link: Link) { if present === link { resting?.yield() } }
 
     private func waitForChange(until deadline: ContinuousClock.Instant) async {
         waiterCount += 1
@@ -109,8 +112,8 @@ actor RestSession {
 
     private func open(at address: String) async -> Opening {
         do {
-            guard let link = try await calls.open(at: address) else { return .failure(nil) }
-            refusal = nil
+            let link = try await calls.open(at: address)
+            (refusal, obstacle) = (nil, nil)
             present = link
             source.update {
                 $0 = SessionState(
@@ -120,10 +123,14 @@ actor RestSession {
             changed()
             return .success
         } catch let error as ZooKeeperError {
+            // Callers throw it when no other gateway is of use.
             if refusal == nil {
-                logger.error("A gateway is of no use", metadata: ["gateway": "\(address)", "why": "\(error)"])
+                logger.notice("A gateway is of no use", metadata: ["gateway": "\(address)", "why": "\(error)"])
             }
             return .failure(error)
+        } catch let error as SessionCalls.NotNow {
+            obstacle = "\(address): \(error.why)"
+            return .failure(nil)
         } catch {
             // Cancelled: this is the end.
             return .failure(nil)
@@ -134,11 +141,11 @@ actor RestSession {
     private func keepAlive(_ link: Link) async {
         let clock = ContinuousClock()
         var heard = link.opened
-        while !Task.isCancelled, present == link {
+        while !Task.isCancelled, present === link {
             if source.current.phase == .connected {
                 await rest(for: min(link.timeout / 6, max(.zero, clock.now.duration(to: heard + link.timeout / 3))))
             }
-            guard !Task.isCancelled, present == link else { return }
+            guard !Task.isCancelled, present === link else { return }
             // What an answer tells was so when it was asked for, at the earliest.
             let asked = clock.now
             // Doubt is said in time, whatever an attempt takes.
@@ -148,13 +155,13 @@ actor RestSession {
             switch await calls.heartbeat(link, within: limit) {
             case .alive:
                 heard = asked
-                if present == link { source.update { $0.enter(.connected) } }
+                if present === link { source.update { $0.enter(.connected) } }
             case .ended: hasEnded(link)
             case .noAnswer:
                 let silence = heard.duration(to: clock.now)
                 // Said well before the session can end.
-                if present == link { source.update { $0.enter(silence >= link.timeout / 2 ? .inDoubt : .suspended) } }
-                if silence >= link.timeout, present == link {
+                if present === link { source.update { $0.enter(silence >= link.timeout / 2 ? .inDoubt : .suspended) } }
+                if silence >= link.timeout, present === link {
                     end("No gateway has answered for as long as a session lasts")
                     gateway = (gateway + 1) % configuration.gateways.count
                     // It may live on, where we are not heard.
@@ -181,6 +188,7 @@ actor RestSession {
     }
 
     private func end(_ why: String) {
+        present?.end()
         present = nil
         logger.info("A session has ended", metadata: ["why": "\(why)"])
         source.update {
@@ -193,7 +201,10 @@ actor RestSession {
     func close() async {
         isClosed = true
         changed()
-        if let present { await calls.close(present) }
+        if let present {
+            present.end()
+            await calls.close(present)
+        }
         present = nil
         source.update { $0.enter(.closed) }
     }

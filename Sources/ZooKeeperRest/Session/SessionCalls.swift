@@ -11,12 +11,14 @@ struct SessionCalls: Sendable {
 
     private struct Created: Decodable { let id: String }
 
-    /// - Returns: `nil` when the gateway does not answer as it should, which may pass.
-    /// - Throws: ``ZooKeeperError`` when it is of no use as it is.
-    func open(at address: String) async throws -> Link? {
-        let gateway = address.hasSuffix("/") ? String(address.dropLast()) : address
+    /// Why there is no session now, which may pass.
+    struct NotNow: Error { let why: String }
+
+    /// - Throws: ``NotNow``; ``ZooKeeperError`` when the gateway is of no use as it is.
+    func open(at address: String) async throws -> Link {
+        let gateway = address.utf8.last == UInt8(ascii: "/") ? String(address.dropLast()) : address
         do {
-            guard let hasExtensions = try await extensions(of: gateway) else { return nil }
+            let hasExtensions = try await extensions(of: gateway)
             let seconds = Int(configuration.sessionTimeout.components.seconds)
             let opened = ContinuousClock.now
             let response = try await transport.send(
@@ -24,25 +26,29 @@ struct SessionCalls: Sendable {
                 .init(method: .post, url: "\(gateway)/sessions/v1/?op=create&expire=\(seconds)"),
                 within: patience)
             if response.status == 401 { throw Self.notAdmitted }
-            guard response.status == 201, let created = response.decoded(as: Created.self),
-                Self.isName(created.id)
-            else { return nil }
+            let id = response.status == 201 ? response.decoded(as: Created.self)?.id : nil
+            let created = try Self.understood(response, id.flatMap { Self.isName($0) ? $0 : nil })
             do {
+                let link = try await known(gateway, created, hasExtensions, since: opened)
                 // One that took too long to be known would be in doubt at once.
-                if let link = try await known(gateway, created.id, hasExtensions, since: opened),
-                    opened.duration(to: .now) < link.timeout / 2
-                {
-                    return link
+                guard opened.duration(to: .now) < link.timeout / 2 else {
+                    throw NotNow(why: "A session took too long to be opened.")
                 }
+                return link
             } catch {
-                await close(gateway, created.id)
+                await close(gateway, created)
                 throw error
             }
-            await close(gateway, created.id)
-            return nil
         } catch is RestTransport.Failure {
-            return nil
+            throw NotNow(why: "It gave no answer.")
         }
+    }
+
+    /// - Parameter value: what was read from the response, if it is as it should be.
+    private static func understood<Value>(_ response: RestTransport.Response, _ value: Value?) throws -> Value {
+        if let value { return value }
+        throw response.mayPass
+            ? NotNow(why: "It answered \(response.quoted).") as any Error : response.unreadable(.notApplied)
     }
 
     /// How long a gateway may take for a request, of those that open a session.
@@ -53,15 +59,16 @@ struct SessionCalls: Sendable {
         !id.isEmpty && id.utf8.count <= 100 && id.utf8.allSatisfy { URLText.isPlain($0) }
     }
 
-    /// What the gateway announces.
-    ///
-    /// - Returns: `nil` when it does not say.
-    private func extensions(of gateway: String) async throws -> Bool? {
+    /// Whether the gateway announces all that the full guarantee needs.
+    private func extensions(of gateway: String) async throws -> Bool {
         let response = try await transport.send(
             .init(method: .get, url: gateway + "/extensions/v1"), within: patience)
         switch response.status {
-        case 200:
-            guard let announcement = response.decoded(as: Announcement.self) else { return nil }
+        case 401: throw Self.notAdmitted
+        case 404: break
+        default:
+            let announcement = try Self.understood(
+                response, response.status == 200 ? response.decoded(as: Announcement.self) : nil)
             if announcement.maximumBodySize < configuration.maximumRequestSize {
                 throw ZooKeeperError(
                     code: .invalidArgument,
@@ -70,9 +77,6 @@ struct SessionCalls: Sendable {
                         + "\(configuration.maximumRequestSize): set it to less.", path: nil, outcome: .notApplied)
             }
             if announcement.isComplete { return true }
-        case 404: break
-        case 401: throw Self.notAdmitted
-        default: return nil
         }
         guard configuration.guarantee == .atLeastOnce else {
             throw ZooKeeperError(
@@ -93,45 +97,49 @@ struct SessionCalls: Sendable {
 
     private func known(
         _ gateway: String, _ id: String, _ hasExtensions: Bool, since opened: ContinuousClock.Instant
-    ) async throws -> Link? {
+    ) async throws -> Link {
         var timeout = configuration.sessionTimeout
-        let owner: Int64?
+        let owner: Int64
         if hasExtensions {
-            guard
-                case .session(let number, let milliseconds) = try await extendedHeartbeat(gateway, id, within: patience)
-            else { return nil }
-            owner = number
-            timeout = min(timeout, .milliseconds(milliseconds))
+            let response = try await extendedHeartbeat(gateway, id, within: patience)
+            switch response.decoded(as: ExtensionReply.self) {
+            case .session(let number, let milliseconds):
+                // No ensemble has shorter ones.
+                let isSession = number != 0 && milliseconds >= 100
+                owner = try Self.understood(response, isSession ? number : nil)
+                timeout = min(timeout, .milliseconds(milliseconds))
+            case .failed(let error): throw NotNow(why: "It answered: \(error.error)")
+            default: owner = try Self.understood(response, nil)
+            }
         } else {
             owner = try await ownerOfAnEphemeral(gateway, id)
         }
-        // No ensemble has shorter ones.
-        guard let owner, owner != 0, timeout >= .milliseconds(100) else { return nil }
         return Link(
             gateway: gateway, id: id, hasExtensions: hasExtensions, owner: owner, opened: opened, timeout: timeout)
     }
 
     /// The interface does not tell a session's number; a node of the session does.
-    private func ownerOfAnEphemeral(_ gateway: String, _ id: String) async throws -> Int64? {
+    private func ownerOfAnEphemeral(_ gateway: String, _ id: String) async throws -> Int64 {
         let created = try await transport.send(
             .init(
                 method: .post,
                 url: "\(gateway)/znodes/v1/?op=create&name=rest-session-&sequence=true&ephemeral=true&session=\(id)",
                 body: []), within: patience)
-        if created.status == 401 {
+        if created.isNotPermitted {
             throw ZooKeeperError.refused(
                 .noAuth, "/",
                 "The gateway may not create an ephemeral node at its root, which tells a session's number.")
         }
-        guard created.status == 201, let path = created.decoded(as: PlainPath.self)?.path,
-            (try? NodePath.validate(path)) != nil
-        else { return nil }
-        let url = "\(gateway)/znodes/v1\(URLText.encoded(path: path))"
+        if created.saysSessionHasEnded { throw NotNow(why: "It forgot the session that it had opened.") }
+        let path = created.status == 201 ? created.decoded(as: PlainPath.self)?.path : nil
+        let url = try Self.understood(
+            created, path.flatMap { (try? NodePath.validate($0)) == nil ? nil : URLText.encoded(path: $0) })
         let node = try await transport.send(
-            .init(method: .get, url: "\(url)?session=\(id)"), within: patience)
+            .init(method: .get, url: "\(gateway)/znodes/v1\(url)?session=\(id)"), within: patience)
         _ = try await transport.send(
-            .init(method: .delete, url: "\(url)?session=\(id)"), within: patience)
-        return node.decoded(as: PlainNode.self)?.ephemeralOwner
+            .init(method: .delete, url: "\(gateway)/znodes/v1\(url)?session=\(id)"), within: patience)
+        let owner = node.decoded(as: PlainNode.self)?.ephemeralOwner
+        return try Self.understood(node, owner == 0 ? nil : owner)
     }
 
     // MARK: Signs of life
@@ -139,7 +147,9 @@ struct SessionCalls: Sendable {
     func heartbeat(_ link: Link, within limit: Duration) async -> Sign {
         do {
             if link.hasExtensions {
-                switch try await extendedHeartbeat(link.gateway, link.id, within: limit) {
+                switch try await extendedHeartbeat(link.gateway, link.id, within: limit).decoded(
+                    as: ExtensionReply.self)
+                {
                 case .session(let owner, _): return owner == link.owner ? .alive : .ended
                 case .failed(let error): return error.error.code == .unknownSession ? .ended : .noAnswer
                 default: return .noAnswer
@@ -153,8 +163,8 @@ struct SessionCalls: Sendable {
             let root = try await transport.send(
                 .init(method: .get, url: "\(link.gateway)/znodes/v1/?view=children&session=\(link.id)"),
                 within: ContinuousClock.now.duration(to: end))
-            if root.status == 401, root.body.isEmpty { return .ended }
-            return sign.status == 200 && (root.status == 200 || root.status == 401) ? .alive : .noAnswer
+            if root.saysSessionHasEnded { return .ended }
+            return sign.status == 200 && (root.status == 200 || root.isNotPermitted) ? .alive : .noAnswer
         } catch {
             return .noAnswer
         }
@@ -162,13 +172,12 @@ struct SessionCalls: Sendable {
 
     private func extendedHeartbeat(
         _ gateway: String, _ id: String, within limit: Duration
-    ) async throws -> ExtensionReply? {
+    ) async throws -> RestTransport.Response {
         let request = ExtensionRequest(session: id, number: nil, call: .heartbeat)
         return try await transport.send(
             .init(
                 method: .post, url: gateway + "/extensions/v1", contentType: "application/json",
-                body: try request.encoded()), within: limit
-        ).decoded(as: ExtensionReply.self)
+                body: try request.encoded()), within: limit)
     }
 
     func close(_ link: Link) async { await close(link.gateway, link.id) }

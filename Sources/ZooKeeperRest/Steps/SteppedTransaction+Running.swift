@@ -11,7 +11,9 @@ extension SteppedTransaction {
     package mutating func run(_ store: some SingleOperations) async throws -> [OperationResult] {
         if nodes == nil {
             let paths = paths
-            let found = zip(paths, try await store.get(paths)).compactMap { path, node in node.map { (path, $0) } }
+            let found = zip(paths, try await store.get(paths)).compactMap { path, node in
+                node.map { (ExactString(path), $0) }
+            }
             let read = Dictionary(uniqueKeysWithValues: found)
             try verify(read)
             nodes = read
@@ -66,7 +68,7 @@ extension SteppedTransaction {
         !fleeting.isEmpty
             || operations.contains { operation in
                 guard case .check(let path, _) = operation else { return false }
-                return nodes?[path]?.stat.ephemeralOwner == session
+                return nodes?[ExactString(path)]?.stat.ephemeralOwner == session
             }
     }
 
@@ -77,7 +79,9 @@ extension SteppedTransaction {
         if restsOnSession, session != store.sessionID { canGoOn = false }
         guard session == store.sessionID else { return stopped(error) }
         for (index, operation) in operations.enumerated() {
-            guard case .create(let path, _, _, _) = operation, fleeting.contains(path), results[index] != nil else {
+            guard case .create(let path, _, _, _) = operation, fleeting.contains(ExactString(path)),
+                results[index] != nil
+            else {
                 continue
             }
             canGoOn = false
@@ -97,7 +101,7 @@ extension SteppedTransaction {
     private mutating func carryOut(_ index: Int, _ store: some SingleOperations) async throws {
         switch operations[index] {
         case .create(let path, let data, let mode, _):
-            let isFleeting = fleeting.contains(path)
+            let isFleeting = fleeting.contains(ExactString(path))
             var created = path
             do {
                 created = try await store.createNode(path, data: data, mode: isFleeting ? .ephemeral : mode)
@@ -117,16 +121,18 @@ extension SteppedTransaction {
             undoing.append(.delete(created, version: isFleeting ? nil : 0))
         case .delete(let path, let version):
             do {
-                if isInDoubt, fleeting.contains(path) {
+                if isInDoubt, fleeting.contains(ExactString(path)) {
                     try await removeOwn(path, store)
                 } else {
                     try await store.delete(path, version: version)
                 }
             } catch let error as ZooKeeperError where error.code == .noNode {
-                guard isInDoubt || fleeting.contains(path) else { throw error }
+                guard isInDoubt || fleeting.contains(ExactString(path)) else { throw error }
             }
             results[index] = .deleted
-            if !fleeting.contains(path) { undoing.append(.create(path, data: nodes?[path]?.data)) }
+            if !fleeting.contains(ExactString(path)) {
+                undoing.append(.create(path, data: nodes?[ExactString(path)]?.data))
+            }
         case .set(let path, let data, let version):
             let stat: Stat
             do {
@@ -138,7 +144,7 @@ extension SteppedTransaction {
                 stat = node.stat
             }
             results[index] = .set(stat)
-            undoing.append(.set(path, data: nodes?[path]?.data, version: stat.version))
+            undoing.append(.set(path, data: nodes?[ExactString(path)]?.data, version: stat.version))
         case .check: break
         }
     }
@@ -149,14 +155,15 @@ extension SteppedTransaction {
     private func isOurs(_ path: String, _ sessionID: Int64) -> Bool {
         let places = operations.compactMap { operation -> String? in
             switch operation {
-            case .check(let path, _) where nodes?[path]?.stat.ephemeralOwner == sessionID: Self.parent(path) + "/"
-            case .create(let path, _, _, _) where fleeting.contains(path): Self.parent(path) + "/"
+            case .check(let path, _) where nodes?[ExactString(path)]?.stat.ephemeralOwner == sessionID:
+                Self.parent(path) + "/"
+            case .create(let path, _, _, _) where fleeting.contains(ExactString(path)): Self.parent(path) + "/"
             default: nil
             }
         }
-        func isThere(_ path: String) -> Bool { places.contains { path.hasPrefix($0) } }
+        func isThere(_ path: String) -> Bool { places.contains { path.utf8.starts(with: $0.utf8) } }
         let sources = operations.compactMap { operation -> String? in
-            guard case .delete(let path, _) = operation, !fleeting.contains(path) else { return nil }
+            guard case .delete(let path, _) = operation, !fleeting.contains(ExactString(path)) else { return nil }
             return path
         }
         return isThere(path) || !sources.isEmpty && sources.allSatisfy(isThere)

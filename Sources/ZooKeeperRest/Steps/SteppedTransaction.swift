@@ -12,9 +12,9 @@ package struct SteppedTransaction: Sendable {
     let order: [Int]
     /// Nodes that are created and deleted again, which make sure that nobody has them. As ephemeral ones they go also when the
     /// process fails in between.
-    let fleeting: Set<String>
+    let fleeting: Set<ExactString>
     /// What was read of the nodes.
-    var nodes: [String: Node]?
+    var nodes: [ExactString: Node]?
     var results: [OperationResult?]
     /// The next step.
     var next = 0
@@ -37,25 +37,25 @@ package struct SteppedTransaction: Sendable {
     package init(_ operations: [Operation]) throws {
         self.operations = operations
         results = .init(repeating: nil, count: operations.count)
-        var created: [String: Int] = [:]
-        var deleted: [String: Int] = [:]
+        var created: Set<ExactString> = []
+        var deleted: Set<ExactString> = []
         for (index, operation) in operations.enumerated() {
             switch operation {
             case .create(let path, _, let mode, _) where !mode.isSequential:
-                if deleted[path] != nil {
+                if deleted.contains(ExactString(path)) {
                     throw ZooKeeperError(
                         code: .unimplemented,
                         message:
                             "A node is deleted and created anew, which takes a gateway that announces transactions.",
                         path: path, operationIndex: index, outcome: .notApplied)
                 }
-                created[path] = index
-            case .delete(let path, _): deleted[path] = index
+                created.insert(ExactString(path))
+            case .delete(let path, _): deleted.insert(ExactString(path))
             default: break
             }
         }
-        let fleeting = Set(created.keys).intersection(deleted.keys)
-        let parents = Set(deleted.keys.map(Self.parent))
+        let fleeting = created.intersection(deleted)
+        let parents = Set(deleted.map { ExactString(Self.parent($0.string)) })
         self.fleeting = fleeting
         order = operations.indices
             .map { (index: $0, rank: Self.rank(operations[$0], fleeting: fleeting, parents: parents)) }
@@ -70,37 +70,49 @@ package struct SteppedTransaction: Sendable {
         case contendedDelete, delete, set, fleetingDelete, none
     }
 
-    private static func rank(_ operation: Operation, fleeting: Set<String>, parents: Set<String>) -> Rank {
-        switch operation {
+    private static func rank(
+        _ operation: Operation, fleeting: Set<ExactString>, parents: Set<ExactString>
+    ) -> Rank {
+        let path = ExactString(operation.path)
+        return switch operation {
         case .create: .create
-        case .delete(let path, _) where fleeting.contains(path): .fleetingDelete
-        case .delete(let path, let version): version != nil && !parents.contains(path) ? .contendedDelete : .delete
+        case .delete where fleeting.contains(path): .fleetingDelete
+        case .delete(_, let version): version != nil && !parents.contains(path) ? .contendedDelete : .delete
         case .set: .set
         case .check: .none
         }
     }
 
-    static func parent(_ path: String) -> String { String(path.dropLast(NodePath.name(of: path).count + 1)) }
+    /// Whether it is made of these operations. Paths that are equal as strings may be two.
+    func isOf(_ operations: [Operation]) -> Bool {
+        self.operations == operations
+            && zip(self.operations, operations).allSatisfy { $0.path.isIdentical(to: $1.path) }
+    }
+
+    /// The path without its last name; empty for a child of the root.
+    static func parent(_ path: String) -> String {
+        path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[..<$0]) } ?? ""
+    }
 
     // MARK: What must hold
 
     /// The nodes that must be read first.
     var paths: [String] {
         Set(
-            operations.compactMap { operation -> String? in
+            operations.compactMap { operation -> ExactString? in
                 if case .create(_, _, let mode, _) = operation, mode.isSequential { return nil }
-                return operation.path
+                return ExactString(operation.path)
             }
-        ).sorted()
+        ).sorted().map(\.string)
     }
 
     /// - Throws: ``ZooKeeperError`` for the first operation that would be refused.
-    func verify(_ nodes: [String: Node]) throws {
-        var created: Set<String> = []
+    func verify(_ nodes: [ExactString: Node]) throws {
+        var created: Set<ExactString> = []
         for (index, operation) in operations.enumerated() {
-            let path = operation.path
+            let path = ExactString(operation.path)
             let node = nodes[path]
-            func refuse(_ code: ZooKeeperError.Code) -> ZooKeeperError { Self.refused(code, path, index) }
+            func refuse(_ code: ZooKeeperError.Code) -> ZooKeeperError { Self.refused(code, path.string, index) }
             switch operation {
             case .create(_, _, let mode, _):
                 if mode.isSequential { continue }
@@ -110,7 +122,7 @@ package struct SteppedTransaction: Sendable {
                 if created.contains(path) { continue }
                 guard let node else { throw refuse(.noNode) }
                 if let version, node.stat.version != version { throw refuse(.badVersion) }
-                if case .delete = operation, node.stat.numChildren > deletedChildren(of: path) {
+                if case .delete = operation, node.stat.numChildren > deletedChildren(of: path.string) {
                     throw refuse(.notEmpty)
                 }
             }
@@ -120,7 +132,7 @@ package struct SteppedTransaction: Sendable {
     private func deletedChildren(of path: String) -> Int {
         operations.count { operation in
             guard case .delete(let child, _) = operation else { return false }
-            return Self.parent(child) == path
+            return Self.parent(child).isIdentical(to: path)
         }
     }
 

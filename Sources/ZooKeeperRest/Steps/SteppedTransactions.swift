@@ -12,13 +12,15 @@ package final class SteppedTransactions: Sendable {
     /// Of how many it is remembered how far they are: nobody repeats the oldest ones any more.
     private static let remembered = 16
 
+    /// - Parameter deadline: until when it waits for the transactions before it; after that, nothing of it is done.
     /// - Throws: ``ZooKeeperError``, as a multi does. Whoever repeats one of an unknown outcome goes on where it has stopped. It is
     ///   not affected by cancellation, so that it is not left halfway because nobody waits any more.
     package func perform(
-        _ operations: [Operation], on store: some SingleOperations
+        _ operations: [Operation], on store: some SingleOperations,
+        until deadline: ContinuousClock.Instant = .now + .seconds(30)
     ) async throws -> [OperationResult] {
         try await Task {
-            await turn.take()
+            try await turn.take(until: deadline)
             defer { turn.give() }
             var transaction = try take(operations) ?? SteppedTransaction(operations)
             do {
@@ -32,7 +34,7 @@ package final class SteppedTransactions: Sendable {
 
     private func take(_ operations: [Operation]) -> SteppedTransaction? {
         stopped.withLock { stopped in
-            stopped.firstIndex { $0.operations == operations }.map { stopped.remove(at: $0) }
+            stopped.firstIndex { $0.isOf(operations) }.map { stopped.remove(at: $0) }
         }
     }
 

@@ -1,0 +1,44 @@
+import Foundation
+import ZooKeeper
+
+extension RestTransport.Response {
+    private struct Refusal: Decodable { let message: String }
+
+    func decoded<T: Decodable>(as type: T.Type) -> T? { try? JSONDecoder().decode(type, from: Data(body)) }
+
+    /// The gateway's own words for an error; `nil` where something else has answered.
+    var message: String? { decoded(as: Refusal.self)?.message }
+
+    /// Whether the same request may have another answer later: the gateway is busy, or cannot reach the ensemble.
+    var mayPass: Bool { [408, 425, 429].contains(status) || status >= 500 }
+
+    /// Whether the gateway does not know the session: a refusal for a node has words.
+    var saysSessionHasEnded: Bool { status == 401 && body.isEmpty }
+
+    /// Whether an access control list, or the gateway, does not permit it. Apache's has no status of its own for that, and names
+    /// ZooKeeper's code.
+    var isNotPermitted: Bool {
+        status == 401 && !body.isEmpty
+            || status >= 500 && message?.contains("KeeperErrorCode = NoAuth") == true
+    }
+
+    /// The status and the beginning of the body, for an error. Anything may have sent it: it is bounded, and all but plain
+    /// ASCII is escaped. An error's `request` member is left out, because it holds the session's id.
+    var quoted: String {
+        let limit = 200
+        let bytes = message.map { Array($0.utf8) } ?? body
+        guard !bytes.isEmpty else { return "\(status) without a body" }
+        let text = String(decoding: bytes.prefix(limit), as: UTF8.self)
+        let escaped = text.unicodeScalars.map { $0.escaped(asASCII: true) }.joined()
+        return "\(status) \"\(escaped)\(bytes.count > limit ? "…" : "")\""
+    }
+
+    /// - Parameter outcome: whether the gateway may have carried out the request that it answered in this way.
+    func unreadable(_ outcome: ZooKeeperError.Outcome) -> ZooKeeperError {
+        ZooKeeperError(
+            code: .unreadableResponse,
+            message:
+                "A response cannot be understood: \(quoted). Check that the address is a gateway's, and what stands before it.",
+            path: nil, outcome: outcome)
+    }
+}
