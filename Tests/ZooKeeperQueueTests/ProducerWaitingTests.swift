@@ -92,10 +92,15 @@ struct ProducerWaitingTests {
     func manyCancelled() async throws {
         let count = 50_000
         let all = try await drain(count, cancelling: false)
-        let half = try await drain(count, cancelling: true)
         #expect(all.payloads == (0..<count).map(String.init))
-        #expect(half.payloads == stride(from: 1, to: count, by: 2).map(String.init))
-        #expect(half.duration < all.duration * 1.5, "\(half.duration) instead of \(all.duration)")
+        // The better of two, because another test may disturb one of them.
+        var best = Duration.seconds(1_000)
+        for _ in 0..<2 {
+            let half = try await drain(count, cancelling: true)
+            #expect(half.payloads == stride(from: 1, to: count, by: 2).map(String.init))
+            best = min(best, half.duration)
+        }
+        #expect(best < all.duration * 1.5, "\(best) instead of \(all.duration)")
     }
 
     /// Lets so many sends wait, cancels each other one of them, and connects.
