@@ -64,7 +64,7 @@ struct NodePackingTests {
         priorities.enumerated().map { index, priority in
             SendLane.Entry(
                 send: SendID(number: 1), index: index, priority: priority, data: .init(repeating: 1, count: bytes),
-                size: bytes + 70, deadline: .zero)
+                size: bytes + 70)
         }
     }
 

@@ -13,6 +13,8 @@ public struct QueueError: Error, Sendable {
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
         /// The queue has reached its bound, and does not take the message. See ``QueueBound``.
         public static let queueFull = Code(description: "queueFull")
+        /// So many messages wait in the producer already that it accepts no more; nothing was sent.
+        public static let overloaded = Code(description: "overloaded")
         /// The queue is not there, and the settings do not allow to create it.
         public static let queueMissing = Code(description: "queueMissing")
         /// The queue's tree has a format that this release does not know, so that it does nothing there.
@@ -46,7 +48,7 @@ public struct QueueError: Error, Sendable {
     public let message: String
     /// What ZooKeeper said.
     public let cause: ZooKeeperError?
-    /// The send whose outcome is unknown, to be repeated with ``QueueProducer/repeatSend(_:)``.
+    /// The send whose outcome is unknown, to be repeated with ``QueueProducer/repeatSend(_:timeout:)``.
     public let unresolvedSend: SendID?
 
     init(_ code: Code, _ message: String, cause: ZooKeeperError? = nil, unresolvedSend: SendID? = nil) {

@@ -1,25 +1,52 @@
-/// Who waits for which send, and the results of sends for which nobody waits any more.
+import HeapModule
+
+/// Who waits for which send and until when, and the results of sends for which nobody waits any more.
 struct PendingSends {
     typealias Waiter = CheckedContinuation<[SendReceipt], any Error>
 
     private struct Send {
         var receipts: [SendReceipt?]
+        let bytes: Int
         var remaining: Int
         var error: (any Error)?
         var waiter: Waiter?
+        /// By the store's clock.
+        var deadline: Duration
+        /// Whether a caller was told that the outcome is unknown. Such a send goes on, whatever else happens.
+        var isUnknown = false
+    }
+
+    private struct Deadline: Comparable {
+        let time: Duration
+        let send: SendID
+        static func < (a: Deadline, b: Deadline) -> Bool { (a.time, a.send.number) < (b.time, b.send.number) }
     }
 
     private var sends: [SendID: Send] = [:]
+    /// The deadlines of sends that have a waiter, and of some that no longer have one.
+    private var deadlines: Heap<Deadline> = []
     /// Results that nobody has fetched, oldest first, bounded.
     private var unclaimed: [SendID] = []
     private static let maximumUnclaimed = 1_000
     private var next: UInt64 = 1
 
+    /// Messages whose sends have no result yet, and their bytes.
+    private(set) var messages = 0
+    private(set) var bytes = 0
+    /// How many sends have a waiter.
+    private(set) var waiters = 0
+
     /// A number for a send of so many messages.
-    mutating func add(count: Int, waiter: Waiter) -> SendID {
+    mutating func add(count: Int, bytes: Int, deadline: Duration, waiter: Waiter) -> SendID {
         defer { next += 1 }
         let id = SendID(number: next)
-        sends[id] = Send(receipts: .init(repeating: nil, count: count), remaining: count, waiter: waiter)
+        sends[id] = Send(
+            receipts: .init(repeating: nil, count: count), bytes: bytes, remaining: count, waiter: waiter,
+            deadline: deadline)
+        messages += count
+        self.bytes += bytes
+        waiters += 1
+        insert(Deadline(time: deadline, send: id))
         return id
     }
 
@@ -32,28 +59,59 @@ struct PendingSends {
         case .success(let receipt): sends.values[place].receipts[index] = receipt
         case .failure(let error): sends.values[place].error = sends.values[place].error ?? error
         }
-        if sends.values[place].remaining == 0 { settle(id, sends.values[place]) }
+        if sends.values[place].remaining == 0 { conclude(id, sends.values[place]) }
+    }
+
+    /// A send has failed as a whole.
+    mutating func fail(_ id: SendID, with error: any Error) {
+        guard let place = sends.index(forKey: id), sends.values[place].remaining > 0 else { return }
+        sends.values[place].remaining = 0
+        sends.values[place].error = error
+        conclude(id, sends.values[place])
+    }
+
+    /// How many messages a send has; `nil` when nobody waits for it.
+    func awaitedCount(_ id: SendID) -> Int? {
+        guard let send = sends[id], send.waiter != nil else { return nil }
+        return send.receipts.count
+    }
+
+    /// Whether no message of the send has a result, and no caller was told that its outcome is unknown.
+    func isUntouched(_ id: SendID) -> Bool {
+        guard let send = sends[id] else { return false }
+        return send.remaining == send.receipts.count && !send.isUnknown
     }
 
     /// The waiter goes, with an error; the send itself goes on.
     mutating func detach(_ id: SendID, with error: any Error) {
         guard let waiter = sends[id]?.waiter else { return }
         sends[id]?.waiter = nil
+        sends[id]?.isUnknown = true
+        waiters -= 1
         waiter.resume(throwing: error)
     }
 
     /// Waits again for a send whose waiter has gone. Resumes at once when its result is known.
-    mutating func reattach(_ id: SendID, waiter: Waiter) {
+    mutating func reattach(_ id: SendID, deadline: Duration, waiter: Waiter) {
         guard var send = sends[id], send.waiter == nil else {
             waiter.resume(throwing: QueueError(.notFound, "No send of this number waits to be repeated."))
             return
         }
-        send.waiter = waiter
+        (send.waiter, send.deadline) = (waiter, deadline)
         sends[id] = send
+        waiters += 1
         if send.remaining == 0 {
             unclaimed.removeAll { $0 == id }
             settle(id, send)
+        } else {
+            insert(Deadline(time: deadline, send: id))
         }
+    }
+
+    private mutating func conclude(_ id: SendID, _ send: Send) {
+        messages -= send.receipts.count
+        bytes -= send.bytes
+        settle(id, send)
     }
 
     private mutating func settle(_ id: SendID, _ send: Send) {
@@ -63,10 +121,41 @@ struct PendingSends {
             return
         }
         sends[id] = nil
+        waiters -= 1
         if let error = send.error {
             waiter.resume(throwing: error)
         } else {
             waiter.resume(returning: send.receipts.compactMap { $0 })
         }
+    }
+
+    // MARK: Deadlines
+
+    /// When the first waiter's time is over.
+    mutating func nextDeadline() -> Duration? {
+        while let first = deadlines.min {
+            if isAwaited(first) { return first.time }
+            deadlines.removeMin()
+        }
+        return nil
+    }
+
+    /// The sends whose waiters' time is over. Each is named once.
+    mutating func expired(at now: Duration) -> [SendID] {
+        var expired: [SendID] = []
+        while let next = nextDeadline(), next <= now { expired.append(deadlines.removeMin().send) }
+        return expired
+    }
+
+    private mutating func insert(_ deadline: Deadline) {
+        deadlines.insert(deadline)
+        // Most sends end long before their deadline, and must not be kept until then.
+        guard deadlines.count > 2 * sends.count + 64 else { return }
+        deadlines = Heap(deadlines.unordered.filter { isAwaited($0) })
+    }
+
+    private func isAwaited(_ deadline: Deadline) -> Bool {
+        guard let send = sends[deadline.send] else { return false }
+        return send.waiter != nil && send.deadline == deadline.time
     }
 }

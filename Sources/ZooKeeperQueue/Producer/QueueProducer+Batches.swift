@@ -81,7 +81,7 @@ extension QueueProducer {
     private static let laneIsGone = ZooKeeperError(
         code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
 
-    private func tellIfIdle() {
+    func tellIfIdle() {
         guard lane.isEmpty, flights == 0, !isManaging else { return }
         let waiters = idleWaiters
         idleWaiters = []
@@ -97,7 +97,7 @@ extension QueueProducer {
         do {
             try await step()
         } catch {
-            await handle(error)
+            await handle(error, isOfBatch: false)
         }
     }
 
@@ -137,7 +137,7 @@ extension QueueProducer {
         let entries = lane.waitingWithIDs(500)
         for number in buckets.numbers {
             let nodes = try await queue.store.get(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
-            for (entry, node) in zip(entries, nodes) where node != nil { finishDuplicate(entry) }
+            finishDuplicates(zip(entries, nodes).compactMap { entry, node in node.map { _ in entry } })
         }
     }
 

@@ -14,88 +14,136 @@ extension QueueProducer {
     func resolve(_ batch: SendLane.Batch) async {
         switch await send(batch) {
         case .success(let names): finish(lane.firstIsStored(), names: names)
-        case .failure(let error):
-            let cause = error as? ZooKeeperError
-            if let cause, cause.operationIndex == 0, cause.code == .badVersion {
-                // The version has moved on, and nobody but this producer moves it: the batch was stored.
-                let entries = lane.firstIsStored()
-                finish(entries, names: .init(repeating: nil, count: entries.count))
-            } else {
-                await handle(error)
-            }
+        case .failure(let error): await handle(error)
         }
     }
 
-    func handle(_ error: any Error) async {
+    /// - Parameter isOfBatch: whether a batch was refused; otherwise something else was that must come before it.
+    func handle(_ error: any Error, isOfBatch: Bool = true) async {
         switch error as? BatchPlan.Refusal {
         case .duplicate(let entry):
             // The batch is not stored, and what is left of it goes again.
             if lane.isUnresolved { lane.firstIsFree() }
-            finishDuplicate(entry)
+            finishDuplicates([entry])
             mustFindDuplicates = true
             return
         case .idsAreElsewhere(let cause):
             buckets = nil
-            giveUpExpired(cause)
-            return await cause.pauseIfRefusedAtOnce(queue.store)
+            return await retryLater(cause)
         case nil: break
         }
-        guard let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause else { return fail(with: error) }
-        if cause.operationIndex == 0, cause.code == .badVersion || cause.code == .noNode {
-            renewLane()
-        } else if cause.operationIndex == BatchPlan.epochCheck, cause.code == .badVersion {
+        let queueError = error as? QueueError
+        guard let cause = (error as? ZooKeeperError) ?? queueError?.cause, queueError?.code != .queueMissing else {
+            return fail(with: error)
+        }
+        let operation = isOfBatch ? cause.operationIndex : nil
+        if operation == 0, cause.code == .badVersion {
+            await judgeLane()
+        } else if operation == 0, cause.code == .noNode {
+            renewLane(because: Self.laneWasRemoved)
+        } else if operation == BatchPlan.epochCheck, cause.code == .badVersion {
             mustReadEpoch = true
-        } else if let operation = cause.operationIndex, operation > BatchPlan.epochCheck, cause.code == .nodeExists {
+        } else if let operation, operation > BatchPlan.epochCheck, cause.code == .nodeExists {
             numbers = .refused
-            giveUpExpired(cause)
+            note(cause)
         } else if cause.isPassing {
-            giveUpExpired(cause)
-            await cause.pauseIfRefusedAtOnce(queue.store)
+            await retryLater(cause)
+        } else if cause.code == .noNode {
+            await restoreFolders(cause, isCertain: operation != nil)
         } else {
-            if cause.code == .noNode { (isPrepared, mustReadEpoch) = (false, true) }
             // An operation of the batch was refused, so the lane's version still fitted: nothing was stored before.
-            fail(with: error, isCertain: cause.operationIndex != nil)
+            fail(with: error, isCertain: operation != nil)
         }
     }
 
-    /// A message of the same id was stored before.
-    func finishDuplicate(_ entry: SendLane.Entry) {
-        for duplicate in lane.removeWaiting(where: { $0.send == entry.send && $0.index == entry.index }) {
+    /// Messages of the same ids were stored before.
+    func finishDuplicates(_ entries: [SendLane.Entry]) {
+        for duplicate in lane.remove(entries) {
             let receipt = SendReceipt(name: nil, isDuplicate: true)
             pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt))
         }
     }
 
-    /// The lane is gone, after a silence longer than ``QueueSettings/laneRetention``, or somebody wrote to it. Only a
-    /// new one can tell from here on; what was unresolved on the old one stays so.
-    private func renewLane() {
+    // MARK: What is missing, or not as it was left
+
+    private static let laneWasRemoved = "The producer's lane was removed."
+
+    /// A batch was refused because the lane has another version than it should.
+    private func judgeLane() async {
+        guard let laneName else { return renewLane(because: Self.laneWasRemoved) }
+        let path = queue.tree.lane(laneName)
+        let expected = lane.firstUnresolved?.version ?? lane.version
+        do {
+            // The session may have gone on at a server that is behind the one that refused the batch.
+            try await queue.store.sync(path)
+            guard let found = try await queue.store.exists(path)?.version else {
+                return renewLane(because: Self.laneWasRemoved)
+            }
+            let metadata: Logger.Metadata = ["path": "\(path)", "version": "\(found)", "expected": "\(expected)"]
+            switch lane.verdict(on: found) {
+            case .stored:
+                let entries = lane.firstIsStored()
+                finish(entries, names: .init(repeating: nil, count: entries.count))
+            case .fits: try await queue.store.sleep(for: .milliseconds(50))
+            case .behind:
+                queue.logger.error(
+                    "The ensemble has lost acknowledged writes, or a producer's lane was replaced", metadata: metadata)
+                renewLane(because: "The ensemble has lost acknowledged writes, or the producer's lane was replaced.")
+            case .ahead:
+                queue.logger.error("Another client has written to a producer's lane", metadata: metadata)
+                renewLane(because: "Another client has written to the producer's lane.")
+            }
+        } catch {
+            // The batch is sent again, and refused again.
+            if let cause = error as? ZooKeeperError { await retryLater(cause) }
+        }
+    }
+
+    /// Only a new lane can tell from here on; what was unresolved on the old one stays so.
+    private func renewLane(because reason: String, cause: ZooKeeperError? = nil) {
         formerLaneName = laneName
         laneName = nil
-        let error = QueueError(
-            .outcomeUnknown, "The producer's lane was removed before the outcome of the send could be learnt.")
-        finish(lane.abandonUnresolved(), error: error)
+        finish(lane.abandonUnresolved(), error: Self.unknown(reason, cause: cause))
+    }
+
+    private static func unknown(_ reason: String, cause: ZooKeeperError? = nil) -> QueueError {
+        QueueError(
+            .outcomeUnknown, reason + " The messages may be stored or not, and it can no longer be found out.",
+            cause: cause)
+    }
+
+    /// A folder of the queue is gone, and the producer goes on when it is there again.
+    private func restoreFolders(_ cause: ZooKeeperError, isCertain: Bool) async {
+        (mustReadEpoch, buckets) = (true, nil)
+        do {
+            try await queue.restoreMissingFolders()
+            await retryLater(cause)
+        } catch {
+            // What is missing once more was removed meanwhile.
+            guard let failure = error as? ZooKeeperError, failure.isPassing || failure.code == .noNode else {
+                return fail(with: error, isCertain: isCertain)
+            }
+            await retryLater(failure)
+        }
     }
 
     /// A refusal holds for all that waits, since it is not about one message.
     private func fail(with error: any Error, isCertain: Bool = false) {
+        if (error as? QueueError)?.code == .queueMissing { (isPrepared, mustReadEpoch) = (false, true) }
         let refusal =
             (error as? ZooKeeperError).map { QueueError($0, while: "storing messages", queue: queue.path) } ?? error
-        let unknown = QueueError(
-            .outcomeUnknown, "The messages may be stored or not, and it can no longer be found out.",
-            cause: error as? ZooKeeperError)
         if lane.isUnresolved {
             if isCertain {
                 finish(lane.firstIsRefused(), error: refusal)
             } else {
-                finish(lane.abandonUnresolved(), error: unknown)
-                // Nobody knows its version any more.
-                laneName = nil
+                renewLane(because: "The batch could not be sent again.", cause: error as? ZooKeeperError)
             }
         }
-        finish(lane.removeWaiting { _ in true }, error: refusal)
+        finish(lane.removeWaiting(), error: refusal)
     }
 
     func finish(_ entries: [SendLane.Entry], names: [String?]) {
+        obstacle = nil
         for (entry, name) in zip(entries, names) {
             pending.finish(entry.send, index: entry.index, with: .success(SendReceipt(name: name)))
         }
@@ -105,29 +153,19 @@ extension QueueProducer {
         for entry in entries { pending.finish(entry.send, index: entry.index, with: .failure(error)) }
     }
 
-    /// Tells those whose time is over. An unresolved batch is tried on even when nobody waits for it: what comes after it
-    /// must not overtake it.
-    private func giveUpExpired(_ cause: ZooKeeperError) {
-        let now = queue.store.now
-        finish(
-            lane.removeWaiting { $0.deadline <= now },
-            error: QueueError(
-                .unreachable, "No server answered in time; the message is not stored.", cause: cause))
-        let unknown = { (send: SendID?) in
-            QueueError(
-                .outcomeUnknown,
-                "No answer came in time: the messages may be stored or not. Repeat the send to find out; it stores nothing "
-                    + "twice.", cause: cause, unresolvedSend: send)
-        }
-        let uncertain = lane.batches.flatMap(\.entries)
-        for send in Set(uncertain.filter { $0.deadline <= now }.map(\.send)) {
-            pending.detach(send, with: unknown(send))
-        }
+    private func retryLater(_ cause: ZooKeeperError) async {
+        note(cause)
+        await cause.pauseIfRefusedAtOnce(queue.store)
+    }
+
+    /// Keeps what stands in the way, for callers whose time is over before it is gone. A cause of unknown outcome is about
+    /// messages that are under way, and says nothing of those that wait.
+    private func note(_ cause: ZooKeeperError) {
+        obstacle = cause.outcome == .notApplied ? cause : nil
         // Nobody will ask any more, and `close()` waits.
-        if isClosed, !uncertain.isEmpty, uncertain.allSatisfy({ $0.deadline <= now }) {
-            finish(lane.abandonUnresolved(), error: unknown(nil))
-            // Nobody knows its version any more.
-            if !lane.isEmpty { laneName = nil }
-        }
+        guard isClosed, pending.waiters == 0 else { return }
+        finish(lane.abandonUnresolved(), error: Self.unknown("The producer was closed."))
+        let closed = QueueError(.closed, "The producer was closed before the message was sent; it is not stored.")
+        finish(lane.removeWaiting(), error: closed)
     }
 }

@@ -10,6 +10,7 @@ extension QueueProducer {
 
     /// Looks how full the queue is, and again until there is room, or nobody waits for it.
     func findRoom() async throws {
+        defer { fullness = nil }
         var pause = Duration.milliseconds(50)
         while lane.isStuck {
             // Nothing is sent, so that a check in a multi would tell that the bound was changed.
@@ -19,10 +20,9 @@ extension QueueProducer {
             room.look(at: fill, now: queue.store.now)
             admit()
             guard lane.isStuck else { return }
-            let now = queue.store.now
-            let refused = lane.removeWaiting { !$0.isAdmitted && (whenFull == .fail || $0.deadline <= now) }
-            finish(refused, error: full(fill))
-            guard lane.isStuck else { return }
+            let full = full(fill)
+            if whenFull == .fail { return finish(lane.removeUnadmitted(), error: full) }
+            fullness = full
             // That there is room again is told by nobody: a watch on the messages would read the list of all of them.
             try await queue.store.sleep(for: pause)
             pause = min(pause * 2, .seconds(1))

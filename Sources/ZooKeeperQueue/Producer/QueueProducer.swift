@@ -13,6 +13,8 @@ public actor QueueProducer {
     let queue: MessageQueue
     private let sendTimeout: Duration
     let whenFull: WhenFull
+    private let maximumQueuedSends: Int
+    private let maximumQueuedBytes: Int
     let batchesOfALane: Int32
     var lane: SendLane
     var packing: NodePacking
@@ -29,6 +31,10 @@ public actor QueueProducer {
     var mustFindDuplicates = false
     /// What may be stored in a queue with a bound.
     var room = SendRoom()
+    /// Why what waits is not admitted, while that is so.
+    var fullness: QueueError?
+    /// The last definite failure since a batch was stored: why a send that was never begun has waited.
+    var obstacle: ZooKeeperError?
     /// What the server has left to number messages with, in this epoch.
     enum Numbers { case left, refused, used }
     var laneName: String?
@@ -37,6 +43,8 @@ public actor QueueProducer {
     /// The name of a lane that is being made; kept until that is certain, so that a lost reply leaves no second one.
     var nextLaneName: String?
     var pending = PendingSends()
+    /// Ends the sends whose time is over; `close()` waits for it. There is one for the earliest deadline, not one per send.
+    var timer: (end: Duration, task: Task<Void, Never>)?
     /// How many batches are under way, each in a task that senders and `close()` wait for.
     var flights = 0
     /// Whether a task prepares the lane, or resolves what is unresolved; `close()` waits for it.
@@ -64,20 +72,31 @@ public actor QueueProducer {
     /// - Parameters:
     ///   - queue: where the messages go.
     ///   - whenFull: what a send does when the queue has reached its ``QueueBound``. Default: it throws.
-    ///   - sendTimeout: how long a send waits for an answer before it throws. Default: 30 seconds. It is looked at each
-    ///     time that the client's own call deadline passes or a connection is lost.
-    public init(_ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration = .seconds(30)) {
-        self.init(queue, whenFull: whenFull, sendTimeout: sendTimeout, minimumBatch: 32)
+    ///   - sendTimeout: how long a send may take before it throws, unless the call says otherwise. Default: 30 seconds.
+    ///   - maximumQueuedSends: how many messages may wait in the producer or be under way. When there are so many, a send
+    ///     throws ``QueueError/Code/overloaded`` at once. It does not wait, because a task that waits keeps its messages in
+    ///     memory too. A send of several messages is accepted as a whole as long as the limit is not reached.
+    ///     Default: 100,000.
+    ///   - maximumQueuedBytes: the same limit for the bytes of their payloads and headers. Default: 256 MiB.
+    public init(
+        _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration = .seconds(30),
+        maximumQueuedSends: Int = 100_000, maximumQueuedBytes: Int = 256 << 20
+    ) {
+        self.init(
+            queue, whenFull: whenFull, sendTimeout: sendTimeout, maximumQueuedSends: maximumQueuedSends,
+            maximumQueuedBytes: maximumQueuedBytes, minimumBatch: 32)
     }
 
     /// - Parameters:
     ///   - minimumBatch: how many messages must have gathered before a further batch is sent beside others.
     ///   - batchesOfALane: after how many the producer begins another lane: a version is 32 bits wide.
     package init(
-        _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration, minimumBatch: Int,
-        batchesOfALane: Int32 = QueueProducer.batchesOfALane
+        _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration, maximumQueuedSends: Int = 100_000,
+        maximumQueuedBytes: Int = 256 << 20, minimumBatch: Int, batchesOfALane: Int32 = QueueProducer.batchesOfALane
     ) {
         self.batchesOfALane = batchesOfALane
+        self.maximumQueuedSends = max(1, maximumQueuedSends)
+        self.maximumQueuedBytes = max(1, maximumQueuedBytes)
         self.queue = queue
         self.sendTimeout = sendTimeout
         self.whenFull = whenFull
@@ -101,18 +120,23 @@ public actor QueueProducer {
     /// What the create of a message's node adds to a multi beside the message's own bytes.
     private nonisolated let emptyNodeSize: Int
 
+    deinit { timer?.task.cancel() }
+
     // MARK: Sending
 
     /// Stores a message.
     ///
+    /// - Parameters:
+    ///   - message: the message.
+    ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
     /// - Returns: when the message is stored on a majority of the ensemble, with its name.
-    /// - Throws: ``QueueError``. ``QueueError/Code/outcomeUnknown`` says that the message may be stored or not;
-    ///   ``repeatSend(_:)`` with ``QueueError/unresolvedSend`` then finds out, and the message is stored once. After any
-    ///   other error it is not stored. `CancellationError` when the task was cancelled: a message that was under way
-    ///   may still be stored.
+    /// - Throws: ``QueueError``. ``QueueError/Code/outcomeUnknown`` says that the message may be stored or not, because its
+    ///   time was over, or the task was cancelled, while it was under way. It stays under way: ``repeatSend(_:timeout:)``
+    ///   with ``QueueError/unresolvedSend`` waits for the outcome, and the message is stored once. After any other error it
+    ///   is not stored, as after `CancellationError`: the task was cancelled before the message was sent.
     @discardableResult
-    public func send(_ message: OutgoingMessage) async throws -> SendReceipt {
-        let receipts = try await send([message])
+    public func send(_ message: OutgoingMessage, timeout: Duration? = nil) async throws -> SendReceipt {
+        let receipts = try await send([message], timeout: timeout)
         return receipts.first ?? SendReceipt(name: nil)
     }
 
@@ -122,57 +146,71 @@ public actor QueueProducer {
     ///   - payload: the bytes, at most ``maximumPayloadSize``.
     ///   - priority: 0…999; a lower number is served first.
     ///   - headers: names and values that travel with the bytes.
-    /// - Throws: see ``send(_:)-(OutgoingMessage)``.
+    ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
+    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``.
     @discardableResult
-    public func send(_ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:]) async throws
-        -> SendReceipt
-    {
-        try await send(OutgoingMessage(payload, priority: priority, headers: headers))
+    public func send(
+        _ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:], timeout: Duration? = nil
+    ) async throws -> SendReceipt {
+        try await send(OutgoingMessage(payload, priority: priority, headers: headers), timeout: timeout)
     }
 
     /// Stores a text as UTF-8.
     ///
-    /// - Throws: see ``send(_:)-(OutgoingMessage)``.
+    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``.
     @discardableResult
-    public func send(_ text: String, priority: Int = 100, headers: [String: String] = [:]) async throws -> SendReceipt {
-        try await send(OutgoingMessage(text, priority: priority, headers: headers))
+    public func send(
+        _ text: String, priority: Int = 100, headers: [String: String] = [:], timeout: Duration? = nil
+    ) async throws -> SendReceipt {
+        try await send(OutgoingMessage(text, priority: priority, headers: headers), timeout: timeout)
     }
 
     /// Stores several messages in their order. They may become ready in several steps, the first ones first.
     ///
+    /// Once the first of them is under way, all are: when the time is over or the task is cancelled then, the rest is stored
+    /// too, and ``repeatSend(_:timeout:)`` waits for it.
+    ///
     /// - Returns: a receipt for each message, in their order, when all are stored.
-    /// - Throws: see ``send(_:)-(OutgoingMessage)``; a part of the messages may be stored then, the first ones.
+    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``. When ZooKeeper refuses the messages for a reason that stays,
+    ///   such as ``QueueError/Code/notPermitted``, the first ones may be stored.
     @discardableResult
-    public func send(_ messages: [OutgoingMessage]) async throws -> [SendReceipt] {
+    public func send(_ messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
         let messages = try messages.map { (priority: $0.priority, data: try data(of: $0), id: try idName(of: $0)) }
         if isClosed { throw QueueError(.closed, "The producer is closed: use a new one.") }
         if messages.isEmpty { return [] }
-        let deadline = queue.store.now + sendTimeout
+        try checkQueuedSends()
+        let deadline = queue.store.now + (timeout ?? sendTimeout)
         return try await waiting { waiter in
-            let id = pending.add(count: messages.count, waiter: waiter)
+            let bytes = messages.reduce(0) { $0 + $1.data.count }
+            let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
             if messages.contains(where: { $0.id != nil }) { usesIDs = true }
             lane.append(
                 messages.enumerated().map { index, message in
                     SendLane.Entry(
                         send: id, index: index, priority: message.priority, data: message.data,
-                        size: emptyNodeSize + message.data.count + sizeOfID(message.id), id: message.id,
-                        deadline: deadline)
+                        size: emptyNodeSize + message.data.count + sizeOfID(message.id), id: message.id)
                 })
             launch()
             return id
         }
     }
 
-    /// Waits again for a send that threw ``QueueError/Code/outcomeUnknown``, or whose task was cancelled.
+    /// Waits again for a send that threw ``QueueError/Code/outcomeUnknown``.
     ///
+    /// - Parameters:
+    ///   - id: the error's ``QueueError/unresolvedSend``.
+    ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
     /// - Returns: its receipts, when its messages are stored: once, however often this is called.
-    /// - Throws: see ``send(_:)-(OutgoingMessage)``; ``QueueError/Code/notFound`` for a send that is not this
-    ///   producer's, or whose result was fetched, or forgotten since a thousand others came after it.
+    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``; ``QueueError/Code/notFound`` for a send that is not this
+    ///   producer's, or whose result was fetched, or forgotten since a thousand others came after it. `CancellationError`
+    ///   when the task was cancelled before the call, which then changes nothing.
     @discardableResult
-    public func repeatSend(_ id: SendID) async throws -> [SendReceipt] {
-        try await waiting { waiter in
-            pending.reattach(id, waiter: waiter)
+    public func repeatSend(_ id: SendID, timeout: Duration? = nil) async throws -> [SendReceipt] {
+        try Task.checkCancellation()
+        let deadline = queue.store.now + (timeout ?? sendTimeout)
+        return try await waiting { waiter in
+            pending.reattach(id, deadline: deadline, waiter: waiter)
             launch()
             return id
         }
@@ -183,30 +221,23 @@ public actor QueueProducer {
     public func close() async {
         isClosed = true
         if !lane.isEmpty || flights > 0 || isManaging { await withCheckedContinuation { idleWaiters.append($0) } }
-        guard let laneName else { return }
-        self.laneName = nil
+        if let timer {
+            self.timer = nil
+            timer.task.cancel()
+            await timer.task.value
+        }
+        guard let name = laneName ?? formerLaneName else { return }
+        (laneName, formerLaneName) = (nil, nil)
         // Left behind on an error, it is removed by a recovery. In a task of its own, which is not cancelled.
-        await Task { try? await queue.store.delete(queue.tree.lane(laneName), version: nil) }.value
+        await Task { try? await queue.store.delete(queue.tree.lane(name), version: nil) }.value
     }
 
-    private func waiting(_ register: (PendingSends.Waiter) -> SendID) async throws -> [SendReceipt] {
-        // The handler may run at once, before there is a number, or at any later time.
-        let cancellation = Cancellation()
-        return try await withTaskCancellationHandler {
-            try await withCheckedThrowingContinuation { waiter in
-                let id = register(waiter)
-                if cancellation.arm(id) { cancel(id) }
-            }
-        } onCancel: {
-            if let id = cancellation.fire() { Task { await self.cancel(id) } }
-        }
-    }
-
-    private func cancel(_ id: SendID) {
-        for entry in lane.removeWaiting(where: { $0.send == id }) {
-            pending.finish(id, index: entry.index, with: .failure(CancellationError()))
-        }
-        pending.detach(id, with: CancellationError())
+    private func checkQueuedSends() throws {
+        guard pending.messages >= maximumQueuedSends || pending.bytes >= maximumQueuedBytes else { return }
+        throw QueueError(
+            .overloaded,
+            "\(pending.messages) messages of \(pending.bytes) bytes wait in the producer, and nothing was added. Wait until "
+                + "earlier sends have returned, or raise the producer's maximumQueuedSends and maximumQueuedBytes.")
     }
 
     private func idName(of message: OutgoingMessage) throws -> String? {

@@ -20,10 +20,16 @@ struct SendLane {
         let size: Int
         /// The name of the node that remembers the message's id.
         var id: String?
-        /// By the store's clock.
-        let deadline: Duration
         /// Whether it may go to a queue with a bound.
         var isAdmitted = false
+
+        var place: Place { Place(send: send, index: index) }
+    }
+
+    /// Tells a message from all others of the producer.
+    struct Place: Hashable {
+        let send: SendID
+        let index: Int
     }
 
     /// What one multi carries.
@@ -34,7 +40,12 @@ struct SendLane {
         var landing: Result<[String?], any Error>?
     }
 
+    /// In the order of the sends. Messages of withdrawn sends can be among them, but not at either end.
     private var waiting: Deque<Entry> = []
+    /// How many messages of each withdrawn send are still in ``waiting``. They are passed over where they stand, because
+    /// looking for each of them would take the square of the time when many sends are cancelled at once.
+    private var withdrawn: [SendID: Int] = [:]
+    private var withdrawnMessages = 0
     /// What is under way, or unresolved, in the order of the versions; all later messages wait behind it.
     private(set) var batches: Deque<Batch> = []
     /// How many of the first batches were sent without an answer, so that they may be stored already.
@@ -75,25 +86,37 @@ struct SendLane {
     /// Lets sends go in their order, each as a whole, until one is refused.
     mutating func admit(_ admits: (Deque<Entry>.SubSequence) -> Bool) {
         guard hasUnadmitted else { return }
-        var start = waiting.firstIndex { !$0.isAdmitted } ?? waiting.endIndex
+        var start = firstUnadmitted
         while start < waiting.endIndex {
             let send = waiting[start].send
             let end = waiting[start...].firstIndex { $0.send != send } ?? waiting.endIndex
-            guard admits(waiting[start..<end]) else { return }
+            guard withdrawn[send] != nil || admits(waiting[start..<end]) else { return }
             for index in start..<end { waiting[index].isAdmitted = true }
             start = end
         }
     }
 
-    /// The first of what waits that has an id.
-    func waitingWithIDs(_ limit: Int) -> [Entry] { Array(waiting.lazy.filter { $0.id != nil }.prefix(limit)) }
+    /// Sends are admitted in their order, so that the admitted ones come first.
+    private var firstUnadmitted: Int {
+        var (start, end) = (waiting.startIndex, waiting.endIndex)
+        while start < end {
+            let middle = start + (end - start) / 2
+            if waiting[middle].isAdmitted { start = middle + 1 } else { end = middle }
+        }
+        return start
+    }
+
+    /// The first messages with an id that wait.
+    func waitingWithIDs(_ limit: Int) -> [Entry] {
+        Array(waiting.lazy.filter { $0.id != nil && withdrawn[$0.send] == nil }.prefix(limit))
+    }
 
     mutating func append(_ entries: [Entry]) { waiting.append(contentsOf: entries) }
 
     /// A batch to be sent now: as many messages as have gathered and fit.
     mutating func nextBatch(overhead: Int) -> Batch? {
         guard !isHalted, !waiting.isEmpty, batches.count < maximumFlights,
-            batches.isEmpty || waiting.count >= minimumBatch
+            batches.isEmpty || waiting.count - withdrawnMessages >= minimumBatch
         else { return nil }
         var entries: [Entry] = []
         var bytes = overhead
@@ -108,6 +131,7 @@ struct SendLane {
             if bytes > maximumBytes, !entries.isEmpty { break }
             entries.append(entry)
             waiting.removeFirst()
+            trimFront()
         }
         if entries.isEmpty { return nil }
         let batch = Batch(version: version, entries: entries)
@@ -167,6 +191,27 @@ struct SendLane {
     /// The first unresolved batch, to be sent again.
     var firstUnresolved: Batch? { isUnresolved ? batches.first : nil }
 
+    /// What the version of the lane's node says, after a batch was refused because of it.
+    enum Verdict {
+        /// The first unresolved batch is stored.
+        case stored
+        /// The batch is not stored, and can be sent.
+        case fits
+        /// The ensemble has lost acknowledged batches, or another client has replaced the node.
+        case behind
+        /// Another client has written to the node.
+        case ahead
+    }
+
+    /// Judges the version that was found. A batch counts as stored only when the version is one that this producer can have
+    /// left: each of the unresolved batches raises it by one, and nothing else does.
+    func verdict(on found: Int32) -> Verdict {
+        let steps = Int(found) - Int(batches.first?.version ?? version)
+        if steps == 0 { return .fits }
+        if steps < 0 { return .behind }
+        return steps <= unresolved ? .stored : .ahead
+    }
+
     /// The first unresolved batch is stored.
     mutating func firstIsStored() -> [Entry] { endFirst() }
 
@@ -198,11 +243,73 @@ struct SendLane {
     /// A new lane's node is used from here on.
     mutating func renewed() { version = 0 }
 
-    /// Takes out what waits and matches; what is under way, or unresolved, cannot be taken back.
-    mutating func removeWaiting(where matches: (Entry) -> Bool) -> [Entry] {
+    // MARK: Taking back
+
+    /// Whether all messages of a send wait. It is asked about sends of which no message was finished or taken out.
+    func isWaiting(_ send: SendID) -> Bool {
+        guard let first = waiting.first else { return false }
+        return send == first.send ? first.index == 0 : send.number > first.send.number
+    }
+
+    /// Takes back a send that ``isWaiting(_:)``, of so many messages.
+    mutating func withdraw(_ send: SendID, count: Int) {
+        withdrawn[send] = count
+        withdrawnMessages += count
+        if 2 * withdrawnMessages > waiting.count {
+            let gone = withdrawn
+            waiting.removeAll { gone[$0.send] != nil }
+            (withdrawn, withdrawnMessages) = ([:], 0)
+        } else if waiting.first?.send == send {
+            trimFront()
+        } else if waiting.last?.send == send {
+            trimBack()
+        }
+    }
+
+    /// Takes out single messages that wait; what is under way, or unresolved, cannot be taken back.
+    mutating func remove(_ entries: [Entry]) -> [Entry] {
+        let (places, gone) = (Set(entries.map(\.place)), withdrawn)
+        let matches = { (entry: Entry) in places.contains(entry.place) && gone[entry.send] == nil }
         let removed = Array(waiting.filter(matches))
-        if !removed.isEmpty { waiting.removeAll(where: matches) }
+        if removed.isEmpty { return [] }
+        waiting.removeAll(where: matches)
+        trimFront()
+        trimBack()
         return removed
+    }
+
+    /// Takes out all that waits.
+    mutating func removeWaiting() -> [Entry] { removeWaiting(from: waiting.startIndex) }
+
+    /// Takes out what waits to be admitted.
+    mutating func removeUnadmitted() -> [Entry] { hasUnadmitted ? removeWaiting(from: firstUnadmitted) : [] }
+
+    private mutating func removeWaiting(from start: Int) -> [Entry] {
+        var removed: [Entry] = []
+        while waiting.count > start {
+            let entry = waiting.removeLast()
+            if !forgetWithdrawn(entry.send) { removed.append(entry) }
+        }
+        trimBack()
+        return removed.reversed()
+    }
+
+    /// Drops withdrawn messages at the front.
+    private mutating func trimFront() {
+        while withdrawnMessages > 0, let first = waiting.first, forgetWithdrawn(first.send) { waiting.removeFirst() }
+    }
+
+    /// Drops withdrawn messages at the back.
+    private mutating func trimBack() {
+        while withdrawnMessages > 0, let last = waiting.last, forgetWithdrawn(last.send) { waiting.removeLast() }
+    }
+
+    /// - Returns: whether the message is withdrawn, and one less of its send is there.
+    private mutating func forgetWithdrawn(_ send: SendID) -> Bool {
+        guard let count = withdrawn[send] else { return false }
+        withdrawn[send] = count > 1 ? count - 1 : nil
+        withdrawnMessages -= 1
+        return true
     }
 
     private mutating func endFirst() -> [Entry] {
