@@ -1,8 +1,14 @@
-# Everything that a fresh machine needs is installed by these commands: Debian's packages by scripts/setup, Swift
-# packages by the build.
+# Debian packages that are missing are installed by `make setup`, which the targets below run: it prints its command first, and
+# stops with it where this user may not run it. Swift packages are fetched by the build.
 export ZKQ_STRICT = 1
 # What `zkq --version` says.
 export ZKQ_COMMIT := $(or $(shell git describe --always --dirty --exclude='*' --abbrev=12 2>/dev/null),unknown)
+
+# The servers of another Debian suite instead of the installed ones: make test SERVER=trixie, make faults SERVER=trixie.
+ifdef SERVER
+export ZOOKEEPER_CLASSPATH := $(shell scripts/server-release $(SERVER))
+$(if $(ZOOKEEPER_CLASSPATH),,$(error scripts/server-release $(SERVER) has failed))
+endif
 
 .PHONY: demo test page faults soak benchmark benchmark-gateway benchmark-check setup build examples lint format docs clean
 
@@ -57,7 +63,7 @@ benchmark-check: setup
 	swift build --product gateway-load
 	.build/debug/gateway-load --tools .build/debug --rounds 2 --seconds 1 --connections 50
 
-## Debian's packages, where they are missing.
+## Installs the Debian packages that are missing, and prints the command that it runs.
 setup:
 	@scripts/setup
 

@@ -3,29 +3,48 @@ import Glibc
 
 /// ZooKeeper's commands of four letters, over a connection of their own. See
 /// https://zookeeper.apache.org/doc/r3.8.0/zookeeperAdmin.html#sc_zkCommands
-enum FourLetterWord {
-    /// The server's answer, or `nil` when none came within a second.
-    static func ask(_ word: String, port: Int) async -> String? {
+package enum FourLetterWord {
+    /// Returns the server's answer, or `nil` when the server was silent for so many seconds.
+    package static func ask(
+        _ word: String, host: String = "127.0.0.1", port: Int, seconds: Int = 1
+    ) async -> String? {
         await withCheckedContinuation { continuation in
-            // Sockets that block, for a second at the most, off the pool of Swift's tasks.
-            DispatchQueue.global().async { continuation.resume(returning: exchange(word, port: port)) }
+            // Sockets that block, for these seconds at the most, off the pool of Swift's tasks.
+            DispatchQueue.global().async {
+                continuation.resume(returning: exchange(word, host: host, port: port, seconds: seconds))
+            }
         }
     }
 
-    private static func exchange(_ word: String, port: Int) -> String? {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    private static func exchange(_ word: String, host: String, port: Int, seconds: Int) -> String? {
+        var hints = addrinfo()
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var addresses: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, "\(port)", &hints, &addresses) == 0 else { return nil }
+        defer { freeaddrinfo(addresses) }
+        var next = addresses
+        while let address = next?.pointee {
+            if let answer = exchange(word, address, seconds: seconds) { return answer }
+            next = address.ai_next
+        }
+        return nil
+    }
+
+    private static func exchange(_ word: String, _ address: addrinfo, seconds: Int) -> String? {
+        let descriptor = socket(address.ai_family, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }
-        var second = timeval(tv_sec: 1, tv_usec: 0)
+        var limit = timeval(tv_sec: seconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
-            setsockopt(descriptor, SOL_SOCKET, option, &second, socklen_t(MemoryLayout<timeval>.size))
+            setsockopt(descriptor, SOL_SOCKET, option, &limit, socklen_t(MemoryLayout<timeval>.size))
         }
-        guard withLoopback(port, { connect(descriptor, $0, $1) }) == 0 else { return nil }
+        guard connect(descriptor, address.ai_addr, address.ai_addrlen) == 0 else { return nil }
         let bytes = Array(word.utf8)
         guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { return nil }
+        let end = ContinuousClock.now + .seconds(seconds)
         var answer: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4_096)
-        while answer.count < 1 << 20 {
+        while answer.count < 1 << 20, ContinuousClock.now < end {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count <= 0 { break }
             answer += buffer[..<count]

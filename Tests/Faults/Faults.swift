@@ -26,9 +26,8 @@ struct Faults: AsyncParsableCommand {
         var messagesPerNode: Int?
 
         func run() async throws {
-            var isGood = true
             // The scenario of the Python ancestor: elements are put and checked while a server is killed again and again.
-            isGood =
+            let ancestor =
                 try await Campaign(
                     title: "ancestor's scenario", servers: servers, messages: 500, rest: 60, isOrdered: true, seed: seed
                 ).run { disturber in
@@ -40,8 +39,8 @@ struct Faults: AsyncParsableCommand {
                         // Between two kills, so that not all of the run is an outage.
                         try await Task.sleep(for: .seconds(2))
                     }
-                } && isGood
-            isGood =
+                }
+            let everything =
                 try await Campaign(
                     title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
                     messages: 16_700, rest: 330, concurrency: 32,
@@ -51,9 +50,8 @@ struct Faults: AsyncParsableCommand {
                     for disturbance in Disturbance.allCases.shuffled(using: &generator) {
                         try await disturber.perform(disturbance)
                     }
-                } && isGood
-            isGood = try await Change.run(seed: seed) && isGood
-            if !isGood { throw ExitCode.failure }
+                }
+            try max(ancestor, everything, try await Change.run(seed: seed)).exit()
         }
     }
 
@@ -66,10 +64,10 @@ struct Faults: AsyncParsableCommand {
         var seed = UInt64.random(in: 0...UInt64.max)
 
         func run() async throws {
-            if try await !Self.run(seed: seed) { throw ExitCode.failure }
+            try await Self.run(seed: seed).exit()
         }
 
-        static func run(seed: UInt64) async throws -> Bool {
+        static func run(seed: UInt64) async throws -> Verdict {
             try await Campaign(
                 title: "the ensemble changes", servers: 3, producers: 2, consumers: 2, recoveries: 2, rest: 20,
                 concurrency: 4, hasChangingMembers: true, seed: seed
@@ -102,7 +100,7 @@ struct Faults: AsyncParsableCommand {
 
         func run() async throws {
             let duration = duration
-            let isGood = try await Campaign(
+            let verdict = try await Campaign(
                 title: "soak of \(duration.inSeconds)", servers: servers, producers: 2, consumers: 3, recoveries: 2,
                 rest: 50, concurrency: 4, seed: seed
             ).run { disturber in
@@ -122,7 +120,7 @@ struct Faults: AsyncParsableCommand {
                     try await Task.sleep(until: next)
                 }
             }
-            if !isGood { throw ExitCode.failure }
+            try verdict.exit()
         }
     }
 

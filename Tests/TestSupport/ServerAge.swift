@@ -36,12 +36,17 @@ public enum ServerAge {
         bytes.replaceSubrange(counter..<counter + 4, with: bigEndian(UInt32(bitPattern: count)))
     }
 
-    /// A seal is the Adler-32 of all before it and the string "/"; one is at the end, and perhaps one before the digest.
+    /// A seal is the Adler-32 of all before it and the string "/". One is at the end, and perhaps one before the digest, and one before
+    /// the last transaction's number, which servers write behind it since 3.9.
     private static func seal(_ bytes: inout [UInt8]) throws {
         let mark: [UInt8] = [0, 0, 0, 1, UInt8(ascii: "/")]
-        let (sealLength, digestLength) = (8 + mark.count, 8 + 4 + 8)
+        let sealLength = 8 + mark.count
+        let (digest, zxid) = (8 + 4 + 8 + sealLength, 8 + sealLength)
         let last = bytes.count - sealLength
-        let seals = [last - digestLength - sealLength, last].filter { bytes[($0 + 8)...].starts(with: mark) }
+        // From the first to the last, because each is of those before it too.
+        let seals = [last - zxid - digest, last - digest, last - zxid, last].filter {
+            $0 > 0 && bytes[($0 + 8)...].starts(with: mark)
+        }
         guard !seals.isEmpty else { throw Failure(description: "The snapshot has no seal.") }
         for start in seals {
             bytes.replaceSubrange(start..<start + 8, with: [0, 0, 0, 0] + bigEndian(adler32(bytes[..<start])))

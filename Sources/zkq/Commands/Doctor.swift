@@ -1,4 +1,5 @@
 import ArgumentParser
+import ZooKeeper
 import ZooKeeperQueue
 
 struct Doctor: AsyncParsableCommand {
@@ -89,6 +90,12 @@ struct Doctor: AsyncParsableCommand {
         }
         for file in serverConfigurations {
             warnings += try ServerConfiguration(file: file).warnings.map { "\(file): \($0)" }
+        }
+        // The servers behind a gateway are not known here: its address is no list of servers.
+        let servers = try? ZooKeeperConfiguration(servers: QueueOptions.servers(options.connect)).servers
+        let addresses = servers?.split(separator: ",").map(String.init) ?? []
+        for (server, version) in await ServerVersion.reported(by: addresses) {
+            if let warning = version.warning { warnings.append("\(server): \(warning)") }
         }
         return warnings
     }

@@ -32,24 +32,24 @@ struct Campaign: Sendable {
     /// Runs it.
     ///
     /// - Parameter disturb: makes things go wrong until it has done its part.
-    /// - Returns: whether every promise was kept.
-    func run(_ disturb: @escaping @Sendable (inout Disturber) async throws -> Void) async throws -> Bool {
+    /// - Returns: whether every promise was kept, and if not, who has failed.
+    func run(_ disturb: @escaping @Sendable (inout Disturber) async throws -> Void) async throws -> Verdict {
         say(
             "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries, \(messagesPerNode) messages a node; seed \(seed)"
         )
         let folder = FileManager.default.temporaryDirectory.appending(path: "faults-\(UUID().uuidString)").path()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        let verdict = Verdict()
+        let outcome = Outcome()
         let make = hasChangingMembers ? Site.withChangingMembers : Site.with
         try await make(servers, heap) { site in
-            try await run(at: site, folder: folder, verdict, disturb)
+            try await run(at: site, folder: folder, outcome, disturb)
         }
-        return await verdict.isGood
+        return await outcome.verdict
     }
 
     private func run(
-        at site: Site, folder: String, _ verdict: Verdict,
+        at site: Site, folder: String, _ outcome: Outcome,
         _ disturb: @Sendable (inout Disturber) async throws -> Void
     ) async throws {
         // The runner's own client goes straight to the servers.
@@ -65,7 +65,8 @@ struct Campaign: Sendable {
 
             let crew = try await crew(site, folder)
             var disturber = Disturber(
-                site: site, crew: crew, sessionTimeout: sessionTimeout, generator: SeededGenerator(seed: seed))
+                site: site, crew: crew, durability: Durability(client: client), sessionTimeout: sessionTimeout,
+                generator: SeededGenerator(seed: seed))
             let canary = Canary(client)
             let singing = Task { await canary.sing() }
             let report = Report(memoryAtStart: try await settledMemory(of: crew))
@@ -89,15 +90,14 @@ struct Campaign: Sendable {
             let concerned = Set(
                 violations.prefix(20).compactMap { $0.what.split(separator: ":").first.map(String.init) })
             for event in history where concerned.contains(event.message) { say("  \(event)") }
-            for loss in await canary.losses { say("  THE SERVERS HAVE LOST what they acknowledged: \(loss)") }
-            if !violations.isEmpty {
-                for difference in try await ServerAgreement.differences(client) {
-                    say("  the servers do not agree on \(difference)")
-                }
-            }
-            await verdict.set(violations.isEmpty)
+            let losses = await canary.losses
+            for loss in losses { say("  THE SERVERS HAVE LOST what they acknowledged: \(loss)") }
+            let differences = try await ServerAgreement.differences(client, at: site)
+            for difference in differences { say("  THE SERVERS DO NOT AGREE on \(difference)") }
+            let verdict = Verdict(violations.isEmpty, serversFailed: !losses.isEmpty || !differences.isEmpty)
+            await outcome.set(verdict)
             report.tell(
-                history, violations, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
+                history, violations, verdict, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
         }
     }
 
@@ -178,6 +178,8 @@ struct Campaign: Sendable {
     }
 
     private static func remains(_ client: ZooKeeperClient) async throws -> Remains {
+        // The server of this session may be behind the one of those that wrote last.
+        try await client.sync()
         var remains = Remains()
         let expected = Set(ForeignNodes.expected)
         var missing = expected
@@ -210,8 +212,8 @@ struct Campaign: Sendable {
     }
 }
 
-/// How a run ended.
-private actor Verdict {
-    private(set) var isGood = false
-    func set(_ isGood: Bool) { self.isGood = isGood }
+/// What a run says of itself from inside its servers' scope.
+private actor Outcome {
+    private(set) var verdict = Verdict.broken
+    func set(_ verdict: Verdict) { self.verdict = verdict }
 }

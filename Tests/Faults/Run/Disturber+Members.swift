@@ -5,38 +5,38 @@ import ZooKeeperServer
 extension Disturber {
     /// Two more servers.
     mutating func grow(_ client: ZooKeeperClient, _ members: inout [Int]) async throws {
-        let (site, now) = (site, members)
+        let (disturber, now) = (self, members)
         members += try await measured("two servers join") {
-            let joined = [try await site.ensemble.join(), try await site.ensemble.join()]
+            let joined = [try await disturber.site.ensemble.join(), try await disturber.site.ensemble.join()]
             try await Self.change(client, joining: joined.map(\.member))
-            try await site.becomesWhole(now + joined.map(\.index))
+            try await disturber.settle(now + joined.map(\.index))
             return joined.map(\.index)
         }
     }
 
     /// One after the other.
     mutating func restart(_ members: [Int]) async throws {
-        let site = site
+        let disturber = self
         for server in members {
             try await measured("a server restarts") {
-                await site.ensemble.kill(server)
-                try await site.ensemble.start(server)
-                try await site.becomesWhole(members)
+                await disturber.site.ensemble.kill(server)
+                try await disturber.site.ensemble.start(server)
+                try await disturber.settle(members)
             }
         }
     }
 
     /// Each server by a new one, until none of the first is left.
     mutating func replace(_ client: ZooKeeperClient, _ members: inout [Int]) async throws {
-        let site = site
+        let disturber = self
         for old in members {
             let others = members.filter { $0 != old }
             members = try await measured("a server is replaced") {
-                let joined = try await site.ensemble.join()
+                let joined = try await disturber.site.ensemble.join()
                 // Servers count from 1 in the ensemble.
                 try await Self.change(client, joining: [joined.member], leaving: [old + 1])
-                await site.ensemble.kill(old)
-                try await site.becomesWhole(others + [joined.index])
+                await disturber.site.ensemble.kill(old)
+                try await disturber.settle(others + [joined.index])
                 return others + [joined.index]
             }
         }

@@ -5,6 +5,7 @@ import ZooKeeperServer
 struct Disturber {
     let site: Site
     let crew: Crew
+    private let durability: Durability
     let sessionTimeout: Duration
     var generator: any RandomNumberGenerator
     /// What was measured: a name, and how long it took.
@@ -12,9 +13,13 @@ struct Disturber {
     /// When each disturbance began, by the clock of histories.
     private(set) var moments: [(what: Disturbance, time: Int64)] = []
 
-    init(site: Site, crew: Crew, sessionTimeout: Duration, generator: any RandomNumberGenerator) {
+    init(
+        site: Site, crew: Crew, durability: Durability, sessionTimeout: Duration,
+        generator: any RandomNumberGenerator
+    ) {
         self.site = site
         self.crew = crew
+        self.durability = durability
         self.sessionTimeout = sessionTimeout
         self.generator = generator
     }
@@ -78,6 +83,17 @@ struct Disturber {
         say((ContinuousClock.now - start).inSeconds)
     }
 
+    /// Waits until these servers serve and have logged what was acknowledged, so that the next fault meets an ensemble that promises
+    /// to bear it.
+    func settle(_ servers: [Int]) async throws {
+        try await site.becomesWhole(servers)
+        var folders: [String] = []
+        for server in servers { folders.append(await site.ensemble.dataFolder(server)) }
+        try await durability.wait(for: folders)
+    }
+
+    private func settle() async throws { try await settle(Array(0..<site.count)) }
+
     /// How long something is wrong, or rests between two things, is a length of time and no event.
     private func pass(_ time: Duration) async throws { try await Task.sleep(for: time) }
 
@@ -90,19 +106,19 @@ struct Disturber {
         if led { elections.append(("death of the leader", try await site.election(without: server))) }
         try await pass(down)
         try await site.ensemble.start(server)
-        try await site.becomesWhole()
+        try await settle()
     }
 
     /// Only while the others are up and in step, and started again only when they have a leader.
     private mutating func wipe() async throws {
-        try await site.becomesWhole()
+        try await settle()
         let server = random(0..<site.count)
         await site.ensemble.kill(server)
         try await site.ensemble.eraseData(server)
         _ = try await site.election(without: server)
         try await pass(.seconds(1))
         try await site.ensemble.start(server)
-        try await site.becomesWhole()
+        try await settle()
     }
 
     private mutating func stopLeader() async throws {
@@ -111,7 +127,7 @@ struct Disturber {
         elections.append(("the leader was stopped", try await site.election(without: leader)))
         try await pass(.seconds(1))
         await site.ensemble.resume(leader)
-        try await site.becomesWhole()
+        try await settle()
     }
 
     private mutating func majorityDown() async throws {
@@ -124,7 +140,7 @@ struct Disturber {
             for server in down { group.addTask { try await ensemble.start(server) } }
             try await group.waitForAll()
         }
-        try await site.becomesWhole()
+        try await settle()
     }
 
     private mutating func fillDisk() async throws {
@@ -133,7 +149,7 @@ struct Disturber {
         try await pass(.seconds(3))
         await site.ensemble.kill(server)
         try await site.ensemble.start(server)
-        try await site.becomesWhole()
+        try await settle()
     }
 
     private func isolate(_ server: Int?) async throws {
@@ -141,7 +157,7 @@ struct Disturber {
         site.isolate(server, .cut)
         try await pass(sessionTimeout * 3 / 2)
         site.isolate(server, .whole)
-        try await site.becomesWhole()
+        try await settle()
     }
 
     private func change(_ server: Int, to condition: Cable.Condition, for time: Duration) async throws {

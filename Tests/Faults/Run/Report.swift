@@ -5,8 +5,8 @@ struct Report: Sendable {
     let memoryAtStart: [String: Int]
 
     func tell(
-        _ history: [HistoryEvent], _ violations: [Violation], _ disturber: Disturber, sessionTimeout: Duration,
-        memoryAtEnd: [String: Int]
+        _ history: [HistoryEvent], _ violations: [Violation], _ verdict: Verdict, _ disturber: Disturber,
+        sessionTimeout: Duration, memoryAtEnd: [String: Int]
     ) {
         say("  \(Figures(history, violations: violations))")
         say("  longest time in which no message moved: \(Self.longestPause(history))")
@@ -30,7 +30,14 @@ struct Report: Sendable {
         }
         for violation in violations.prefix(50) { say("  VIOLATION \(violation)") }
         if violations.count > 50 { say("  and \(violations.count - 50) more violations") }
-        say("  \(violations.isEmpty ? "every promise was kept" : "FAILED")")
+        switch verdict {
+        case .kept: say("  every promise was kept")
+        case .serversFailed:
+            say(
+                "  NO JUDGEMENT: the servers have lost acknowledged writes, or do not agree, so that nothing follows for the queue"
+            )
+        case .broken: say("  FAILED")
+        }
     }
 
     private static func moves(_ history: [HistoryEvent]) -> [Int64] {

@@ -84,9 +84,6 @@ struct Site: Sendable {
         let description: String
     }
 
-    /// Waits until all servers serve.
-    func becomesWhole() async throws { try await becomesWhole(Array(0..<count)) }
-
     /// Waits until these servers serve.
     func becomesWhole(_ servers: [Int]) async throws {
         let start = ContinuousClock.now

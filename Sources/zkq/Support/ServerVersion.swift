@@ -1,0 +1,72 @@
+import ZooKeeperServer
+
+/// The version of a ZooKeeper server, and the defects that it has.
+struct ServerVersion: Comparable, CustomStringConvertible {
+    let major, minor, patch: Int
+
+    init(_ major: Int, _ minor: Int, _ patch: Int) { (self.major, self.minor, self.patch) = (major, minor, patch) }
+
+    /// Reads the answer to `srvr`, which begins with `Zookeeper version: 3.8.0-5a02a05…, built on …`.
+    ///
+    /// - Returns: `nil` for every other answer, such as that of a server that does not allow the command.
+    init?(answer: String) {
+        let label = "zookeeper version: "
+        guard answer.prefix(label.count).lowercased() == label else { return nil }
+        let numbers = answer.dropFirst(label.count).prefix { $0.isNumber || $0 == "." }
+            .split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
+        guard numbers.count == 3, let major = numbers[0], let minor = numbers[1], let patch = numbers[2] else {
+            return nil
+        }
+        self.init(major, minor, patch)
+    }
+
+    var description: String { "\(major).\(minor).\(patch)" }
+
+    static func < (a: Self, b: Self) -> Bool { (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch) }
+
+    /// The defects by which an ensemble loses acknowledged writes when its leader changes: their numbers in ZooKeeper's tracker,
+    /// and the versions that have them. The branch 3.8 has got the fix of one of them alone.
+    private static let writeLosses: [(issue: Int, affected: [Range<ServerVersion>])] = {
+        let first = ServerVersion(0, 0, 0)
+        return [
+            (4394, [first..<ServerVersion(3, 9, 3)]),
+            (4643, [first..<ServerVersion(3, 9, 3)]),
+            (4646, [first..<ServerVersion(3, 9, 3)]),
+            (4712, [first..<ServerVersion(3, 9, 3)]),
+            (4785, [first..<ServerVersion(3, 8, 5), ServerVersion(3, 9, 0)..<ServerVersion(3, 9, 2)]),
+            (4925, [ServerVersion(3, 9, 3)..<ServerVersion(3, 9, 4)]),
+        ]
+    }()
+
+    /// The numbers of the defects that this version has.
+    var defects: [Int] {
+        Self.writeLosses.filter { $0.affected.contains { $0.contains(self) } }.map(\.issue)
+    }
+
+    /// Says what an ensemble of this version suffers from, or `nil` where nothing is known.
+    var warning: String? {
+        if defects.isEmpty { return nil }
+        return "ZooKeeper \(self): an ensemble of this version can lose acknowledged writes when its leader changes ("
+            + defects.map { "ZOOKEEPER-\($0)" }.joined(separator: ", ") + "). Update to 3.9.4 or later"
+    }
+
+    /// Asks each server for its version, in the order in which they are given. A server that does not answer within two seconds, or does
+    /// not tell its version, is left out.
+    ///
+    /// - Parameter servers: each as `host:port`, an IPv6 address in brackets.
+    static func reported(by servers: [String]) async -> [(server: String, version: ServerVersion)] {
+        let versions = await withTaskGroup(of: (String, ServerVersion?).self) { group in
+            for server in servers {
+                group.addTask {
+                    guard let colon = server.lastIndex(of: ":"), let port = Int(server[server.index(after: colon)...])
+                    else { return (server, nil) }
+                    let host = String(server[..<colon].filter { !"[]".contains($0) })
+                    let answer = await FourLetterWord.ask("srvr", host: host, port: port, seconds: 2)
+                    return (server, answer.flatMap { ServerVersion(answer: $0) })
+                }
+            }
+            return await group.reduce(into: [String: ServerVersion]()) { $0[$1.0] = $1.1 }
+        }
+        return servers.compactMap { server in versions[server].map { (server, $0) } }
+    }
+}
