@@ -10,36 +10,55 @@ export ZOOKEEPER_CLASSPATH := $(shell scripts/server-release $(SERVER))
 $(if $(ZOOKEEPER_CLASSPATH),,$(error scripts/server-release $(SERVER) has failed))
 endif
 
-.PHONY: demo test page faults soak benchmark benchmark-gateway benchmark-check setup build examples lint format docs clean
+# The runtime of Swift goes into the programs, so that they need none on the machine where they run.
+RELEASE = swift build -c release --static-swift-stdlib
+
+.PHONY: demo test proof page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
+    lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
 demo: setup
 	swift build --product demo
 	swift run --skip-build demo
 
-## All tests, against real ZooKeeper servers. Hashing without a seed of its own makes that a schedule's seed gives the same
-## run in every process.
+## All tests, against real ZooKeeper servers. SCHEDULES=, PASSAGES=, FUZZ= for more of what is drawn by chance, SEED= for the
+## same again.
 test: setup
+	swift build --build-tests
+	scripts/test
+
+## What takes longer: the previous release beside this one, many more pairs of faults, schedules and passages, and the faults.
+proof: setup
 	scripts/previous-release
 	swift build --build-tests
-	SWIFT_DETERMINISTIC_HASHING=1 swift test --skip-build --disable-xctest --no-parallel
+	EXHAUSTIVE=$(or $(EXHAUSTIVE),10) SCHEDULES=$(or $(SCHEDULES),10000) PASSAGES=$(or $(PASSAGES),100) \
+	    scripts/test --filter PreviousReleaseTests --filter ExhaustiveFaultTests --filter ScheduleTests --filter PassageTests
+	$(MAKE) faults
 
 ## The gateway's page in a real browser, which is installed for it. SCREENSHOTS=FOLDER keeps what it shows.
 page: setup
 	scripts/setup-browser
 	swift build --build-tests
-	swift test --skip-build --disable-xctest --filter PageTests
+	scripts/test --filter PageTests
 
 ## Real servers and real kills: every kind of fault, and an ensemble that changes, in about eight minutes.
-faults: setup
-	swift build --product faults
-	swift run --skip-build faults standard
+faults: release
+	.build/release/faults standard
 
 ## The same for as long as asked, a kill every ten seconds: make soak DURATION=30m
 DURATION ?= 30m
-soak: setup
-	swift build --product faults
-	swift run --skip-build faults soak --duration $(DURATION)
+soak: release
+	.build/release/faults soak --duration $(DURATION)
+
+## Every product, for release.
+release: setup
+	$(RELEASE)
+
+## Installs zkq, its shell completions and its manual page: make install PREFIX=/usr/local
+PREFIX ?= /usr/local
+install: setup
+	$(RELEASE) --product zkq
+	scripts/install $(PREFIX)
 
 ## The queue beside the C client's floor and its peers, in three rounds of one run: about ten minutes. Peers that are not
 ## installed are left out: libcurator-recipes-java, python3-kazoo, rabbitmq-server with librabbitmq-dev, redis-server with
@@ -51,8 +70,8 @@ benchmark: setup
 ## The gateway under load with 200 connections that are kept alive, beside the library without it, and its memory: about three
 ## minutes.
 benchmark-gateway: setup
-	swift build -c release --product zkq
-	swift build -c release --product gateway-load
+	$(RELEASE) --product zkq
+	$(RELEASE) --product gateway-load
 	.build/release/gateway-load --tools .build/release --rounds 6 --output Benchmarks/Results/gateway.md
 
 ## Whether the benchmarks run, with small numbers; what they measure means nothing.
@@ -60,8 +79,9 @@ benchmark-check: setup
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/compare --rounds 1 --messages 1000 --ones 50 --depth 5000 \
 	    --scenarios throughput backlog consumers memory ensemble
-	swift build --product gateway-load
-	.build/debug/gateway-load --tools .build/debug --rounds 2 --seconds 1 --connections 50
+	$(RELEASE) --product zkq
+	$(RELEASE) --product gateway-load
+	.build/release/gateway-load --tools .build/release --rounds 2 --seconds 1 --connections 50
 
 ## Installs the Debian packages that are missing, and prints the command that it runs.
 setup:

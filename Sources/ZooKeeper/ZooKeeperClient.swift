@@ -31,7 +31,7 @@ import Synchronization
 /// The C client's socket and pipe are not close-on-exec: start child processes with all other descriptors closed (as
 /// swift-subprocess does), and do not use a client after `fork`.
 public final class ZooKeeperClient: Sendable {
-    let configuration: ZooKeeperConfiguration
+    package let configuration: ZooKeeperConfiguration
     let connection: Connection
     private let metrics: ClientMetrics
     let ephemerals = EphemeralLedger()

@@ -80,6 +80,7 @@ public struct MessageQueue: Sendable {
             let missing = try await missingFolders()
             if let missing, missing.isEmpty { return }
             if settings.createsQueue, missing?.contains(tree.epoch) ?? true {
+                if missing == nil { try await store.createRoot() }
                 try await create(tree.rootAndAncestors)
                 try await createSettings()
             } else if missing == nil {

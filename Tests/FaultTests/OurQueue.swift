@@ -1,3 +1,4 @@
+import Synchronization
 import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
@@ -16,6 +17,8 @@ struct OurQueue: Subject {
     /// What consumers see of the store.
     var consumersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
 
+    private let recoveries = Recoveries()
+
     private func queue(_ store: any NodeStore) throws -> MessageQueue {
         try MessageQueue(store: store, settings: settings)
     }
@@ -28,12 +31,29 @@ struct OurQueue: Subject {
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
-        let consumer = QueueConsumer(try queue(consumersStore(store)), configuration: .init(prefetch: prefetch))
+        var configuration = ConsumerConfiguration(prefetch: prefetch)
+        // One that gives up gives back late, and what it gives back comes out of its order.
+        configuration.closingTime = .seconds(120)
+        let consumer = QueueConsumer(try queue(consumersStore(store)), configuration: configuration)
         return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects)
     }
 
     func recover(_ store: InMemorySession) async throws {
-        try await QueueRecovery(try queue(recoverysStore(store))).recover()
+        try await recoveries.of(store) { QueueRecovery(try queue(recoverysStore(store)), cleaningEvery: .seconds(30)) }
+            .recover()
+    }
+}
+
+/// One recovery for each process, which knows what it has seen before.
+private final class Recoveries: Sendable {
+    private let known = Mutex<[ObjectIdentifier: QueueRecovery]>([:])
+
+    func of(_ store: InMemorySession, _ make: () throws -> QueueRecovery) rethrows -> QueueRecovery {
+        try known.withLock { known in
+            let recovery = try known[ObjectIdentifier(store)] ?? make()
+            known[ObjectIdentifier(store)] = recovery
+            return recovery
+        }
     }
 }
 

@@ -8,7 +8,7 @@ import ZooKeeperQueue
 struct ScheduleTests {
     /// How many orders, and from which seed on: `SCHEDULES=100000 SEED=7 make test`.
     private static let environment = ProcessInfo.processInfo.environment
-    private static let count = environment["SCHEDULES"].flatMap(Int.init) ?? 10_000
+    private static let count = environment["SCHEDULES"].flatMap(Int.init) ?? 3_000
     private static let seed = environment["SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max)
 
     /// Every second one keeps several messages in a node, and in every third one the server's numbers begin anew, often.

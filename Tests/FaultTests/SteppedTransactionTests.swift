@@ -94,7 +94,7 @@ struct SteppedTransactionTests {
         let faults = Fault.allCases
         // A part of them each time, another one by chance; all with `EXHAUSTIVE=1 make test`.
         let total = calls * faults.count
-        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"] == nil ? 8 : 1
+        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"].flatMap(Int.init) ?? 8
         let offset = Int.random(in: 0..<part)
         let found = await concurrently((total - offset + part - 1) / part) { index -> [Violation]? in
             let number = index * part + offset

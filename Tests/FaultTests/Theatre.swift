@@ -108,18 +108,23 @@ struct Theatre: Sendable {
         _ decide: @Sendable (any Delivery) -> Act = { _ in .acknowledge }
     ) async throws {
         var receiver = try receiver(store, prefetch: prefetch)
+        var held: [any Delivery] = []
         while true {
             do {
                 guard let delivery = try await receiver.next(within: idle) else { break }
                 note(.delivered, name, delivery)
                 onStage.enter(delivery, store)
-                await settle(delivery, decide(delivery), name)
+                let act = decide(delivery)
+                if case .abandon = act { held.append(delivery) }
+                await settle(delivery, act, name)
                 onStage.leave(delivery)
             } catch {
                 object(store, "a consumer's sequence threw: \(error)")
                 break
             }
         }
+        // What a process that lives holds when its consumer is closed goes back uncounted.
+        if store.sessionState.phase != .closed { for delivery in held { note(.interrupted, name, delivery) } }
         await receiver.close()
     }
 

@@ -15,6 +15,8 @@ package struct Checker {
         var acknowledged: [HistoryEvent] = []
         /// Acknowledgements that may have been applied, though nobody was told: that of a member that was killed, too.
         var unresolved: Set<Int64> = []
+        /// Deliveries that may count as none: their consumer may have been closed while it held the message.
+        var interrupted: Set<Int64> = []
         var deadLettered = 0
     }
 
@@ -36,13 +38,17 @@ package struct Checker {
             case .sent: message.isSent = true
             case .sendRefused: message.isRefused = true
             case .delivered: message.deliveries.append(event)
-            case .acknowledging, .acknowledgeUnknown: message.unresolved.insert(event.token)
+            case .acknowledging: message.unresolved.insert(event.token)
+            case .acknowledgeUnknown:
+                message.unresolved.insert(event.token)
+                message.interrupted.insert(event.token)
+            case .interrupted, .giveBackUnknown, .deadLetterUnknown: message.interrupted.insert(event.token)
             case .acknowledged:
                 message.acknowledged.append(event)
                 message.unresolved.remove(event.token)
             case .leaseLost: message.unresolved.remove(event.token)
             case .deadLettered: message.deadLettered += 1
-            case .sendUnknown, .givenBack, .giveBackUnknown, .deadLetterUnknown, .checkpoint, .rollback: break
+            case .sendUnknown, .givenBack, .checkpoint, .rollback: break
             }
             messages[event.message] = message
         }
@@ -110,8 +116,13 @@ package struct Checker {
             fail(.acknowledgedIsFinal, "was acknowledged by \(acknowledged.member), and is at \(left[0].name)")
         }
 
-        let counts = message.deliveries.sorted { $0.token < $1.token }.map(\.deliveryCount)
-        if !zip(counts, counts.dropFirst()).allSatisfy({ $0 < $1 }) {
+        let deliveries = message.deliveries.sorted { $0.token < $1.token }
+        let counts = deliveries.map(\.deliveryCount)
+        let areCounted = zip(deliveries, deliveries.dropFirst()).allSatisfy { earlier, later in
+            earlier.deliveryCount < later.deliveryCount
+                || earlier.deliveryCount == later.deliveryCount && message.interrupted.contains(earlier.token)
+        }
+        if !areCounted {
             fail(.deliveriesCounted, "the delivery counts are \(counts)")
         }
         if let last = counts.last, last > maximumDeliveries {

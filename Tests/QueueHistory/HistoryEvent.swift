@@ -23,6 +23,8 @@ package struct HistoryEvent: Sendable, Hashable {
         case giveBackUnknown
         case deadLettered
         case deadLetterUnknown
+        /// The consumer was closed while it held the message, so that this delivery may count as none.
+        case interrupted
         /// The moment to which a later rollback takes the servers' tree back. No member writes it, but who causes it.
         case checkpoint
         /// The servers went back to the last checkpoint.

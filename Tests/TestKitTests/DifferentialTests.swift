@@ -112,18 +112,24 @@ struct DifferentialTests {
         }
     }
 
-    /// The control: a step done otherwise is found, and told in few steps.
-    @Test func aDifferenceIsFoundAndShrunk() async throws {
+    @Test("The control: a step done otherwise is found, and told in few steps")
+    func aDifferenceIsFoundAndShrunk() async throws {
         let servers = try await TestServer.address()
-        var generator = SeededGenerator(seed: 1)
-        let steps = (0..<300).map { _ in Step.random(using: &generator) }
         let withoutVersions: (Step) -> Step = { step in
             guard case .set(let path, let data, _) = step.action else { return step }
             return Step(session: step.session, action: .set(path, data: data, version: nil))
         }
-        let difference = try #require(try await compare(steps, at: servers, distort: withoutVersions))
-        let few = try await shrink(
-            Array(steps.prefix(difference.step + 1)), at: servers, distort: withoutVersions)
-        #expect(few.count <= 3, "\(few)")
+        // A sequence need not have a step that is refused for its version.
+        for seed in UInt64(1)...20 {
+            var generator = SeededGenerator(seed: seed)
+            let steps = (0..<300).map { _ in Step.random(using: &generator) }
+            guard let difference = try await compare(steps, at: servers, distort: withoutVersions) else { continue }
+            let few = try await shrink(
+                Array(steps.prefix(difference.step + 1)), at: servers, distort: withoutVersions)
+            // Its ancestors, the node, and the step itself.
+            #expect(few.count <= 4, "\(few)")
+            return
+        }
+        Issue.record("nothing was found in 20 sequences")
     }
 }

@@ -2,7 +2,7 @@ import CZooKeeper
 import Dispatch
 import Foundation
 import Glibc
-@testable public import ZooKeeper
+public import ZooKeeper
 
 /// Expires a client's session for real: a second handle takes the session over and closes it, so that the client's own
 /// handle learns at its next reconnect that its session has expired.
@@ -13,8 +13,8 @@ public func expireSession(of client: ZooKeeperClient) async throws {
     let before = client.sessionState.expirations
     for _ in 0..<20 where client.sessionState.expirations == before {
         for await state in client.sessionStates where state.phase == .connected { break }
-        guard let identity = await client.connection.sessionIdentity else { continue }
-        await steal(identity, servers: client.configuration.servers)
+        guard let session = await client.sessionCredentials else { continue }
+        await steal(session.number, session.password, servers: client.configuration.servers)
         try? await withDeadline("the expiry", within: .seconds(2)) {
             for await state in client.sessionStates where state.expirations > before { break }
         }
@@ -22,10 +22,12 @@ public func expireSession(of client: ZooKeeperClient) async throws {
     if client.sessionState.expirations == before { throw TestTimeout(what: "a session to expire") }
 }
 
-private func steal(_ identity: SessionIdentity, servers: String) async {
+private func steal(_ number: Int64, _ password: [UInt8], servers: String) async {
     await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
         DispatchQueue.global().async {
-            var identity = identity.clientID
+            var identity = clientid_t()
+            identity.client_id = number
+            withUnsafeMutableBytes(of: &identity.passwd) { $0.copyBytes(from: password) }
             let handle = zookeeper_init2(servers, ignoreEvent, 10_000, &identity, nil, ZOO_NO_LOG_CLIENTENV, ignoreLog)
             // Not an event that could be awaited: the thief's own watcher would need a context of its own.
             while zoo_state(handle) != ZOO_CONNECTED_STATE, zoo_state(handle) != ZOO_EXPIRED_SESSION_STATE {

@@ -1,5 +1,5 @@
 import Foundation
-@testable public import ZooKeeper
+public import ZooKeeper
 public import ZooKeeperServer
 
 /// The real server that the tests of one process share. It ends with the process, since nobody holds its lifeline then.

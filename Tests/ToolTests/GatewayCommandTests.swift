@@ -43,7 +43,7 @@ struct GatewayCommandTests {
             let items = try await get("/znodes/v1/queue/items?view=children", port: port)
             #expect(items.status == 200 && items.body.contains("\"children\":[\"item-100-0000000000\"]"))
             let version = try await zkq("--version").output.dropFirst("zkq ".count).dropLast()
-            let health = try await get("/health/ready", port: port)
+            let health = try await get("/health", port: port)
             #expect(health.body.contains("\"version\":\"\(version)\""), "\(health.body)")
             kill(pid, SIGTERM)
             #expect(try await lines.next() == nil)

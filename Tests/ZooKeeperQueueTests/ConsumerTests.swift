@@ -167,7 +167,14 @@ struct ConsumerTests {
             let first = try #require(try await messages.next())
             try await first.acknowledge(with: [.set("/balance", data: [1], version: 0)])
             let second = try #require(try await messages.next())
-            await expect(.failed) { try await second.acknowledge(with: [.set("/balance", data: [9], version: 0)]) }
+            do {
+                try await second.acknowledge(with: [.check("/balance"), .set("/balance", data: [9], version: 0)])
+                Issue.record("nothing was thrown")
+            } catch let error as QueueError {
+                // The caller's own index, and ZooKeeper's own error.
+                #expect(error.code == .operationRefused && error.cause?.code == .badVersion)
+                #expect(error.cause?.operationIndex == 1 && error.cause?.path == "/balance")
+            }
             #expect(second.state == .held)
             #expect(try await client.get("/balance").data == [1])
             try await second.acknowledge()

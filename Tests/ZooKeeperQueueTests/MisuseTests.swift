@@ -102,7 +102,7 @@ struct MisuseTests {
             await consumer.close(gracePeriod: .milliseconds(50))
             await expect(.alreadySettled) { try await message.acknowledge() }
             try await queue.drain {
-                #expect($0.deliveryCount == 2)
+                #expect($0.deliveryCount == 1)
                 try await $0.acknowledge()
             }
             try await queue.expectEmptyTree()

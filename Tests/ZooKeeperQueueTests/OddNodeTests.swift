@@ -60,7 +60,8 @@ struct OddNodeTests {
                 _ = try await store.set("/queue/epoch", data: Array("1 open".utf8), version: nil)
             }
             if folder == .ids { _ = try await queue.idBuckets() }
-            for ancestor in QueueTree(root: path).rootAndAncestors.dropLast() where try await store.exists(ancestor) == nil {
+            for ancestor in QueueTree(root: path).rootAndAncestors.dropLast()
+            where try await store.exists(ancestor) == nil {
                 _ = try await store.create(ancestor, data: [], mode: .persistent)
             }
             let data: [UInt8] =

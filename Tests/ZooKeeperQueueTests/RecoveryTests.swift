@@ -3,6 +3,7 @@ import ServiceLifecycleTestKit
 import Testing
 import TestSupport
 import ZooKeeper
+import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
@@ -76,7 +77,7 @@ struct RecoveryTests {
                 for _ in 0..<4 {
                     // Past the lock, which two can hold for a moment when a session ends.
                     group.addTask {
-                        var pass = RecoveryPass(queue, now: lock.stat.ctime)
+                        var pass = RecoveryPass(queue, now: lock.stat.ctime, observations: Observations())
                         try await pass.recoverConsumers()
                         try await pass.redeliver()
                         return pass.report
@@ -102,7 +103,9 @@ struct RecoveryTests {
             let report = try await QueueRecovery(queue).recover()
             #expect(report.recovered == 1 && report.redelivered == 0)
             try await queue.expectStatistics(ready: 0, leased: 0, partial: 1, dead: 0, consumers: 0)
-            let prompt = try MessageQueue(client, settings: .init(maximumDeliveries: 2))
+            let prompt = try MessageQueue(client)
+            try await prompt.setMaximumDeliveries(2)
+            try await prompt.setRedeliveryDelay(.zero)
             #expect(try await QueueRecovery(prompt).recover().redelivered == 1)
             try await crash(holding: 1, of: queue, like: client)
             #expect(try await QueueRecovery(prompt).recover().deadLettered == 1)
@@ -120,7 +123,10 @@ struct RecoveryTests {
             try await client.create("/queue/consumers/consumer-0000000077")
             // By the ensemble's clock, whose milliseconds must move on.
             while try await client.set("/queue/consumers/consumer-0000000077", data: []).mtime <= item.stat.ctime + 1 {}
-            let report = try await QueueRecovery(queue).recover()
+            // The first pass sees them, and the next one has seen them for a while.
+            let recovery = QueueRecovery(queue, cleaningEvery: .zero)
+            #expect(try await recovery.recover().isEmpty)
+            let report = try await recovery.recover()
             #expect(report.lanesRemoved == 1 && report.unfilledRemoved == 1)
             // Too young: a foreign client may be about to register.
             #expect(report.consumersRemoved == 0)
@@ -129,6 +135,32 @@ struct RecoveryTests {
             await producer.close()
             #expect(try await queue.drain() == ["x", "y"])
         }
+    }
+
+    @Test("A jump of the servers' clock removes nothing before its time")
+    func clockJump() async throws {
+        let clock = VirtualClock()
+        let zookeeper = InMemoryZooKeeper(clock: clock)
+        let queue = try MessageQueue(store: zookeeper.connect())
+        let producer = QueueProducer(queue)
+        try await producer.send(OutgoingMessage("x", id: "id"))
+        let store = zookeeper.connect()
+        let item = try await store.create("/queue/items/item-100-", data: nil, mode: .persistentSequential).path
+        let recovery = QueueRecovery(queue)
+        try await recovery.recover()
+        zookeeper.jumpServerClock(by: .seconds(86_400))
+        for _ in 0..<3 {
+            await clock.advance(by: .seconds(61))
+            let report = try await recovery.recover()
+            #expect(report.lanesRemoved == 0 && report.unfilledRemoved == 0 && report.idsForgotten == 0)
+        }
+        #expect(try await producer.send(OutgoingMessage("x", id: "id")).isDuplicate)
+        #expect(try await store.exists(item) != nil)
+        // When the time has passed on this process's clock too, they go.
+        await clock.advance(by: .seconds(3_600))
+        let report = try await recovery.recover()
+        #expect(report.lanesRemoved == 1 && report.unfilledRemoved == 1)
+        await producer.close()
     }
 
     @Test func theServiceRecoversUntilItIsShutDown() async throws {

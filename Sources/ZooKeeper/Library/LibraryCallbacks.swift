@@ -47,11 +47,18 @@ nonisolated func libraryCompletedData(
     deliver(code, .node(Node(data: bytes, stat: Stat(stat.pointee))), data)
 }
 
+/// The elements of a C vector. A damaged reply can have a negative count, which would trap.
+private nonisolated func elements<Element>(
+    _ start: UnsafeMutablePointer<Element>?, count: Int32?
+) -> UnsafeBufferPointer<Element> {
+    UnsafeBufferPointer(start: start, count: start == nil ? 0 : Swift.max(0, Int(count ?? 0)))
+}
+
 nonisolated func libraryCompletedChildren(
     code: Int32, strings: UnsafePointer<String_vector>?, stat: UnsafePointer<CZooKeeper.Stat>?, data: UnsafeRawPointer?
 ) {
     guard code == 0, let stat else { return deliver(code, nil, data) }
-    let vector = UnsafeBufferPointer(start: strings?.pointee.data, count: Int(strings?.pointee.count ?? 0))
+    let vector = elements(strings?.pointee.data, count: strings?.pointee.count)
     let names = vector.compactMap { $0.map { String(cString: $0) } }
     deliver(code, .children(NodeChildren(names: names, stat: Stat(stat.pointee))), data)
 }
@@ -73,7 +80,7 @@ nonisolated func libraryCompletedACL(
     data: UnsafeRawPointer?
 ) {
     guard code == 0, let stat else { return deliver(code, nil, data) }
-    let vector = UnsafeBufferPointer(start: acl?.pointee.data, count: Int(acl?.pointee.count ?? 0))
+    let vector = elements(acl?.pointee.data, count: acl?.pointee.count)
     let entries = vector.map { entry in
         ACL(
             ACL.Permissions(rawValue: entry.perms), scheme: entry.id.scheme.map { String(cString: $0) } ?? "",

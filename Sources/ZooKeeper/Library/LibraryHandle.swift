@@ -141,6 +141,9 @@ struct LibraryHandle: @unchecked Sendable {
 /// A session's number and password.
 struct SessionIdentity: Sendable {
     let clientID: clientid_t
+
+    var number: Int64 { clientID.client_id }
+    var password: [UInt8] { withUnsafeBytes(of: clientID.passwd) { Array($0) } }
 }
 
 /// The library could not open a handle.

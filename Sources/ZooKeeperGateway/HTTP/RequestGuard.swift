@@ -69,7 +69,10 @@ final class RequestGuard: ChannelDuplexHandler {
 
     /// Puts a guard behind the decoder. Hummingbird adds an application's own handlers further back, where a request has no
     /// version any more.
-    final class Installer: RemovableChannelHandler {
+    final class Installer: ChannelInboundHandler, RemovableChannelHandler {
+        // It passes on whatever comes.
+        typealias InboundIn = Never
+
         private let bodyTimeout: Duration
 
         init(bodyTimeout: Duration) { self.bodyTimeout = bodyTimeout }

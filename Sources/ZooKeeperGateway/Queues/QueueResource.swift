@@ -217,7 +217,8 @@ struct QueueResource {
         case .queueMissing, .notFound: .notFound
         case .leaseLost, .alreadySettled: .conflict
         case .payloadTooLarge: .contentTooLarge
-        case .queueFull: .tooManyRequests
+        case .queueFull, .overloaded: .tooManyRequests
+        case .quotaExceeded: .init(code: 507, reasonPhrase: "Insufficient Storage")
         case .unsupportedFormat: .notImplemented
         case .unreachable, .closed: .serviceUnavailable
         case .outcomeUnknown: .gatewayTimeout

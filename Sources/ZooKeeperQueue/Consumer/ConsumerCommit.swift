@@ -10,7 +10,7 @@ struct ConsumerCommit {
     /// The epoch in which the claimed nodes were read.
     var epoch: SequenceEpoch
     /// How often a message is delivered before it goes to the dead letters.
-    let maximumDeliveries: Int
+    var maximumDeliveries: Int
     var settlements: [Settlement] = []
     var claims: [ReadyItem] = []
     /// The place in the line of idle consumers that is given up with it.

@@ -11,6 +11,9 @@ public struct ConsumerConfiguration: Sendable, Hashable {
     /// After how many steps the consumer takes nothing in advance, and registers anew as soon as it holds nothing.
     package var stepsOfARegistration: Int32 = 1_000_000_000
 
+    /// How long the steps of ``QueueConsumer/close(gracePeriod:)`` may take besides the grace period.
+    package var closingTime = Duration.seconds(4)
+
     /// Creates a configuration.
     public init(prefetch: Int = 128) { self.prefetch = prefetch }
 }

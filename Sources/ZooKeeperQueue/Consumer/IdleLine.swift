@@ -92,8 +92,8 @@ struct IdleLine {
         }
     }
 
-    /// Whether anybody stands in the line.
-    func isEmpty() async throws -> Bool { try await places().isEmpty }
+    /// Whether another consumer stands in the line.
+    func hasOthers() async throws -> Bool { try await places().contains { !$0.hasSuffix("-" + consumer) } }
 
     /// Gives the place up. It goes with the session, too; as long as that lives, it would keep others from being first.
     func leave(_ place: String) async throws {

@@ -20,7 +20,7 @@ extension QueueConsumer {
 
     /// Ends leases and takes new ones, step after step, as long as there is something to do.
     func commitSoon() {
-        guard !isCommitting else { return }
+        guard !isCommitting, !isGathering else { return }
         isCommitting = true
         guard let first = nextCommit() else {
             isCommitting = false
@@ -44,7 +44,7 @@ extension QueueConsumer {
 
     /// How often in a row the connection breaks at one step before its size is suspected: a server breaks off a request that is
     /// larger than its `jute.maxbuffer`.
-    private static let suspiciousBreaks = 3
+    private static let suspiciousBreaks = 2
 
     /// Sends a step until its outcome is certain. What is refused of it is taken out, and the rest sent again.
     func carryOut(_ commit: ConsumerCommit) async {
@@ -62,6 +62,7 @@ extension QueueConsumer {
                 if mustReadEpoch, commit.usesNames { try await readEpoch() }
                 // What is claimed was read in an epoch, and is refused in another.
                 if commit.claims.isEmpty { commit.epoch = epoch }
+                commit.maximumDeliveries = maximumDeliveries
                 dropSettled(&commit)
                 if commit.isEmpty { return }
             } catch let error as ZooKeeperError where error.isPassing {
@@ -77,7 +78,7 @@ extension QueueConsumer {
                 let results = try await queue.store.multi(plan.operations)
                 guard results.count > 1, case .set(let stat) = results[1] else { return }
                 lastStep = queue.store.now - start
-                if let limit = claimLimit { claimLimit = limit > queue.store.maximumRequestSize ? nil : limit * 2 }
+                claimLimit.pass(of: queue.store.maximumRequestSize)
                 return applied(commit, plan, token: stat.mzxid)
             } catch let error as ZooKeeperError {
                 attempts += 1

@@ -87,7 +87,7 @@ extension QueueConsumer {
             let size = size(ofClaiming: next, registration)
             (bytes, claimed) = (bytes + size, claimed + size)
             if bytes > queue.store.maximumRequestSize, !claims.isEmpty || !ends.isEmpty { break }
-            if let claimLimit, claimed > claimLimit, !claims.isEmpty || !ends.isEmpty { break }
+            if !claimLimit.allows(claimed), !claims.isEmpty || !ends.isEmpty { break }
             claims.append(next)
             count += 2
             prepared.removeFirst()

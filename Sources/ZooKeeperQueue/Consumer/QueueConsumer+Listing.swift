@@ -26,7 +26,7 @@ extension QueueConsumer {
             case .barred: isLineBarred = true
             case .busy:
                 await leaveLine()
-                leavesToOthers = try await !line.isEmpty() && !hasTakers
+                leavesToOthers = try await line.hasOthers() && !hasTakers
                 if leavesToOthers { return nil }
             case .nothing: return nil
             }
@@ -118,7 +118,8 @@ extension QueueConsumer {
             }
             for name in watched {
                 group.addTask {
-                    for try await node in store.data(of: tree.item(name)) where node?.stat.version != 0 { break }
+                    for try await node in store.dataUntilDeleted(of: tree.item(name))
+                    where node?.stat.version != 0 { break }
                     return .lookAgain
                 }
             }

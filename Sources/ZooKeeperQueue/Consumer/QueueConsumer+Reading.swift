@@ -94,10 +94,14 @@ extension QueueConsumer {
         bytesPerNode = items.reduce(1) { Swift.max($0, $1.data.count) }
     }
 
-    /// Creates folders of the queue that are missing, if any are.
+    /// Creates the queue's folders that are missing, after ZooKeeper has said that one is.
+    ///
+    /// - Returns: whether all are there now: this consumer, or another member, has created them.
     func restoreFolders() async -> Bool {
         do {
-            return try await queue.restoreMissingFolders()
+            // Another member was faster, and a server may be behind: not again at once.
+            if try await !queue.restoreMissingFolders() { try? await queue.store.sleep(for: .milliseconds(50)) }
+            return true
         } catch let error as ZooKeeperError where error.isPassing {
             await error.pauseIfRefusedAtOnce(queue.store)
             return true
@@ -122,6 +126,8 @@ extension QueueConsumer {
         rereads += 1
         ready.putBack((items + prepared).map(\.listed))
         prepared = []
+        // A reader that waits for something new waits for none of these.
+        lookAgain?.yield()
     }
 
     // MARK: Reading

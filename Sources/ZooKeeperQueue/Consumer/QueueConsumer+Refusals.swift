@@ -131,16 +131,17 @@ extension QueueConsumer {
         if commit.isEmpty || commit.isUnresolved { return }
         if !commit.claims.isEmpty {
             let bytes = commit.claims.reduce(0) { $0 + size(ofClaiming: $1, commit.registration) }
-            claimLimit = Swift.max(1, bytes / 2)
+            claimLimit.shrink(from: bytes)
             if commit.claims.count == 1, commit.settlements.isEmpty {
                 return skipClaim(
                     0, of: &commit,
                     .refused(
-                        "the server breaks off the connection at a request of \(bytes) bytes; is its jute.maxbuffer smaller?"))
+                        "the server breaks off the connection at a request of \(bytes) bytes; is its jute.maxbuffer smaller?"
+                    ))
             }
             queue.logger.notice(
                 "A server breaks off large requests; claiming fewer messages at a time",
-                metadata: ["bytes": "\(bytes)", "limit": "\(claimLimit ?? 0)"])
+                metadata: ["bytes": "\(bytes)", "limit": "\(claimLimit.bytes ?? 0)"])
             return rereadClaims(&commit)
         }
         if commit.settlements.count > 1 { return await carryOutSingly(&commit) }
@@ -213,7 +214,8 @@ extension QueueConsumer {
 
     private static let lostWrites = QueueError(
         .outcomeUnknown,
-        "The servers have lost writes that they had acknowledged: the message may be settled, or will be delivered again.")
+        "The servers have lost writes that they had acknowledged: the message may be settled, or will be delivered again."
+    )
 
     /// Leaves a registration that is of no use any more to a recovery, which gives back what it holds, and registers anew.
     private func abandon(_ registration: Registration) async {

@@ -43,7 +43,7 @@ extension QueueConsumer {
         else { return }
         do {
             let line = IdleLine(queue: queue, consumer: registration.name)
-            if try await !line.isEmpty(), !hasTakers {
+            if try await line.hasOthers(), !hasTakers {
                 bufferLimit.shrink()
                 leavesToOthers = true
                 return await releaseBuffered()

@@ -70,8 +70,7 @@ public actor QueueConsumer {
     var tried: Set<ItemName> = []
     /// How many messages, and bytes, the largest of the nodes had that were read last.
     var (messagesPerNode, bytesPerNode) = (1, ReadyItem.assumedSize)
-    /// How many bytes a step may claim, while the server breaks larger ones off.
-    var claimLimit: Int?
+    var claimLimit = ClaimLimit()
     /// Items that are still being written, as far as was seen.
     var unfilled: Set<String> = []
     var unfilledCleared = Duration.zero
@@ -102,6 +101,8 @@ public actor QueueConsumer {
     var isReading = false
     var committer: Task<Void, Never>?
     var isCommitting = false
+    /// Whether settlements gather that are to go together.
+    var isGathering = false
     var sessionWatch: Task<Void, Never>?
     /// Looks after the buffer while messages wait there.
     var overseer: Task<Void, Never>?
@@ -251,15 +252,12 @@ public actor QueueConsumer {
             ?? Task {
                 phase = .closing
                 wakeTakers()
-                await withinTime(gracePeriod + Self.closingTime) { await $0.end(gracePeriod: gracePeriod) }
+                await withinTime(gracePeriod + configuration.closingTime) { await $0.end(gracePeriod: gracePeriod) }
                 phase = .closed
             }
         closing = task
         await task.value
     }
-
-    /// How long the steps of closing may take besides the grace period.
-    private static let closingTime = Duration.seconds(4)
 
     private func end(gracePeriod: Duration) async {
         overseer?.cancel()
@@ -289,14 +287,18 @@ public actor QueueConsumer {
         work.cancel()
     }
 
+    /// Gives leases back uncounted, together and the first ones first: whoever takes them finds them in their order.
     private func release(_ leases: [Lease]) async {
         await withTaskGroup(of: Void.self) { group in
-            for lease in leases {
-                group.addTask {
+            isGathering = true
+            for lease in leases.sorted(by: { $0.name < $1.name }) {
+                group.addImmediateTask {
                     await self.insist(on: .release, for: lease)
                     lease.update(.lost)
                 }
             }
+            isGathering = false
+            commitSoon()
         }
     }
 

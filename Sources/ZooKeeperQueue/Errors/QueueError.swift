@@ -15,6 +15,8 @@ public struct QueueError: Error, Sendable {
         public static let queueFull = Code(description: "queueFull")
         /// So many messages wait in the producer already that it accepts no more; nothing was sent.
         public static let overloaded = Code(description: "overloaded")
+        /// A hard quota of the servers is reached (`enforceQuota`), which is not a ``QueueBound``. Nothing was changed.
+        public static let quotaExceeded = Code(description: "quotaExceeded")
         /// The queue is not there, and the settings do not allow to create it.
         public static let queueMissing = Code(description: "queueMissing")
         /// The queue's tree has a format that this release does not know, so that it does nothing there.
@@ -88,6 +90,12 @@ extension QueueError {
             self.init(
                 .unreachable, "ZooKeeper did not answer in time while \(what); nothing was changed.", cause: cause)
         case .closed, .closing: self.init(.closed, "The ZooKeeper client is closed.", cause: cause)
+        case .quotaExceeded:
+            self.init(
+                .quotaExceeded,
+                "The hard quota of \(queue) was exceeded while \(what). Raise the quota (setquota in zkCli.sh), or purge the queue: "
+                    + "the servers count what a transaction creates before what it deletes, so that consumers cannot take "
+                    + "messages while it is reached.", cause: cause)
         case .requestTooLarge: self.init(.payloadTooLarge, "The request is too large while \(what).", cause: cause)
         case .invalidArgument: self.init(.invalidArgument, cause.message, cause: cause)
         default: self.init(.failed, "ZooKeeper refused \(what) at \(queue).", cause: cause)
@@ -101,7 +109,8 @@ extension QueueError {
             "ZooKeeper refused operation \(index) of those given to acknowledge(with:). The message is not acknowledged, and "
                 + "nothing was changed: settle it in another way, or give other operations.",
             cause: ZooKeeperError(
-                code: cause.code, message: cause.message, path: cause.path, operationIndex: index, outcome: cause.outcome))
+                code: cause.code, message: cause.message, path: cause.path, operationIndex: index,
+                outcome: cause.outcome))
     }
 
     /// Runs `body`, and gives its errors of the store in the queue's words.

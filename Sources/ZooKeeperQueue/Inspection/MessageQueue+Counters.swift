@@ -22,7 +22,8 @@ extension MessageQueue {
                 QueueCounter(
                     kind: .steps, value: try await largestVersion(consumers.map { tree.consumer($0).path }),
                     end: Int(ConsumerConfiguration().stepsOfARegistration)),
-                QueueCounter(kind: .transactions, value: Int(try await probe().mzxid & 0xFFFF_FFFF), end: Int(UInt32.max)),
+                QueueCounter(
+                    kind: .transactions, value: Int(try await probe().mzxid & 0xFFFF_FFFF), end: Int(UInt32.max)),
             ]
         }
     }
@@ -35,7 +36,8 @@ extension MessageQueue {
             .create(probe, data: []), .set(probe, data: [], version: nil), .delete(probe),
         ])
         guard results.count == 3, case .set(let stat) = results[1] else {
-            throw QueueError(.failed, "ZooKeeper answered a transaction of three operations with \(results.count) results.")
+            throw QueueError(
+                .failed, "ZooKeeper answered a transaction of three operations with \(results.count) results.")
         }
         return stat
     }

@@ -17,7 +17,7 @@ extension MessageQueue {
             let consumers = try await names(tree.consumers)
             statistics.consumers = consumers.count
             for name in consumers {
-                guard let stat = try await store.exists(tree.consumer(name).item) else { continue }
+                guard let stat = try await usableStat(tree.consumer(name).item) else { continue }
                 // The Python ancestor holds its one message as the data of this node.
                 statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
             }
@@ -34,7 +34,7 @@ extension MessageQueue {
                 ($0.name.epoch, $0.name.sequence) < ($1.name.epoch, $1.name.sequence)
             }
             for item in items {
-                guard let stat = try await store.exists(item.path(in: tree)) else { continue }
+                guard let stat = try await usableStat(item.path(in: tree)) else { continue }
                 return .milliseconds(max(0, Self.milliseconds() - stat.ctime))
             }
             return nil
@@ -184,6 +184,16 @@ extension MessageQueue {
 
     /// A node that is there, unless ZooKeeper refuses to hand it out: then it is skipped.
     func usableNode(_ path: String) async throws -> Node? { try await readUsable([path])[0] }
+
+    /// A node's metadata, unless ZooKeeper refuses to tell: servers from 3.9 on do where a node may not be read.
+    func usableStat(_ path: String) async throws -> Stat? {
+        do {
+            return try await store.exists(path)
+        } catch let error as ZooKeeperError where error.isRefusal {
+            skipped.skip(path, error)
+            return nil
+        }
+    }
 
     var missing: QueueError { QueueError(.queueMissing, "There is no queue at \(path).") }
 

@@ -136,8 +136,9 @@ extension QueueProducer {
         guard let buckets else { return }
         let entries = lane.waitingWithIDs(500)
         for number in buckets.numbers {
-            let nodes = try await queue.store.get(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
-            finishDuplicates(zip(entries, nodes).compactMap { entry, node in node.map { _ in entry } })
+            let readings = try await queue.read(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
+            // An id that may not be read is there all the same.
+            finishDuplicates(zip(entries, readings).filter { !$1.isMissing }.map { $0.0 })
         }
     }
 

@@ -10,14 +10,21 @@ import ZooKeeper
 /// (after ``QueueSettings/redeliveryDelay``), or moves them to the dead letters when they were delivered
 /// ``QueueSettings/maximumDeliveries`` times. It removes the nodes of failed consumers, the lanes of producers that are
 /// gone, and items that were never filled.
+///
+/// What is removed for its age must be old by the ensemble's clock, and must have been seen unchanged for as long by this
+/// recovery itself, so that a jump of a server's clock removes nothing.
 public actor QueueRecovery {
     private let queue: MessageQueue
     private let period: Duration
+    /// How often garbage is looked for.
+    private let cleaningPeriod: Duration
     private let lock: RecoveryLock
     private let metrics: CounterMetrics
     private var isRunning = false
     private var isPrepared = false
-    private var passes = 0
+    private var observations = Observations()
+    /// When garbage was last looked for, by the store's clock.
+    private var lastCleaning: Duration?
 
     /// Creates a recovery; nothing is done before ``run()`` or ``recover()``.
     ///
@@ -30,8 +37,16 @@ public actor QueueRecovery {
         _ queue: MessageQueue, every period: Duration = .seconds(5),
         metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) {
+        self.init(queue, every: period, cleaningEvery: .seconds(60), metricsFactory: metricsFactory)
+    }
+
+    package init(
+        _ queue: MessageQueue, every period: Duration = .seconds(5), cleaningEvery cleaningPeriod: Duration,
+        metricsFactory: any MetricsFactory = MetricsSystem.factory
+    ) {
         self.queue = queue
         self.period = period
+        self.cleaningPeriod = cleaningPeriod
         lock = RecoveryLock(queue)
         metrics = CounterMetrics(queue: queue.path, factory: metricsFactory)
     }
@@ -71,16 +86,18 @@ public actor QueueRecovery {
         // Of a format that this release does not know, nothing is touched.
         try await queue.restoreMissingFolders()
         _ = try await queue.sequenceEpoch()
-        var pass = RecoveryPass(queue, now: now)
+        var pass = RecoveryPass(queue, now: now, observations: observations)
+        defer { observations = pass.observations }
         try await pass.perform { try await $0.recoverConsumers() }
         try await pass.perform { try await $0.redeliver() }
         try await pass.perform { try await $0.passToNextEpoch() }
         // Garbage is no hurry, and looking for it reads the list of all messages.
-        defer { passes += 1 }
-        if passes.isMultiple(of: 12) {
+        if lastCleaning.map({ queue.store.now - $0 >= cleaningPeriod }) ?? true {
             try await pass.perform { try await $0.removeLanes() }
             try await pass.perform { try await $0.removeUnfilled() }
             await recordCounters()
+            lastCleaning = queue.store.now
+            pass.observations.forgetUnseen()
         }
         try await pass.forgetIDs()
         if let refusal = pass.refusal { throw refusal }

@@ -24,7 +24,7 @@ struct RecoveryLock {
             if !queue.skipped.contains(path) { return try await acquireInTurn() }
         } catch let error as ZooKeeperError where error.isRefusal {
             // Without the right to create nodes below the root there is nothing that a recovery could do.
-            guard try await queue.store.exists(path) != nil else { throw error }
+            guard try await queue.names(queue.tree.root).contains("gc-lock") else { throw error }
             queue.skipped.skip(path, error)
         }
         return try await queue.probe().mtime

@@ -11,7 +11,7 @@ extension RecoveryPass {
     mutating func forgetIDs() async throws {
         do {
             guard let node = try await queue.node(tree.ids) else { return }
-            let buckets = try await switched(try IDBuckets(node), since: node.stat.mtime)
+            let buckets = try await switched(try IDBuckets(node), node.stat)
             let end = store.now + Self.longestForgetting
             for name in try await children(tree.ids) ?? [] where !buckets.remembers(name) {
                 guard try await remove(name, buckets, until: end) else { return }
@@ -30,9 +30,11 @@ extension RecoveryPass {
     }
 
     /// - Returns: the buckets from here on.
-    private func switched(_ buckets: IDBuckets, since time: Int64) async throws -> IDBuckets {
+    private mutating func switched(_ buckets: IDBuckets, _ stat: Stat) async throws -> IDBuckets {
         let retention = try await queue.sharedSettings().idRetention ?? queue.settings.idRetention
-        guard isOlder(time, than: retention), try await holdIDs(buckets) else { return buckets }
+        guard hasExpired(tree.ids, stat, since: stat.mtime, after: retention), try await holdIDs(buckets) else {
+            return buckets
+        }
         let acl = try await store.acl(of: tree.items)
         try await ignoring(.badVersion, .nodeExists) { _ = try await store.multi(buckets.next(in: tree, acl: acl)) }
         return try IDBuckets(try await store.get(tree.ids))

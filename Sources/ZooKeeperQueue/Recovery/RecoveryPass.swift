@@ -11,6 +11,8 @@ struct RecoveryPass {
     var report = RecoveryReport()
     /// The first refusal that concerned a whole folder.
     private(set) var refusal: ZooKeeperError?
+    /// What the passes of this process have seen.
+    var observations: Observations
 
     var store: any NodeStore { queue.store }
     var tree: QueueTree { queue.tree }
@@ -21,9 +23,10 @@ struct RecoveryPass {
     /// Nodes moved by one multi, if they fit.
     static let batchSize = 100
 
-    init(_ queue: MessageQueue, now: Int64) {
+    init(_ queue: MessageQueue, now: Int64, observations: Observations) {
         self.queue = queue
         self.now = now
+        self.observations = observations
     }
 
     /// Does one of the recovery's duties. What ZooKeeper refuses there is kept, to be thrown when the others are done.
@@ -199,7 +202,7 @@ struct RecoveryPass {
             let path = tree.lane(name)
             try await handle(path) { pass in
                 guard let stat = try await pass.store.exists(path),
-                    pass.isOlder(stat.mtime, than: pass.queue.settings.laneRetention)
+                    pass.hasExpired(path, stat, since: stat.mtime, after: pass.queue.settings.laneRetention)
                 else { return }
                 // A producer that has come back meanwhile has changed the version.
                 if try await pass.remove([.delete(path, version: stat.version)]) { pass.report.lanesRemoved += 1 }
@@ -214,8 +217,8 @@ struct RecoveryPass {
         let names = try await usableChildren(tree.items).compactMap { ItemName($0, inEpoch: 0) }.sorted().prefix(100)
         for path in names.map({ tree.item($0.untagged) }) {
             // Nothing is noted as handled here: a consumer may skip it for another reason.
-            guard let stat = try await store.exists(path), stat.dataLength == 0, stat.version == 0,
-                isOlder(stat.ctime, than: queue.settings.unfilledItemAge)
+            guard let stat = try await queue.usableStat(path), stat.dataLength == 0, stat.version == 0,
+                hasExpired(path, stat, since: stat.ctime, after: queue.settings.unfilledItemAge)
             else { continue }
             try await handle(path) { pass in
                 if try await pass.remove([epoch.check(in: pass.tree), .delete(path, version: 0)]) {
@@ -241,6 +244,12 @@ struct RecoveryPass {
 
     /// Of something that is younger than this pass, no age is known.
     func isOlder(_ time: Int64, than age: Duration) -> Bool { age <= .zero || .milliseconds(now - time) >= age }
+
+    /// Whether a node is old enough to be removed: by the ensemble's clock, and by how long this process has seen it unchanged.
+    mutating func hasExpired(_ path: String, _ stat: Stat, since time: Int64, after age: Duration) -> Bool {
+        let hasStood = observations.hasStood(path, stamp: stat.mzxid, for: age, at: store.now)
+        return hasStood && isOlder(time, than: age)
+    }
 
     func children(_ path: String) async throws -> [String]? {
         do {

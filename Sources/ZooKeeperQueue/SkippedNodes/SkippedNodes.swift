@@ -39,7 +39,9 @@ struct SkippedNodes: Sendable {
     ///
     /// - Returns: whether it was skipped before.
     mutating func handled(_ name: String, in folder: String) -> Bool {
-        guard count > 0, folders[ExactString(folder)]?.removeValue(forKey: ExactString(name)) != nil else { return false }
+        guard count > 0, folders[ExactString(folder)]?.removeValue(forKey: ExactString(name)) != nil else {
+            return false
+        }
         count -= 1
         return true
     }

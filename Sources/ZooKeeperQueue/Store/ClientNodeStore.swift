@@ -12,6 +12,7 @@ struct ClientNodeStore: NodeStore {
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
         try await client.create(path, data: data, mode: mode)
     }
+    func createRoot() async throws { try await client.ensurePath("/") }
     func delete(_ path: String, version: Int32?) async throws { try await client.delete(path, version: version) }
     func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
         try await client.set(path, data: data, version: version)

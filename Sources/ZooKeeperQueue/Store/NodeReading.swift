@@ -7,6 +7,10 @@ enum NodeReading: Sendable {
     /// ZooKeeper refuses to hand it out.
     case refused(ZooKeeperError)
 
+    var isMissing: Bool {
+        if case .missing = self { true } else { false }
+    }
+
     var node: Node? {
         if case .node(let node) = self { node } else { nil }
     }

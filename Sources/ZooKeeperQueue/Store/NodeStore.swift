@@ -31,6 +31,9 @@ public protocol NodeStore: Sendable {
 
     /// Creates a node.
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode
+    /// Creates the root of the store's paths where it is missing, such as a client's chroot. By default nothing, because a root is
+    /// always there.
+    func createRoot() async throws
     /// Deletes a node, if it has the version.
     func delete(_ path: String, version: Int32?) async throws
     /// Sets a node's data, if it has the version.
@@ -71,6 +74,8 @@ extension NodeStore {
     public var now: Duration { Beginning.moment.duration(to: .now) }
     /// No: all or nothing.
     public var appliesTransactionsInSteps: Bool { get async throws { false } }
+    /// Nothing: the root is there.
+    public func createRoot() async throws {}
     /// `nil`: not known.
     public func acl(of path: String) async throws -> [ACL]? { nil }
     /// Throws: a bound of bytes is not to be had.

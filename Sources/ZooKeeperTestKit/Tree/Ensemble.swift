@@ -189,8 +189,10 @@ struct Ensemble: Sendable {
         return [Notification(session: session, event: WatchEvent(kind: kind, path: path))]
     }
 
-    private mutating func notifications(for events: [WatchEvent]) -> [Notification] {
-        events.flatMap { event -> [Notification] in
+    /// A watch ends with its event, also where its session is not told, because it may not read the node (CVE-2024-23944).
+    private mutating func notifications(for events: [ZNodeTree.Event]) -> [Notification] {
+        events.flatMap { told -> [Notification] in
+            let event = told.event
             var sessions: Set<Int64> = []
             if event.kind != .childrenChanged {
                 sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: false)) ?? [])
@@ -198,7 +200,8 @@ struct Ensemble: Sendable {
             if event.kind == .childrenChanged || event.kind == .deleted {
                 sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: true)) ?? [])
             }
-            return sessions.sorted().map { Notification(session: $0, event: event) }
+            return sessions.sorted().filter { told.isTold(to: self.sessions[$0]?.identities ?? []) }
+                .map { Notification(session: $0, event: event) }
         }
     }
 

@@ -24,9 +24,17 @@ struct ZNodeTree: Sendable {
     /// What the operations since the last commit have replaced, so that a refused multi leaves nothing.
     private var replaced: [(path: ExactString, node: ZNode?)] = []
     /// The events of the operations since the last commit.
-    private var events: [WatchEvent] = []
+    private var events: [Event] = []
     /// The hard limits below some paths.
     private var quotas: [ExactString: HardQuota] = [:]
+
+    /// Something that sessions are told that watch it, and may read the node that it is about.
+    struct Event: Sendable {
+        let event: WatchEvent
+        let node: ZNode
+
+        func isTold(to identities: [Identity]) -> Bool { node.allows(.read, to: identities) }
+    }
 
     private struct HardQuota {
         let count: Int?
@@ -38,7 +46,7 @@ struct ZNodeTree: Sendable {
     /// Keeps what was done.
     ///
     /// - Returns: the events that it causes, in order.
-    mutating func commit() -> [WatchEvent] {
+    mutating func commit() -> [Event] {
         defer {
             replaced = []
             events = []
@@ -136,8 +144,8 @@ struct ZNodeTree: Sendable {
             isContainer: mode == .container)
         replace(parentPath, with: parent)
         replace(path, with: node)
-        events.append(WatchEvent(kind: .created, path: path))
-        events.append(WatchEvent(kind: .childrenChanged, path: parentPath))
+        note(.created, path, node)
+        note(.childrenChanged, parentPath, parent)
         return CreatedNode(path: path, stat: node.stat)
     }
 
@@ -175,7 +183,7 @@ struct ZNodeTree: Sendable {
         node.mzxid = author.zxid
         node.mtime = author.time
         replace(path, with: node)
-        events.append(WatchEvent(kind: .dataChanged, path: path))
+        note(.dataChanged, path, node)
         return node.stat
     }
 
@@ -199,14 +207,18 @@ struct ZNodeTree: Sendable {
 
     private mutating func remove(_ path: String, zxid: Int64) {
         let parentPath = Self.parent(of: path)
+        let removed = self[path]
         replace(path, with: nil)
-        if var parent = self[parentPath] {
-            parent.children.remove(ExactString(NodePath.name(of: path)))
-            parent.pzxid = zxid
-            replace(parentPath, with: parent)
-        }
-        events.append(WatchEvent(kind: .deleted, path: path))
-        events.append(WatchEvent(kind: .childrenChanged, path: parentPath))
+        if let removed { note(.deleted, path, removed) }
+        guard var parent = self[parentPath] else { return }
+        parent.children.remove(ExactString(NodePath.name(of: path)))
+        parent.pzxid = zxid
+        replace(parentPath, with: parent)
+        note(.childrenChanged, parentPath, parent)
+    }
+
+    private mutating func note(_ kind: WatchEvent.Kind, _ path: String, _ node: ZNode) {
+        events.append(Event(event: WatchEvent(kind: kind, path: path), node: node))
     }
 
     private static func expect(_ expected: Int32?, in version: Int32) throws(Refusal) {

@@ -88,6 +88,9 @@ struct Doctor: AsyncParsableCommand {
             warnings.append(
                 "the numbers of messages are past the place where a recovery lets them begin anew: is one running?")
         }
+        for node in try await queue.findUnusableNodes() {
+            warnings.append("\(node.path) is skipped: \(node.reason). To mend it, \(node.reason.remedy)")
+        }
         for file in serverConfigurations {
             warnings += try ServerConfiguration(file: file).warnings.map { "\(file): \($0)" }
         }
