@@ -13,27 +13,39 @@ endif
 # The runtime of Swift goes into the programs, so that they need none on the machine where they run.
 RELEASE = swift build -c release --static-swift-stdlib
 
-.PHONY: demo test proof page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
+.PHONY: demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
     lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
 demo: setup
-	swift build --product demo
-	swift run --skip-build demo
+	$(RELEASE) --product demo
+	.build/release/demo
 
-## All tests, against real ZooKeeper servers. SCHEDULES=, PASSAGES=, FUZZ= for more of what is drawn by chance, SEED= for the
+## The tests, against real ZooKeeper servers. SCHEDULES=, PASSAGES=, FUZZ= for more of what is drawn by chance, SEED= for the
 ## same again.
 test: setup
 	swift build --build-tests
 	scripts/test
 
-## What takes longer: the previous release beside this one, many more pairs of faults, schedules and passages, and the faults.
-proof: setup
-	scripts/previous-release
+## The tests of the client and the queue that use real servers, such as those of another Debian suite: SERVER=trixie.
+test-servers: setup
 	swift build --build-tests
-	EXHAUSTIVE=$(or $(EXHAUSTIVE),10) SCHEDULES=$(or $(SCHEDULES),10000) PASSAGES=$(or $(PASSAGES),100) \
-	    scripts/test --filter PreviousReleaseTests --filter ExhaustiveFaultTests --filter ScheduleTests --filter PassageTests
-	$(MAKE) faults
+	scripts/test --filter '^(ZooKeeperTests|ZooKeeperQueueTests|TestKitTests)\.'
+
+## What takes longer: many more pairs of faults, schedules and passages, the previous release beside this one, and the faults.
+proof: proof-in-memory proof-previous faults
+
+previous-release: setup
+	scripts/previous-release
+
+proof-in-memory: setup
+	swift build --build-tests
+	EXHAUSTIVE=$(or $(EXHAUSTIVE),20) SCHEDULES=$(or $(SCHEDULES),7000) PASSAGES=$(or $(PASSAGES),50) \
+	    scripts/test --filter '^FaultTests\.(ExhaustiveFaultTests|ScheduleTests|PassageTests)'
+
+proof-previous: previous-release
+	swift build --build-tests
+	scripts/test --filter PreviousReleaseTests
 
 ## The gateway's page in a real browser, which is installed for it. SCREENSHOTS=FOLDER keeps what it shows.
 page: setup
@@ -42,12 +54,14 @@ page: setup
 	scripts/test --filter PageTests
 
 ## Real servers and real kills: every kind of fault, and an ensemble that changes, in about eight minutes.
-faults: release
+faults: setup
+	$(RELEASE) --product faults
 	.build/release/faults standard
 
 ## The same for as long as asked, a kill every ten seconds: make soak DURATION=30m
 DURATION ?= 30m
-soak: release
+soak: setup
+	$(RELEASE) --product faults
 	.build/release/faults soak --duration $(DURATION)
 
 ## Every product, for release.
@@ -58,6 +72,7 @@ release: setup
 PREFIX ?= /usr/local
 install: setup
 	$(RELEASE) --product zkq
+	$(RELEASE) --product generate-manual
 	scripts/install $(PREFIX)
 
 ## The queue beside the C client's floor and its peers, in three rounds of one run: about ten minutes. Peers that are not
@@ -91,7 +106,7 @@ build: setup
 	swift build
 
 ## Builds the examples, and runs those that end by themselves.
-examples: build
+examples: release
 	scripts/examples
 
 lint:

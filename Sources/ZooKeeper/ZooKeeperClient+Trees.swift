@@ -2,7 +2,7 @@ extension ZooKeeperClient {
     /// Creates a persistent node without data, and its missing ancestors, the chroot included. A node that exists already is
     /// left as it is.
     ///
-    /// It may be repeated, and does so itself where an answer was lost.
+    /// It is safe to repeat, and repeats itself after a lost answer.
     ///
     /// - Parameters:
     ///   - path: the node's path; `"/"` is the chroot.
@@ -13,12 +13,12 @@ extension ZooKeeperClient {
         let path = try full(path)
         let end = ContinuousClock.now + deadline(timeout)
         try await localizing {
-            // The path, and of its ancestors those that were found missing.
+            // The path, and those of its ancestors that were found missing.
             var wanted = [path]
             while let node = wanted.last {
                 let left = ContinuousClock.now.duration(to: end)
                 do {
-                    // A read first: whoever may not create there need not.
+                    // Reads first, because a client without the permission to create may find the node already there.
                     if try await stat(node, watch: false, timeout: left) == nil {
                         let create = Request.create(
                             path: node, data: [], mode: .persistent, acl: acl ?? configuration.defaultACL)
@@ -37,10 +37,11 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Deletes a node and all below it, the children first, and passes over what others delete meanwhile.
+    /// Deletes a node and everything below it, children first. Nodes that another client deletes meanwhile are passed
+    /// over.
     ///
-    /// It is not atomic: an error or cancellation leaves what was not deleted yet, and calling it again goes on. It goes on for as
-    /// long as others create nodes there. A node that does not exist is no error.
+    /// It is not atomic. After an error or a cancellation the remaining nodes stay, and calling it again continues. It
+    /// does not end while other clients keep creating nodes there. A node that does not exist is no error.
     ///
     /// - Parameters:
     ///   - path: the node's path; `"/"` is the chroot. The root of the whole tree is refused.
@@ -54,7 +55,7 @@ extension ZooKeeperClient {
                 path: path, outcome: .notApplied)
         }
         try await localizing {
-            // Nodes that have, or had, children: those of one are deleted before those that stand before it.
+            // A stack of nodes that have, or had, children. The children of the last one are deleted first.
             var parents = try await deleteLeaves([root], timeout: timeout)
             while let parent = parents.last {
                 let names = try await childNames(of: parent, timeout: timeout)
@@ -68,7 +69,7 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Deletes those of the nodes that have no children, some hundred at once.
+    /// Deletes the nodes that have no children, some hundred at once.
     ///
     /// - Returns: those that may still exist: they have children, or their answer was lost.
     private func deleteLeaves(_ paths: [String], timeout: Duration?) async throws -> [String] {
@@ -90,7 +91,7 @@ extension ZooKeeperClient {
         return left
     }
 
-    /// None for a node that does not exist.
+    /// Returns no names for a node that does not exist.
     private func childNames(of path: String, timeout: Duration?) async throws -> [String] {
         do {
             return try await nodeChildren(path, watch: false, timeout: timeout, expecting: [.noNode]).names
@@ -101,7 +102,7 @@ extension ZooKeeperClient {
 }
 
 extension ZooKeeperError {
-    /// Whether a request that may be repeated should be, since the connection broke and not the caller's patience.
+    /// Whether to repeat a request: the connection broke, and the deadline has not passed.
     fileprivate var isAnswerLost: Bool {
         outcome == .unknown && code != .deadlineExceeded || code == .sessionMoved
     }

@@ -207,7 +207,7 @@ public final class ZooKeeperClient: Sendable {
         return rest.isEmpty ? "/" : String(Substring(rest))
     }
 
-    /// Says of an error what does not exist: the parent of a node that was to be created, or the chroot itself.
+    /// Names the missing node in the error: the parent of the node to be created, or the chroot itself.
     private func namingWhatIsMissing(_ error: ZooKeeperError, _ request: Request) -> ZooKeeperError {
         let chroot = configuration.chroot
         guard error.code == .noNode, let path = error.path else { return error }

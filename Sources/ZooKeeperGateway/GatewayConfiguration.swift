@@ -47,10 +47,11 @@ public struct GatewayConfiguration: Sendable {
     /// Whether `/extensions/v1` is there, which ZooKeeper's own gateway does not have: transactions and watches, for clients that
     /// keep the queue's full guarantee over HTTP. Default: yes.
     public var offersExtensions = true
-    /// The names of hosts that requests may be for, beside addresses, names that nobody can buy (`localhost`, one word, below
-    /// `.localhost`, `.local` and `.internal`) and ``host``. Other requests are answered 421, because a page of another site could
-    /// let its own name point to the gateway (DNS rebinding). `*` is any name. When it is empty (the default), a gateway with
-    /// ``tls``, or with users for each endpoint, serves any name, because neither lets such a page in.
+    /// The host names that requests may be for. Addresses, ``host`` and names that cannot be registered (`localhost`,
+    /// one word, names below `.localhost`, `.local` and `.internal`) are always allowed. Other requests are answered
+    /// 421, because another site's page could let its own name point to the gateway (DNS rebinding). `*` allows any
+    /// name. When the list is empty (the default), a gateway with ``tls``, or with users for each endpoint, serves any
+    /// name, because neither lets such a page in.
     public var allowedHosts: [String] = []
     /// The version and the commit of the program, which `/health` and the OpenAPI document tell. Default: `unknown`.
     public var version = "unknown"

@@ -58,7 +58,7 @@ final class GatewayResponder: Sendable {
         let operations = OperationsResource(
             endpoints: endpoints, authentication: BasicAuthentication(users: configuration.users), counts: counts,
             requests: requests.load(ordering: .relaxed), version: configuration.version)
-        // Whoever asks for health may know the gateway by any name.
+        // A health check may know the gateway by any name.
         guard OperationsResource.isHealth(gateway.rawPath) || allowedHosts.allow(gateway.host) else {
             throw Answer.problem(
                 .misdirectedRequest, "unknownHost",
@@ -92,7 +92,7 @@ final class GatewayResponder: Sendable {
         throw Answer(.notFound)
     }
 
-    /// What ZooKeeper's own gateway answers to one who accepts anything.
+    /// The format in which ZooKeeper's own gateway answers a client that accepts anything.
     private static func standard(_ method: HTTPRequest.Method) -> Format {
         [.get, .head].contains(method) ? .xml : .json
     }
@@ -139,8 +139,8 @@ final class GatewayResponder: Sendable {
         return nil
     }
 
-    /// The limit is one of data, which is longer in JSON: in base64 by a third, escaped (`\u00e9`) up to three times. Whoever
-    /// reads the JSON counts the data.
+    /// The limit counts data, which is longer in JSON: by a third in base64, and up to three times escaped (`\u00e9`).
+    /// The code that reads the JSON counts the data.
     private func largestBody(_ request: GatewayRequest, _ rest: Substring) -> Int {
         let limit = configuration.maximumBodySize
         let isJSON = rest == "/extensions/v1" || rest.hasPrefix("/queues/v1/") && request.isJSON

@@ -2,8 +2,8 @@ public import CoreMetrics
 public import Logging
 public import ZooKeeper
 
-/// A queue in a ZooKeeper: where it is, and its settings. Its only state is which nodes its members have skipped
-/// (``skippedNodes()``), which its copies share; make as many as you like.
+/// A queue in ZooKeeper: its path and its settings. Its only state is the set of nodes that its members have skipped
+/// (``skippedNodes()``), which its copies share. Create as many as you like.
 ///
 /// ```swift
 /// let queue = try MessageQueue(zookeeper, path: "/queue")
@@ -86,13 +86,13 @@ public struct MessageQueue: Sendable {
             } else if missing == nil {
                 throw QueueError(
                     .queueMissing,
-                    "There is no queue at \(path), and the settings (createsQueue) do not allow to create it.")
+                    "There is no queue at \(path), and the settings (createsQueue) do not create one.")
             }
             try await restoreMissingFolders()
         }
     }
 
-    /// What members must agree on stands there before the last folder, which says that the queue is complete.
+    /// Stores what members must agree on before the last folder, which marks the queue as complete.
     private func createSettings() async throws {
         var shared = SharedSettings()
         if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
@@ -112,11 +112,7 @@ public struct MessageQueue: Sendable {
     ///
     /// - Throws: ``QueueError``.
     public func setMessagesPerNode(_ count: Int) async throws {
-        var changed = settings
-        changed.messagesPerNode = count
-        try changed.validate()
-        try await prepare()
-        try await changeSettings { $0.messagesPerNode = count }
+        try await change({ $0.messagesPerNode = count }, storing: { $0.messagesPerNode = count })
     }
 
     /// Changes how much may stand in the queue; one without messages and bytes is no bound. Producers that are at work learn it
@@ -147,33 +143,32 @@ public struct MessageQueue: Sendable {
     ///
     /// - Throws: ``QueueError``.
     public func setIDRetention(_ retention: Duration) async throws {
-        var changed = settings
-        changed.idRetention = retention
-        try changed.validate()
-        try await prepare()
-        try await changeSettings { $0.idRetention = retention }
+        try await change({ $0.idRetention = retention }, storing: { $0.idRetention = retention })
     }
 
     /// Changes how often a message is delivered before it goes to the dead letters: see ``QueueSettings/maximumDeliveries``.
     ///
     /// - Throws: ``QueueError``.
     public func setMaximumDeliveries(_ count: Int) async throws {
-        var changed = settings
-        changed.maximumDeliveries = count
-        try changed.validate()
-        try await prepare()
-        try await changeSettings { $0.maximumDeliveries = count }
+        try await change({ $0.maximumDeliveries = count }, storing: { $0.maximumDeliveries = count })
     }
 
     /// Changes how long a recovery keeps the message of a failed consumer: see ``QueueSettings/redeliveryDelay``.
     ///
     /// - Throws: ``QueueError``.
     public func setRedeliveryDelay(_ delay: Duration) async throws {
+        try await change({ $0.redeliveryDelay = delay }, storing: { $0.redeliveryDelay = delay })
+    }
+
+    /// Checks a setting as one of this member's own, and stores it for all.
+    private func change(
+        _ change: (inout QueueSettings) -> Void, storing store: (inout SharedSettings) -> Void
+    ) async throws {
         var changed = settings
-        changed.redeliveryDelay = delay
+        change(&changed)
         try changed.validate()
         try await prepare()
-        try await changeSettings { $0.redeliveryDelay = delay }
+        try await changeSettings(store)
     }
 
     private func changeSettings(_ change: (inout SharedSettings) -> Void) async throws {

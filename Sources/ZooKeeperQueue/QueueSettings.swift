@@ -4,14 +4,14 @@ public struct QueueSettings: Sendable, Hashable {
     public var createsQueue: Bool
     /// How often a message is delivered before it goes to the dead letters instead of back. Default: 10.
     ///
-    /// It is what a queue gets when it is created, and holds for every member then, whatever its own settings are. Of a queue that
-    /// exists, change it with ``MessageQueue/setMaximumDeliveries(_:)``. In a queue that says nothing of it, each member uses its
-    /// own.
+    /// When the queue is created, a value other than the default is stored in it, and holds for every member, whatever
+    /// the member's own settings are. Change it in an existing queue with ``MessageQueue/setMaximumDeliveries(_:)``.
+    /// Where the queue stores no value, each member uses its own.
     public var maximumDeliveries: Int
     /// How long a recovery keeps the message of a failed consumer before it gives it back. Default: none.
     ///
-    /// As ``maximumDeliveries``, it is what a queue gets when it is created. Of a queue that exists, change it with
-    /// ``MessageQueue/setRedeliveryDelay(_:)``.
+    /// Like ``maximumDeliveries``, it is stored in the queue when the queue is created with a value other than the
+    /// default. Change it in an existing queue with ``MessageQueue/setRedeliveryDelay(_:)``.
     public var redeliveryDelay: Duration
     /// How long a producer may be silent before a recovery removes its lane. It must be much longer than any send takes;
     /// a producer that comes back makes a new one. Default: an hour.

@@ -26,8 +26,9 @@ public struct RestConfiguration: Sendable {
     /// How long a call waits for a gateway and its answer before it throws `ZooKeeperError/Code/deadlineExceeded`; while there is
     /// no session, as long again for one. Without transactions, it is the time of each step. Default: 30 seconds.
     public var callDeadline = Duration.seconds(30)
-    /// The largest request in bytes, 1,024 to 1,048,575, as for ZooKeeper's client: the bytes of nodes count as they are, and not as
-    /// HTTP carries them. What a gateway takes at most is announced, and one that takes less is refused. Default: 524,288.
+    /// The largest request in bytes, 1,024 to 1,048,575, as for ZooKeeper's client. It counts the bytes of nodes
+    /// themselves, not their encoding in HTTP. A gateway announces its own limit, and one with a lower limit is
+    /// refused. Default: 524,288.
     public var maximumRequestSize = 512 << 10
     /// How often a gateway without watches is asked whether something has changed. Default: a second.
     public var pollInterval = Duration.seconds(1)

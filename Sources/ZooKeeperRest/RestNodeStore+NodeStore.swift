@@ -6,8 +6,8 @@ extension RestNodeStore: NodeStore {
     /// The largest multi in bytes: the sum of ``size(of:)`` and 32 bytes.
     public var maximumRequestSize: Int { configuration.maximumRequestSize }
 
-    /// What an operation adds to a multi in bytes, as ZooKeeper itself counts them: how HTTP carries the data does not matter. There
-    /// is room for a chroot, by which the gateway may lengthen the path.
+    /// Returns how many bytes an operation adds to a multi, as ZooKeeper itself counts them, whatever the encoding in
+    /// HTTP. Leaves room for a chroot, with which the gateway may lengthen the path.
     public func size(of operation: Operation) -> Int { operation.sizeInMulti + 64 }
 
     /// The session now.

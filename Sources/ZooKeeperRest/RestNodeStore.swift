@@ -115,8 +115,8 @@ public final class RestNodeStore: Service {
 
     /// Runs a call with what the gateway is asked with, which depends on what it announces.
     ///
-    /// A call that belongs to one session, and finds that the session has ended before anything was done, is begun anew in the
-    /// next one, as ZooKeeper's client does. There it meets what the end of the session has changed, and says that.
+    /// A call that belongs to a session which ended before anything was done is repeated in the next session, as
+    /// ZooKeeper's client does. There it finds, and reports, what the end of the session has changed.
     func perform<Value>(_ call: (any GatewayCalls) async throws -> Value) async throws -> Value {
         let deadline = ContinuousClock.now + configuration.callDeadline
         while true {

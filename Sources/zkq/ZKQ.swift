@@ -14,7 +14,7 @@ struct ZKQ: AsyncParsableCommand {
 
     static func main() async {
         StandardStreams.occupy()
-        // What is not UTF-8 would be repaired without a word, and another message stored.
+        // An argument that is not UTF-8 would be repaired silently, and a different message stored.
         if let index = argumentThatIsNoText {
             exit(
                 withError: ToolError(

@@ -70,7 +70,7 @@ struct AccessTests {
         }
         configuration.allowedHosts = ["*"]
         #expect(AllowedHosts(configuration).allow("evil.example"))
-        // Whoever is asked for a password, or for a certificate, is not reached so.
+        // DNS rebinding does not reach a gateway that asks for a password or presents a certificate.
         configuration.allowedHosts = []
         configuration.endpoints[0].users = ["u": "p"]
         #expect(AllowedHosts(configuration).allow("queue.example.com"))

@@ -93,7 +93,7 @@ struct HostileTests {
         }
     }
 
-    /// Whoever sends a byte now and then keeps a connection for as long as anybody else does.
+    /// A client that sends a byte now and then keeps a connection no longer than any other client.
     @Test("A head or a body that trickles in does not hold its connection")
     func whatTricklesIsEnded() async throws {
         try await withGateway(configure: {

@@ -27,7 +27,7 @@ struct SharingTests {
         #expect(BufferLimit(maximum: 0).value == 1)
     }
 
-    /// Lets time pass, and everybody do what is due in it.
+    /// Lets time pass, and every task do what is due in it.
     private func pass(_ time: Duration, on clock: VirtualClock) async {
         await clock.advance(by: time)
         for _ in 0..<500 { await Task.yield() }

@@ -39,7 +39,7 @@ struct LibraryHandle: @unchecked Sendable {
         let state = zoo_state(handle)
         return state != ZOO_CONNECTED_STATE && state != ZOO_ASSOCIATING_STATE
     }
-    /// Whether its session has expired, or its credentials were refused, so that it will never be connected.
+    /// Whether the handle will never be connected, because its session has expired or its credentials were refused.
     var hasEnded: Bool { [ZOO_EXPIRED_SESSION_STATE, ZOO_AUTH_FAILED_STATE].contains(zoo_state(handle)) }
     /// The session's number; 0 before the first connection.
     var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
@@ -71,9 +71,9 @@ struct LibraryHandle: @unchecked Sendable {
         guarded { submit(call) }
     }
 
-    /// Asks for the removal of the session's watches on a path, whose end is told by the token.
+    /// Asks for the removal of the session's watches on a path. The token identifies the completion.
     ///
-    /// - Returns: 0 when it will be told, else the code with which the library refused it.
+    /// - Returns: 0 when a completion will follow, else the code with which the library refused the request.
     func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
         let type = key.kind == .children ? ZWATCHTYPE_CHILD : ZWATCHTYPE_DATA
         return guarded { czk_remove_watches(handle, key.path, type, libraryRemovedWatches, token) }

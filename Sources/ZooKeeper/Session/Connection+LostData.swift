@@ -2,22 +2,22 @@ import Logging
 
 /// An ensemble that has lost acknowledged data: all its servers were wiped, or restored from an older backup.
 ///
-/// The library tells each server the newest zxid that it has seen, and a server that knows less closes the connection, so
-/// that the client goes on at a server that is up to date. After such a loss there is none, and the library asks for ever. It
-/// tells nobody why, and it neither shows that zxid nor forgets it while the handle lives.
+/// The library tells each server the newest zxid that it has seen. A server that knows less closes the connection, and
+/// the client tries the next one. After such a loss no server is up to date, and the library tries them for ever. It
+/// does not report the reason, and it neither shows that zxid nor forgets it while the handle lives.
 ///
-/// An outage of all servers looks the same from here, and must not end the session: when they return, the leader's clock of
-/// the session begins anew. What tells the two apart is a *probe*, a handle that has seen nothing: when servers accept its
-/// session all the time and never the client's, they refuse the client's. This needs no four-letter word, which a server may
-/// not allow, and no zxid, of which replies show only a lower bound.
+/// An outage of all servers looks the same from here, and must not end the session, because the leader restarts the
+/// session's timeout when the servers return. A *probe* tells the two apart: a second handle that has seen no data.
+/// When the servers keep the probe's session and never accept the client's, they refuse the client's. The probe needs
+/// no four-letter word, which a server may not allow, and no zxid, of which replies show only a lower bound.
 extension Connection {
-    /// Ends the session when the servers have refused it for so long that it cannot live any more.
+    /// Ends the session after the servers have refused it for longer than it can live.
     func lookForLostData(_ handle: LibraryHandle) {
         let (id, timeout) = (session.current.sessionID, session.current.timeout)
         guard id != 0, timeout > .zero, let disconnectedSince, !handle.isConnected else { return }
         guard let probe, !probe.hasEnded else {
             closeProbe()
-            // Long enough to spare the servers a further session while a client merely changes from one to another.
+            // A client that merely changes from one server to another must not cost the servers another session.
             if disconnectedSince.duration(to: .now) >= timeout / 3 { openProbe() }
             return
         }
@@ -46,9 +46,9 @@ extension Connection {
         ended(handle, reason: "refused by every server")
     }
 
-    /// How long servers accept the probe before the client's session is taken for refused, and ended: its whole timeout, since
-    /// the ensemble has expired it then, if it ever knew it; and until the library has tried each of its servers, of which one
-    /// that does not answer takes it two thirds of the timeout.
+    /// Returns how long the servers must accept the probe before the client's session counts as refused and is ended.
+    /// It is at least the session timeout, because the ensemble has expired the session by then. It is also long enough
+    /// for the library to try each server: one that does not answer takes two thirds of the timeout.
     static func refusalPatience(timeout: Duration, servers: Int) -> Duration {
         max(timeout, timeout * 2 / 3 * (servers - 1)) + min(timeout / 3, .seconds(2))
     }

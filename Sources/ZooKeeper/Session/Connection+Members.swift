@@ -20,7 +20,7 @@ extension Connection {
                 case .failure(let error as ZooKeeperError) where [.deadlineExceeded, .overloaded].contains(error.code):
                     self?.onQueue(after: .seconds(5)) { $0.readMembers(through: handle) }
                 case .failure(let error as ZooKeeperError) where error.code == .sessionClosedRequireSaslAuth:
-                    // Each connection would ask again, and be closed for it.
+                    // Otherwise each new connection would ask again, and the server would close it.
                     self?.onQueue { $0.mayReadMembers = false }
                 case .success, .failure: break
                 }

@@ -45,9 +45,10 @@ actor Connection {
     /// Which servers to try, and since when the present ones were tried in vain.
     var choice: ServerChoice
     var triedSince: ContinuousClock.Instant?
-    /// Since when there is no connection; `nil` while there is one.
+    /// When the connection was lost; `nil` while there is one.
     var disconnectedSince: ContinuousClock.Instant?
-    /// What tells whether servers accept new sessions, and since when they did at each look.
+    /// The handle that tests whether servers accept new sessions, and the time since which every check found that they
+    /// do.
     var probe: SessionProbe?
     var acceptedSince: ContinuousClock.Instant?
     /// Whether the present servers are tried by the library alone, since the connection was lost just now.
@@ -56,7 +57,7 @@ actor Connection {
     var inherited: SessionIdentity?
     /// Whether the present handle must catch up with what its session has seen before anything is sent through it.
     var mustSync = false
-    /// Whether the servers close the connection of one who asks for the members.
+    /// Whether the servers close the connection of a client that asks for the members.
     var mayReadMembers = true
     var hasPulse = false
     /// Who has called `close()` while it was under way.
@@ -168,7 +169,7 @@ actor Connection {
         return HandleID(client: client, generation: generation)
     }
 
-    /// Opens a second handle, whose events are ignored, as those of every handle but the present one.
+    /// Opens a second handle. Its events are ignored, like those of every handle but the present one.
     func openProbe() {
         probe = SessionProbe(
             id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout)
@@ -187,7 +188,7 @@ actor Connection {
         onQueue(after: backoff.next()) { $0.open() }
     }
 
-    /// Removes watches that nobody wants any more, when they have become many.
+    /// Removes abandoned watches when there are many.
     func removeAbandonedWatches() {
         for (token, key) in watches.takeAbandoned(token: nextToken) {
             let code = gate.removeWatches(key, token: token)
@@ -278,15 +279,17 @@ actor Connection {
 
     /// How long closing waits for the answers of calls in flight.
     private static let drainLimit = Duration.seconds(3)
-    /// How long closing is waited for. A server that hangs costs the drain and, as a rule, a second and a half in the library's
-    /// own close; full sockets and name servers that do not answer cost it more (rule 36), and go on in the background.
+    /// How long `close()` takes at most. With a server that hangs, it takes the drain and, as a rule, a second and a
+    /// half in the library's own close. Full sockets and name servers that do not answer take longer, and go on in the
+    /// background.
     private static let closeLimit = Duration.seconds(5)
 
-    /// Refuses new calls, waits for those in flight, closes the handle and ends every sequence; returns when that is done, or
-    /// after ``closeLimit``. Calling it again waits for the same end. To be called by a task that is not cancelled.
+    /// Refuses new calls, waits for those in flight, closes the handle and ends every sequence. Returns when that is
+    /// done, or after ``closeLimit``. Calling it again waits for the same end. Call it from a task that is not
+    /// cancelled.
     nonisolated func close() async {
         isStarted.store(true, ordering: .relaxed)
-        // Here, since the connection's own queue may be held up.
+        // Done here, because the connection's own queue may be blocked.
         desk.updateAll { $0.close() }
         let isDone = WatchSignal()
         Task {
@@ -297,7 +300,7 @@ actor Connection {
             isDone.end()
         }
         await isDone.wait()
-        // Also where the rest goes on in the background.
+        // The sequences end even when the rest goes on in the background.
         watches.end()
         session.update { $0.phase = .closed }
     }

@@ -40,7 +40,7 @@ final class LibraryGate: Sendable {
 
     /// Asks for the removal of watches.
     ///
-    /// - Returns: 0 when its end will be told.
+    /// - Returns: 0 when a completion will follow.
     func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
         state.withLock { state in
             guard let handle = state.handle, !state.isAuthenticating, handle.isConnected else {

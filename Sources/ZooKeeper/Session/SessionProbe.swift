@@ -3,12 +3,12 @@ import Synchronization
 
 /// A second handle with a session of its own, which tells whether the servers accept new sessions.
 ///
-/// It is opened and closed on its own queue, because both block, while the connection's queue may have to act at once.
+/// Opens and closes it on its own queue, because both calls block and the connection's queue must stay responsive.
 final class SessionProbe: Sendable {
     private enum State {
         case opening
         case open(LibraryHandle)
-        /// It could not be opened, or it is closed.
+        /// The handle could not be opened, or is closed.
         case ended
     }
     private let state = Mutex(State.opening)
@@ -35,7 +35,7 @@ final class SessionProbe: Sendable {
         }
     }
 
-    /// Closes the handle, without waiting for that.
+    /// Closes the handle without waiting for completion.
     func close() {
         queue.async { [self] in
             let handle = state.withLock { state -> LibraryHandle? in

@@ -26,7 +26,7 @@ package struct ExactString: Sendable, Hashable, Comparable, ExpressibleByStringL
     package func hash(into hasher: inout Hasher) {
         var string = string
         string.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-        // No byte of UTF-8: the strings of a composite key cannot run into each other.
+        // 0xFF never occurs in UTF-8, so the strings of a composite key stay separate.
         hasher.combine(0xFF as UInt8)
     }
 
@@ -49,7 +49,7 @@ extension ExactString: CustomStringConvertible {
 }
 
 extension StringProtocol {
-    /// Whether both have the same UTF-8 bytes, which is more than `==` asks for.
+    /// Returns whether both have the same UTF-8 bytes, which is stricter than `==`.
     package func isIdentical(to other: some StringProtocol) -> Bool {
         let contiguous = utf8.withContiguousStorageIfAvailable { a in
             other.utf8.withContiguousStorageIfAvailable { b in a.count == b.count && a.elementsEqual(b) }

@@ -33,7 +33,7 @@ extension ZooKeeperError {
         case .ephemeralOnLocalSession:
             "The session is local to its server, which makes no ephemeral nodes for it: set localSessionsUpgradingEnabled=true."
         case .noWatcher: "The server holds no such watch."
-        case .requestTimeout: "The request took longer than is allowed."
+        case .requestTimeout: "The request took longer than allowed."
         case .sessionClosedRequireSaslAuth:
             "The servers demand that clients authenticate, by one of their enforce.auth.schemes: set the configuration's "
                 + "authentication (digest), or change the servers' enforce.auth settings."

@@ -37,16 +37,16 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         public static let reconfigInProgress = Code(rawValue: -14)
         /// The servers do not allow to change their members (`reconfigEnabled`).
         public static let reconfigDisabled = Code(rawValue: -123)
-        /// A server whose sessions are local does not make ephemeral nodes for them.
+        /// The session is local to its server, which does not create ephemeral nodes for local sessions.
         public static let ephemeralOnLocalSession = Code(rawValue: -120)
         /// The server holds no such watch.
         public static let noWatcher = Code(rawValue: -121)
         /// The request took longer than is allowed, so that its outcome is unknown.
         public static let requestTimeout = Code(rawValue: -122)
-        /// The servers close connections that have not authenticated by a scheme that they demand (`enforce.auth.schemes`,
-        /// `sessionRequireClientSASLAuth`); nothing was done.
+        /// The servers require authentication and close connections without it (`enforce.auth.schemes`,
+        /// `sessionRequireClientSASLAuth`). Nothing was done.
         public static let sessionClosedRequireSaslAuth = Code(rawValue: -124)
-        /// A hard quota would be exceeded, of the path or of an ancestor (`enforceQuota`); nothing was changed.
+        /// A hard quota of the path or of an ancestor would be exceeded (`enforceQuota`). Nothing was changed.
         public static let quotaExceeded = Code(rawValue: -125)
         /// The server is read-only.
         public static let notReadOnly = Code(rawValue: -119)

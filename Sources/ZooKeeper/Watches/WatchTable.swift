@@ -12,14 +12,14 @@ package final class WatchTable: Sendable {
         var isArmed = false
         /// Whether the library was asked to remove it.
         var isLeaving = false
-        /// Whether somebody wants it who has no signal here.
+        /// Whether the watch is wanted although no signal is registered here.
         var isKept = false
     }
     private struct State {
         var entries: [WatchKey: Entry] = [:]
         var bytes = 0
         var interests: [WatchKey: [ObjectIdentifier: WatchSignal]] = [:]
-        /// Watches that the library holds and nobody wants, and the bytes of their paths.
+        /// Abandoned watches, which the library holds without an interested sequence, and the bytes of their paths.
         var abandoned: Set<WatchKey> = []
         var abandonedBytes = 0
         /// Removals that the library has not answered, by their tokens.
@@ -30,8 +30,8 @@ package final class WatchTable: Sendable {
     /// The library sends all watched paths in one packet when it reconnects, and a packet above 1 MB makes it connect
     /// and disconnect for ever (ZOOKEEPER-706), so their sum is bounded (rule 15).
     static let maximumBytes = 500_000
-    /// A watch that nobody wants costs nothing until its event, which may never come: for a node that is never created again.
-    /// So many bytes of them are left alone, since most are wanted again or used up soon.
+    /// The bytes of abandoned watches that are left alone, because most are soon wanted again or used up. The event of
+    /// a node that is never created does not come, so the rest must be removed.
     static let maximumAbandonedBytes = maximumBytes / 8
 
     private let state = Mutex(State())
@@ -52,7 +52,8 @@ package final class WatchTable: Sendable {
         if hasEnded { signal.end() }
     }
 
-    /// Forgets the signal. A watch that the library still holds costs one unheard event later, or is removed when they are many.
+    /// Forgets the signal. A watch that the library still holds costs one ignored event later, or is removed when there
+    /// are many.
     package func remove(_ signal: WatchSignal, for keys: [WatchKey]) {
         state.withLock { state in
             for key in keys {
@@ -72,7 +73,7 @@ package final class WatchTable: Sendable {
 
     /// Makes room for a watch before the read that sets it is sent.
     ///
-    /// - Parameter isKept: whether it is wanted without a signal.
+    /// - Parameter isKept: whether the watch is wanted without a signal.
     /// - Returns: whether abandoned watches are to be removed.
     @discardableResult
     func reserve(_ key: WatchKey, isKept: Bool = false) throws -> Bool {
@@ -94,8 +95,8 @@ package final class WatchTable: Sendable {
         }
     }
 
-    /// Some of the watches that nobody wants, if they are many and no removal is under way. The library is to be asked to remove
-    /// each, and its answer to be told to ``removed(_:code:)``.
+    /// Takes some abandoned watches, if there are many and no removal is under way. The caller asks the library to
+    /// remove each, and passes the answer to ``removed(_:code:)``.
     func takeAbandoned(token: () -> UInt64) -> [(token: UInt64, key: WatchKey)] {
         state.withLock { state in
             guard state.abandonedBytes > Self.maximumAbandonedBytes, state.leaving.isEmpty else { return [] }
@@ -108,8 +109,8 @@ package final class WatchTable: Sendable {
         }
     }
 
-    /// A removal has ended. The server knows one watch for data and existence, so both are gone with it. A read may have set the
-    /// watch again before it was removed: whoever is interested now reads again.
+    /// Notes that a removal has ended. The server has one watch for data and existence, so both are gone. A read may
+    /// have set the watch again before it was removed, so every interested sequence reads again.
     func removed(_ token: UInt64, code: Int32) {
         let signals = state.withLock { state -> [WatchSignal] in
             guard let key = state.leaving.removeValue(forKey: token) else { return [] }
@@ -181,7 +182,7 @@ package final class WatchTable: Sendable {
         sort(&state, key)
     }
 
-    /// Sees to it that the watch stands among the abandoned ones if it is one.
+    /// Adds the watch to the abandoned ones, or takes it out of them, as its state says.
     private static func sort(_ state: inout State, _ key: WatchKey) {
         let entry = state.entries[key] ?? Entry()
         if entry.isArmed, entry.pending <= 0, !entry.isLeaving, !entry.isKept, state.interests[key] == nil {

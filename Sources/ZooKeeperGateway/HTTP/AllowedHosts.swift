@@ -1,9 +1,9 @@
 import HTTPTypes
 import NIOCore
 
-/// The hosts that requests may be for. A page of another site can have a browser ask a gateway for the site's own name, once
-/// the site lets that name point to the gateway (DNS rebinding), and would read the answers. An address, or a name that
-/// nobody can buy, is no site's name.
+/// The hosts that requests may be for. A site can let its own name point to the gateway, and its page can then read the
+/// gateway's answers through a visitor's browser (DNS rebinding). An address, or a name that cannot be registered, is
+/// no site's name.
 struct AllowedHosts: Sendable {
     /// Lower-case names; `nil` when any may be asked for.
     private let names: Set<String>?

@@ -53,7 +53,7 @@ struct Answer: Error {
         }
     }
 
-    /// Something is wrong, which is said to programs in JSON: a short name, and words.
+    /// Reports an error in JSON: a short name for programs, and a message.
     static func problem(_ status: HTTPResponse.Status, _ error: String, _ message: String) -> Answer {
         Answer(status, .json, Document("problem", ["error": .text(error), "message": .text(message)]))
     }

@@ -4,7 +4,7 @@ import ZooKeeper
 
 /// Who may use an endpoint: names and passwords, by HTTP basic authentication (RFC 7617).
 struct BasicAuthentication: Sendable {
-    /// The bytes of passwords. When it is empty, anybody may.
+    /// The bytes of passwords, by user. When it is empty, every request is admitted.
     private let users: [ExactString: [UInt8]]
 
     init(users: [String: String]) {

@@ -19,7 +19,7 @@ enum Format: Hashable {
 
     private static let all = [Format.xml, .json, .javascript, .octets]
 
-    /// - Parameter standard: what a client gets that does not say, or accepts anything.
+    /// - Parameter standard: the format for a client that names none, or accepts anything.
     /// - Returns: `nil` when nothing that there is would be accepted.
     init?(accepting headers: HTTPFields, standard: Format) {
         let accepted = headers[values: .accept].flatMap { $0.split(separator: ",") }

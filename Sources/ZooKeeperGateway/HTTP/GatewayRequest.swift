@@ -22,7 +22,7 @@ struct GatewayRequest {
     init(_ head: HTTPRequest, scheme: String) throws(Answer) {
         let url = head.path ?? "/"
         guard url.hasPrefix("/"), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw Answer(.badRequest) }
-        // There is one, which comes back in answers. A second one stands among the other headers.
+        // There must be exactly one, because it comes back in answers. A second one is among the other headers.
         guard let authority = head.authority, !authority.isEmpty,
             authority.utf8.allSatisfy({ URLText.isPlain($0) || "[]:".utf8.contains($0) }),
             Self.hostName.flatMap({ head.headerFields[$0] }) == nil
@@ -55,10 +55,10 @@ struct GatewayRequest {
         (headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased().isIdentical(to: Format.json.contentType)
     }
 
-    /// Refuses a name in the query that is not one of these, since it may be one that was meant.
+    /// Refuses a name in the query that is not one of these, because it may be a misspelt one.
     func allowQuery(_ names: Set<ExactString>) throws(Answer) {
         guard let unknown = query.keys.filter({ !names.contains($0) }).min() else { return }
-        throw .problem(.badRequest, "invalidArgument", "The query has a name that is not known: \(unknown.string)")
+        throw .problem(.badRequest, "invalidArgument", "The query has an unknown name: \(unknown.string)")
     }
 
     private static let hostName = HTTPField.Name("Host")

@@ -86,7 +86,7 @@ final class RequestGuard: ChannelDuplexHandler {
                     RequestGuard(bodyTimeout: timeout),
                     position: ChannelPipeline.SynchronousOperations.Position.after(decoder))
             } catch {
-                // Nobody is served without it.
+                // Without its guard, a connection is not served.
                 context.close(promise: nil)
             }
         }

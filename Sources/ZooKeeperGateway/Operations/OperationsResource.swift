@@ -2,7 +2,7 @@ import HTTPTypes
 import ZooKeeper
 import ZooKeeperQueue
 
-/// What those who run a gateway look at: `/health`, `/health/live`, `/health/ready`, `/metrics`.
+/// The gateway's health and metrics: `/health`, `/health/live`, `/health/ready`, `/metrics`.
 struct OperationsResource {
     let endpoints: [Endpoint]
     let authentication: BasicAuthentication
@@ -39,7 +39,7 @@ struct OperationsResource {
         }
     }
 
-    /// Whether each ensemble answers. The servers are asked, since a client opens its session at the first call.
+    /// Whether each ensemble answers. Asks the servers, because a client opens its session only at the first call.
     private func isReady() async -> Bool {
         for endpoint in endpoints {
             guard (try? await endpoint.client.exists("/", timeout: endpoint.patience(endpoint.client))) != nil

@@ -65,7 +65,7 @@ actor HTTPQueues {
     /// The leases of a queue, if there are any.
     func leases(_ path: String) -> HTTPLeases? { members[ExactString(path)]?.leases }
 
-    /// The queues that are at work, and those right below the root, as far as they are there.
+    /// The queues that are at work, and those directly below the root, if they exist.
     func paths(_ endpoint: Endpoint) async throws -> [String] {
         let patience = endpoint.patience(client)
         var paths = Set(members.keys)
@@ -73,7 +73,7 @@ actor HTTPQueues {
             let names = try await client.children(of: "/", timeout: patience).names
             paths.formUnion(names.map { ExactString("/" + $0) }.sorted().prefix(1_000))
         } catch let error as ZooKeeperError where error.code == .noAuth {
-            // The root is closed to the gateway, which tells nothing of the queues that are at work.
+            // The gateway may not list the root, which does not affect the queues that are at work.
         }
         var found: [String] = []
         var rest = paths.sorted()[...]
@@ -86,9 +86,10 @@ actor HTTPQueues {
 
     private static let askedAtOnce = 100
 
-    /// Those of the paths at which there is a queue, in their order. Asked for metadata, which no access control list closes.
+    /// Returns the paths at which there is a queue, in order. Reads only metadata, which no access control list
+    /// protects.
     ///
-    /// - Throws: when none of them can be asked for. One alone is passed over.
+    /// - Throws: when no path can be checked. A single failure is passed over.
     private func queues(at paths: some Sequence<ExactString>, _ patience: Duration) async throws -> [String] {
         let results = await withTaskGroup(of: (ExactString, Result<Bool, any Error>).self) { [client] group in
             for path in paths {
@@ -124,7 +125,7 @@ actor HTTPQueues {
             do {
                 all.append((path, try await queue(path).statistics()))
             } catch let error as QueueError where error.code == .queueMissing {
-                // It was asked for, and is not there.
+                // The queue was requested and does not exist.
             } catch {
                 all.append((path, nil))
             }

@@ -115,7 +115,8 @@ struct QueueResource {
             throw QueueForms.FormError(message: "age is true or false")
         }
         let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
-        // The list of all can be closed to the gateway, or too long to be read in time: the counts are told all the same.
+        // The gateway may not be allowed to list the items, or the list may be too long to read in time. The counts are
+        // sent anyway.
         let age = request.flag("age") ? try? await queue.oldestAge() : nil
         return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestAge: age))
     }

@@ -1,19 +1,20 @@
-/// How many bytes a consumer claims with one transaction, beside a server that breaks off larger requests: a value.
+/// How many bytes a consumer claims with one transaction when a server closes the connection at larger requests: a
+/// value.
 struct ClaimLimit: Sendable, Hashable {
-    /// `nil` is no limit but the client's own.
+    /// The limit; `nil` when only the client's own applies.
     private(set) var bytes: Int?
     /// How many transactions have passed since the limit was set.
     private var passed = 0
 
-    /// After so many, a larger claim is tried: the connection may have broken for another reason.
+    /// After this many transactions a larger claim is tried, because the connection may have broken for another reason.
     private static let patience = 100
 
     func allows(_ bytes: Int) -> Bool { self.bytes.map { bytes <= $0 } ?? true }
 
-    /// A claim of so many bytes was broken off.
+    /// Notes that the connection broke at a claim of this size.
     mutating func shrink(from bytes: Int) { (self.bytes, passed) = (max(1, bytes / 4), 0) }
 
-    /// A transaction has passed.
+    /// Notes that a transaction was answered.
     mutating func pass(of maximum: Int) {
         guard let bytes else { return }
         passed += 1

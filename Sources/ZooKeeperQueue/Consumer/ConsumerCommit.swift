@@ -48,7 +48,7 @@ struct ConsumerCommit {
         case lease([Int])
         /// What else a settlement does.
         case settlement(Int)
-        /// A batch of which nobody has seen anything goes back as it is, with these settlements.
+        /// A batch of which no message was handed out goes back as it is, with these settlements.
         case wholeRelease([Int])
         case claim(Int)
         /// The place in the line.

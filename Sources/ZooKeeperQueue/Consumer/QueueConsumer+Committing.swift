@@ -42,8 +42,8 @@ extension QueueConsumer {
 
     // MARK: Carrying out
 
-    /// How often in a row the connection breaks at one step before its size is suspected: a server breaks off a request that is
-    /// larger than its `jute.maxbuffer`.
+    /// How often in a row the connection breaks at one step before its size is suspected. A server closes the
+    /// connection at a request that is larger than its `jute.maxbuffer`.
     private static let suspiciousBreaks = 2
 
     /// Sends a step until its outcome is certain. What is refused of it is taken out, and the rest sent again.
@@ -89,7 +89,7 @@ extension QueueConsumer {
                 if error.isPassing {
                     await unanswered(&commit, error, since: start)
                     breaks = error.code == .connectionLoss ? breaks + 1 : 0
-                    if breaks >= Self.suspiciousBreaks, commit.isUnresolved { await shrink(&commit) }
+                    if breaks >= Self.suspiciousBreaks, commit.isUnresolved { await shrink(&commit, plan) }
                     // Also while the consumer closes, but not for ever then.
                     if phase != .open, attempts > 2 { return abandon(commit, error) }
                 } else {

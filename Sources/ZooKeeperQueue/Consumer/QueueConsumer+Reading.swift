@@ -52,7 +52,7 @@ extension QueueConsumer {
                 let nodes = try await queue.readUsable(listed.map { $0.path(in: queue.tree) })
                 guard generation == listGeneration else { continue }
                 guard rereads == self.rereads else {
-                    // Something that comes before it is to be read again.
+                    // A message that comes before it must be read again.
                     ready.putBack(listed)
                     continue
                 }
@@ -78,7 +78,8 @@ extension QueueConsumer {
         }
     }
 
-    /// As many as are wanted, judged by the last ones, and of long messages so few that they take no more than some requests.
+    /// Returns as many names as are wanted, fewer when the last messages were long, so that reading takes only some
+    /// requests.
     private var nodesToRead: Int {
         let count = (readAhead - toClaim) / Swift.max(1, messagesPerNode)
         let fitting = 4 * queue.store.maximumRequestSize / Swift.max(1, bytesPerNode)
@@ -99,14 +100,14 @@ extension QueueConsumer {
     /// - Returns: whether all are there now: this consumer, or another member, has created them.
     func restoreFolders() async -> Bool {
         do {
-            // Another member was faster, and a server may be behind: not again at once.
+            // Another member was faster, and this server may be behind, so the consumer does not try again at once.
             if try await !queue.restoreMissingFolders() { try? await queue.store.sleep(for: .milliseconds(50)) }
             return true
         } catch let error as ZooKeeperError where error.isPassing {
             await error.pauseIfRefusedAtOnce(queue.store)
             return true
         } catch {
-            // The caller tells what it could not do; a root that is gone is one of the reasons.
+            // The caller reports what failed. A missing root is one of the reasons.
             isPrepared = false
             return false
         }
@@ -126,7 +127,7 @@ extension QueueConsumer {
         rereads += 1
         ready.putBack((items + prepared).map(\.listed))
         prepared = []
-        // A reader that waits for something new waits for none of these.
+        // A reader that waits for new messages does not need these.
         lookAgain?.yield()
     }
 

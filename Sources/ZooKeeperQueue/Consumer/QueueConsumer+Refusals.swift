@@ -1,9 +1,10 @@
 import Logging
 import ZooKeeper
 
-/// What a refused step says, and what becomes of its parts.
+/// How a consumer handles a refused step and its parts.
 extension QueueConsumer {
-    /// Something of it was refused, so that nothing of it was applied; or all of it was, earlier.
+    /// Handles a step of which ZooKeeper refused one part. Either nothing of it was applied, or an earlier attempt was
+    /// applied as a whole.
     func refused(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan, _ error: ZooKeeperError) async {
         guard let index = error.operationIndex, plan.parts.indices.contains(index) else {
             return await refusedAsAWhole(&commit, error)
@@ -51,7 +52,7 @@ extension QueueConsumer {
             return fail(&commit, [number], QueueError(operation: place, refused: error))
         }
         if error.code == .nodeExists, commit.settlements[number].canTakeAnotherName {
-            // A message of that name is there, from before the server's counter began anew.
+            // A message of that name is there from before the server's sequence numbers rolled over.
             commit.settlements[number].extraReturns += 1
         } else if await !isMended(error) {
             fail(&commit, [number], error)
@@ -70,7 +71,7 @@ extension QueueConsumer {
         case .noNode:
             // The parent of the leases was removed: without it this registration is of no use.
             dropClaims(&commit)
-            await abandon(commit.registration)
+            await leaveToRecovery(commit.registration)
         case .nodeExists:
             skipClaim(number, of: &commit, .refused("this consumer has a lease of that name already"))
         default:
@@ -80,20 +81,20 @@ extension QueueConsumer {
         }
     }
 
-    /// One message cannot be claimed: it is left alone, and the others go again at once.
+    /// Skips one message that cannot be claimed. The others are sent again at once.
     private func skipClaim(_ number: Int, of commit: inout ConsumerCommit, _ reason: SkippedNode.Reason) {
         queue.skipped.skip(commit.claims[number].listed.path(in: queue.tree), reason)
         commit.claims.remove(at: number)
         claiming = commit.claims
     }
 
-    /// Whether a refusal came from a missing folder that is there again.
+    /// Whether the refusal came from a missing folder, which now exists again.
     private func isMended(_ error: ZooKeeperError) async -> Bool {
         guard error.code == .noNode else { return false }
         return await restoreFolders()
     }
 
-    /// It is about some part, and does not say which: each is tried by itself.
+    /// Tries each part by itself, because the refusal does not say which one it is about.
     private func refusedAsAWhole(_ commit: inout ConsumerCommit, _ error: ZooKeeperError) async {
         if commit.isUnresolved { return abandon(&commit, error) }
         guard commit.settlements.count + commit.claims.count > 1 else {
@@ -124,33 +125,38 @@ extension QueueConsumer {
 
     // MARK: A server that breaks off large requests
 
-    /// The connection broke at this step again and again: smaller ones may pass.
-    func shrink(_ commit: inout ConsumerCommit) async {
+    /// No server has a smaller limit: a smaller transaction is broken off for another reason.
+    private static let smallestServerLimit = 32 << 10
+
+    /// The connection broke at this transaction again and again. If it is large, smaller ones may pass.
+    func shrink(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan) async {
+        let bytes = plan.operations.reduce(0) { $0 + queue.store.size(of: $1) }
+        guard bytes > Self.smallestServerLimit else { return }
         await resolve(&commit)
         // Applied after all, or still not known.
         if commit.isEmpty || commit.isUnresolved { return }
-        if !commit.claims.isEmpty {
-            let bytes = commit.claims.reduce(0) { $0 + size(ofClaiming: $1, commit.registration) }
-            claimLimit.shrink(from: bytes)
-            if commit.claims.count == 1, commit.settlements.isEmpty {
-                return skipClaim(
-                    0, of: &commit,
-                    .refused(
-                        "the server breaks off the connection at a request of \(bytes) bytes; is its jute.maxbuffer smaller?"
-                    ))
-            }
-            queue.logger.notice(
-                "A server breaks off large requests; claiming fewer messages at a time",
-                metadata: ["bytes": "\(bytes)", "limit": "\(claimLimit.bytes ?? 0)"])
-            return rereadClaims(&commit)
+        let isAlone = commit.claims.count + commit.settlements.count == 1
+        if isAlone, !commit.claims.isEmpty {
+            return skipClaim(
+                0, of: &commit,
+                .refused(
+                    "the server breaks off the connection at a request of \(bytes) bytes; is its jute.maxbuffer smaller?"
+                ))
         }
-        if commit.settlements.count > 1 { return await carryOutSingly(&commit) }
-        fail(
-            &commit, Array(commit.settlements.indices),
-            QueueError(
-                .payloadTooLarge,
-                "The server breaks off the connection when the message is settled. Raise its jute.maxbuffer above the client's "
-                    + "maximumRequestSize (\(queue.store.maximumRequestSize) bytes)."))
+        if isAlone {
+            return fail(
+                &commit, [0],
+                QueueError(
+                    .payloadTooLarge,
+                    "The server breaks off the connection when the message is settled. Raise its jute.maxbuffer above the "
+                        + "client's maximumRequestSize (\(queue.store.maximumRequestSize) bytes)."))
+        }
+        if commit.claims.isEmpty { return await carryOutSingly(&commit) }
+        claimLimit.shrink(from: bytes)
+        queue.logger.notice(
+            "A server breaks off large requests; claiming fewer messages at a time",
+            metadata: ["bytes": "\(bytes)", "limit": "\(claimLimit.bytes ?? 0)"])
+        rereadClaims(&commit)
     }
 
     func size(ofClaiming item: ReadyItem, _ registration: Registration) -> Int {
@@ -159,16 +165,18 @@ extension QueueConsumer {
 
     // MARK: Resolving
 
-    /// Reads the version of the consumer's node, which tells whether the step was applied. Every step raises it by one, and
-    /// nobody else writes there.
+    /// Reads the version of the consumer's node, which tells whether the step was applied. Every step raises it by one,
+    /// and no other client writes there.
     func resolve(_ commit: inout ConsumerCommit) async {
+        // What is known of the node is that of the present registration.
+        guard registration == commit.registration else { return await sessionHasEnded(&commit) }
         let path = commit.registration.paths.path
         let expected = holdings.version
         var attempts = 0
         while phase == .open || attempts < 3 {
             attempts += 1
             do {
-                // A read alone may come before a step that is still on its way between the servers.
+                // Without the `sync`, the read may overtake a step that is still on its way between the servers.
                 try await queue.store.sync(path)
                 let node = try await queue.store.get(path)
                 switch StepOutcome(found: node.stat.version, expected: expected, isUnresolved: commit.isUnresolved) {
@@ -193,8 +201,8 @@ extension QueueConsumer {
         abandon(&commit, Lease.unknownError)
     }
 
-    /// The consumer's node has a lower version than it had: servers have lost writes that they had acknowledged. Nothing that
-    /// this registration was told holds any more.
+    /// Handles a version of the consumer's node that is lower than before: the servers have lost acknowledged writes,
+    /// and nothing that this registration knows is certain any more.
     private func ensembleLostWrites(_ commit: inout ConsumerCommit, found version: Int32) async {
         queue.logger.error(
             "The ensemble has lost acknowledged writes; registering the consumer again",
@@ -209,7 +217,7 @@ extension QueueConsumer {
         }
         commit.settlements = []
         dropClaims(&commit)
-        await abandon(commit.registration)
+        await leaveToRecovery(commit.registration)
     }
 
     private static let lostWrites = QueueError(
@@ -217,8 +225,8 @@ extension QueueConsumer {
         "The servers have lost writes that they had acknowledged: the message may be settled, or will be delivered again."
     )
 
-    /// Leaves a registration that is of no use any more to a recovery, which gives back what it holds, and registers anew.
-    private func abandon(_ registration: Registration) async {
+    /// Gives up a registration. A recovery gives back what it holds, and the consumer registers again.
+    private func leaveToRecovery(_ registration: Registration) async {
         lose(registration)
         for _ in 0..<3 {
             do {
@@ -226,14 +234,14 @@ extension QueueConsumer {
             } catch let error as ZooKeeperError where error.isPassing && error.code != .deadlineExceeded {
                 await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
-                // Gone already; or it goes with the session.
+                // The node is already gone, or goes with the session.
                 return
             }
         }
     }
 
-    /// The registration's session has ended, and this attempt was not applied. What was sent before without an answer may
-    /// have been.
+    /// Handles the end of the registration's session. This attempt was not applied; an earlier one without an answer
+    /// may have been.
     private func sessionHasEnded(_ commit: inout ConsumerCommit) async {
         lose(commit.registration)
         for index in commit.settlements.indices {

@@ -145,7 +145,7 @@ extension QueueConsumer {
         await leave(registration)
     }
 
-    /// Takes a registration out of the tree, in a task of its own, which `close()` waits for.
+    /// Removes a registration from the tree in a task of its own, which `close()` waits for.
     private func leave(_ registration: Registration) async {
         let task = Task.immediate { await remove(registration) }
         leaving = task

@@ -1,21 +1,21 @@
 import DequeModule
 import ZooKeeper
 
-/// What waits in the buffer, beside consumers that have nothing to do and messages that are more urgent.
+/// How a consumer shares its buffer with idle consumers, and lets more urgent messages go first.
 extension QueueConsumer {
-    /// How often the buffer is looked after.
+    /// How often the consumer checks its buffer.
     private static let oversightPeriod = Duration.seconds(1)
-    /// How many more urgent messages are taken although the buffer is full.
+    /// How many more urgent messages the consumer takes although the buffer is full.
     private static let maximumUrgent = 8
 
-    /// Puts a lease into the buffer: a more urgent one before what waits.
+    /// Puts a lease into the buffer, before less urgent ones.
     func enqueue(_ lease: Lease) {
         guard let last = buffer.last, lease.name.priority < last.name.priority else { return buffer.append(lease) }
         let place = buffer.firstIndex { $0.name.priority > lease.name.priority } ?? buffer.endIndex
         buffer.insert(lease, at: place)
     }
 
-    /// How many of the messages that were read go before what waits in the buffer.
+    /// How many of the messages that were read are more urgent than the last one in the buffer.
     var urgentPlaces: Int {
         guard !configuration.takesOnDemand, let last = buffer.last, let first = prepared.first,
             first.name.priority < last.name.priority, leases.count < configuration.prefetch + Self.maximumUrgent
@@ -23,12 +23,12 @@ extension QueueConsumer {
         return prepared.prefix(Self.maximumUrgent).prefix { $0.name.priority < last.name.priority }.count
     }
 
-    /// Looks after the buffer as long as messages wait there.
+    /// Starts to check the buffer, for as long as messages wait there.
     func overseeSoon() {
         guard overseer == nil, !buffer.isEmpty, phase == .open, !configuration.takesOnDemand else { return }
         overseer = Task {
             while !Task.isCancelled, phase == .open, !buffer.isEmpty {
-                // What changes elsewhere tells a busy consumer nothing: watching would cost an event for each message.
+                // The consumer polls, because a watch would cost a busy consumer an event for each message.
                 guard (try? await queue.store.sleep(for: Self.oversightPeriod)) != nil else { break }
                 await oversee()
             }
@@ -53,11 +53,11 @@ extension QueueConsumer {
                 readSoon()
             }
         } catch {
-            // The next look, or whatever the consumer does next, meets the same error.
+            // The next check, or the consumer's next step, meets the same error.
         }
     }
 
-    /// Whether a message is ready that goes before what waits in the buffer.
+    /// Whether a message is ready that is more urgent than the last one in the buffer.
     private func hasMoreUrgent() async throws -> Bool {
         let names = try await queue.store.children(of: queue.tree.items).names
         guard let last = buffer.last else { return false }
@@ -69,7 +69,7 @@ extension QueueConsumer {
     /// Remembers a message that was given back, under the name that it has now.
     func noteGivenBack(_ settlement: Settlement) {
         let name = settlement.lease.name
-        // Only the last ones: what is left out is taken again a little sooner.
+        // The set is bounded. A message that is forgotten here is taken again a little sooner.
         if givenBack.count >= 1_000 { givenBack = [] }
         givenBack.insert(name.with(returns: name.returns + 1 + settlement.extraReturns))
     }

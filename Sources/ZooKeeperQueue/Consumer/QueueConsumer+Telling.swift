@@ -66,7 +66,7 @@ extension QueueConsumer {
         }
     }
 
-    /// What was not claimed is read again, and what comes after it; the list stays.
+    /// Reads again what was not claimed, and what comes after it. The list stays.
     func rereadClaims(_ commit: inout ConsumerCommit) {
         let items = commit.claims
         commit.claims = []

@@ -38,7 +38,8 @@ public actor QueueConsumer {
     var buffer: Deque<Lease> = []
     /// How many messages may wait in the buffer.
     var bufferLimit: BufferLimit
-    /// Messages that this consumer gave back, and takes again only when it is asked for one: others may handle them better.
+    /// Messages that this consumer gave back. It takes them again only when its caller asks for one, because other
+    /// consumers may handle them better.
     var givenBack: Set<ItemName> = []
     var ready = ReadyList()
     /// How often the list was forgotten.
@@ -128,7 +129,7 @@ public actor QueueConsumer {
         bufferLimit = BufferLimit(maximum: configuration.prefetch)
     }
 
-    /// Begins with a small buffer, because so many handlers at once tell how many messages are of use.
+    /// Starts with as many places in the buffer as there are handlers.
     func expect(handlers: Int) { bufferLimit = BufferLimit(maximum: configuration.prefetch, startingWith: handlers) }
 
     /// The most messages that may be held.
@@ -270,7 +271,7 @@ public actor QueueConsumer {
         await deregister()
     }
 
-    /// Waits for `body`, but not for ever: the calls of a body that is left behind end with their own deadlines.
+    /// Waits for `body` up to the limit. After that, the body's calls end at their own deadlines.
     private func withinTime(_ limit: Duration, _ body: @escaping @Sendable (QueueConsumer) async -> Void) async {
         let (ends, end) = AsyncStream.makeStream(of: Void.self)
         let work = Task {
@@ -278,7 +279,7 @@ public actor QueueConsumer {
             end.finish()
         }
         let timer = Task { [store = queue.store] in
-            // A time limit: that no server answers is no event.
+            // A timer is needed, because no event says that the servers do not answer.
             try? await store.sleep(for: limit)
             end.finish()
         }
@@ -287,7 +288,7 @@ public actor QueueConsumer {
         work.cancel()
     }
 
-    /// Gives leases back uncounted, together and the first ones first: whoever takes them finds them in their order.
+    /// Gives leases back uncounted, together and in order, so that the next consumer finds them in order.
     private func release(_ leases: [Lease]) async {
         await withTaskGroup(of: Void.self) { group in
             isGathering = true

@@ -19,7 +19,7 @@ struct ReadyItem: Sendable {
 
     var name: ItemName { listed.name }
 
-    /// What a node is taken to have, in bytes, before one was read: so that the first read of long ones stays small.
+    /// The assumed size of a node in bytes before one was read. It keeps the first read of long messages small.
     static let assumedSize = 64 << 10
 
     /// - Returns: `nil` when the node's form is not known to this library.

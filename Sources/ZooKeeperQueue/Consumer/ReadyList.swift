@@ -12,7 +12,7 @@ struct ReadyList {
     }
 
     private var items: ArraySlice<ListedItem> = []
-    /// What was taken and is to be tried again, before the rest.
+    /// Items that were taken and are tried again, before the rest.
     private var returned: ArraySlice<ListedItem> = []
     private var validUntil: Duration?
     private(set) var listings = 0
@@ -57,9 +57,9 @@ struct ReadyList {
         return Array(first) + next
     }
 
-    /// Takes back messages that are to be tried again, in their places.
+    /// Puts back messages that are tried again, in their places.
     mutating func putBack(_ listed: [ListedItem]) {
-        // What was taken comes before what is left, so that the rest need not be sorted, however long it is.
+        // Items that were taken come before the rest, which therefore need not be sorted again.
         returned = (returned + listed).sorted()[...]
     }
 

@@ -1,8 +1,9 @@
-/// What the version of a consumer's node says of a step: a value.
+/// What the version of a consumer's node says about a step: a value.
 enum StepOutcome: Sendable, Hashable {
     case applied
     case notApplied
-    /// Another client has written to the node, which none may; or an earlier step was applied that was given up on.
+    /// Another client has written to the node, which is not allowed, or an earlier step that was given up has been
+    /// applied.
     case changedByOthers
     /// Servers have lost writes that they had acknowledged.
     case rolledBack
@@ -14,7 +15,7 @@ enum StepOutcome: Sendable, Hashable {
     init(found: Int32, expected: Int32, isUnresolved: Bool) {
         switch found &- expected {
         case 0: self = .notApplied
-        // Exactly one more: anything else is not this step's doing.
+        // The step raises the version by exactly one. Any other version has another cause.
         case 1 where isUnresolved: self = .applied
         case ..<0: self = .rolledBack
         default: self = .changedByOthers

@@ -13,7 +13,7 @@ public struct QueueError: Error, Sendable {
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
         /// The queue has reached its bound, and does not take the message. See ``QueueBound``.
         public static let queueFull = Code(description: "queueFull")
-        /// So many messages wait in the producer already that it accepts no more; nothing was sent.
+        /// The producer's limit of waiting messages is reached, so it accepts no more. Nothing was sent.
         public static let overloaded = Code(description: "overloaded")
         /// A hard quota of the servers is reached (`enforceQuota`), which is not a ``QueueBound``. Nothing was changed.
         public static let quotaExceeded = Code(description: "quotaExceeded")
@@ -37,8 +37,8 @@ public struct QueueError: Error, Sendable {
         public static let alreadyRunning = Code(description: "alreadyRunning")
         /// There is no such dead letter, or no send of this number to repeat.
         public static let notFound = Code(description: "notFound")
-        /// ZooKeeper refused one of the operations that the caller gave to ``QueueMessage/acknowledge(with:)``; nothing was changed.
-        /// ``QueueError/cause`` has its index among them, and ZooKeeper's own error.
+        /// ZooKeeper refused one of the operations that the caller gave to ``QueueMessage/acknowledge(with:)``. Nothing
+        /// was changed. ``QueueError/cause`` has the index of the operation and ZooKeeper's own error.
         public static let operationRefused = Code(description: "operationRefused")
         /// ZooKeeper refused it for another reason: see ``QueueError/cause``.
         public static let failed = Code(description: "failed")
@@ -50,7 +50,7 @@ public struct QueueError: Error, Sendable {
     public let message: String
     /// What ZooKeeper said.
     public let cause: ZooKeeperError?
-    /// The send whose outcome is unknown, to be repeated with ``QueueProducer/repeatSend(_:timeout:)``.
+    /// The send whose outcome is unknown. Repeat it with ``QueueProducer/repeatSend(_:timeout:)``.
     public let unresolvedSend: SendID?
 
     init(_ code: Code, _ message: String, cause: ZooKeeperError? = nil, unresolvedSend: SendID? = nil) {

@@ -15,12 +15,13 @@ public struct DeadLetter: Sendable, Hashable {
     /// When it was given up, by the ensemble's clock: milliseconds since 1970.
     public let time: Int64
 
-    /// The creates that make a dead letter. The cause is shortened, so that they fit into one request with the end of a lease.
+    /// Returns the operations that create a dead letter. Shortens the cause, because they must fit into one request
+    /// with the end of a lease.
     static func operations(
         at path: String, data: [UInt8], cause: String, in store: any NodeStore
     ) -> [Operation] {
         let letter = Operation.create(path, data: data)
-        // Less than that is always left for the other operations of the transaction.
+        // The other operations of the transaction always fit into the rest.
         let room = store.maximumRequestSize - 2 * store.size(of: .create(path, data: [])) - data.count - 1_024
         let cause = Array(shortened(cause, to: min(maximumCause, max(0, room))).utf8)
         return [letter, .create(path + "/cause", data: cause)]

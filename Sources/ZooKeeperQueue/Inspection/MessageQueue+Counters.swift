@@ -28,8 +28,8 @@ extension MessageQueue {
         }
     }
 
-    /// Makes a change that leaves nothing behind, and tells what the ensemble stamped on it: only a write tells where its
-    /// transactions and its clock are.
+    /// Makes a change that leaves nothing behind, and returns its metadata. Only a write shows the ensemble's current
+    /// zxid and clock.
     func probe() async throws -> Stat {
         let probe = "\(tree.root)/probe-\(UniqueName.make())"
         let results = try await store.multi([

@@ -32,7 +32,7 @@ extension MessageQueue {
         }
     }
 
-    /// Sends all dead letters back. One that cannot be moved is skipped, and stays: see ``skippedNodes()``.
+    /// Sends all dead letters back. One that cannot be moved is skipped and stays: see ``skippedNodes()``.
     ///
     /// - Returns: how many.
     @discardableResult
@@ -72,7 +72,7 @@ extension MessageQueue {
         do {
             return try await names(tree.dead(name)).contains("cause")
         } catch let error as ZooKeeperError where error.code == .noAuth {
-            // The right to delete it is its folder's.
+            // The permission to delete it comes from its folder.
             return true
         }
     }
@@ -131,7 +131,8 @@ extension MessageQueue {
                     // Looked at again: when it is gone, it was sent back.
                     wasSent = true
                 } catch let error as ZooKeeperError where error.code == .noNode || error.code == .badVersion {
-                    // Another client is at it: look again. Without a cause it is a foreign client's dead letter.
+                    // Another client is moving it, so look again. A dead letter without a cause comes from another kind
+                    // of client.
                     switch error.operationIndex {
                     case 0 where try await store.exists(tree.dead(name)) != nil: try await addCause(name)
                     case 3 where try await !restoreMissingFolders(): throw error

@@ -79,8 +79,8 @@ extension MessageQueue {
                     progress(done + $0, done + $1)
                 }
                 done += outcome.done
-                // In another epoch the names mean other messages, and what has moved is elsewhere. What cannot be deleted
-                // stays; then nothing was done, and looking again would not change that.
+                // In another epoch the names mean other messages, and messages may have moved to another folder. A node
+                // that cannot be deleted stays. When nothing was deleted, looking again would not change that.
                 let hasMoved = epoch.phase != .open && outcome.done < groups.count
                 if outcome.isComplete, !hasMoved || outcome.done == 0 { return done }
             }
@@ -114,11 +114,11 @@ extension MessageQueue {
         try await node(tree.epoch).map(SequenceEpoch.init) ?? SequenceEpoch()
     }
 
-    /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone. A group that ZooKeeper refuses
-    /// is skipped, and does not keep the others from being applied.
+    /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone. Skips a group that
+    /// ZooKeeper refuses, and applies the others.
     ///
     /// - Parameter guards: checks that each multi begins with. When one of them fails, the rest is left.
-    /// - Returns: how many groups were applied, and whether none was left for the sake of the guards, or of a missing answer.
+    /// - Returns: how many groups were applied, and whether none was left out because of the guards or a lost answer.
     func applyAll(
         _ groups: [[Operation]], guardedBy guards: [Operation] = [],
         progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
@@ -135,7 +135,7 @@ extension MessageQueue {
                     done += batch.count
                     batch = []
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    // Deleting again is harmless: what is gone is passed over.
+                    // Deleting again is harmless, because missing nodes are passed over.
                 } catch let error as ZooKeeperError where error.isRefusal {
                     guard let index = error.operationIndex else {
                         guard batch.count == 1, error.concernsOneNode else { throw error }
@@ -182,10 +182,11 @@ extension MessageQueue {
         }
     }
 
-    /// A node that is there, unless ZooKeeper refuses to hand it out: then it is skipped.
+    /// Returns the node if it exists. Skips it when ZooKeeper refuses to return it.
     func usableNode(_ path: String) async throws -> Node? { try await readUsable([path])[0] }
 
-    /// A node's metadata, unless ZooKeeper refuses to tell: servers from 3.9 on do where a node may not be read.
+    /// Returns a node's metadata, unless ZooKeeper refuses. Servers from 3.9 on refuse it for a node that may not be
+    /// read.
     func usableStat(_ path: String) async throws -> Stat? {
         do {
             return try await store.exists(path)

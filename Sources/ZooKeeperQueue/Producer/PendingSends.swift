@@ -1,6 +1,6 @@
 import HeapModule
 
-/// Who waits for which send and until when, and the results of sends for which nobody waits any more.
+/// The callers that wait for sends, their deadlines, and the results of sends without a waiting caller.
 struct PendingSends {
     typealias Waiter = CheckedContinuation<[SendReceipt], any Error>
 
@@ -62,7 +62,7 @@ struct PendingSends {
         if sends.values[place].remaining == 0 { conclude(id, sends.values[place]) }
     }
 
-    /// A send has failed as a whole.
+    /// Fails a send as a whole.
     mutating func fail(_ id: SendID, with error: any Error) {
         guard let place = sends.index(forKey: id), sends.values[place].remaining > 0 else { return }
         sends.values[place].remaining = 0
@@ -70,7 +70,7 @@ struct PendingSends {
         conclude(id, sends.values[place])
     }
 
-    /// How many messages a send has; `nil` when nobody waits for it.
+    /// How many messages a send has; `nil` when no caller waits for it.
     func awaitedCount(_ id: SendID) -> Int? {
         guard let send = sends[id], send.waiter != nil else { return nil }
         return send.receipts.count
@@ -131,7 +131,7 @@ struct PendingSends {
 
     // MARK: Deadlines
 
-    /// When the first waiter's time is over.
+    /// The earliest deadline of a waiter.
     mutating func nextDeadline() -> Duration? {
         while let first = deadlines.min {
             if isAwaited(first) { return first.time }
@@ -140,7 +140,7 @@ struct PendingSends {
         return nil
     }
 
-    /// The sends whose waiters' time is over. Each is named once.
+    /// Returns the sends whose waiters' deadlines have passed, each once.
     mutating func expired(at now: Duration) -> [SendID] {
         var expired: [SendID] = []
         while let next = nextDeadline(), next <= now { expired.append(deadlines.removeMin().send) }

@@ -137,7 +137,7 @@ extension QueueProducer {
         let entries = lane.waitingWithIDs(500)
         for number in buckets.numbers {
             let readings = try await queue.read(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
-            // An id that may not be read is there all the same.
+            // An id that may not be read exists all the same.
             finishDuplicates(zip(entries, readings).filter { !$1.isMissing }.map { $0.0 })
         }
     }

@@ -18,7 +18,7 @@ extension QueueProducer {
         }
     }
 
-    /// - Parameter isOfBatch: whether a batch was refused; otherwise something else was that must come before it.
+    /// - Parameter isOfBatch: whether a batch was refused. Otherwise a request was refused that must precede it.
     func handle(_ error: any Error, isOfBatch: Bool = true) async {
         switch error as? BatchPlan.Refusal {
         case .duplicate(let entry):
@@ -56,7 +56,7 @@ extension QueueProducer {
         }
     }
 
-    /// Messages of the same ids were stored before.
+    /// Handles messages whose ids were stored before.
     func finishDuplicates(_ entries: [SendLane.Entry]) {
         for duplicate in lane.remove(entries) {
             let receipt = SendReceipt(name: nil, isDuplicate: true)
@@ -68,7 +68,7 @@ extension QueueProducer {
 
     private static let laneWasRemoved = "The producer's lane was removed."
 
-    /// A batch was refused because the lane has another version than it should.
+    /// Handles a batch that was refused because the lane has an unexpected version.
     private func judgeLane() async {
         guard let laneName else { return renewLane(because: Self.laneWasRemoved) }
         let path = queue.tree.lane(laneName)
@@ -99,7 +99,7 @@ extension QueueProducer {
         }
     }
 
-    /// Only a new lane can tell from here on; what was unresolved on the old one stays so.
+    /// Begins another lane, because the old one can no longer tell. Batches that were unresolved on it stay so.
     private func renewLane(because reason: String, cause: ZooKeeperError? = nil) {
         formerLaneName = laneName
         laneName = nil
@@ -112,14 +112,14 @@ extension QueueProducer {
             cause: cause)
     }
 
-    /// A folder of the queue is gone, and the producer goes on when it is there again.
+    /// Restores a missing folder of the queue. The producer then goes on.
     private func restoreFolders(_ cause: ZooKeeperError, isCertain: Bool) async {
         (mustReadEpoch, buckets) = (true, nil)
         do {
             try await queue.restoreMissingFolders()
             await retryLater(cause)
         } catch {
-            // What is missing once more was removed meanwhile.
+            // A folder that is missing once more was removed meanwhile.
             guard let failure = error as? ZooKeeperError, failure.isPassing || failure.code == .noNode else {
                 return fail(with: error, isCertain: isCertain)
             }
@@ -158,8 +158,8 @@ extension QueueProducer {
         await cause.pauseIfRefusedAtOnce(queue.store)
     }
 
-    /// Keeps what stands in the way, for callers whose time is over before it is gone. A cause of unknown outcome is about
-    /// messages that are under way, and says nothing of those that wait.
+    /// Keeps the error, for callers whose deadline passes before it is resolved. An error of unknown outcome concerns
+    /// messages that are under way, and says nothing about those that wait.
     private func note(_ cause: ZooKeeperError) {
         obstacle = cause.outcome == .notApplied ? cause : nil
         // Nobody will ask any more, and `close()` waits.

@@ -2,7 +2,7 @@ import ZooKeeper
 
 /// How long callers wait for their sends.
 extension QueueProducer {
-    /// Waits for a send that is registered by `register`, until it has a result, its deadline passes, or the task is
+    /// Waits for a send that `register` registers, until it has a result, its deadline passes, or the task is
     /// cancelled.
     func waiting(_ register: (PendingSends.Waiter) -> SendID) async throws -> [SendReceipt] {
         // The handler may run at once, before there is a number, or at any later time.
@@ -22,8 +22,8 @@ extension QueueProducer {
         stopWaiting(for: id, notSent: CancellationError(), "The task was cancelled while its messages were under way")
     }
 
-    /// Ends the wait for a send. It is taken back if nothing of it was sent, and goes on otherwise: what comes after it must
-    /// not overtake it.
+    /// Ends the wait for a send. It is withdrawn if nothing of it was sent. Otherwise it goes on, because later
+    /// messages must not overtake it.
     private func stopWaiting(for id: SendID, notSent: any Error, _ reason: String) {
         guard let count = pending.awaitedCount(id) else { return }
         if pending.isUntouched(id), lane.isWaiting(id) {
@@ -42,7 +42,7 @@ extension QueueProducer {
 
     // MARK: Deadlines
 
-    /// Sees to it that the timer runs, and ends no later than the first deadline. An earlier end does no harm.
+    /// Ensures that the timer runs and fires no later than the first deadline. Firing early does no harm.
     private func watchDeadlines() {
         guard let next = pending.nextDeadline() else { return }
         if let timer, timer.end <= next { return }
@@ -67,7 +67,7 @@ extension QueueProducer {
         watchDeadlines()
     }
 
-    /// What a caller is told whose send was not begun in time. It is certain, and so is the cause that it names.
+    /// The error for a send that did not begin in time. Both it and the cause that it names are certain.
     private var notSent: QueueError {
         if lane.isStuck, let fullness { return fullness }
         return QueueError(

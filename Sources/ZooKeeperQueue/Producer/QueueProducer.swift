@@ -31,9 +31,9 @@ public actor QueueProducer {
     var mustFindDuplicates = false
     /// What may be stored in a queue with a bound.
     var room = SendRoom()
-    /// Why what waits is not admitted, while that is so.
+    /// Why waiting sends are not admitted; `nil` while they are.
     var fullness: QueueError?
-    /// The last definite failure since a batch was stored: why a send that was never begun has waited.
+    /// The last definite failure since a batch was stored. It explains why a send waited and never began.
     var obstacle: ZooKeeperError?
     /// What the server has left to number messages with, in this epoch.
     enum Numbers { case left, refused, used }
@@ -43,7 +43,8 @@ public actor QueueProducer {
     /// The name of a lane that is being made; kept until that is certain, so that a lost reply leaves no second one.
     var nextLaneName: String?
     var pending = PendingSends()
-    /// Ends the sends whose time is over; `close()` waits for it. There is one for the earliest deadline, not one per send.
+    /// Ends the sends whose deadlines have passed; `close()` waits for it. One timer serves the earliest deadline of
+    /// all sends.
     var timer: (end: Duration, task: Task<Void, Never>)?
     /// How many batches are under way, each in a task that senders and `close()` wait for.
     var flights = 0
@@ -228,7 +229,7 @@ public actor QueueProducer {
         }
         guard let name = laneName ?? formerLaneName else { return }
         (laneName, formerLaneName) = (nil, nil)
-        // Left behind on an error, it is removed by a recovery. In a task of its own, which is not cancelled.
+        // Runs in a task of its own, which is not cancelled. After an error, a recovery removes the lane.
         await Task { try? await queue.store.delete(queue.tree.lane(name), version: nil) }.value
     }
 

@@ -191,7 +191,7 @@ struct SendLane {
     /// The first unresolved batch, to be sent again.
     var firstUnresolved: Batch? { isUnresolved ? batches.first : nil }
 
-    /// What the version of the lane's node says, after a batch was refused because of it.
+    /// What the version of the lane's node says after a batch was refused because of it.
     enum Verdict {
         /// The first unresolved batch is stored.
         case stored
@@ -203,8 +203,8 @@ struct SendLane {
         case ahead
     }
 
-    /// Judges the version that was found. A batch counts as stored only when the version is one that this producer can have
-    /// left: each of the unresolved batches raises it by one, and nothing else does.
+    /// Judges the version that was found. A batch counts as stored only when this producer can have left that version:
+    /// each unresolved batch raises it by one, and nothing else does.
     func verdict(on found: Int32) -> Verdict {
         let steps = Int(found) - Int(batches.first?.version ?? version)
         if steps == 0 { return .fits }
@@ -251,7 +251,7 @@ struct SendLane {
         return send == first.send ? first.index == 0 : send.number > first.send.number
     }
 
-    /// Takes back a send that ``isWaiting(_:)``, of so many messages.
+    /// Withdraws a send that ``isWaiting(_:)``, of this many messages.
     mutating func withdraw(_ send: SendID, count: Int) {
         withdrawn[send] = count
         withdrawnMessages += count
@@ -266,7 +266,7 @@ struct SendLane {
         }
     }
 
-    /// Takes out single messages that wait; what is under way, or unresolved, cannot be taken back.
+    /// Removes single messages that wait. Messages that are under way or unresolved cannot be withdrawn.
     mutating func remove(_ entries: [Entry]) -> [Entry] {
         let (places, gone) = (Set(entries.map(\.place)), withdrawn)
         let matches = { (entry: Entry) in places.contains(entry.place) && gone[entry.send] == nil }
@@ -278,10 +278,10 @@ struct SendLane {
         return removed
     }
 
-    /// Takes out all that waits.
+    /// Removes all waiting messages.
     mutating func removeWaiting() -> [Entry] { removeWaiting(from: waiting.startIndex) }
 
-    /// Takes out what waits to be admitted.
+    /// Removes the messages that wait to be admitted.
     mutating func removeUnadmitted() -> [Entry] { hasUnadmitted ? removeWaiting(from: firstUnadmitted) : [] }
 
     private mutating func removeWaiting(from start: Int) -> [Entry] {
@@ -304,7 +304,7 @@ struct SendLane {
         while withdrawnMessages > 0, let last = waiting.last, forgetWithdrawn(last.send) { waiting.removeLast() }
     }
 
-    /// - Returns: whether the message is withdrawn, and one less of its send is there.
+    /// - Returns: whether the message was withdrawn. If so, counts it as removed.
     private mutating func forgetWithdrawn(_ send: SendID) -> Bool {
         guard let count = withdrawn[send] else { return false }
         withdrawn[send] = count > 1 ? count - 1 : nil

@@ -4,8 +4,8 @@ import ZooKeeper
 ///
 /// Of what is free, a producer takes half of its share, so that all producers together do not take more, also when some of them
 /// have begun in the same moment and do not see each other yet. Producers that have crashed are counted as long as their lanes
-/// stand in the tree. So a producer that used its share up while nobody else stored anything takes twice as much the next time,
-/// up to all that is free, and is careful again as soon as somebody else stores. What is stored above the bound then is at most
+/// stand in the tree. So a producer that used its share up while no other one stored anything takes twice as much the next time,
+/// up to all that is free, and is careful again as soon as another one stores. What is stored above the bound then is at most
 /// what consumers took between two looks.
 struct SendRoom: Sendable {
     /// How full a queue is.
@@ -17,7 +17,7 @@ struct SendRoom: Sendable {
 
     /// Whoever took a share and did not use it would otherwise believe in it for ever.
     static let validity = Duration.milliseconds(250)
-    /// How long the fill that was seen last tells whether others store at present.
+    /// How long the last observed fill tells whether other producers are storing.
     private static let memory = Duration.seconds(1)
 
     var bound = QueueBound()
@@ -26,10 +26,10 @@ struct SendRoom: Sendable {
     private var end = Duration.zero
     /// What this producer has stored.
     private var stored = (nodes: 1.0, messages: 1.0)
-    /// What was seen when a share was taken last, and how many nodes this producer has stored since.
+    /// The fill when the last share was taken, and how many nodes this producer has stored since.
     private var last: (nodes: Int, time: Duration)?
     private var storedSince = 0
-    /// Of what is free, one part in so many is taken.
+    /// The producer takes one part in this many of the free room.
     private var parts = 1
 
     /// Learns from what was stored how many messages a node has.
@@ -56,7 +56,7 @@ struct SendRoom: Sendable {
         messages = share(of: bound.messages, less: messages(in: fill))
         bytes = share(of: bound.bytes, less: fill.bytes ?? 0)
         end = now + Self.validity
-        // A share of nothing, which is used up at once, says nothing about others.
+        // An empty share is used up at once, and says nothing about other producers.
         last = messages > 0 && bytes > 0 ? (fill.nodes, now) : nil
         storedSince = 0
     }

@@ -2,8 +2,8 @@ import ZooKeeper
 
 /// How long this process has seen nodes unchanged, by its own clock: a value.
 ///
-/// The ensemble's clock says how old a node is. When the leader's clock jumps, a node seems older than it is; so before a
-/// recovery removes something for its age, it must have seen it unchanged for as long itself.
+/// The ensemble's clock says how old a node is. When the leader's clock jumps, a node seems older than it is. So a
+/// recovery removes a node for its age only after it has itself seen the node unchanged for that long.
 struct Observations: Sendable {
     private struct Sight {
         let stamp: Int64
@@ -12,9 +12,10 @@ struct Observations: Sendable {
     }
     private var sights: [ExactString: Sight] = [:]
 
-    /// Whether a node has been seen for so long with the same stamp. Notes a node that is seen for the first time.
+    /// Returns whether a node has been seen with the same stamp for this long. Notes a node that is seen for the first
+    /// time.
     ///
-    /// - Parameter stamp: what changes whenever the node does.
+    /// - Parameter stamp: a value that changes whenever the node does.
     mutating func hasStood(_ path: String, stamp: Int64, for age: Duration, at now: Duration) -> Bool {
         let key = ExactString(path)
         guard var sight = sights[key], sight.stamp == stamp else {
@@ -26,7 +27,8 @@ struct Observations: Sendable {
         return now - sight.since >= age
     }
 
-    /// Forgets what was not seen since the last call, so that there are never more than the tree has nodes.
+    /// Forgets the nodes that were not seen since the last call, so that there are never more entries than nodes in the
+    /// tree.
     mutating func forgetUnseen() {
         sights = sights.filter { $0.value.wasSeen }
         for key in sights.keys { sights[key]?.wasSeen = false }

@@ -11,19 +11,19 @@ import ZooKeeper
 /// ``QueueSettings/maximumDeliveries`` times. It removes the nodes of failed consumers, the lanes of producers that are
 /// gone, and items that were never filled.
 ///
-/// What is removed for its age must be old by the ensemble's clock, and must have been seen unchanged for as long by this
-/// recovery itself, so that a jump of a server's clock removes nothing.
+/// It removes a node for its age only when the node is old by the ensemble's clock, and this recovery has itself seen
+/// it unchanged for that long. So a jump of a server's clock removes nothing.
 public actor QueueRecovery {
     private let queue: MessageQueue
     private let period: Duration
-    /// How often garbage is looked for.
+    /// How often the recovery looks for garbage.
     private let cleaningPeriod: Duration
     private let lock: RecoveryLock
     private let metrics: CounterMetrics
     private var isRunning = false
     private var isPrepared = false
     private var observations = Observations()
-    /// When garbage was last looked for, by the store's clock.
+    /// When the recovery last looked for garbage, by the store's clock.
     private var lastCleaning: Duration?
 
     /// Creates a recovery; nothing is done before ``run()`` or ``recover()``.

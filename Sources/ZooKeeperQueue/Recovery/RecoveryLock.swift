@@ -16,14 +16,15 @@ struct RecoveryLock {
     /// How often the one that acts gives a sign.
     private static let signPeriod = Duration.seconds(3)
 
-    /// Waits for its turn, but not for ever: a lock that can be neither watched nor taken away is passed over.
+    /// Waits for its turn. Passes over a lock that can be neither watched nor removed, because waiting for it would not
+    /// end.
     ///
     /// - Returns: the ensemble's clock: milliseconds since 1970.
     func acquire() async throws -> Int64 {
         do {
             if !queue.skipped.contains(path) { return try await acquireInTurn() }
         } catch let error as ZooKeeperError where error.isRefusal {
-            // Without the right to create nodes below the root there is nothing that a recovery could do.
+            // Without the permission to create nodes below the root, a recovery can do nothing.
             guard try await queue.names(queue.tree.root).contains("gc-lock") else { throw error }
             queue.skipped.skip(path, error)
         }

@@ -53,7 +53,7 @@ extension RecoveryPass {
         var rest = queue.skipped.usable(try await children(path) ?? [], in: path)[...]
         while !rest.isEmpty {
             let deletes = rest.prefix(Self.batchSize).map { [Operation.delete("\(path)/\($0)")] }
-            // By a view that is out of date, it might be the present one.
+            // A stale view might show the current bucket here.
             let outcome = try await queue.applyAll(deletes, guardedBy: [buckets.check(in: tree)])
             report.idsForgotten += outcome.done
             guard outcome.isComplete else { return false }

@@ -106,7 +106,7 @@ extension RecoveryPass {
                     batch[failed].takeNextName(ofOperation: place)
                     rest[failed] = batch[failed]
                 } else if error.code == .noNode, place > 0, try await queue.restoreMissingFolders() {
-                    // The folder that it goes to had been removed.
+                    // The target folder had been removed.
                 } else if error.code == .noNode || error.code == .badVersion {
                     rest.remove(at: failed)
                 } else if error.isRefusal {
@@ -130,7 +130,7 @@ extension RecoveryPass {
         return nil
     }
 
-    /// As many of the first ones as go into one multi, and one at least.
+    /// Returns as many of the first ones as fit into one multi, at least one.
     private func fitting(_ moves: [Move]) -> [Move] {
         Array(moves.prefix(max(1, store.countThatFits(moves.lazy.map(\.operations)))))
     }

@@ -29,7 +29,7 @@ struct RecoveryPass {
         self.observations = observations
     }
 
-    /// Does one of the recovery's duties. What ZooKeeper refuses there is kept, to be thrown when the others are done.
+    /// Does one of the recovery's duties. Keeps an error of ZooKeeper's, and throws it when the other duties are done.
     mutating func perform(_ duty: (inout RecoveryPass) async throws -> Void) async throws {
         do {
             try await duty(&self)
@@ -38,7 +38,7 @@ struct RecoveryPass {
         }
     }
 
-    /// Does what concerns one node, which is skipped when ZooKeeper refuses it.
+    /// Handles one node, and skips it when ZooKeeper refuses the operation.
     private mutating func handle(
         _ path: String, _ body: (inout RecoveryPass) async throws -> Void
     ) async throws {
@@ -51,7 +51,7 @@ struct RecoveryPass {
         }
     }
 
-    /// The children of a folder but those that are skipped.
+    /// The children of a folder except those that are skipped.
     private func usableChildren(_ folder: String) async throws -> [String] {
         queue.skipped.usable(try await children(folder) ?? [], in: folder)
     }
@@ -63,7 +63,7 @@ struct RecoveryPass {
         for name in try await usableChildren(tree.consumers) {
             let paths = tree.consumer(name)
             try await handle(paths.path) { pass in
-                // Saves work; what protects a living consumer is the guard in each multi.
+                // This only saves work. The guard in each multi protects a living consumer.
                 if try await pass.store.exists(paths.active) == nil { try await pass.recover(paths) }
             }
         }
@@ -228,7 +228,7 @@ struct RecoveryPass {
         }
     }
 
-    /// - Returns: whether it was removed, and nobody was faster. Where no answer came, the next pass looks again.
+    /// - Returns: whether this recovery removed it. Without an answer, the next pass looks again.
     private func remove(_ operations: [Operation]) async throws -> Bool {
         do {
             _ = try await store.multi(operations)

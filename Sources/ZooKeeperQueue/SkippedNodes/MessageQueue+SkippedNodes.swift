@@ -44,7 +44,7 @@ extension MessageQueue {
     ) async throws -> [SkippedNode] {
         let parsed = try await names(folder).map { (name: $0, item: parse($0)) }
         let unknown = parsed.filter { $0.item == nil }.map(\.name).sorted()
-        // What nobody can take comes to stand at the head.
+        // Items are looked at in order, because an item that no consumer can take ends up at the head.
         let known = parsed.filter { $0.item != nil }.sorted { a, b in
             if let a = a.item, let b = b.item { a < b } else { false }
         }

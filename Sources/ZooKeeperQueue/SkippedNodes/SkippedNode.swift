@@ -25,7 +25,7 @@ public struct SkippedNode: Sendable, Hashable {
         public static let unknownContent = Reason(
             description: "its data is of a version or kind that this release does not know",
             remedy: "use the release that wrote it, or delete it")
-        /// A consumer's place in the line is no consumer's.
+        /// A place in the line of idle consumers belongs to no consumer.
         public static let notEphemeral = Reason(
             description: "it is not ephemeral, so that it belongs to no living consumer", remedy: "delete it")
         /// ZooKeeper refuses what must be done with it.

@@ -3,15 +3,16 @@ import Logging
 import Synchronization
 import ZooKeeper
 
-/// What the members of one queue in this process have skipped. All copies of a ``MessageQueue`` share it, so that each node is
-/// reported once, and counted.
+/// The nodes that the members of one queue in this process have skipped. All copies of a ``MessageQueue`` share it, so
+/// that each node is reported and counted once.
 final class SkippedNodeRegistry: Sendable {
     private let nodes = Mutex(SkippedNodes())
     private let store: any NodeStore
     private let logger: Logger
     private let gauge: Gauge
 
-    /// The most nodes of a folder that are each reported. Beyond that only every doubling of their number is.
+    /// The most nodes of a folder that are reported one by one. Beyond that, only each doubling of their number is
+    /// reported.
     private static let maximumReports = 16
 
     init(queue: String, store: any NodeStore, logger: Logger, metricsFactory: any MetricsFactory) {
@@ -57,10 +58,10 @@ final class SkippedNodeRegistry: Sendable {
         }
     }
 
-    /// Leaves a node alone after ZooKeeper has refused what was asked of it.
+    /// Leaves a node alone after ZooKeeper has refused an operation on it.
     func skip(_ path: String, _ error: ZooKeeperError) { skip(path, SkippedNode.Reason(error)) }
 
-    /// A node was handled.
+    /// Notes that a node was handled.
     func handled(_ path: String) {
         let (folder, name) = Self.split(path)
         guard update({ $0.handled(name, in: folder) }) else { return }

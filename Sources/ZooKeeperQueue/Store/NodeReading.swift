@@ -1,10 +1,10 @@
 import ZooKeeper
 
-/// What came of reading one of several nodes.
+/// The result of reading one of several nodes.
 enum NodeReading: Sendable {
     case node(Node)
     case missing
-    /// ZooKeeper refuses to hand it out.
+    /// ZooKeeper refuses to return it.
     case refused(ZooKeeperError)
 
     var isMissing: Bool {
@@ -17,8 +17,8 @@ enum NodeReading: Sendable {
 }
 
 extension MessageQueue {
-    /// Reads several nodes at once. One that may not be read fails the whole request; then each is read by itself, so that it
-    /// keeps nobody from the others.
+    /// Reads several nodes at once. One that may not be read fails the whole request. Then each is read by itself, so
+    /// that the others are returned.
     func read(_ paths: [String]) async throws -> [NodeReading] {
         do {
             return try await store.get(paths).map { $0.map(NodeReading.node) ?? .missing }
@@ -32,7 +32,7 @@ extension MessageQueue {
         }
     }
 
-    /// Reads the nodes, and skips those that ZooKeeper refuses to hand out.
+    /// Reads the nodes, and skips those that ZooKeeper refuses to return.
     func readUsable(_ paths: [String]) async throws -> [Node?] {
         try await zip(paths, read(paths)).map { path, reading in
             if case .refused(let error) = reading { skipped.skip(path, error) }

@@ -41,8 +41,8 @@ extension MessageQueue {
         return true
     }
 
-    /// An epoch for a queue whose own was removed: one above all that its messages' names tell of, so that no name that stands
-    /// among the items now is that of another message.
+    /// Returns an epoch for a queue whose own was removed. It is above every epoch in the names of its messages, so
+    /// that no name among the items now belongs to another message.
     ///
     /// - Returns: the data of the node; none for the first one.
     private func lostEpoch() async throws -> [UInt8] {
@@ -57,7 +57,7 @@ extension MessageQueue {
         return epoch.number == 0 ? [] : epoch.encoded()
     }
 
-    /// Creates a node, unless another client has done so.
+    /// Creates a node, unless it exists already.
     ///
     /// - Parameter acl: its access control list; `nil` is the client's default.
     func create(_ path: String, data: [UInt8] = [], acl: [ACL]?) async throws {

@@ -9,7 +9,7 @@ struct ExtendedCalls: GatewayCalls {
     /// How long a gateway waits for a change.
     private static let wait = 20
 
-    /// - Parameter value: what is read from a reply of the right kind; `nil` for another.
+    /// - Parameter value: reads a reply of the right kind; returns `nil` for another.
     private func call<Value>(
         _ call: ExtensionCall, wait: Int? = nil, _ value: (ExtensionReply) -> Value?
     ) async throws -> Value {

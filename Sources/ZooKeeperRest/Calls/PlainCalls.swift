@@ -44,7 +44,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
         }
         if response.saysSessionHasEnded { return .sessionHasEnded }
         if response.isNotPermitted { throw refused(.noAuth) }
-        // What is said of a node decides over messages: a proxy's page does not count.
+        // An answer about a node decides what happens to messages, so a proxy's page must not count as one.
         if [404, 409, 412].contains(response.status), response.message == nil { return .unreadable }
         switch response.status {
         case 425, 429: return .later(refused(.deadlineExceeded))

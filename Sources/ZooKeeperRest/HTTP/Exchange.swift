@@ -17,9 +17,10 @@ struct Exchange: Sendable {
         case sessionHasEnded
         /// Nothing was done, and the same may be done later.
         case later(ZooKeeperError)
-        /// Something between here and the ensemble has failed, which may pass: what was asked for may have been done.
+        /// Something between here and the ensemble has failed, perhaps for a while. The request may have been carried
+        /// out.
         case inDoubt(String)
-        /// It is no answer to what was asked for, and the next one will not be one either.
+        /// The response is not an answer to the request, and repeating it would not help.
         case unreadable
     }
 
@@ -86,7 +87,8 @@ struct Exchange: Sendable {
                 outcome: .unknown))
     }
 
-    /// Whoever asks what became of a write may ask at once; a gateway that refuses at once shall not keep anybody busy.
+    /// The first question about a write's outcome is asked at once. The later ones pause, because a gateway that
+    /// refuses at once would keep the client busy.
     private static func afterAPause(_ error: ZooKeeperError) async -> ZooKeeperError {
         try? await Task.sleep(for: pause)
         return error

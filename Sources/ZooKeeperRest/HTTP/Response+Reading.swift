@@ -6,7 +6,7 @@ extension RestTransport.Response {
 
     func decoded<T: Decodable>(as type: T.Type) -> T? { try? JSONDecoder().decode(type, from: Data(body)) }
 
-    /// The gateway's own words for an error; `nil` where something else has answered.
+    /// The gateway's own message for an error; `nil` where something else has answered.
     var message: String? { decoded(as: Refusal.self)?.message }
 
     /// Whether the same request may have another answer later: the gateway is busy, or cannot reach the ensemble.
@@ -38,7 +38,7 @@ extension RestTransport.Response {
         ZooKeeperError(
             code: .unreadableResponse,
             message:
-                "A response cannot be understood: \(quoted). Check that the address is a gateway's, and what stands before it.",
+                "A response cannot be understood: \(quoted). Check that the address is a gateway's, and any proxy before it.",
             path: nil, outcome: outcome)
     }
 }

@@ -2,7 +2,7 @@ import DequeModule
 import Synchronization
 import ZooKeeper
 
-/// Lets one write go at a time, in the order in which they came.
+/// Lets one write proceed at a time, in order of arrival.
 final class WriteTurn: Sendable {
     private struct Waiter {
         let number: Int
@@ -17,7 +17,7 @@ final class WriteTurn: Sendable {
     private let state = Mutex(State())
 
     private static let tooLate = ZooKeeperError(
-        code: .deadlineExceeded, message: "An earlier write had no answer in time, so that this one was not sent.",
+        code: .deadlineExceeded, message: "Not sent: an earlier write had no answer in time.",
         path: nil, outcome: .notApplied)
 
     /// Waits for the turn.
@@ -35,14 +35,14 @@ final class WriteTurn: Sendable {
         }
         guard let number else { return }
         let timer = Task {
-            // A time limit: that the turn does not come is no event.
+            // A timer is needed, because no event says that the turn does not come.
             try await Task.sleep(until: deadline, clock: .continuous)
             giveUp(number, Self.tooLate)
         }
         defer { timer.cancel() }
         try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { continuation in
-                // Under the lock: a cancellation, or a timer, that comes after this look finds the waiter.
+                // Checked under the lock, so that a later cancellation or timer finds the waiter.
                 let outcome: Result<Void, any Error>? = state.withLock { state in
                     if Task.isCancelled { return .failure(CancellationError()) }
                     if ContinuousClock.now >= deadline { return .failure(Self.tooLate) }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A session at a gateway. Two that look alike are two sessions: it is known by its identity.
+/// A session at a gateway, compared by identity: two that look alike are two sessions.
 final class Link: Sendable {
     /// The gateway's address, without a slash at its end.
     let gateway: String
@@ -34,8 +34,8 @@ final class Link: Sendable {
         self.timeout = timeout
     }
 
-    /// Gives up every request that is under way: a gateway that has vanished would hold it, and all that wait behind it, long
-    /// after the next session has begun.
+    /// Gives up every request that is under way. A gateway that has vanished would hold it, and every request behind
+    /// it, long after the next session has begun.
     func end() {
         let underWay = requests.withLock { requests in
             requests.hasEnded = true
@@ -44,7 +44,7 @@ final class Link: Sendable {
         for cancel in underWay { cancel() }
     }
 
-    /// Runs a request of the session, until there is its answer or the session has ended.
+    /// Runs a request of the session until its answer arrives or the session ends.
     ///
     /// - Throws: ``RestTransport/Failure`` when the session ends first, and what the request throws.
     func whileOpen(

@@ -12,7 +12,7 @@ actor RestSession {
     private var present: Link?
     /// Why no session can be opened, unless that may pass.
     private var refusal: ZooKeeperError?
-    /// Why the last attempt to open one has failed.
+    /// Why the last attempt to open a session failed.
     private var obstacle: String?
     private var isClosed = false
     private var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
@@ -123,9 +123,9 @@ actor RestSession {
             changed()
             return .success
         } catch let error as ZooKeeperError {
-            // Callers throw it when no other gateway is of use.
+            // Callers throw it when no other gateway can be used.
             if refusal == nil {
-                logger.notice("A gateway is of no use", metadata: ["gateway": "\(address)", "why": "\(error)"])
+                logger.notice("A gateway cannot be used", metadata: ["gateway": "\(address)", "why": "\(error)"])
             }
             return .failure(error)
         } catch let error as SessionCalls.NotNow {

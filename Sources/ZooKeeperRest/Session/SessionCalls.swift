@@ -11,10 +11,10 @@ struct SessionCalls: Sendable {
 
     private struct Created: Decodable { let id: String }
 
-    /// Why there is no session now, which may pass.
+    /// Why there is no session now, perhaps only for a while.
     struct NotNow: Error { let why: String }
 
-    /// - Throws: ``NotNow``; ``ZooKeeperError`` when the gateway is of no use as it is.
+    /// - Throws: ``NotNow``; ``ZooKeeperError`` when the gateway cannot be used.
     func open(at address: String) async throws -> Link {
         let gateway = address.utf8.last == UInt8(ascii: "/") ? String(address.dropLast()) : address
         do {

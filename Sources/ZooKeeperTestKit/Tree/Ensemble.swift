@@ -217,7 +217,8 @@ struct Ensemble: Sendable {
 
     // MARK: Rollback
 
-    /// Takes an earlier tree for the present one. The servers do not notice: no watch fires, and the zxid goes on growing.
+    /// Replaces the present tree by an earlier one. The servers do not notice: no watch fires, and the zxid goes on
+    /// growing.
     mutating func restore(_ earlier: ZNodeTree) {
         zxid += 1
         tree = earlier

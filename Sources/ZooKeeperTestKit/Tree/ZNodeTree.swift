@@ -28,7 +28,7 @@ struct ZNodeTree: Sendable {
     /// The hard limits below some paths.
     private var quotas: [ExactString: HardQuota] = [:]
 
-    /// Something that sessions are told that watch it, and may read the node that it is about.
+    /// An event for the sessions that watch it and may read its node.
     struct Event: Sendable {
         let event: WatchEvent
         let node: ZNode

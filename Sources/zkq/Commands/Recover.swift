@@ -14,7 +14,10 @@ struct Recover: AsyncParsableCommand {
         parsing: .unconditional, help: ArgumentHelp("How long to rest between two looks.", valueName: "seconds"))
     var every: Double = 5
 
-    @Option(parsing: .unconditional, help: "How often a message is delivered before it goes to the dead letters.")
+    @Option(
+        parsing: .unconditional,
+        help: "How often a message is delivered before it goes to the dead letters, unless the queue's settings say it."
+    )
     var maximumDeliveries = 10
 
     func validate() throws {

@@ -77,8 +77,8 @@ struct Take: AsyncParsableCommand {
 
     /// Returns the next message, or `nil` when the wait is over.
     ///
-    /// - Throws: ``ToolError`` when messages are ready then, and nobody takes one while this consumer waits once more. Other
-    ///   consumers that take messages may take the rest too.
+    /// - Throws: ``ToolError`` when messages are ready then, and no consumer takes one while this one waits once more.
+    ///   While other consumers take messages, they may take the rest too.
     private func next(_ messages: inout QueueConsumer.Iterator, of queue: MessageQueue) async throws -> QueueMessage? {
         guard let wait else { return try await messages.next() }
         if let message = try await messages.next(within: .seconds(wait)) { return message }
@@ -89,7 +89,7 @@ struct Take: AsyncParsableCommand {
         if let message = try await messages.next(within: .seconds(patience)) { return message }
         if Task.isCancelled { return nil }
         let now = try await queue.statistics()
-        // What was ever created and is not ready has been taken.
+        // A message that was created and is not ready has been taken.
         if now.ready == 0 || now.created - now.ready != before.created - before.ready { return nil }
         throw ToolError(
             "Messages are left: \(now.ready) ready, and none could be taken in \(Int(patience)) seconds. \"zkq doctor\" and "

@@ -10,8 +10,8 @@ import Synchronization
 /// stays ignored where `nohup` has set that.
 ///
 /// - Parameters:
-///   - isNormalEnd: whether a signal is how the command ends as a rule, with exit code 0.
-///   - gracePeriod: how long the body may finish what it has begun. Default: it gives it up.
+///   - isNormalEnd: whether a signal is the normal end of the command, with exit code 0.
+///   - gracePeriod: how long the body may take to finish its work. Default: none.
 ///   - stop: asks the body to end. Default: its task is cancelled.
 /// - Throws: what `body` throws; after a signal an `ExitCode`, as a shell expects it, unless `isNormalEnd`.
 func withInterruption(
@@ -53,8 +53,8 @@ private func isIgnored(_ number: Int32) -> Bool {
     return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
 }
 
-/// Sees to it that a process ends that was told to. It has a thread of its own, because those of the tasks may all be blocked,
-/// such as by a pipe that nobody reads.
+/// Ends a process that was told to end. It has a queue of its own, because the tasks' threads may all be blocked, for
+/// example by a full pipe.
 private final class OrderlyEnd: Sendable {
     private let queue = DispatchQueue(label: "zkq.signals")
     private let hasBegun = Atomic(false)
@@ -62,14 +62,14 @@ private final class OrderlyEnd: Sendable {
     private let begin: @Sendable (Int32) -> Void
 
     /// - Parameters:
-    ///   - limit: how long the end may take.
-    ///   - begin: gets the first signal.
+    ///   - limit: how long the process may take to end.
+    ///   - begin: receives the first signal.
     init(within limit: Duration, begin: @escaping @Sendable (Int32) -> Void) {
         self.limit = limit
         self.begin = begin
     }
 
-    /// Takes a signal over, from the moment when this returns.
+    /// Handles a signal from the moment when this returns.
     func trap(_ number: Int32) async -> any DispatchSourceSignal {
         let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
         source.setEventHandler { self.received(number) }
@@ -84,10 +84,10 @@ private final class OrderlyEnd: Sendable {
         if hasBegun.exchange(true, ordering: .relaxed) { _exit(128 + number) }
         begin(number)
         queue.asyncAfter(deadline: .now() + limit / .seconds(1)) {
-            // Not where it could block.
+            // Writes only when that cannot block.
             if StandardStreams.wait(for: POLLOUT, on: STDERR_FILENO, milliseconds: 0) {
                 StandardError.line(
-                    "zkq: It could not end in order within \(self.limit.components.seconds) seconds. What it held comes back "
+                    "zkq: It did not end in order within \(self.limit.components.seconds) seconds. Its messages come back "
                         + "when its session has ended and a recovery runs.")
             }
             _exit(128 + number)

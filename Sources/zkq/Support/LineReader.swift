@@ -13,7 +13,7 @@ final class LineReader: Sendable {
     /// - Parameter limit: the most bytes that a line may have.
     init(limit: Int) { splitter = Mutex(LineSplitter(limit: limit)) }
 
-    /// Returns the lines that are there, at least one; `nil` at the end. For one task.
+    /// Returns the available lines, at least one; `nil` at the end. Call it from one task.
     ///
     /// - Throws: ``ToolError`` when stdin cannot be read or a line is too long, after the lines before; `CancellationError`.
     func next() async throws -> [[UInt8]]? {
@@ -22,7 +22,7 @@ final class LineReader: Sendable {
             if isTooLong {
                 throw ToolError(
                     "Line \(line) of stdin is longer than \(limit) bytes, the most that a message can have. The lines before "
-                        + "it are stored. Store large things elsewhere and send where they are.")
+                        + "it are stored. Store large payloads elsewhere and send a reference.")
             }
             switch await read() {
             case .bytes(let bytes):

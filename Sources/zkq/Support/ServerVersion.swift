@@ -24,8 +24,8 @@ struct ServerVersion: Comparable, CustomStringConvertible {
 
     static func < (a: Self, b: Self) -> Bool { (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch) }
 
-    /// The defects by which an ensemble loses acknowledged writes when its leader changes: their numbers in ZooKeeper's tracker,
-    /// and the versions that have them. The branch 3.8 has got the fix of one of them alone.
+    /// The defects by which an ensemble loses acknowledged writes when its leader changes: their numbers in ZooKeeper's
+    /// tracker, and the versions that have them. Only one of them is fixed in the 3.8 branch.
     private static let writeLosses: [(issue: Int, affected: [Range<ServerVersion>])] = {
         let first = ServerVersion(0, 0, 0)
         return [
@@ -43,15 +43,15 @@ struct ServerVersion: Comparable, CustomStringConvertible {
         Self.writeLosses.filter { $0.affected.contains { $0.contains(self) } }.map(\.issue)
     }
 
-    /// Says what an ensemble of this version suffers from, or `nil` where nothing is known.
+    /// Names the defects of this version, or is `nil` when none is known.
     var warning: String? {
         if defects.isEmpty { return nil }
         return "ZooKeeper \(self): an ensemble of this version can lose acknowledged writes when its leader changes ("
             + defects.map { "ZOOKEEPER-\($0)" }.joined(separator: ", ") + "). Update to 3.9.4 or later"
     }
 
-    /// Asks each server for its version, in the order in which they are given. A server that does not answer within two seconds, or does
-    /// not tell its version, is left out.
+    /// Asks each server for its version, and returns the answers in the given order. Leaves out a server that does not
+    /// answer within two seconds, or does not report its version.
     ///
     /// - Parameter servers: each as `host:port`, an IPv6 address in brackets.
     static func reported(by servers: [String]) async -> [(server: String, version: ServerVersion)] {

@@ -3,7 +3,7 @@ import Glibc
 
 /// Results, line by line, each written out at once.
 enum StandardOutput {
-    /// Writes bytes and the end of a line. A stream that is set to non-blocking is waited for.
+    /// Writes bytes and the end of a line. Waits for a stream that is set to non-blocking.
     ///
     /// - Throws: `ExitCode` when whoever read has gone: the tool ends without a word, as programs do then.
     static func line(_ bytes: [UInt8]) throws {
@@ -15,7 +15,7 @@ enum StandardOutput {
                 case EINTR: continue
                 case EAGAIN: StandardStreams.wait(for: POLLOUT, on: STDOUT_FILENO)
                 case EPIPE: throw ExitCode(128 + SIGPIPE)
-                default: throw ToolError("Nothing can be written to stdout: \(StandardStreams.lastError).")
+                default: throw ToolError("Cannot write to stdout: \(StandardStreams.lastError).")
                 }
             } else {
                 rest = rest.dropFirst(count)

@@ -13,8 +13,8 @@ enum StandardStreams {
 
     /// Waits until a stream can be read (`POLLIN`) or written (`POLLOUT`), or has failed.
     ///
-    /// - Parameter milliseconds: how long at most; -1 is without end.
-    /// - Returns: whether it can, or has.
+    /// - Parameter milliseconds: how long to wait at most; -1 is no limit.
+    /// - Returns: whether the stream is ready or has failed.
     @discardableResult
     static func wait(for events: Int32, on stream: Int32, milliseconds: Int32 = -1) -> Bool {
         var descriptor = pollfd(fd: stream, events: Int16(events), revents: 0)
@@ -23,6 +23,6 @@ enum StandardStreams {
         return count > 0
     }
 
-    /// What the last call that failed has said.
+    /// The error of the last call that failed.
     static var lastError: String { String(cString: strerror(errno)) }
 }
