@@ -88,7 +88,7 @@ public struct MessageQueue: Sendable {
                     .queueMissing,
                     "There is no queue at \(path), and the settings (createsQueue) do not create one.")
             }
-            try await restoreMissingFolders()
+            try await restoreMissingFolders(isNew: missing == nil)
         }
     }
 

@@ -78,7 +78,7 @@ struct OperationsTests {
             ] {
                 let answer = try await gateway(method, path)
                 #expect(answer.status == status, "\(method) \(path)")
-                if status == 400 { #expect(answer.body.contains("not known")) }
+                if status == 400 { #expect(answer.body.contains("unknown name")) }
             }
         }
     }

@@ -30,7 +30,7 @@ struct ConsumerRobustnessTests {
         #expect(taken.sorted() == (0..<40).filter { $0 != 7 })
         let skipped = try #require(queue.skippedNodes().first)
         #expect(queue.skippedNodes().count == 1 && skipped.path.hasSuffix("0000000007"))
-        #expect(skipped.reason.description.contains("jute.maxbuffer"))
+        #expect(skipped.reason.remedy.contains("jute.maxbuffer"))
         await consumer.close(gracePeriod: .seconds(1))
     }
 

@@ -68,6 +68,62 @@ struct FolderTests {
         #expect(try await Set(store.children(of: "/queue").names).isSuperset(of: Self.folders))
     }
 
+    @Test("After the consumers' folder was restored, no consumer gets the name of another one that lives")
+    func restoredConsumers() async throws {
+        let zookeeper = InMemoryZooKeeper()
+        let (store, other) = (zookeeper.connect(), zookeeper.connect())
+        let queue = try MessageQueue(store: store)
+        let producer = QueueProducer(queue)
+        try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+        await producer.close()
+        let first = QueueConsumer(queue, configuration: .init(prefetch: 1))
+        var firsts = first.makeAsyncIterator()
+        let lost = try #require(try await firsts.next())
+        try await remove("consumers", zookeeper.connect())
+        let second = QueueConsumer(try MessageQueue(store: other), configuration: .init(prefetch: 1))
+        var seconds = second.makeAsyncIterator()
+        let held = try #require(try await seconds.next())
+        #expect(held.payload == Array("b".utf8))
+        await expect(.leaseLost) { try await lost.acknowledge() }
+        try await QueueRecovery(queue).recover()
+        #expect(held.state == .held)
+        try await held.acknowledge()
+        await first.close()
+        await second.close()
+    }
+
+    @Test("After the items' folder was restored, a claim of an item from before takes no new message")
+    func restoredItems() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
+        let producer = QueueProducer(queue)
+        try await producer.send("old")
+        let epoch = try await queue.sequenceEpoch()
+        try await remove("items", store)
+        try await producer.send("new")
+        await producer.close()
+        #expect(try await queue.sequenceEpoch().number == epoch.number + 1)
+        // The claim of a consumer that read the old item, which had the same name and version.
+        let error = await #expect(throws: ZooKeeperError.self) {
+            try await store.multi([
+                epoch.check(in: queue.tree), .delete("/queue/items/item-100-0000000000", version: 0),
+            ])
+        }
+        #expect(error?.code == .badVersion)
+        #expect(try await queue.drain() == ["new"])
+    }
+
+    @Test("An epoch that was removed comes back so that older messages are still served")
+    func epochKeepsEarlierMessages() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
+        try await queue.prepare()
+        _ = try await store.create("/queue/earlier/item-100-0000000007", data: Array("old".utf8), mode: .persistent)
+        try await store.delete("/queue/epoch", version: nil)
+        try await QueueRecovery(queue).recover()
+        #expect(try await queue.drain() == ["old"])
+    }
+
     @Test("A folder comes back with the root's access control list")
     func restoresWithTheRootsList() async throws {
         let store = InMemoryZooKeeper().connect(identities: [.init(scheme: "digest", id: "owner")])

@@ -77,7 +77,8 @@ struct RecoveryTests {
                 for _ in 0..<4 {
                     // Past the lock, which two can hold for a moment when a session ends.
                     group.addTask {
-                        var pass = RecoveryPass(queue, now: lock.stat.ctime, observations: Observations())
+                        var pass = RecoveryPass(
+                            queue, now: lock.stat.ctime, observations: Observations(), limit: SharedLimit())
                         try await pass.recoverConsumers()
                         try await pass.redeliver()
                         return pass.report

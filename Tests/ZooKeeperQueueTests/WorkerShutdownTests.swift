@@ -117,6 +117,45 @@ struct WorkerShutdownTests {
         #expect(try await queue.statistics().dead == 0)
     }
 
+    @Test("A worker whose servers hang ends five seconds after its grace period", arguments: [1, 2])
+    func hangingServers(busy: Int) async throws {
+        let clock = VirtualClock()
+        let hangs = Mutex(false)
+        let store = InMemoryZooKeeper(clock: clock).connect(
+            sessionTimeout: .seconds(600), callDeadline: .seconds(120),
+            faults: { _ in hangs.withLock { $0 } ? .requestTooLate : nil })
+        let queue = try MessageQueue(store: store)
+        let producer = QueueProducer(queue)
+        try await producer.send((0..<busy).map { OutgoingMessage("\($0)") })
+        await producer.close()
+        let gate = Gate()
+        let worker = QueueWorker(QueueConsumer(queue), concurrency: 2, gracePeriod: .seconds(20)) { _ in
+            try await gate.handle()
+        }
+        let hasEnded = Mutex(false)
+        try await testGracefulShutdown { trigger in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { @Sendable in
+                    try await worker.run()
+                    hasEnded.withLock { $0 = true }
+                }
+                while gate.started < busy { await Task.yield() }
+                hangs.withLock { $0 = true }
+                let start = clock.now.offset
+                trigger.triggerGracefulShutdown()
+                while !hasEnded.withLock({ $0 }), clock.now.offset - start < .seconds(100) {
+                    await clock.advance(by: .milliseconds(500))
+                    for _ in 0..<5_000 { await Task.yield() }
+                }
+                #expect(clock.now.offset - start <= .seconds(26))
+                store.crash()
+                try await group.waitForAll()
+            }
+        }
+        // The gate opens for all with the first one that is cancelled.
+        #expect(gate.cancelled + gate.finished == busy)
+    }
+
     @Test("A handler that fails still counts")
     func failuresAreCounted() async throws {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect(), settings: .init(maximumDeliveries: 3))

@@ -9,6 +9,9 @@ struct ClaimLimit: Sendable, Hashable {
     /// After this many transactions a larger claim is tried, because the connection may have broken for another reason.
     private static let patience = 100
 
+    /// No server has a smaller limit: a smaller transaction is broken off for another reason.
+    static let smallestServerLimit = 32 << 10
+
     func allows(_ bytes: Int) -> Bool { self.bytes.map { bytes <= $0 } ?? true }
 
     /// Notes that the connection broke at a claim of this size.

@@ -93,7 +93,14 @@ struct IdleLine {
     }
 
     /// Whether another consumer stands in the line.
-    func hasOthers() async throws -> Bool { try await places().contains { !$0.hasSuffix("-" + consumer) } }
+    func hasOthers() async throws -> Bool {
+        for place in try await places() where !place.hasSuffix("-" + consumer) {
+            guard let stat = try await queue.usableStat(tree.idle(place)) else { continue }
+            if stat.ephemeralOwner != 0 { return true }
+            queue.skipped.skip(tree.idle(place), .notEphemeral)
+        }
+        return false
+    }
 
     /// Gives the place up. It goes with the session, too; as long as that lives, it would keep others from being first.
     func leave(_ place: String) async throws {

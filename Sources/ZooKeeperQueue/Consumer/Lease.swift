@@ -24,6 +24,8 @@ final class Lease: Sendable {
         var lease = LeaseState.held
         /// Whether a settlement is under way, so that a second one is refused.
         var isSettling = false
+        /// The caller of the last settlement.
+        var settler: SettlementWaiter?
         /// Settlements that were sent without an answer, so that one of them may have been applied.
         var unresolved: Set<Settlement.Kind> = []
         var waiters: [UInt64: CheckedContinuation<LeaseState, Never>] = [:]
@@ -74,6 +76,17 @@ final class Lease: Sendable {
                 return true
             }
         }
+    }
+
+    func waitsForSettlement(_ waiter: SettlementWaiter) { storage.withLock { $0.settler = waiter } }
+
+    /// Tells the caller of a settlement that is under way that its outcome is not known; nothing if there is none.
+    func giveUpSettling() {
+        let settler = storage.withLock { state in
+            defer { state.settler = nil }
+            return state.settler
+        }
+        settler?.resume(with: .failure(Self.unknownError))
     }
 
     /// The settlement failed, and may be tried again unless the lease is lost.

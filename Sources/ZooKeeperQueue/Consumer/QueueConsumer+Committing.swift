@@ -9,7 +9,9 @@ extension QueueConsumer {
         guard try lease.beginSettling(by: kind) else { return }
         // Waited for without a handler for cancellation: an acknowledgement of work that is done is worth its end, and
         // every attempt has the deadline of a call.
-        try await withCheckedThrowingContinuation { waiter in
+        try await withCheckedThrowingContinuation { continuation in
+            let waiter = SettlementWaiter(continuation)
+            lease.waitsForSettlement(waiter)
             settlements.append(
                 Settlement(
                     lease: lease, kind: kind, waiter: waiter, since: queue.store.now,
@@ -58,7 +60,9 @@ extension QueueConsumer {
         while !commit.isEmpty {
             let start = queue.store.now
             do {
-                if mustReadHoldings { try await readHoldings(commit.registration) }
+                if mustReadHoldings, let version = try await readHoldings(commit.registration) {
+                    return await ensembleLostWrites(&commit, found: version)
+                }
                 if mustReadEpoch, commit.usesNames { try await readEpoch() }
                 // What is claimed was read in an epoch, and is refused in another.
                 if commit.claims.isEmpty { commit.epoch = epoch }
@@ -102,19 +106,27 @@ extension QueueConsumer {
     }
 
     /// A step was given up before it was certain: what stands in the tree is what holds.
-    private func readHoldings(_ registration: Registration) async throws {
-        guard self.registration == registration else { return mustReadHoldings = false }
+    ///
+    /// - Returns: the version of the consumer's node, where it is lower than it was: servers have lost acknowledged writes.
+    private func readHoldings(_ registration: Registration) async throws -> Int32? {
+        guard self.registration == registration else {
+            mustReadHoldings = false
+            return nil
+        }
         do {
             // A read alone may come before a step that is still on its way between the servers.
             try await queue.store.sync(registration.paths.path)
             let node = try await queue.store.get(registration.paths.path)
-            guard self.registration == registration else { return }
-            holdings.found(node)
+            guard self.registration == registration else { return nil }
             mustReadHoldings = false
+            let outcome = StepOutcome(found: node.stat.version, expected: holdings.version, isUnresolved: true)
+            if outcome == .rolledBack { return node.stat.version }
+            holdings.found(node)
         } catch let error as ZooKeeperError where error.code == .noNode {
             // The step itself will find that the registration is gone.
             mustReadHoldings = false
         }
+        return nil
     }
 
     /// Messages of a batch that an earlier step has settled, though nobody was told.

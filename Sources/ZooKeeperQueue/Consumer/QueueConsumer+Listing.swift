@@ -109,7 +109,8 @@ extension QueueConsumer {
                 for await _ in requests { break }
                 return .lookAgain
             }
-            if let retry {
+            // Only a consumer that lists the messages itself can try one again.
+            if let retry, place == nil || isFirst {
                 group.addTask {
                     // No event tells that a node was mended.
                     try await store.sleep(for: Swift.max(.milliseconds(100), retry - store.now))

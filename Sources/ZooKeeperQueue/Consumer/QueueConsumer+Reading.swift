@@ -43,7 +43,8 @@ extension QueueConsumer {
                 if ready.isEmpty(now: queue.store.now) {
                     guard let listing = try await listing(registration) else { return }
                     let share = try await share(listing, registration)
-                    guard generation == listGeneration else { continue }
+                    // A claim that was refused meanwhile has put messages back that this list lacks.
+                    guard generation == listGeneration, rereads == self.rereads else { continue }
                     ready.refill(
                         listing.items, share: share, prefetch: prefetch, listingTook: listing.took,
                         now: queue.store.now)

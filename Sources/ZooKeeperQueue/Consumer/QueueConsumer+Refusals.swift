@@ -125,23 +125,16 @@ extension QueueConsumer {
 
     // MARK: A server that breaks off large requests
 
-    /// No server has a smaller limit: a smaller transaction is broken off for another reason.
-    private static let smallestServerLimit = 32 << 10
-
     /// The connection broke at this transaction again and again. If it is large, smaller ones may pass.
     func shrink(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan) async {
         let bytes = plan.operations.reduce(0) { $0 + queue.store.size(of: $1) }
-        guard bytes > Self.smallestServerLimit else { return }
+        guard bytes > ClaimLimit.smallestServerLimit else { return }
         await resolve(&commit)
         // Applied after all, or still not known.
         if commit.isEmpty || commit.isUnresolved { return }
         let isAlone = commit.claims.count + commit.settlements.count == 1
         if isAlone, !commit.claims.isEmpty {
-            return skipClaim(
-                0, of: &commit,
-                .refused(
-                    "the server breaks off the connection at a request of \(bytes) bytes; is its jute.maxbuffer smaller?"
-                ))
+            return skipClaim(0, of: &commit, .brokenOff(bytes: bytes))
         }
         if isAlone {
             return fail(
@@ -185,6 +178,8 @@ extension QueueConsumer {
                     commit.settlements = []
                     commit.claims = []
                 case .notApplied: commit.isCertainlyNotApplied()
+                case .changedByOthers where commit.isUnresolved:
+                    return await nodeWasChanged(&commit, found: node.stat.version)
                 case .changedByOthers: break
                 case .rolledBack: return await ensembleLostWrites(&commit, found: node.stat.version)
                 }
@@ -203,7 +198,7 @@ extension QueueConsumer {
 
     /// Handles a version of the consumer's node that is lower than before: the servers have lost acknowledged writes,
     /// and nothing that this registration knows is certain any more.
-    private func ensembleLostWrites(_ commit: inout ConsumerCommit, found version: Int32) async {
+    func ensembleLostWrites(_ commit: inout ConsumerCommit, found version: Int32) async {
         queue.logger.error(
             "The ensemble has lost acknowledged writes; registering the consumer again",
             metadata: [
@@ -211,9 +206,22 @@ extension QueueConsumer {
                 "found": "\(version)",
                 "advice": "messages may be delivered again; use ZooKeeper 3.9.4 or later, and check the servers' disks",
             ])
+        await loseTrack(of: &commit, Self.lostWrites)
+    }
+
+    /// Handles a version of the consumer's node that another client has changed, so that it does not tell what became of a
+    /// transaction.
+    private func nodeWasChanged(_ commit: inout ConsumerCommit, found version: Int32) async {
+        queue.logger.error(
+            "Another client has written to the consumer's node; registering the consumer again",
+            metadata: ["consumer": "\(commit.registration.paths.path)", "found": "\(version)"])
+        await loseTrack(of: &commit, Lease.unknownError)
+    }
+
+    private func loseTrack(of commit: inout ConsumerCommit, _ error: QueueError) async {
         for index in commit.settlements.indices {
             commit.settlements[index].lease.update(.lost)
-            commit.settlements[index].tell(.failure(Self.lostWrites))
+            commit.settlements[index].tell(.failure(error))
         }
         commit.settlements = []
         dropClaims(&commit)
@@ -230,6 +238,9 @@ extension QueueConsumer {
         lose(registration)
         for _ in 0..<3 {
             do {
+                // A folder that was restored may have given the name to another consumer.
+                guard try await queue.store.exists(registration.paths.active)?.ephemeralOwner == registration.sessionID
+                else { return }
                 return try await queue.store.delete(registration.paths.active, version: nil)
             } catch let error as ZooKeeperError where error.isPassing && error.code != .deadlineExceeded {
                 await error.pauseIfRefusedAtOnce(queue.store)

@@ -33,13 +33,20 @@ extension QueueConsumer {
         let prefix = queue.tree.consumers + "/consumer-"
         let name: String
         do {
+            if try await queue.hasRestoredConsumers() { return try await randomName() }
             let created = try await queue.store.create(prefix, data: [], mode: .persistentSequential)
             name = NodePath.name(of: created.path)
         } catch let error as ZooKeeperError where error.code == .nodeExists {
             // The server has no number left, after two thousand million consumers: any that is free will do.
-            name = "consumer-" + String(String(Int.random(in: 20_000_000_000..<30_000_000_000)).dropFirst())
-            _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
+            return try await randomName()
         }
+        halfMade = name
+        return name
+    }
+
+    private func randomName() async throws -> String {
+        let name = "consumer-" + String(String(Int.random(in: 20_000_000_000..<30_000_000_000)).dropFirst())
+        _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
         halfMade = name
         return name
     }

@@ -10,9 +10,8 @@ extension QueueConsumer {
 
     /// Puts a lease into the buffer, before less urgent ones.
     func enqueue(_ lease: Lease) {
-        guard let last = buffer.last, lease.name.priority < last.name.priority else { return buffer.append(lease) }
-        let place = buffer.firstIndex { $0.name.priority > lease.name.priority } ?? buffer.endIndex
-        buffer.insert(lease, at: place)
+        guard let last = buffer.last, lease.name < last.name else { return buffer.append(lease) }
+        buffer.insert(lease, at: buffer.firstIndex { lease.name < $0.name } ?? buffer.endIndex)
     }
 
     /// How many of the messages that were read are more urgent than the last one in the buffer.
@@ -27,43 +26,56 @@ extension QueueConsumer {
     func overseeSoon() {
         guard overseer == nil, !buffer.isEmpty, phase == .open, !configuration.takesOnDemand else { return }
         overseer = Task {
+            var pause = Self.oversightPeriod
             while !Task.isCancelled, phase == .open, !buffer.isEmpty {
                 // The consumer polls, because a watch would cost a busy consumer an event for each message.
-                guard (try? await queue.store.sleep(for: Self.oversightPeriod)) != nil else { break }
-                await oversee()
+                guard (try? await queue.store.sleep(for: pause)) != nil else { break }
+                // A twentieth of the time may go into listing a long queue.
+                pause = Swift.max(Self.oversightPeriod, await oversee() * 20)
             }
             overseer = nil
             overseeSoon()
         }
     }
 
-    private func oversee() async {
+    /// - Returns: how long it took to list the ready messages.
+    private func oversee() async -> Duration {
         guard let oldest = buffer.first, let registration, phase == .open,
             queue.store.now - oldest.takenAt >= Self.oversightPeriod
-        else { return }
+        else { return .zero }
         do {
             let line = IdleLine(queue: queue, consumer: registration.name)
             if try await line.hasOthers(), !hasTakers {
                 bufferLimit.shrink()
                 leavesToOthers = true
-                return await releaseBuffered()
+                await releaseBuffered()
+                return .zero
             }
-            if try await hasMoreUrgent() {
-                forgetList()
-                readSoon()
-            }
+            guard leases.count < configuration.prefetch + Self.maximumUrgent else { return .zero }
+            let start = queue.store.now
+            let names = try await queue.store.children(of: queue.tree.items).names
+            readUrgent(names)
+            return queue.store.now - start
         } catch {
             // The next check, or the consumer's next step, meets the same error.
+            return .zero
         }
     }
 
-    /// Whether a message is ready that is more urgent than the last one in the buffer.
-    private func hasMoreUrgent() async throws -> Bool {
-        let names = try await queue.store.children(of: queue.tree.items).names
-        guard let last = buffer.last else { return false }
-        return queue.skipped.usable(names, in: queue.tree.items).contains { name in
-            ItemName(name, inEpoch: epoch.number).map { $0.priority < last.name.priority } ?? false
+    /// Reads next what is more urgent than the last message in the buffer; the rest of the list stays.
+    private func readUrgent(_ names: [String]) {
+        guard let last = buffer.last else { return }
+        let known = Set((prepared + claiming).map(\.name))
+        let urgent = queue.skipped.usable(names, in: queue.tree.items).compactMap { name -> ListedItem? in
+            guard let item = ItemName(name, inEpoch: epoch.number), item.priority < last.name.priority,
+                !known.contains(item)
+            else { return nil }
+            return ListedItem(name: item, isEarlier: false)
         }
+        if urgent.isEmpty { return }
+        ready.putBack(Array(urgent.sorted().prefix(Self.maximumUrgent)))
+        reread([])
+        readSoon()
     }
 
     /// Remembers a message that was given back, under the name that it has now.

@@ -255,6 +255,11 @@ public actor QueueConsumer {
                 wakeTakers()
                 await withinTime(gracePeriod + configuration.closingTime) { await $0.end(gracePeriod: gracePeriod) }
                 phase = .closed
+                // No server has answered: handlers and settlements that still wait are told so now.
+                for lease in leases.values {
+                    lease.update(.lost)
+                    lease.giveUpSettling()
+                }
             }
         closing = task
         await task.value
@@ -288,6 +293,15 @@ public actor QueueConsumer {
         work.cancel()
     }
 
+    /// A lease that ZooKeeper refuses to release stays in the buffer while the consumer is open, so that it is handed out here.
+    private func releaseEnded(_ lease: Lease) {
+        if phase == .open, leases[lease.name.string] === lease, lease.state == .held || lease.state == .inDoubt {
+            enqueue(lease)
+        } else {
+            lease.update(.lost)
+        }
+    }
+
     /// Gives leases back uncounted, together and in order, so that the next consumer finds them in order.
     private func release(_ leases: [Lease]) async {
         await withTaskGroup(of: Void.self) { group in
@@ -295,7 +309,7 @@ public actor QueueConsumer {
             for lease in leases.sorted(by: { $0.name < $1.name }) {
                 group.addImmediateTask {
                     await self.insist(on: .release, for: lease)
-                    lease.update(.lost)
+                    self.releaseEnded(lease)
                 }
             }
             isGathering = false
@@ -357,6 +371,8 @@ public actor QueueConsumer {
     func releaseBuffered() async {
         let leases = buffer
         buffer = []
+        // What was read comes after it, and must not overtake it.
+        forgetList()
         await release(Array(leases))
         forgetList()
     }

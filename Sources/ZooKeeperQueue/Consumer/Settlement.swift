@@ -13,7 +13,7 @@ struct Settlement {
     let lease: Lease
     let kind: Kind
     /// Who asked for it, until it is told.
-    var waiter: CheckedContinuation<Void, any Error>?
+    var waiter: SettlementWaiter?
     /// When it was asked for, by the store's clock.
     let since: Duration
     /// What of the lease had been sent without an answer before.

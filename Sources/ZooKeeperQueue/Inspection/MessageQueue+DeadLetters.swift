@@ -78,7 +78,9 @@ extension MessageQueue {
     }
 
     private func deadNames() async throws -> [String] {
-        try await names(tree.dead).sorted { a, b in
+        let names = try await names(tree.dead)
+        skipped.keep(names, in: tree.dead)
+        return names.sorted { a, b in
             switch (ItemName(a), ItemName(b)) {
             case (let a?, let b?): a < b
             case (nil, _?): false
@@ -98,7 +100,11 @@ extension MessageQueue {
             skipped.handled(tree.dead(name))
             return isDone
         } catch let error as QueueError {
-            guard let cause = error.cause, cause.isRefusal else { throw error }
+            // Reading the letter and deleting its cause are the letter's own matter, all else its folder's.
+            guard let cause = error.cause, cause.isRefusal, cause.concernsOneNode || (cause.operationIndex ?? 0) == 0
+            else {
+                throw error
+            }
             skipped.skip(tree.dead(name), cause)
             return false
         }

@@ -151,7 +151,14 @@ extension MessageQueue {
                         end += group.count
                         return index < end
                     }
-                    let group = batch.remove(at: failed ?? 0)
+                    guard let failed else { throw error }
+                    let group = batch[failed]
+                    // The right to delete a node is its parent's: only below the group's own node it is the node's matter.
+                    let isOwn = index < end - 1
+                    guard error.concernsOneNode || isOwn || error.code == .noNode || error.code == .badVersion else {
+                        throw error
+                    }
+                    batch.remove(at: failed)
                     if error.code != .noNode, error.code != .badVersion { skip(group, error) }
                 }
             }

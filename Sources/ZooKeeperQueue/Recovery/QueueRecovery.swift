@@ -23,6 +23,7 @@ public actor QueueRecovery {
     private var isRunning = false
     private var isPrepared = false
     private var observations = Observations()
+    private let limit = SharedLimit()
     /// When the recovery last looked for garbage, by the store's clock.
     private var lastCleaning: Duration?
 
@@ -86,7 +87,7 @@ public actor QueueRecovery {
         // Of a format that this release does not know, nothing is touched.
         try await queue.restoreMissingFolders()
         _ = try await queue.sequenceEpoch()
-        var pass = RecoveryPass(queue, now: now, observations: observations)
+        var pass = RecoveryPass(queue, now: now, observations: observations, limit: limit)
         defer { observations = pass.observations }
         try await pass.perform { try await $0.recoverConsumers() }
         try await pass.perform { try await $0.redeliver() }
@@ -100,7 +101,8 @@ public actor QueueRecovery {
             pass.observations.forgetUnseen()
         }
         try await pass.forgetIDs()
-        if let refusal = pass.refusal { throw refusal }
+        // A folder that was removed meanwhile is restored by the next pass, unless the root is gone.
+        if let refusal = pass.refusal, refusal.code != .noNode { throw refusal }
         let report = pass.report
         if !report.isEmpty {
             queue.logger.info(

@@ -22,7 +22,11 @@ struct RecoveryLock {
     /// - Returns: the ensemble's clock: milliseconds since 1970.
     func acquire() async throws -> Int64 {
         do {
-            if !queue.skipped.contains(path) { return try await acquireInTurn() }
+            if !queue.skipped.contains(path) {
+                let now = try await acquireInTurn()
+                queue.skipped.handled(path)
+                return now
+            }
         } catch let error as ZooKeeperError where error.isRefusal {
             // Without the permission to create nodes below the root, a recovery can do nothing.
             guard try await queue.names(queue.tree.root).contains("gc-lock") else { throw error }

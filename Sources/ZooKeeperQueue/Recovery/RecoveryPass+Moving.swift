@@ -36,6 +36,11 @@ extension RecoveryPass {
         }
     }
 
+    /// ZooKeeper refuses something that no message is at fault for.
+    struct FolderRefusal: Error {
+        let cause: ZooKeeperError
+    }
+
     /// A failed consumer as it was read. Should it have been registering and do more meanwhile, its version tells.
     struct FailedConsumer {
         let paths: ConsumerPaths
@@ -85,20 +90,27 @@ extension RecoveryPass {
             let (before, operations) = guardian.around(batch.flatMap(\.operations), in: tree)
             do {
                 _ = try await store.multi(operations)
+                limit.pass(of: store.maximumRequestSize)
                 for move in batch { queue.skipped.handled(move.from) }
                 count += batch.reduce(0) { $0 + $1.messages.count }
                 rest.removeFirst(batch.count)
             } catch let error as ZooKeeperError {
-                // The next pass finds out.
-                if error.outcome == .unknown { return (true, count) }
+                if error.outcome == .unknown {
+                    // The next pass finds out, with less at a time where the server breaks off what is large.
+                    if error.code == .connectionLoss { noteBreak(at: batch, operations) }
+                    return (true, count)
+                }
                 guard let index = error.operationIndex else {
                     guard batch.count == 1, error.concernsOneNode else { throw error }
                     queue.skipped.skip(batch[0].from, error)
                     rest.removeFirst()
                     continue
                 }
-                // The consumer lives, or its node is gone, or has changed; or the epoch is over.
-                if index < before { return (false, count) }
+                if index < before {
+                    // The consumer lives, or its node is gone, or has changed; or the epoch is over.
+                    if [.nodeExists, .noNode, .badVersion].contains(error.code) { return (false, count) }
+                    throw error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
+                }
                 guard let (failed, place) = Self.place(of: index - before, batch.map(\.operations.count)) else {
                     throw error
                 }
@@ -109,11 +121,12 @@ extension RecoveryPass {
                     // The target folder had been removed.
                 } else if error.code == .noNode || error.code == .badVersion {
                     rest.remove(at: failed)
-                } else if error.isRefusal {
+                } else if error.concernsOneNode {
                     queue.skipped.skip(batch[failed].from, error)
                     rest.remove(at: failed)
                 } else {
-                    throw error
+                    // Where messages go to, or what the ensemble allows, is no fault of the message.
+                    throw place > 0 || error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
                 }
             }
         }
@@ -132,7 +145,23 @@ extension RecoveryPass {
 
     /// Returns as many of the first ones as fit into one multi, at least one.
     private func fitting(_ moves: [Move]) -> [Move] {
-        Array(moves.prefix(max(1, store.countThatFits(moves.lazy.map(\.operations)))))
+        var (bytes, count) = (0, 0)
+        for move in moves.prefix(store.countThatFits(moves.lazy.map(\.operations))) {
+            bytes += size(of: move.operations)
+            if !limit.allows(bytes) { break }
+            count += 1
+        }
+        return Array(moves.prefix(max(1, count)))
+    }
+
+    private func size(of operations: [Operation]) -> Int { operations.reduce(0) { $0 + store.size(of: $1) } }
+
+    /// Notes that the connection broke at a transaction, which may be larger than the server allows.
+    private func noteBreak(at batch: [Move], _ operations: [Operation]) {
+        let bytes = size(of: operations)
+        guard bytes > ClaimLimit.smallestServerLimit else { return }
+        if batch.count > 1 { return limit.shrink(from: bytes) }
+        queue.skipped.skip(batch[0].from, .brokenOff(bytes: bytes))
     }
 
     /// Whether the moves go into one multi.

@@ -13,6 +13,8 @@ struct RecoveryPass {
     private(set) var refusal: ZooKeeperError?
     /// What the passes of this process have seen.
     var observations: Observations
+    /// How much goes into one transaction, beside a server that breaks off larger ones.
+    let limit: SharedLimit
 
     var store: any NodeStore { queue.store }
     var tree: QueueTree { queue.tree }
@@ -23,7 +25,8 @@ struct RecoveryPass {
     /// Nodes moved by one multi, if they fit.
     static let batchSize = 100
 
-    init(_ queue: MessageQueue, now: Int64, observations: Observations) {
+    init(_ queue: MessageQueue, now: Int64, observations: Observations, limit: SharedLimit) {
+        self.limit = limit
         self.queue = queue
         self.now = now
         self.observations = observations
@@ -33,6 +36,8 @@ struct RecoveryPass {
     mutating func perform(_ duty: (inout RecoveryPass) async throws -> Void) async throws {
         do {
             try await duty(&self)
+        } catch let error as FolderRefusal {
+            refusal = refusal ?? error.cause
         } catch let error as ZooKeeperError where error.isRefusal {
             refusal = refusal ?? error
         }
@@ -60,7 +65,9 @@ struct RecoveryPass {
 
     /// Takes what failed consumers hold, and removes their nodes.
     mutating func recoverConsumers() async throws {
-        for name in try await usableChildren(tree.consumers) {
+        let names = try await children(tree.consumers) ?? []
+        queue.skipped.keepFolders(of: names, below: tree.consumers)
+        for name in queue.skipped.usable(names, in: tree.consumers) {
             let paths = tree.consumer(name)
             try await handle(paths.path) { pass in
                 // This only saves work. The guard in each multi protects a living consumer.

@@ -148,7 +148,10 @@ extension RecoveryPass {
         moves: [Move], obstacle: String?
     ) {
         var obstacle: String?
-        let moves = try await moves(names, from: tree.item) { name, node in
+        let readings = try await queue.read(names.map(tree.item))
+        let moves = zip(names, readings).compactMap { name, reading -> Move? in
+            if case .refused(let error) = reading { obstacle = "\(name) may not be read: \(error.message)" }
+            guard let node = reading.node else { return nil }
             let item = ItemName(name, inEpoch: epoch.number)
             if item != nil, node.data?.isEmpty ?? true, node.stat.version == 0 {
                 obstacle = "\(name) is still being written"

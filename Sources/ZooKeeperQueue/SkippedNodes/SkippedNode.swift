@@ -29,6 +29,11 @@ public struct SkippedNode: Sendable, Hashable {
         public static let notEphemeral = Reason(
             description: "it is not ephemeral, so that it belongs to no living consumer", remedy: "delete it")
         /// ZooKeeper refuses what must be done with it.
+        static func brokenOff(bytes: Int) -> Reason {
+            Reason(
+                description: "the server breaks off the connection at a request of \(bytes) bytes",
+                remedy: "raise the servers' jute.maxbuffer above the client's maximumRequestSize, or delete it")
+        }
         static func refused(_ message: String) -> Reason {
             Reason(description: "ZooKeeper refuses to handle it: \(message)", remedy: "delete it")
         }

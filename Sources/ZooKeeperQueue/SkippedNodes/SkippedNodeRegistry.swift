@@ -68,6 +68,12 @@ final class SkippedNodeRegistry: Sendable {
         logger.notice("Handled a node that was skipped before", metadata: ["node": "\(path)"])
     }
 
+    /// Forgets what is no longer in a folder.
+    func keep(_ names: [String], in folder: String) { update { $0.keep(names, in: folder) } }
+
+    /// Forgets what was below children of a node that are gone.
+    func keepFolders(of names: [String], below parent: String) { update { $0.keepFolders(of: names, below: parent) } }
+
     /// Forgets a folder, whose names mean other nodes from here on.
     func forget(_ folder: String) { update { $0.keep([], in: folder) } }
 

@@ -28,6 +28,8 @@ struct SkippedNodes: Sendable {
     /// - Returns: whether that is new.
     mutating func skip(_ name: String, in folder: String, _ reason: SkippedNode.Reason, at now: Duration) -> Bool {
         let known = folders[ExactString(folder)]?[ExactString(name)]
+        // Others may have met it at the same time: one pause is enough.
+        if let known, known.reason == reason, now < known.retryTime { return false }
         let pause = known.map { min($0.pause * 2, Self.longestPause) } ?? Self.shortestPause
         folders[ExactString(folder), default: [:]][ExactString(name)] = Entry(
             reason: reason, pause: pause, retryTime: now + pause)
@@ -56,6 +58,18 @@ struct SkippedNodes: Sendable {
         }
         count -= entries.count - kept.count
         folders[ExactString(folder)] = kept.isEmpty ? nil : kept
+    }
+
+    /// Drops the folders below a node that are not below one of its children of these names.
+    mutating func keepFolders(of names: [String], below parent: String) {
+        guard count > 0 else { return }
+        let kept = Set(names.map { ExactString("\(parent)/\($0)") })
+        for folder in folders.keys where folder.string.utf8.starts(with: "\(parent)/".utf8) {
+            let child = folder.string.utf8.dropFirst(parent.utf8.count + 1).prefix { $0 != UInt8(ascii: "/") }
+            if kept.contains(ExactString("\(parent)/\(String(decoding: child, as: UTF8.self))")) { continue }
+            count -= folders[folder]?.count ?? 0
+            folders[folder] = nil
+        }
     }
 
     /// When the first of a folder's nodes may be tried again.

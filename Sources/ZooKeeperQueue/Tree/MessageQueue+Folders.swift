@@ -24,37 +24,92 @@ extension MessageQueue {
 
     /// Creates the folders that are missing below the root, with the root's access control list.
     ///
+    /// - Parameter isNew: whether the queue is being created, so that nothing was lost and the client's own list applies.
     /// - Returns: whether any was missing.
     /// - Throws: ``QueueError/Code/queueMissing`` when the root is missing; `ZooKeeperError`.
     @discardableResult
-    func restoreMissingFolders() async throws -> Bool {
+    func restoreMissingFolders(isNew: Bool = false) async throws -> Bool {
         guard let missing = try await missingFolders() else { throw self.missing }
         if missing.isEmpty { return false }
-        let acl = try? await store.acl(of: tree.root)
+        let acl = isNew ? nil : try await inheritedACL()
         for path in missing {
-            try await create(path, data: path == tree.epoch ? lostEpoch() : [], acl: acl)
-            // The last one is created last, so that a queue that has it was complete.
-            if !missing.contains(tree.epoch) {
-                logger.warning("Restored a missing folder of the queue", metadata: ["node": "\(path)"])
+            if isNew {
+                try await create(path, acl: nil)
+                continue
             }
+            switch path {
+            case tree.items: try await restoreItems(acl, knowsEpoch: !missing.contains(tree.epoch))
+            case tree.epoch: try await create(path, data: try await lostEpoch(), acl: acl)
+            case tree.consumers: try await create(path, data: Self.restoredMark, acl: acl)
+            default: try await create(path, acl: acl)
+            }
+            // Another member may be creating the queue, whose epoch comes last.
+            logger.log(
+                level: missing.contains(tree.epoch) ? .notice : .warning, "Restored a missing folder of the queue",
+                metadata: ["node": "\(path)"])
         }
         return true
     }
 
+    /// The data of a folder that was restored, so that its numbers have begun again: a name that the server makes up there may
+    /// be one that another consumer still has.
+    private static let restoredMark = Array("restored".utf8)
+
+    /// Whether the numbers of consumers may come again.
+    func hasRestoredConsumers() async throws -> Bool {
+        try await node(tree.consumers)?.data == Self.restoredMark
+    }
+
+    /// Creates the items again, in another epoch: their numbers begin again, and a name must not mean two messages.
+    private func restoreItems(_ acl: [ACL]?, knowsEpoch: Bool) async throws {
+        guard knowsEpoch else { return try await create(tree.items, acl: acl) }
+        let epoch = try await sequenceEpoch()
+        do {
+            _ = try await store.multi([
+                epoch.change(to: .open, number: epoch.number &+ 1, in: tree), .create(tree.items, data: [], acl: acl),
+            ])
+        } catch let error as ZooKeeperError
+            where [.badVersion, .nodeExists].contains(error.code) || error.outcome == .unknown
+        {
+            // Another member is at it, or the answer was lost: whoever needs the folder looks again.
+        }
+    }
+
+    /// The root's access control list; `nil` is the client's own, where the root's cannot be used.
+    private func inheritedACL() async throws -> [ACL]? {
+        do {
+            let acl = try await store.acl(of: tree.root)
+            // A server hides the passwords from a client that may not change the list.
+            let isMasked =
+                acl?.contains { $0.scheme == "digest" && $0.id.utf8.suffix(2).elementsEqual(":x".utf8) } ?? false
+            return isMasked ? nil : acl
+        } catch let error as ZooKeeperError where error.code == .noAuth {
+            return nil
+        }
+    }
+
     /// Returns an epoch for a queue whose own was removed. It is above every epoch in the names of its messages, so
     /// that no name among the items now belongs to another message.
-    ///
-    /// - Returns: the data of the node; none for the first one.
     private func lostEpoch() async throws -> [UInt8] {
-        var folders = [tree.earlier, tree.partial, tree.dead]
+        var folders = [tree.partial, tree.dead]
         folders += try await names(tree.consumers).map { tree.consumer($0).item }
-        var epoch = SequenceEpoch()
+        // What stands in `earlier` is of an earlier epoch, also where its name has none.
+        let earlier = try await messages(in: tree.earlier).map { $0.epoch &+ 1 }
+        var number = earlier.max() ?? 0
         for folder in folders {
-            for case let tag? in try await names(folder).map({ ItemName($0)?.epoch }) where tag > 0 {
-                epoch.number = max(epoch.number, tag &+ 1)
-            }
+            for name in try await messages(in: folder) where name.epoch > 0 { number = max(number, name.epoch &+ 1) }
         }
-        return epoch.number == 0 ? [] : epoch.encoded()
+        var epoch = SequenceEpoch()
+        epoch.number = number
+        return number == 0 ? [] : epoch.encoded()
+    }
+
+    private func messages(in folder: String) async throws -> [ItemName] {
+        do {
+            return try await names(folder).compactMap { ItemName($0) }
+        } catch let error as ZooKeeperError where error.code == .noAuth {
+            return []
+        }
     }
 
     /// Creates a node, unless it exists already.

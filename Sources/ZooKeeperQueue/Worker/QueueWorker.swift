@@ -34,6 +34,12 @@ public struct QueueWorker: Service {
         self.handler = handler
     }
 
+    /// What has ended.
+    private enum End {
+        case slot((any Error)?)
+        case closed
+    }
+
     /// Handles messages until the service group shuts down, the task is cancelled or the consumer is closed.
     ///
     /// At a graceful shutdown no more messages are taken. Handlers at work may finish within the grace period; then they are
@@ -42,35 +48,39 @@ public struct QueueWorker: Service {
     /// - Throws: ``QueueError`` for what waiting cannot cure: no permission, a queue that is gone.
     public func run() async throws {
         await consumer.expect(handlers: concurrency)
-        let failure = await withTaskGroup(of: (any Error)?.self) { group in
+        let failure = await withTaskGroup(of: End.self) { group in
             group.addTask {
                 try? await gracefulShutdown()
                 await consumer.close(gracePeriod: gracePeriod)
-                return nil
+                return .closed
             }
             for _ in 0..<concurrency {
                 group.addTask {
                     do {
                         try await handleAll()
-                        return nil
+                        return .slot(nil)
                     } catch {
-                        return error
+                        return .slot(error)
                     }
                 }
             }
             var (failure, left) = (nil as (any Error)?, concurrency)
-            for await error in group {
-                left -= 1
-                if let error, failure == nil {
+            for await end in group {
+                switch end {
+                case .closed:
+                    // The grace period is over, or nothing is held any more.
+                    group.cancelAll()
+                case .slot(let error):
+                    left -= 1
+                    if left == 0 { group.cancelAll() }
+                    guard let error, failure == nil else { continue }
                     failure = error
                     // The others end as at a graceful shutdown.
                     group.addTask {
                         await consumer.close(gracePeriod: gracePeriod)
-                        return nil
+                        return .closed
                     }
                 }
-                // Of the handlers none is left; or the consumer is closed, and has ended all leases.
-                if left <= 0 { group.cancelAll() }
             }
             return failure
         }
