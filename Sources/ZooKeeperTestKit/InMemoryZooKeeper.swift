@@ -113,6 +113,12 @@ public final class InMemoryZooKeeper: Sendable {
         set { ensemble.withLock { $0.maximumPacketSize = newValue } }
     }
 
+    /// Whether `exists` needs the right to read the node, as on servers from 3.9 on. By default it does not.
+    package var existsNeedsRead: Bool {
+        get { ensemble.withLock { $0.existsNeedsRead } }
+        set { ensemble.withLock { $0.existsNeedsRead = newValue } }
+    }
+
     /// Sets a hard quota on the nodes at and below the path, as servers with `enforceQuota` keep it: `create` and `set` beyond
     /// it are refused (code −125). The operations of a transaction are each compared with the tree before it, so that a
     /// full quota refuses a create also next to a delete in the same transaction.

@@ -16,6 +16,8 @@ struct DifferentialTests {
         var description: String { "step \(step)\n  real:      \(real)\n  in memory: \(inMemory)" }
     }
 
+    private let existsNeedsRead = Task { try await ServerKind.existsNeedsRead() }
+
     /// Takes the steps on both.
     ///
     /// - Returns: where they first differ.
@@ -24,6 +26,7 @@ struct DifferentialTests {
     ) async throws -> Difference? {
         let root = "/d-" + UUID().uuidString
         let zookeeper = InMemoryZooKeeper()
+        zookeeper.existsNeedsRead = try await existsNeedsRead.value
         var real = try await Recorder(below: root) {
             RealMachine(client: try await connected(to: servers))
         }

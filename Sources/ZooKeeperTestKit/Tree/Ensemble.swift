@@ -42,6 +42,8 @@ struct Ensemble: Sendable {
 
     /// The largest packet that a server takes (`jute.maxbuffer`); a larger one breaks its connection.
     var maximumPacketSize: Int?
+    /// Whether `exists` needs the right to read the node, as on servers from 3.9 on.
+    var existsNeedsRead = false
     /// Milliseconds by which the leader's wall clock has jumped.
     var clockJump: Int64 = 0
 
@@ -139,6 +141,9 @@ struct Ensemble: Sendable {
             let reply: Reply
             switch request {
             case .exists(let path, let isWatching):
+                if existsNeedsRead, let node = tree[path], !node.allows(.read, to: identities) {
+                    throw ZNodeTree.Refusal(.noAuth)
+                }
                 if isWatching { late = watch(path, onChildren: false, session, as: tree) }
                 guard let node = tree[path] else { throw ZNodeTree.Refusal(.noNode) }
                 reply = .stat(node.stat)

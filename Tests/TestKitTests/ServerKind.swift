@@ -1,0 +1,18 @@
+import TestSupport
+import ZooKeeper
+
+/// In what the servers of different releases differ.
+enum ServerKind {
+    /// Whether the test server's `exists` needs the right to read the node, as from 3.9 on.
+    static func existsNeedsRead() async throws -> Bool {
+        try await ZooKeeperClient.withClient(configuration: .init(servers: try await TestServer.address())) { client in
+            try await client.create("/unreadable", acl: [.world(ACL.Permissions.all.subtracting(.read))])
+            do {
+                _ = try await client.exists("/unreadable")
+                return false
+            } catch let error as ZooKeeperError where error.code == .noAuth {
+                return true
+            }
+        }
+    }
+}
