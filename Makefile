@@ -40,7 +40,7 @@ previous-release: setup
 
 proof-in-memory: setup
 	swift build --build-tests
-	EXHAUSTIVE=$(or $(EXHAUSTIVE),20) SCHEDULES=$(or $(SCHEDULES),7000) PASSAGES=$(or $(PASSAGES),50) \
+	EXHAUSTIVE=$(or $(EXHAUSTIVE),20) SCHEDULES=$(or $(SCHEDULES),5000) PASSAGES=$(or $(PASSAGES),50) \
 	    scripts/test --filter '^FaultTests\.(ExhaustiveFaultTests|ScheduleTests|PassageTests)'
 
 proof-previous: previous-release
