@@ -164,10 +164,13 @@ struct Campaign: Sendable {
 
     /// What killed producers and consumers have left takes its time to count as garbage.
     private func collectGarbage(_ client: ZooKeeperClient) async throws {
-        try await Task.sleep(for: .seconds(12))
         let settings = QueueSettings(laneRetention: .seconds(5))
         let queue = try MessageQueue(client, settings: settings, logger: Self.silent)
-        for _ in 0..<2 { try await QueueRecovery(queue).recover() }
+        // It removes what it has itself seen unchanged for as long.
+        let recovery = QueueRecovery(queue, cleaningEvery: .zero)
+        try await recovery.recover()
+        try await Task.sleep(for: .seconds(12))
+        for _ in 0..<2 { try await recovery.recover() }
     }
 
     private func history(_ crew: Crew, _ folder: String) async -> [HistoryEvent] {
