@@ -75,7 +75,7 @@ struct CheckerTests {
         #expect(broken(sent + [checkpoint] + taken + [rollback] + again).isEmpty)
     }
 
-    @Test("What was reported before the checkpoint, or after the rollback, must be so")
+    @Test("Reports from before the checkpoint, or after the rollback, must be true")
     func reportedAroundARollback() {
         let begun = sent + [delivery(.delivered)]
         let ended = [delivery(.acknowledged)]

@@ -210,7 +210,7 @@ struct OddNodeTests {
         await consumer.close()
     }
 
-    @Test("On a real server: an item with a child, an unreadable one and an unreadable dead letter stop nobody")
+    @Test("On a real server: an item with a child, an unreadable one and an unreadable dead letter stop no member")
     func oddNodesOnARealServer() async throws {
         try await withTestQueue { client, queue in
             try await queue.prepare()

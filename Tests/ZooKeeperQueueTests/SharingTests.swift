@@ -111,7 +111,7 @@ struct SharingTests {
         await producer.close()
     }
 
-    @Test("A message that was given back is left to others while nobody here asks for one")
+    @Test("A message that was given back is left to others until its own caller asks for one")
     func givenBackIsLeft() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)

@@ -71,7 +71,7 @@ extension MessageQueue {
         } catch let error as ZooKeeperError
             where [.badVersion, .nodeExists].contains(error.code) || error.outcome == .unknown
         {
-            // Another member is at it, or the answer was lost: whoever needs the folder looks again.
+            // Another member is at it, or the answer was lost: the next use of the folder shows which.
         }
     }
 

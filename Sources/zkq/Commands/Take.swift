@@ -7,7 +7,7 @@ struct Take: AsyncParsableCommand {
         discussion: """
             At SIGINT, SIGTERM or SIGHUP it gives back what it holds, for at most five seconds. A second signal ends it at once: \
             what it holds comes back when its session has ended and a recovery runs. With --wait, it fails when messages are left \
-            that nobody can take.
+            that cannot be taken.
             """)
 
     @OptionGroup var options: QueueOptions

@@ -166,9 +166,9 @@ struct Campaign: Sendable {
     private func collectGarbage(_ client: ZooKeeperClient) async throws {
         let settings = QueueSettings(laneRetention: .seconds(5))
         let queue = try MessageQueue(client, settings: settings, logger: Self.silent)
-        // It removes what it has itself seen unchanged for as long.
         let recovery = QueueRecovery(queue, cleaningEvery: .zero)
         try await recovery.recover()
+        // A recovery removes only what it has itself seen unchanged for that long, and no event tells that time has passed.
         try await Task.sleep(for: .seconds(12))
         for _ in 0..<2 { try await recovery.recover() }
     }

@@ -28,6 +28,7 @@ struct Durability: Sendable {
         guard ContinuousClock.now < end else {
             throw Site.Slow(description: "The servers have not logged a write within two minutes.")
         }
+        // Another process's log file can only be polled.
         try await Task.sleep(for: .milliseconds(20))
     }
 
