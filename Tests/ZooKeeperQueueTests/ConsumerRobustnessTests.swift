@@ -66,6 +66,45 @@ struct ConsumerRobustnessTests {
         store.crash()
     }
 
+    @Test(
+        "Closing gives back what is held, and leaves the tree, also when several of its requests fail",
+        arguments: [[Fault.moved, .requestTooLate], [.moved, .moved, .moved, .moved], [.replyTooLate, .requestTooLate]])
+    func closingTriesAgain(faults: [Fault]) async throws {
+        let clock = VirtualClock()
+        let zookeeper = InMemoryZooKeeper(clock: clock)
+        let pending = Mutex<[Fault]>([])
+        let store = zookeeper.connect(faults: { call in
+            guard call.request == "multi" else { return nil }
+            return pending.withLock { $0.isEmpty ? nil : $0.removeFirst() }
+        })
+        let queue = try MessageQueue(store: store)
+        let producer = QueueProducer(queue)
+        try await producer.send("x")
+        await producer.close()
+        var configuration = ConsumerConfiguration()
+        configuration.closingTime = .seconds(120)
+        let consumer = QueueConsumer(queue, configuration: configuration)
+        var messages = consumer.makeAsyncIterator()
+        let message = try #require(try await messages.next())
+        pending.withLock { $0 = faults }
+        let closed = Mutex(false)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { @Sendable in
+                await consumer.close(gracePeriod: .zero)
+                closed.withLock { $0 = true }
+            }
+            while !closed.withLock({ $0 }) {
+                await clock.advance(by: .milliseconds(500))
+                for _ in 0..<500 { await Task.yield() }
+            }
+        }
+        // The session lives on, so that nobody else could give the message back.
+        #expect(pending.withLock { $0.isEmpty })
+        #expect(try await store.children(of: "/queue/items").names == [message.name])
+        #expect(try await store.children(of: "/queue/consumers").names.isEmpty)
+        store.crash()
+    }
+
     @Test("A registration whose ephemeral node is gone leaves nothing behind")
     func halfARegistration() async throws {
         let store = InMemoryZooKeeper().connect()

@@ -51,7 +51,6 @@ extension QueueConsumer {
     /// Sends a step until its outcome is certain. What is refused of it is taken out, and the rest sent again.
     func carryOut(_ commit: ConsumerCommit) async {
         var commit = commit
-        var attempts = 0
         var breaks = 0
         defer {
             claiming = []
@@ -70,9 +69,8 @@ extension QueueConsumer {
                 dropSettled(&commit)
                 if commit.isEmpty { return }
             } catch let error as ZooKeeperError where error.isPassing {
-                attempts += 1
                 await unanswered(&commit, error, since: start)
-                if phase != .open, attempts > 2 { return abandon(commit, error) }
+                if phase == .closed { return abandon(commit, error) }
                 continue
             } catch {
                 return abandon(commit, error)
@@ -85,7 +83,6 @@ extension QueueConsumer {
                 claimLimit.pass(of: queue.store.maximumRequestSize)
                 return applied(commit, plan, token: stat.mzxid)
             } catch let error as ZooKeeperError {
-                attempts += 1
                 if error.outcome == .unknown {
                     commit.isUnresolved = true
                     for settlement in commit.settlements { settlement.lease.unresolved.insert(settlement.kind) }
@@ -94,8 +91,7 @@ extension QueueConsumer {
                     await unanswered(&commit, error, since: start)
                     breaks = error.code == .connectionLoss ? breaks + 1 : 0
                     if breaks >= Self.suspiciousBreaks, commit.isUnresolved { await shrink(&commit, plan) }
-                    // Also while the consumer closes, but not for ever then.
-                    if phase != .open, attempts > 2 { return abandon(commit, error) }
+                    if phase == .closed { return abandon(commit, error) }
                 } else {
                     await refused(&commit, plan, error)
                 }

@@ -165,9 +165,7 @@ extension QueueConsumer {
         guard registration == commit.registration else { return await sessionHasEnded(&commit) }
         let path = commit.registration.paths.path
         let expected = holdings.version
-        var attempts = 0
-        while phase == .open || attempts < 3 {
-            attempts += 1
+        while phase != .closed {
             do {
                 // Without the `sync`, the read may overtake a step that is still on its way between the servers.
                 try await queue.store.sync(path)
@@ -236,18 +234,12 @@ extension QueueConsumer {
     /// Gives up a registration. A recovery gives back what it holds, and the consumer registers again.
     private func leaveToRecovery(_ registration: Registration) async {
         lose(registration)
-        for _ in 0..<3 {
-            do {
-                // A folder that was restored may have given the name to another consumer.
-                guard try await queue.store.exists(registration.paths.active)?.ephemeralOwner == registration.sessionID
-                else { return }
-                return try await queue.store.delete(registration.paths.active, version: nil)
-            } catch let error as ZooKeeperError where error.isPassing && error.code != .deadlineExceeded {
-                await error.pauseIfRefusedAtOnce(queue.store)
-            } catch {
-                // The node is already gone, or goes with the session.
+        await insistOnRemoving { [store = queue.store] in
+            // A folder that was restored may have given the name to another consumer.
+            guard try await store.exists(registration.paths.active)?.ephemeralOwner == registration.sessionID else {
                 return
             }
+            try await store.delete(registration.paths.active, version: nil)
         }
     }
 

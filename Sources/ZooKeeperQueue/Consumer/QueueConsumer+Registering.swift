@@ -168,11 +168,18 @@ extension QueueConsumer {
         forgetList()
         sessionWatch?.cancel()
         sessionWatch = nil
-        // Left there, it would count as a consumer as long as the session lives; then a recovery removes it.
-        for _ in 0..<3 {
+        await insistOnRemoving { [store = queue.store] in try await registration.remove(from: store) }
+    }
+
+    /// Removes a registration, or its ephemeral node, and tries again after errors that pass, until `close()` has no time left.
+    ///
+    /// A registration that stays counts as a consumer as long as the session lives, and no recovery gives back what it
+    /// holds.
+    func insistOnRemoving(_ remove: @Sendable () async throws -> Void) async {
+        while phase != .closed {
             do {
-                return try await registration.remove(from: queue.store)
-            } catch let error as ZooKeeperError where error.isPassing && error.code != .deadlineExceeded {
+                return try await remove()
+            } catch let error as ZooKeeperError where error.isPassing {
                 await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
                 queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])

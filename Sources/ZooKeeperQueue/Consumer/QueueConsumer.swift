@@ -377,12 +377,12 @@ public actor QueueConsumer {
         forgetList()
     }
 
-    /// Settles what nobody else will settle: tries again while there is hope, and once when the consumer closes.
+    /// Settles what nobody else will settle: tries again until `close()` has no time left.
     func insist(on kind: Settlement.Kind, for lease: Lease) async {
         while true {
             do {
                 return try await settle(lease, by: kind)
-            } catch let error as QueueError where error.cause?.isPassing == true && phase == .open {
+            } catch let error as QueueError where error.cause?.isPassing == true && phase != .closed {
                 await error.cause?.pauseIfRefusedAtOnce(queue.store)
             } catch {
                 // Settled or lost; or the session's end will give it to a recovery.
