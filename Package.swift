@@ -78,12 +78,12 @@ let package = Package(
             dependencies: [
                 "GatewayExtensions", "ZooKeeper", "ZooKeeperQueue",
                 .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
@@ -120,6 +120,7 @@ let package = Package(
             name: "zkq",
             dependencies: [
                 "CVersion",
+                "GatewayExtensions",
                 "ZooKeeper",
                 "ZooKeeperGateway",
                 "ZooKeeperQueue",

@@ -1,5 +1,10 @@
-package import Foundation
 package import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    package import FoundationEssentials
+#else
+    package import Foundation
+#endif
 
 // The client's values as they are written in JSON.
 

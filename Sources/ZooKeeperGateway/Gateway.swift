@@ -1,9 +1,10 @@
 import HTTPTypes
-import Hummingbird
 import HummingbirdCore
 import HummingbirdTLS
 public import Logging
 import NIOCore
+import NIOHTTP1
+import NIOPosix
 import NIOSSL
 public import ServiceLifecycle
 import ZooKeeper
@@ -47,9 +48,9 @@ public struct Gateway: Service {
     public func run() async throws {
         let endpoints = try configuration.endpoints.map { try Endpoint($0, of: configuration, logger: logger) }
         do {
-            let application = try application(endpoints)
+            let server = try server(endpoints)
             try await withGracefulShutdownHandler {
-                try await application.run()
+                try await server.run()
             } onGracefulShutdown: {
                 // Else the server would wait for those who wait for messages.
                 Task { for endpoint in endpoints { await endpoint.queues.stop() } }
@@ -61,7 +62,9 @@ public struct Gateway: Service {
         for endpoint in endpoints { await endpoint.close() }
     }
 
-    private func application(_ endpoints: [Endpoint]) throws -> some ApplicationProtocol {
+    /// HTTP's own server, without the framework that stands on it: that needs the whole of Foundation, which makes a
+    /// statically linked program three times as large.
+    private func server(_ endpoints: [Endpoint]) throws -> any Service {
         let responder = GatewayResponder(configuration, endpoints, logger)
         let bodyTimeout = configuration.bodyTimeout
         var http = HTTP1Channel.Configuration(
@@ -81,13 +84,23 @@ public struct Gateway: Service {
                 server,
                 tlsConfiguration: .makeServerConfiguration(certificateChain: chain, privateKey: .privateKey(key)))
         }
-        return Application(
-            responder: CallbackResponder<BasicRequestContext> { request, _ in await responder.respond(to: request) },
-            server: server,
-            configuration: ApplicationConfiguration(
-                address: .hostname(configuration.host, port: configuration.port), serverName: nil,
+        return try server.buildServer(
+            configuration: ServerConfiguration(
+                address: .hostname(configuration.host, port: configuration.port),
                 availableConnectionsDelegate: MaximumAvailableConnections(configuration.maximumConnections)),
-            onServerRunning: { [onReady] channel in await onReady(channel.localAddress?.port ?? 0) },
-            logger: logger)
+            eventLoopGroup: MultiThreadedEventLoopGroup.singleton,
+            logger: logger
+        ) { request, writer, _ in
+            var response = await responder.respond(to: request)
+            response.headers[.date] = HTTPDate.now
+            do {
+                try await writer.write(response: response.head, body: response.body)
+            } catch is HTTPParserError {
+                // Thrown on, it would have the server write a second answer.
+                throw ChannelError.inputClosed
+            }
+        } onServerRunning: { [onReady] channel in
+            await onReady(channel.localAddress?.port ?? 0)
+        }
     }
 }

@@ -1,5 +1,4 @@
 import HTTPTypes
-import Hummingbird
 import HummingbirdCore
 import Logging
 import NIOCore
@@ -24,14 +23,14 @@ final class GatewayResponder: Sendable {
         self.logger = logger
     }
 
-    func respond(to request: Request) async -> Response {
+    func respond(to request: HummingbirdCore.Request) async -> Response {
         let response = await bounded(request)
         counts.count(response.status.code)
         // Else its body would be taken for the beginning of the next answer.
         return request.method == .head ? response.createHeadResponse() : response
     }
 
-    private func bounded(_ request: Request) async -> Response {
+    private func bounded(_ request: HummingbirdCore.Request) async -> Response {
         defer { requests.subtract(1, ordering: .relaxed) }
         let isHealth = OperationsResource.isHealth((request.head.path ?? "").prefix { $0 != "?" })
         if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests, !isHealth {
@@ -52,7 +51,7 @@ final class GatewayResponder: Sendable {
         }
     }
 
-    private func answer(to request: Request) async throws -> Answer {
+    private func answer(to request: HummingbirdCore.Request) async throws -> Answer {
         guard (request.head.path ?? "").utf8.count <= configuration.maximumURLSize else { throw Answer(.uriTooLong) }
         var gateway = try GatewayRequest(request.head, scheme: configuration.tls == nil ? "http" : "https")
         let operations = OperationsResource(
@@ -101,7 +100,7 @@ final class GatewayResponder: Sendable {
     ///
     /// - Returns: `nil` when it is no such request.
     private func waiting(
-        _ request: Request, _ gateway: GatewayRequest, _ rest: Substring, _ endpoint: Endpoint
+        _ request: HummingbirdCore.Request, _ gateway: GatewayRequest, _ rest: Substring, _ endpoint: Endpoint
     ) async throws -> Answer? {
         guard gateway.method == .post, gateway.query["wait"] != nil else { return nil }
         let isForLeases = rest.hasPrefix("/queues/v1/") && rest.hasSuffix("/leases")

@@ -1,5 +1,10 @@
-import Foundation
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// How gateways are reached, what is expected of them, and limits. Every value but the gateways has a default.
 public struct RestConfiguration: Sendable {

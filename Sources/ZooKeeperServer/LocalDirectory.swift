@@ -1,4 +1,8 @@
-import Foundation
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// The folder of an ensemble's data: the caller's own, or a temporary one.
 struct LocalDirectory: Sendable {
@@ -14,7 +18,7 @@ struct LocalDirectory: Sendable {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw LocalServerError(description: "The folder \(path) cannot be made: \(error.localizedDescription)")
+            throw LocalServerError(description: "The folder \(path) cannot be created: \(error)")
         }
     }
 

@@ -1,4 +1,8 @@
-import Foundation
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// Real ZooKeeper servers on loopback, as child processes: for development, demonstrations and tests.
 ///

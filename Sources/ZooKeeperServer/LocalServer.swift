@@ -1,6 +1,12 @@
-import Foundation
+import Glibc
 import Subprocess
 import SystemPackage
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// One server process.
 actor LocalServer {

@@ -55,6 +55,18 @@ struct OperationsTests {
         }
     }
 
+    @Test("Every answer has the time, as HTTP writes it")
+    func answersHaveADate() async throws {
+        #expect(HTTPDate.text(784_111_777) == "Sun, 06 Nov 1994 08:49:37 GMT")
+        #expect(HTTPDate.text(1_709_164_800) == "Thu, 29 Feb 2024 00:00:00 GMT")
+        try await withGateway { gateway in
+            for path in ["/health/live", "/nowhere"] {
+                let date = try #require(try await gateway("GET", path).headers[.date])
+                #expect(date.hasSuffix(" GMT") && date.count == 29)
+            }
+        }
+    }
+
     @Test("The gateway tells its version and commit")
     func versionsAreTold() async throws {
         let version = "1.2.3 (\"0a1b2c\\n\")"

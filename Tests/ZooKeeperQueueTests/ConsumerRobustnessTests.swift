@@ -68,7 +68,9 @@ struct ConsumerRobustnessTests {
 
     @Test(
         "Closing gives back what is held, and leaves the tree, also when several of its requests fail",
-        arguments: [[Fault.moved, .requestTooLate], [.moved, .moved, .moved, .moved], [.replyTooLate, .requestTooLate]])
+        arguments: [
+            [Fault.moved, .requestTooLate], [.moved, .moved, .moved, .moved], [.replyTooLate, .requestTooLate],
+        ])
     func closingTriesAgain(faults: [Fault]) async throws {
         let clock = VirtualClock()
         let zookeeper = InMemoryZooKeeper(clock: clock)

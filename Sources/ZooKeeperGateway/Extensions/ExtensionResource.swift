@@ -1,8 +1,13 @@
-import Foundation
 import GatewayExtensions
 import HTTPTypes
 import ServiceLifecycle
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// `/extensions/v1`: what ZooKeeper's REST interface lacks, for clients that know of it: transactions, watches, and what else
 /// the queue's full guarantee needs. It is announced by GET, and done by POST, with a call in JSON.

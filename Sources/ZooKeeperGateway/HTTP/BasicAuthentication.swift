@@ -1,6 +1,11 @@
-import Foundation
 import HTTPTypes
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// Who may use an endpoint: names and passwords, by HTTP basic authentication (RFC 7617).
 struct BasicAuthentication: Sendable {

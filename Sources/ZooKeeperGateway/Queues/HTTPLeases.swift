@@ -1,6 +1,11 @@
-import Foundation
 import ZooKeeper
 import ZooKeeperQueue
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// The leases that clients of one queue hold over HTTP. They belong to the gateway's own session: one that is not extended in
 /// time is given back, and when the gateway itself dies, a recovery gives all of them back, as those of any consumer.

@@ -1,5 +1,11 @@
-import Foundation
+import GatewayExtensions
 import ZooKeeperQueue
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// What is sent and answered in JSON. A payload that is UTF-8 is a text, `payload`; any other is `payloadBase64`.
 enum QueueForms {
@@ -38,10 +44,11 @@ enum QueueForms {
             } catch {
                 throw FormError(message: "the body is no object of JSON with messages")
             }
-            let object = (try? JSONSerialization.jsonObject(with: data)) as? [String: Any] ?? [:]
-            let messages = object["messages"] as? [[String: Any]] ?? []
-            let isKnown = object.count == 1 && messages.allSatisfy { Self.names.isSuperset(of: $0.keys) }
-            if !isKnown { throw FormError(message: "the body has a name that is not known") }
+            struct Fields: Decodable { let messages: [JSONNames] }
+            guard let fields = try? JSONDecoder().decode(JSONNames.self, from: data), fields.names == ["messages"],
+                let messages = try? JSONDecoder().decode(Fields.self, from: data).messages,
+                messages.allSatisfy({ $0.names.isSubset(of: Self.names) })
+            else { throw FormError(message: "the body has a name that is not known") }
         }
     }
 

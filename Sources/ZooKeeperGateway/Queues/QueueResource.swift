@@ -1,8 +1,13 @@
 import GatewayExtensions
-import Foundation
 import HTTPTypes
 import ZooKeeper
 import ZooKeeperQueue
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// `/queues/v1/<queue path>`: a queue, for programs that speak HTTP.
 struct QueueResource {

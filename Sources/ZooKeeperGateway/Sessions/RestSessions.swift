@@ -1,6 +1,11 @@
-import Foundation
 import Logging
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// The sessions that clients have asked for, each with a session of its own at the ensemble, to which their ephemeral nodes
 /// belong. One that gives no sign for as long as its client has said is closed, and its nodes go with it.

@@ -1,7 +1,12 @@
 import GatewayExtensions
-import Foundation
 import HTTPTypes
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// `/znodes/v1/<path>`: a node of ZooKeeper, as specification version 2 has it and ZooKeeper's own gateway answers.
 struct ZNodeResource {

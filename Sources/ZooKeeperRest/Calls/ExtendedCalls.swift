@@ -1,6 +1,11 @@
-import Foundation
 import GatewayExtensions
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// With a gateway that has transactions and watches: each call is one request.
 struct ExtendedCalls: GatewayCalls {

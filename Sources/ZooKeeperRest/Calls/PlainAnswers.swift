@@ -1,5 +1,10 @@
-import Foundation
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 // The structures of ZooKeeper's REST interface, as far as they are read here. Apache's gateway leaves out a list without elements,
 // and data that is null; it always sends the path and the numbers, by which an answer is known to be one.

@@ -1,6 +1,11 @@
-import Foundation
 import GatewayExtensions
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// With a gateway that has ZooKeeper's REST interface and no more: each operation is a request by itself.
 struct PlainCalls: GatewayCalls, SingleOperations {

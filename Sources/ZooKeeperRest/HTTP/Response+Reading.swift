@@ -1,5 +1,10 @@
-import Foundation
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 extension RestTransport.Response {
     private struct Refusal: Decodable { let message: String }

@@ -1,6 +1,11 @@
-import Foundation
 import GatewayExtensions
 import ZooKeeper
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// What is asked of a gateway about a session.
 struct SessionCalls: Sendable {

@@ -1,6 +1,12 @@
-import Foundation
+import GatewayExtensions
 import ZooKeeper
 import ZooKeeperGateway
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// The configuration of a gateway in a file of JSON. What is missing has its default; a name that is not known is an error, since
 /// it may be a limit that was meant.
@@ -48,13 +54,14 @@ struct GatewayFile: Decodable {
         guard let data = FileManager.default.contents(atPath: file) else {
             throw ToolError("The gateway's configuration \(file) cannot be read.")
         }
-        guard let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+        guard let found = try? JSONDecoder().decode(JSONNames.self, from: data) else {
             throw ToolError("The gateway's configuration \(file) is no object of JSON.")
         }
-        let endpoints = object["endpoints"] as? [[String: Any]] ?? []
+        struct Endpoints: Decodable { let endpoints: [JSONNames] }
+        let endpoints = (try? JSONDecoder().decode(Endpoints.self, from: data))?.endpoints ?? []
         let unknown =
-            Set(object.keys).subtracting(names).sorted()
-            + endpoints.flatMap { Set($0.keys).subtracting(endpointNames).sorted() }
+            found.names.subtracting(names).sorted()
+            + endpoints.flatMap { $0.names.subtracting(endpointNames).sorted() }
         if let name = unknown.first {
             throw ToolError("The gateway's configuration \(file) has a name that is not known: \(name)")
         }
@@ -119,6 +126,6 @@ struct GatewayFile: Decodable {
         guard let colon = text.lastIndex(of: ":"), colon != text.startIndex,
             let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
         else { throw ToolError("\"\(text)\" is no address to listen at: write HOST:PORT.") }
-        return (text[..<colon].trimmingCharacters(in: ["[", "]"]), port)
+        return (text[..<colon].trimming { "[]".contains($0) }, port)
     }
 }

@@ -1,6 +1,11 @@
 import ArgumentParser
-import Foundation
 import ZooKeeperQueue
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// How a message is printed.
 enum MessageFormat: String, ExpressibleByArgument, CaseIterable, Sendable {

@@ -1,9 +1,14 @@
 import ArgumentParser
-import Foundation
 import Logging
 import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperRest
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// The options of every command that works on a queue.
 struct QueueOptions: ParsableArguments {

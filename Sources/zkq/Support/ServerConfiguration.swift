@@ -1,4 +1,8 @@
-import Foundation
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
 
 /// What a server's configuration file says that a queue suffers from. Servers tell nobody over the network.
 struct ServerConfiguration {
@@ -15,11 +19,11 @@ struct ServerConfiguration {
     /// Lines of Java properties, as far as ZooKeeper's files use them.
     init(_ text: String) {
         for line in text.split(whereSeparator: \.isNewline) {
-            let line = line.trimmingCharacters(in: .whitespaces)
+            let line = line.trimming(\.isWhitespace)
             guard !line.hasPrefix("#"), !line.hasPrefix("!"), let mark = line.firstIndex(where: { "=:".contains($0) })
             else { continue }
-            let value = line[line.index(after: mark)...].trimmingCharacters(in: .whitespaces)
-            values[line[..<mark].trimmingCharacters(in: .whitespaces)] = value
+            let value = line[line.index(after: mark)...].trimming(\.isWhitespace)
+            values[line[..<mark].trimming(\.isWhitespace)] = value
         }
     }
 
