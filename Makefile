@@ -43,7 +43,8 @@ previous-release: setup
 proof-in-memory: setup
 	swift build --build-tests
 	EXHAUSTIVE=$(or $(EXHAUSTIVE),20) SCHEDULES=$(or $(SCHEDULES),5000) PASSAGES=$(or $(PASSAGES),50) \
-	    scripts/test --filter '^FaultTests\.(ExhaustiveFaultTests/twoFaults|ScheduleTests|PassageTests)'
+	    EVENTS=$(or $(EVENTS),1000000) \
+	    scripts/test --filter '^FaultTests\.(ExhaustiveFaultTests/twoFaults|ScheduleTests|PassageTests)|/randomEvents'
 
 proof-previous: previous-release
 	swift build --build-tests

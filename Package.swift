@@ -232,7 +232,8 @@ let package = Package(
         .testTarget(
             name: "ZooKeeperQueueTests",
             dependencies: [
-                "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "ZooKeeperTestKit",
+                "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "ZooKeeperTestKit",
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),

@@ -1,5 +1,6 @@
 import QueueHistory
 import Synchronization
+import ZooKeeperQueue
 package import ZooKeeperTestKit
 
 /// Runs a program of tasks in virtual time, on one thread, in an order that a seed decides.
@@ -51,6 +52,8 @@ package struct Simulation {
     /// - Throws: what `body` throws; ``Stuck``.
     package func run<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) throws -> Result {
         let (random, clock, longest, mostJobs) = (random, clock, longest, mostJobs)
+        // The order of a node's children follows from their names.
+        let names = random ?? SharedGenerator(seed: 0)
         let scheduler = Scheduler { count in random.map { $0.next(below: count) } ?? 0 }
         let outcome = Outcome<Result>()
         var task: Task<Void, Never>?
@@ -60,7 +63,12 @@ package struct Simulation {
             guard task != nil else {
                 // Begun here, so that its first job is the scheduler's too.
                 task = Task {
-                    do { outcome.value = .success(try await body()) } catch { outcome.value = .failure(error) }
+                    do {
+                        outcome.value = .success(
+                            try await UniqueName.$bits.withValue({ names.bits() }) { try await body() })
+                    } catch {
+                        outcome.value = .failure(error)
+                    }
                 }
                 return true
             }
@@ -88,5 +96,6 @@ private final class Outcome<Value: Sendable>: Sendable {
 private final class SharedGenerator: Sendable {
     private let generator: Mutex<SeededGenerator>
     init(seed: UInt64) { generator = Mutex(SeededGenerator(seed: seed)) }
+    func bits() -> UInt64 { generator.withLock { $0.next() } }
     func next(below bound: Int) -> Int { generator.withLock { Int.random(in: 0..<max(1, bound), using: &$0) } }
 }

@@ -48,7 +48,7 @@ struct OnDemandTests {
             let taken = try await drain(consumer, of: sent.count, tasks: 8)
             #expect(Set(taken) == Set(sent) && taken.count == sent.count)
             if onDemand {
-                let listings = await consumer.ready.listings
+                let listings = await consumer.state.ready.listings
                 #expect(listings < 100, "the queue was listed \(listings) times for \(sent.count) messages")
             }
             await consumer.close()

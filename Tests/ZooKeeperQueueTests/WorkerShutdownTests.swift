@@ -72,11 +72,11 @@ struct WorkerShutdownTests {
                 group.addTask { try await worker.run() }
                 try await queue.prepare()
                 while gate.started < busy { await Task.yield() }
-                while await !consumer.hasTakers, busy < concurrency { await Task.yield() }
+                while await consumer.state.waiters.isEmpty, busy < concurrency { await Task.yield() }
                 trigger.triggerGracefulShutdown()
                 // The idle slots have ended when the consumer takes no more.
-                while await consumer.phase == .open { await Task.yield() }
-                while await consumer.hasTakers { await Task.yield() }
+                while await consumer.state.phase == .open { await Task.yield() }
+                while await !consumer.state.waiters.isEmpty { await Task.yield() }
                 for _ in 0..<1_000 { await Task.yield() }
                 #expect(gate.cancelled == 0)
                 gate.open()

@@ -32,6 +32,23 @@ struct ConsumerCommit {
         }
     }
 
+    /// It was sent without an answer.
+    mutating func mayBeApplied() {
+        isUnresolved = true
+        for settlement in settlements { settlement.lease.unresolved.insert(settlement.kind) }
+    }
+
+    /// Each settlement, and each claim, as a transaction of its own.
+    var parts: [ConsumerCommit] {
+        settlements.map { part(settlements: [$0]) } + claims.map { part(claims: [$0]) }
+    }
+
+    private func part(settlements: [Settlement] = [], claims: [ReadyItem] = []) -> ConsumerCommit {
+        ConsumerCommit(
+            registration: registration, epoch: epoch, maximumDeliveries: maximumDeliveries, settlements: settlements,
+            claims: claims)
+    }
+
     mutating func remove(_ numbers: [Int]) {
         for number in numbers.sorted(by: >) { settlements.remove(at: number) }
     }

@@ -1,99 +1,47 @@
-import DequeModule
-import Synchronization
 import ZooKeeper
 
+/// The reader: lists and reads messages ahead of their claims.
 extension QueueConsumer {
-    /// Reads messages ahead of their claims, unless that is under way or enough are read.
-    func readSoon() {
-        guard !isReading, wantsToRead, toClaim <= readAhead / 2 else { return }
-        isReading = true
-        reader = Task.immediate {
-            await read()
-            await leaveLine()
-            isReading = false
-            // What was claimed while the reader ended has not started another one.
-            if !Task.isCancelled, !mustNotWait { readSoon() }
-        }
-    }
-
-    /// What is read and not claimed is nobody's: it costs others nothing.
-    private var wantsToRead: Bool {
-        phase == .open && failure == nil && iterators.load(ordering: .relaxed) > 0 && toClaim < readAhead
-            && prepared.reduce(0) { $0 + $1.data.count } < 4 * queue.store.maximumRequestSize
-            && !leavesToOthers
-    }
-
-    /// How many messages are read before their claims. An answer to a read comes after that of the step that was sent
-    /// before it, so that one message alone would come too late for the next step.
-    private var readAhead: Int { Swift.max(4, prefetch) }
-
-    /// How many messages are read and not claimed.
-    private var toClaim: Int { prepared.reduce(0) { $0 + $1.messages.count } }
-
-    /// With all places taken there is nothing to wait for: the next settlement looks again.
-    var mustNotWait: Bool { free() <= 0 }
-
-    private func read() async {
-        while wantsToRead, !Task.isCancelled {
+    func read() async {
+        while state.wantsToRead, !Task.isCancelled {
             do {
-                await renew()
+                if let old = handle({ $0.registrationToRenew() }) { await leave(old) }
                 let registration = try await register()
-                if mustReadEpoch { try await readEpoch() }
-                let (generation, rereads) = (listGeneration, rereads)
-                if ready.isEmpty(now: queue.store.now) {
+                if state.needsEpoch { try await readEpoch() }
+                let mark = state.mark
+                if state.needsList(now: now) {
                     guard let listing = try await listing(registration) else { return }
                     let share = try await share(listing, registration)
-                    // A claim that was refused meanwhile has put messages back that this list lacks.
-                    guard generation == listGeneration, rereads == self.rereads else { continue }
-                    ready.refill(
-                        listing.items, share: share, prefetch: prefetch, listingTook: listing.took,
-                        now: queue.store.now)
+                    guard handle({ $0.refill(listing, share, since: mark, now: now) }) else { continue }
                 }
-                let listed = ready.take(nodesToRead)
+                let listed = handle { $0.nextToRead() }
                 let nodes = try await queue.readUsable(listed.map { $0.path(in: queue.tree) })
-                guard generation == listGeneration else { continue }
-                guard rereads == self.rereads else {
-                    // A message that comes before it must be read again.
-                    ready.putBack(listed)
-                    continue
-                }
-                let (items, isUpToDate) = readyItems(listed, nodes)
-                if !isUpToDate { ready.clear() }
-                prepared += items
-                preparedAt = queue.store.now
-                noteSizes(items)
-                commitSoon()
+                handle { $0.read(listed, nodes, since: mark, now: now) }
             } catch is CancellationError {
-                return forgetList()
+                return handle { $0.forgetList() }
             } catch {
                 // What was not tried must not be overtaken by what comes after it in the list.
-                forgetList()
+                handle { $0.forgetList() }
                 let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
                 if let cause, cause.isPassing {
                     await cause.pauseIfRefusedAtOnce(queue.store)
                     continue
                 }
                 if let cause, cause.code == .noNode, await restoreFolders() { continue }
-                return fail(error)
+                return handle { $0.failed(error) }
             }
         }
     }
 
-    /// Returns as many names as are wanted, fewer when the last messages were long, so that reading takes only some
-    /// requests.
-    private var nodesToRead: Int {
-        let count = (readAhead - toClaim) / Swift.max(1, messagesPerNode)
-        let fitting = 4 * queue.store.maximumRequestSize / Swift.max(1, bytesPerNode)
-        return Swift.max(1, Swift.min(count, fitting, Self.maximumReads))
-    }
-
-    /// Reads under way at a time.
-    private static let maximumReads = 1_024
-
-    private func noteSizes(_ items: [ReadyItem]) {
-        guard !items.isEmpty else { return }
-        messagesPerNode = items.reduce(1) { Swift.max($0, $1.messages.count) }
-        bytesPerNode = items.reduce(1) { Swift.max($0, $1.data.count) }
+    /// Reads the epoch. When it has changed, what was listed and read before means nothing any more.
+    @discardableResult
+    func readEpoch() async throws -> Bool {
+        let current = try await queue.sequenceEpoch()
+        let maximumDeliveries: Int?? =
+            state.needsSettings(with: current) ? .some(try await queue.sharedSettings().maximumDeliveries) : nil
+        let (changed, isAnother) = handle { $0.epochRead(current, maximumDeliveries: maximumDeliveries) }
+        if isAnother { queue.skipped.forget(queue.tree.items) }
+        return changed
     }
 
     /// Creates the queue's folders that are missing, after ZooKeeper has said that one is.
@@ -109,56 +57,28 @@ extension QueueConsumer {
             return true
         } catch {
             // The caller reports what failed. A missing root is one of the reasons.
-            isPrepared = false
+            handle { $0.foldersAreMissing() }
             return false
         }
     }
 
-    /// Forgets what was listed and read, so that it is looked at anew.
-    func forgetList() {
-        listGeneration += 1
-        ready.clear()
-        prepared = []
-        lookAgain?.yield()
-    }
-
-    /// Reads again what was read and not claimed, the given items first: another consumer may have some of it. The list stays,
-    /// so that a deep queue is not listed for each refused claim.
-    func reread(_ items: [ReadyItem]) {
-        rereads += 1
-        ready.putBack((items + prepared).map(\.listed))
-        prepared = []
-        // A reader that waits for new messages does not need these.
-        lookAgain?.yield()
-    }
-
-    // MARK: Reading
-
-    /// What was read; leaves out what is gone, still being written, or unknown.
-    ///
-    /// - Returns: the messages, and whether the list is still worth following.
-    private func readyItems(_ listed: [ListedItem], _ nodes: [Node?]) -> (items: [ReadyItem], isUpToDate: Bool) {
-        var items: [ReadyItem] = []
-        for (listed, node) in zip(listed, nodes) {
-            if let node {
-                if let item = readyItem(listed, node) { items.append(item) }
-            } else if epoch.phase != .open, !listed.isEarlier {
-                // It may have been moved: what comes after it must not overtake it.
-                return (items, false)
+    /// The consumer's part of the list, by its rank among those that live.
+    private func share(
+        _ listing: ConsumerStateMachine.Listing, _ registration: Registration
+    ) async throws -> ReadyList.Share {
+        // For a single message it makes no difference who tries first.
+        guard listing.items.count > 1 else { return .init() }
+        let registered = try await queue.store.children(of: queue.tree.consumers).names
+        guard registered.count > 1 else { return .init() }
+        let asked = now
+        let unknown = handle { $0.unknown(among: registered, now: asked) }
+        let found = try await withThrowingTaskGroup(of: String?.self) {
+            [store = queue.store, tree = queue.tree] group in
+            for name in unknown {
+                group.addTask { try await store.exists(tree.consumer(name).active) == nil ? nil : name }
             }
+            return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }
         }
-        // With less, somebody else is at the same part of the list.
-        return (items, items.count >= listed.count / 2)
-    }
-
-    private func readyItem(_ listed: ListedItem, _ node: Node) -> ReadyItem? {
-        if node.data?.isEmpty ?? true, node.stat.version == 0, !listed.isEarlier {
-            // An older producer creates an item empty and fills it with a second write.
-            unfilled.insert(listed.name.untagged)
-            return nil
-        }
-        if let item = ReadyItem(listed, node: node) { return item }
-        queue.skipped.skip(listed.path(in: queue.tree), .unknownContent)
-        return nil
+        return handle { $0.share(foundActive: found, registration, now: asked) }
     }
 }

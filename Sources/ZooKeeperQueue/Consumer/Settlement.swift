@@ -61,10 +61,4 @@ struct Settlement {
         case .acknowledge: false
         }
     }
-
-    /// Tells who asked for it; nobody asks twice.
-    mutating func tell(_ result: Result<Void, any Error>) {
-        waiter?.resume(with: result)
-        waiter = nil
-    }
 }

@@ -2,15 +2,15 @@ import Synchronization
 
 /// The caller of a settlement, who is told its end once: when it is known, or when the consumer's time to close is over.
 final class SettlementWaiter: Sendable {
-    private let continuation: Mutex<CheckedContinuation<Void, any Error>?>
+    private let resume: Mutex<(@Sendable (Result<Void, any Error>) -> Void)?>
 
-    init(_ continuation: CheckedContinuation<Void, any Error>) { self.continuation = Mutex(continuation) }
+    init(_ resume: @escaping @Sendable (Result<Void, any Error>) -> Void) { self.resume = Mutex(resume) }
 
     func resume(with result: Result<Void, any Error>) {
-        let waiting = continuation.withLock { continuation in
-            defer { continuation = nil }
-            return continuation
+        let resume = resume.withLock { resume in
+            defer { resume = nil }
+            return resume
         }
-        waiting?.resume(with: result)
+        resume?(result)
     }
 }

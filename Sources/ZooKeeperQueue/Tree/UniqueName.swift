@@ -1,9 +1,11 @@
 /// Names that nobody else makes: 128 random bits in hexadecimal.
-enum UniqueName {
+package enum UniqueName {
+    /// Where the random bits come from. A simulation decides them, so that it can be repeated.
+    @TaskLocal package static var bits: @Sendable () -> UInt64 = { .random(in: .min ... .max) }
+
     static func make() -> String {
-        var generator = SystemRandomNumberGenerator()
-        return (0..<2).map { _ in
-            let digits = String(UInt64.random(in: .min ... .max, using: &generator), radix: 16)
+        (0..<2).map { _ in
+            let digits = String(bits(), radix: 16)
             return String(repeating: "0", count: 16 - digits.count) + digits
         }.joined()
     }

@@ -1,0 +1,119 @@
+import Logging
+import ZooKeeper
+
+/// How a consumer enters the tree, and leaves it.
+extension QueueConsumer {
+    /// Registers the consumer, unless it is, and watches over the session that its leases depend on.
+    func register() async throws -> Registration {
+        if let registration = state.registration { return registration }
+        if !state.isPrepared {
+            try await queue.prepare()
+            handle { $0.foldersExist() }
+        }
+        // Before anything is written: a tree of a later format is left alone.
+        if state.needsEpoch { try await readEpoch() }
+        // Never abandoned halfway: what it made would look alive as long as the session.
+        let registration = try await Task { try await makeRegistration() }.value
+        handle { $0.registered(registration) }
+        watchSession()
+        return registration
+    }
+
+    /// Creates the consumer's nodes.
+    ///
+    /// The parent of the leases comes before the ephemeral node: a recovery that looks in between sees a consumer that
+    /// holds nothing, and may remove it; then it starts over with a new number. After a lost answer it goes on with the
+    /// number that it has: what is there already is its own, because no other client knows the number. A second one would
+    /// count as a second consumer as long as the session lives.
+    private func makeRegistration() async throws -> Registration {
+        while true {
+            do {
+                let name = try await ownName()
+                let paths = queue.tree.consumer(name)
+                try await create(paths.item)
+                guard let sessionID = try await activate(paths) else { continue }
+                return Registration(paths: paths, sessionID: sessionID, name: name)
+            } catch let error as ZooKeeperError where error.code == .noNode && state.pendingName != nil {
+                handle { $0.registrationPending(nil) }
+            } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                // The same operation again.
+            }
+        }
+    }
+
+    private func ownName() async throws -> String {
+        if let name = state.pendingName { return name }
+        let name = try await createOwnNode()
+        // After a lost answer there may be one that nobody uses; without an ephemeral node, a recovery removes it.
+        handle { $0.registrationPending(name) }
+        return name
+    }
+
+    private func createOwnNode() async throws -> String {
+        if try await !queue.hasRestoredConsumers() {
+            do {
+                let created = try await queue.store.create(
+                    queue.tree.consumers + "/consumer-", data: [], mode: .persistentSequential)
+                return NodePath.name(of: created.path)
+            } catch let error as ZooKeeperError where error.code == .nodeExists {
+                // The server has no number left, after two thousand million consumers: any that is free will do.
+            }
+        }
+        let name = "consumer-" + String(String(Int.random(in: 20_000_000_000..<30_000_000_000)).dropFirst())
+        _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
+        return name
+    }
+
+    private func create(_ path: String) async throws {
+        do {
+            _ = try await queue.store.create(path, data: [], mode: .persistent)
+        } catch let error as ZooKeeperError where error.code == .nodeExists {
+            // Its answer was lost before.
+        }
+    }
+
+    /// - Returns: the session that owns the ephemeral node; `nil` when that session has ended meanwhile.
+    private func activate(_ paths: ConsumerPaths) async throws -> Int64? {
+        do {
+            return try await queue.store.create(paths.active, data: [], mode: .ephemeral).stat.ephemeralOwner
+        } catch let error as ZooKeeperError where error.code == .nodeExists {
+            return try await queue.store.exists(paths.active)?.ephemeralOwner
+        }
+    }
+
+    // MARK: The end
+
+    func remove(_ registration: Registration) async {
+        handle { $0.leaves() }
+        await insistOnRemoving { [store = queue.store] in try await registration.remove(from: store) }
+    }
+
+    /// Gives up a registration. A recovery gives back what it holds, and the consumer registers again.
+    func leaveToRecovery(_ registration: Registration) async {
+        handle { $0.lose(registration) }
+        await insistOnRemoving { [store = queue.store] in
+            // A folder that was restored may have given the name to another consumer.
+            guard try await store.exists(registration.paths.active)?.ephemeralOwner == registration.sessionID else {
+                return
+            }
+            try await store.delete(registration.paths.active, version: nil)
+        }
+    }
+
+    /// Removes a registration, or its ephemeral node, and tries again after errors that pass, until `close()` has no time left.
+    ///
+    /// A registration that stays counts as a consumer as long as the session lives, and no recovery gives back what it
+    /// holds.
+    private func insistOnRemoving(_ remove: @Sendable () async throws -> Void) async {
+        while state.phase != .closed {
+            do {
+                return try await remove()
+            } catch let error as ZooKeeperError where error.isPassing {
+                await error.pauseIfRefusedAtOnce(queue.store)
+            } catch {
+                queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])
+                return
+            }
+        }
+    }
+}

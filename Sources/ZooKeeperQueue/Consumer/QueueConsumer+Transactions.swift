@@ -1,0 +1,228 @@
+import Logging
+import ZooKeeper
+
+/// The committer: sends transactions until their outcomes are certain.
+extension QueueConsumer {
+    /// Ends a lease.
+    func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
+        guard try lease.beginSettling(by: kind) else { return }
+        // Waited for without a handler for cancellation: an acknowledgement of work that is done is worth its end, and
+        // every attempt has the deadline of a call.
+        try await withCheckedThrowingContinuation { continuation in
+            let waiter = SettlementWaiter { continuation.resume(with: $0) }
+            lease.waitsForSettlement(waiter)
+            let settlement = Settlement(
+                lease: lease, kind: kind, waiter: waiter, since: now, unresolvedBefore: lease.unresolved)
+            handle { $0.settles(settlement, now: now) }
+        }
+    }
+
+    /// How often in a row the connection breaks at one transaction before its size is suspected. A server closes the
+    /// connection at a request that is larger than its `jute.maxbuffer`.
+    private static let suspiciousBreaks = 2
+
+    /// Sends a transaction until its outcome is certain. What is refused of it is taken out, and the rest sent again.
+    func carryOut(_ commit: ConsumerCommit) async {
+        var commit = commit
+        var breaks = 0
+        defer { handle { $0.transactionEnded() } }
+        while !commit.isEmpty {
+            let start = now
+            do {
+                if state.needsHoldings, let version = try await readHoldings(commit.registration) {
+                    return await ensembleLostWrites(&commit, found: version)
+                }
+                if state.needsEpoch(for: commit) { try await readEpoch() }
+                handle { $0.refresh(&commit) }
+                if commit.isEmpty { return }
+            } catch let error as ZooKeeperError where error.isPassing {
+                await unanswered(&commit, error, since: start)
+                if state.phase == .closed { return abandon(&commit, error) }
+                continue
+            } catch {
+                return abandon(&commit, error)
+            }
+            let plan = commit.plan(queue, state.holdings)
+            do {
+                let results = try await queue.store.multi(plan.operations)
+                guard results.count > 1, case .set(let stat) = results[1] else { return }
+                handle { $0.answered(after: now - start) }
+                return applied(commit, plan, token: stat.mzxid)
+            } catch let error as ZooKeeperError {
+                if error.outcome == .unknown { commit.mayBeApplied() }
+                if error.isPassing {
+                    await unanswered(&commit, error, since: start)
+                    breaks = error.code == .connectionLoss ? breaks + 1 : 0
+                    if breaks >= Self.suspiciousBreaks, commit.isUnresolved { await shrink(&commit, plan) }
+                    if state.phase == .closed { return abandon(&commit, error) }
+                } else {
+                    await refused(&commit, plan, error)
+                }
+            } catch {
+                return abandon(&commit, error)
+            }
+        }
+    }
+
+    func abandon(_ commit: inout ConsumerCommit, _ error: any Error) { handle { $0.abandon(&commit, error) } }
+
+    private func applied(_ commit: ConsumerCommit, _ plan: ConsumerCommit.Plan, token: Int64) {
+        handle { $0.applied(commit, plan, token: token, session: queue.store.sessionState, now: now) }
+    }
+
+    private func unanswered(_ commit: inout ConsumerCommit, _ error: ZooKeeperError, since start: Duration) async {
+        handle { $0.unanswered(&commit, error, since: start) }
+        await error.pauseIfRefusedAtOnce(queue.store)
+    }
+
+    /// A transaction was given up before it was certain: what stands in the tree is what holds.
+    ///
+    /// - Returns: the version of the consumer's node, where it is lower than it was: servers have lost acknowledged writes.
+    private func readHoldings(_ registration: Registration) async throws -> Int32? {
+        guard state.registration == registration else {
+            handle { $0.holdingsNeedNoRead() }
+            return nil
+        }
+        do {
+            // A read alone may come before a transaction that is still on its way between the servers.
+            try await queue.store.sync(registration.paths.path)
+            let node = try await queue.store.get(registration.paths.path)
+            return handle { $0.holdingsRead(node, of: registration) }
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            // The transaction itself will find that the registration is gone.
+            handle { $0.holdingsNeedNoRead() }
+            return nil
+        }
+    }
+
+    /// Tries each part by itself, because the refusal does not say which one it is about.
+    func carryOutSingly(_ commit: inout ConsumerCommit) async {
+        for part in commit.parts { await carryOut(part) }
+        commit.settlements = []
+        commit.claims = []
+    }
+
+    // MARK: A server that breaks off large requests
+
+    /// The connection broke at this transaction again and again. If it is large, smaller ones may pass.
+    private func shrink(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan) async {
+        let bytes = plan.operations.reduce(0) { $0 + queue.store.size(of: $1) }
+        guard bytes > ClaimLimit.smallestServerLimit else { return }
+        await resolve(&commit)
+        // Applied after all, or still not known.
+        if commit.isEmpty || commit.isUnresolved { return }
+        let isAlone = commit.claims.count + commit.settlements.count == 1
+        if isAlone, !commit.claims.isEmpty {
+            handle { $0.skipClaim(0, of: &commit, .brokenOff(bytes: bytes)) }
+        } else if isAlone {
+            let error = QueueError(
+                .payloadTooLarge,
+                "The server breaks off the connection when the message is settled. Raise its jute.maxbuffer above the "
+                    + "client's maximumRequestSize (\(queue.store.maximumRequestSize) bytes).")
+            handle { $0.fail(&commit, [0], error) }
+        } else if commit.claims.isEmpty {
+            await carryOutSingly(&commit)
+        } else {
+            handle { $0.shrinkClaims(from: bytes, &commit) }
+        }
+    }
+
+    // MARK: Resolving
+
+    /// Reads the version of the consumer's node, which tells whether the transaction was applied. Every transaction raises it
+    /// by one, and no other client writes there.
+    func resolve(_ commit: inout ConsumerCommit) async {
+        // What is known of the node is that of the present registration.
+        guard state.registration == commit.registration else { return await sessionHasEnded(&commit) }
+        let path = commit.registration.paths.path
+        let expected = state.holdings.version
+        while state.phase != .closed {
+            do {
+                // Without the `sync`, the read may overtake a transaction that is still on its way between the servers.
+                try await queue.store.sync(path)
+                let node = try await queue.store.get(path)
+                switch StepOutcome(found: node.stat.version, expected: expected, isUnresolved: commit.isUnresolved) {
+                case .applied:
+                    applied(commit, commit.plan(queue, state.holdings), token: node.stat.mzxid)
+                    commit.settlements = []
+                    commit.claims = []
+                case .notApplied: commit.isCertainlyNotApplied()
+                case .changedByOthers where commit.isUnresolved:
+                    return await nodeWasChanged(&commit, found: node.stat.version)
+                case .changedByOthers: break
+                case .rolledBack: return await ensembleLostWrites(&commit, found: node.stat.version)
+                }
+                return handle { $0.holdingsFound(node, of: commit.registration) }
+            } catch let error as ZooKeeperError where error.code == .noNode {
+                return await sessionHasEnded(&commit)
+            } catch let error as ZooKeeperError where error.isPassing {
+                await error.pauseIfRefusedAtOnce(queue.store)
+            } catch {
+                return abandon(&commit, error)
+            }
+        }
+        abandon(&commit, Lease.unknownError)
+    }
+
+    /// Handles a version of the consumer's node that is lower than before: the servers have lost acknowledged writes,
+    /// and nothing that this registration knows is certain any more.
+    private func ensembleLostWrites(_ commit: inout ConsumerCommit, found version: Int32) async {
+        queue.logger.error(
+            "The ensemble has lost acknowledged writes; registering the consumer again",
+            metadata: [
+                "consumer": "\(commit.registration.paths.path)", "expected": "\(state.holdings.version)",
+                "found": "\(version)",
+                "advice": "messages may be delivered again; use ZooKeeper 3.9.4 or later, and check the servers' disks",
+            ])
+        await loseTrack(of: &commit, Self.lostWrites)
+    }
+
+    /// Handles a version of the consumer's node that another client has changed, so that it does not tell what became of a
+    /// transaction.
+    private func nodeWasChanged(_ commit: inout ConsumerCommit, found version: Int32) async {
+        queue.logger.error(
+            "Another client has written to the consumer's node; registering the consumer again",
+            metadata: ["consumer": "\(commit.registration.paths.path)", "found": "\(version)"])
+        await loseTrack(of: &commit, Lease.unknownError)
+    }
+
+    private func loseTrack(of commit: inout ConsumerCommit, _ error: QueueError) async {
+        handle { $0.loseTrack(of: &commit, error) }
+        await leaveToRecovery(commit.registration)
+    }
+
+    private static let lostWrites = QueueError(
+        .outcomeUnknown,
+        "The servers have lost writes that they had acknowledged: the message may be settled, or will be delivered again."
+    )
+
+    /// Handles the end of the registration's session. This attempt was not applied; an earlier one without an answer
+    /// may have been.
+    func sessionHasEnded(_ commit: inout ConsumerCommit) async {
+        handle { $0.lose(commit.registration) }
+        for settlement in commit.settlements {
+            settlement.lease.update(.lost)
+            if !settlement.lease.unresolved.isEmpty, await stillStands(settlement.lease) {
+                settlement.lease.unresolved = []
+            }
+            handle { $0.leaseWasLost(settlement) }
+        }
+        commit.settlements = []
+        handle { $0.dropClaims(&commit) }
+    }
+
+    /// Whether the lease was certainly not ended by the consumer: it still stands, and no request of an ended session can
+    /// end it any more.
+    private func stillStands(_ lease: Lease) async -> Bool {
+        do {
+            // The server of the new session may be behind.
+            try await queue.store.sync(lease.path)
+            let consumer = try await queue.store.get(lease.registration.paths.path)
+            guard try await queue.store.exists(lease.path) != nil else { return false }
+            guard let index = lease.index else { return true }
+            return !LeaseProgress(consumer.data).isSettled(index, of: lease.node)
+        } catch {
+            return false
+        }
+    }
+}

@@ -1,0 +1,189 @@
+import Logging
+import ZooKeeper
+
+/// How the reader waits for a list of messages, alone or in line with other idle consumers.
+extension QueueConsumer {
+    typealias Listing = ConsumerStateMachine.Listing
+
+    /// What ends a wait for a list.
+    private enum Wakening { case listed(Listing), rescan, impatient, barred, busy, full }
+
+    /// Lists what can be tried, as soon as there is something: a child was added, or one that was being written has
+    /// changed. The list is read with a watch, which says when to read it again.
+    ///
+    /// - Returns: `nil` when there is nothing, and nothing to wait for, or the task is cancelled.
+    func listing(_ registration: Registration) async throws -> Listing? {
+        defer { needsNoRescans() }
+        let line = IdleLine(queue: queue, consumer: registration.name)
+        while !Task.isCancelled, state.registration == registration {
+            switch try await nextWakening(line) {
+            case .listed(let listing): return listing
+            case .rescan: continue
+            case .impatient: try await stand(in: line)
+            case .barred: handle { $0.barred() }
+            case .busy:
+                await leaveLine()
+                let others = try await line.hasOthers()
+                if handle({ $0.othersWait(others) }) { return nil }
+            case .full: return nil
+            }
+        }
+        return nil
+    }
+
+    private func stand(in line: IdleLine) async throws {
+        do {
+            // Never abandoned halfway: a position that nobody knows of would keep others from being first.
+            let name = try await Task { try await line.join() }.value
+            handle { $0.joined(name) }
+        } catch let error as ZooKeeperError where error.code == .noAuth {
+            // Without the right to stand in line, a consumer waits by itself, as those do that know of no line.
+            handle { $0.barred() }
+            queue.logger.notice("A consumer may not stand in the line of idle ones")
+        }
+    }
+
+    func leaveLine() async {
+        guard let left = handle({ $0.leavesLine() }) else { return }
+        let line = IdleLine(queue: queue, consumer: "")
+        // In a task of its own, which is not cancelled. What the last attempt leaves behind goes with the session; until
+        // then the second in line looks for itself.
+        await Task {
+            for _ in 0..<3 {
+                do {
+                    return try await line.leave(left)
+                } catch let error as ZooKeeperError where error.isPassing {
+                    await error.pauseIfRefusedAtOnce(queue.store)
+                } catch {
+                    return
+                }
+            }
+        }.value
+    }
+
+    private func nextWakening(_ line: IdleLine) async throws -> Wakening {
+        let (store, tree) = (queue.store, queue.tree)
+        let retry = queue.skipped.nextRetry(in: [tree.items, tree.earlier])
+        let requests = rescanRequests()
+        let scan = handle { $0.scanBegins() }
+        defer { handle { $0.scanEnds(scan) } }
+        return try await withThrowingTaskGroup(of: Wakening.self) { group in
+            if scan.position == .none {
+                group.addTask {
+                    // A time limit: that nothing has come is no event.
+                    try await store.sleep(for: IdleLine.patience)
+                    return .impatient
+                }
+            }
+            group.addTask {
+                if case .waiting(let name) = scan.position {
+                    if scan.isForced, let wakening = try await self.look() { return wakening }
+                    do {
+                        guard try await line.untilFirst(name) else {
+                            await self.positionIsGone(name)
+                            return .rescan
+                        }
+                    } catch let error as ZooKeeperError where error.code == .noAuth {
+                        return .barred
+                    }
+                    await self.isFirst(name)
+                }
+                return try await self.untilListed()
+            }
+            group.addTask {
+                for await _ in requests { break }
+                return .rescan
+            }
+            // Only a consumer that lists the messages itself can try one again.
+            if let retry, scan.listsByItself {
+                group.addTask {
+                    // No event tells that a node was mended.
+                    try await store.sleep(for: Swift.max(.milliseconds(100), retry - store.now))
+                    return .rescan
+                }
+            }
+            for name in scan.watched {
+                group.addTask {
+                    for try await node in store.dataUntilDeleted(of: tree.item(name))
+                    where node?.stat.version != 0 { break }
+                    return .rescan
+                }
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? .rescan
+        }
+    }
+
+    private func isFirst(_ name: String) { handle { $0.isFirst(name) } }
+
+    private func positionIsGone(_ name: String) { handle { $0.positionIsGone(name) } }
+
+    /// Reads both lists, and again after each change, until there is something.
+    private func untilListed() async throws -> Wakening {
+        let (store, tree, usesEarlier) = (queue.store, queue.tree, state.epoch.usesEarlier)
+        handle { $0.listingBegins(now: now) }
+        return try await withThrowingTaskGroup(of: Wakening.self) { group in
+            group.addTask {
+                for try await children in store.childrenUpdates(of: tree.items) {
+                    guard let children else { throw Self.missing(tree.items) }
+                    if let wakening = try await self.listed(children.names) { return wakening }
+                }
+                // The sequence ends with its client, or its task: a read says so.
+                _ = try await store.exists(tree.items)
+                return .rescan
+            }
+            if usesEarlier {
+                group.addTask {
+                    for try await children in store.childrenUpdates(of: tree.earlier) {
+                        guard let children else { throw Self.missing(tree.earlier) }
+                        if let wakening = try await self.listed(earlier: children) { return wakening }
+                    }
+                    return .rescan
+                }
+            }
+            defer { group.cancelAll() }
+            return try await group.next() ?? .rescan
+        }
+    }
+
+    /// Reads both lists once.
+    private func look() async throws -> Wakening? {
+        let (store, tree) = (queue.store, queue.tree)
+        handle { $0.listingBegins(now: now) }
+        let wakening = try await listed(try await store.children(of: tree.items).names)
+        guard wakening == nil, state.lists.earlier == nil else { return wakening }
+        return try await listed(earlier: try await store.children(of: tree.earlier))
+    }
+
+    private func listed(_ names: [String]) async throws -> Wakening? {
+        handle { $0.listed(names) }
+        // What is moved just now is in one list or the other, if they are read in this order.
+        if state.epoch.phase != .open {
+            let earlier = try await queue.store.children(of: queue.tree.earlier)
+            handle { $0.listed(earlier: earlier) }
+        }
+        return try await judgeLists()
+    }
+
+    private func listed(earlier children: NodeChildren) async throws -> Wakening? {
+        handle { $0.listed(earlier: children) }
+        return try await judgeLists()
+    }
+
+    private func judgeLists() async throws -> Wakening? {
+        switch handle({ $0.judgeLists(usable: queue.skipped.usable(_:in:), now: now) }) {
+        case .wait: return nil
+        case .busy: return .busy
+        case .listed(let listing): return .listed(listing)
+        case .full: return .full
+        case .mayHaveMoved:
+            if try await readEpoch() { return .rescan }
+            handle { $0.foundNothing() }
+            return nil
+        }
+    }
+
+    private static func missing(_ path: String) -> ZooKeeperError {
+        ZooKeeperError(code: .noNode, message: "The node does not exist.", path: path, outcome: .notApplied)
+    }
+}

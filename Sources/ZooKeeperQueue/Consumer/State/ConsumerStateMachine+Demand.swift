@@ -1,0 +1,151 @@
+import DequeModule
+import ZooKeeper
+
+/// Callers that ask for messages, and the buffer that answers them.
+extension ConsumerStateMachine {
+    /// A caller's request for a message.
+    struct Request: Sendable {
+        /// The scan that must have found nothing before a caller with no time to wait is told so: a watch event may be on its
+        /// way.
+        let neededScan: Int
+        /// When the caller's time is over; `nil` for one that waits as long as it takes.
+        let deadline: Duration?
+        let isImmediate: Bool
+    }
+
+    enum Answer { case message(Lease), failure(any Error), nothing, wait }
+
+    mutating func requested(within limit: Duration?, now: Duration) -> Request {
+        demand += 1
+        requests += 1
+        return Request(neededScan: scans + 1, deadline: limit.map { now + $0 }, isImmediate: limit == .zero)
+    }
+
+    /// The caller no longer asks. One that was given a message has ended its request with it.
+    mutating func withdrawn() { demand -= 1 }
+
+    /// How a request stands now.
+    mutating func answer(_ request: Request, now: Duration) -> Answer {
+        guard phase == .open else { return .nothing }
+        if let lease = nextBuffered(now: now) {
+            // Before more is claimed.
+            demand -= 1
+            commitIfNeeded(now: now)
+            return .message(lease)
+        }
+        if let failure {
+            self.failure = nil
+            return .failure(failure)
+        }
+        readIfNeeded()
+        let foundNothing = didScan && scans >= request.neededScan && prepared.isEmpty && claiming.isEmpty
+        // No scan begins while all leases that may be held are held.
+        if let deadline = request.deadline, deadline <= now, foundNothing || !request.isImmediate || free() <= 0 {
+            return .nothing
+        }
+        if request.isImmediate, scans < request.neededScan {
+            needsScan = true
+            emit(.rescan)
+        }
+        return .wait
+    }
+
+    /// A caller waits from here on. Some messages are claimed only when one does.
+    mutating func waits(_ id: UInt64, now: Duration) {
+        waiters.insert(id)
+        yieldsToIdle = false
+        readIfNeeded()
+        commitIfNeeded(now: now)
+    }
+
+    /// A caller's task was cancelled.
+    mutating func cancelled(_ id: UInt64) { waiters.remove(id) }
+
+    /// All waiters look again.
+    mutating func wake() {
+        waiters = []
+        emit(.wake)
+    }
+
+    // MARK: The buffer
+
+    /// The most messages that may be held.
+    var prefetch: Int {
+        let handedOut = leases.count - buffer.count
+        if configuration.takesOnDemand { return max(1, handedOut + demand) }
+        return max(1, min(configuration.prefetch, handedOut + max(bufferLimit.value, waiters.count)))
+    }
+
+    /// How many more may be claimed, in a transaction that ends so many leases.
+    func free(endingWith ends: Int = 0) -> Int {
+        configuration.takesOnDemand ? demand - buffer.count : prefetch - leases.count + ends
+    }
+
+    /// The next message that may be handed out; none while the leases are in doubt.
+    private mutating func nextBuffered(now: Duration) -> Lease? {
+        guard let lease = buffer.first, lease.state == .held else { return nil }
+        buffer.removeFirst()
+        bufferLimit.handedOut(after: now - lease.takenAt, wasLast: buffer.isEmpty)
+        return lease
+    }
+
+    /// Puts a lease into the buffer, before less urgent ones.
+    mutating func enqueue(_ lease: Lease) {
+        guard let last = buffer.last, lease.name < last.name else { return buffer.append(lease) }
+        buffer.insert(lease, at: buffer.firstIndex { lease.name < $0.name } ?? buffer.endIndex)
+    }
+
+    /// How many more urgent messages the consumer claims although the buffer is full.
+    static let maximumUrgent = 8
+
+    /// How many of the messages that were read are more urgent than the last one in the buffer.
+    var urgentPlaces: Int {
+        guard !configuration.takesOnDemand, let last = buffer.last, let first = prepared.first,
+            first.name.priority < last.name.priority, leases.count < configuration.prefetch + Self.maximumUrgent
+        else { return 0 }
+        return prepared.prefix(Self.maximumUrgent).prefix { $0.name.priority < last.name.priority }.count
+    }
+
+    // MARK: Sharing with idle consumers
+
+    /// How often the consumer checks its buffer.
+    static let oversightPeriod = Duration.seconds(1)
+
+    /// Whether messages wait in the buffer of an open consumer, which is why it is checked.
+    var needsOversight: Bool { phase == .open && !buffer.isEmpty && !configuration.takesOnDemand }
+
+    /// Whether the first message of the buffer has waited long enough for a check.
+    func hasOldMessages(now: Duration) -> Bool {
+        guard phase == .open, let oldest = buffer.first else { return false }
+        return now - oldest.takenAt >= Self.oversightPeriod
+    }
+
+    /// Whether more urgent messages could be claimed although the buffer is full.
+    var hasUrgentPlaces: Bool { leases.count < configuration.prefetch + Self.maximumUrgent }
+
+    /// Other consumers are idle while messages wait here.
+    ///
+    /// - Returns: whether the buffer is to be given back.
+    mutating func othersAreIdle() -> Bool {
+        guard waiters.isEmpty else { return false }
+        bufferLimit.shrink()
+        yieldsToIdle = true
+        return true
+    }
+
+    /// Reads next what is more urgent than the last message in the buffer; the rest of the list stays.
+    mutating func listedForUrgent(_ names: [String]) {
+        guard let last = buffer.last else { return }
+        let known = Set((prepared + claiming).map(\.name))
+        let urgent = names.compactMap { name -> ListedItem? in
+            guard let item = ItemName(name, inEpoch: epoch.number), item.priority < last.name.priority,
+                !known.contains(item)
+            else { return nil }
+            return ListedItem(name: item, isEarlier: false)
+        }
+        if urgent.isEmpty { return }
+        ready.putBack(Array(urgent.sorted().prefix(Self.maximumUrgent)))
+        reread([])
+        readIfNeeded()
+    }
+}
