@@ -91,7 +91,7 @@ let package = Package(
         .target(
             name: "ZooKeeperRest",
             dependencies: [
-                "GatewayExtensions", "ZooKeeper", "ZooKeeperQueue",
+                "GatewayExtensions", "ZooKeeper",
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
@@ -110,10 +110,7 @@ let package = Package(
         ),
         .target(
             name: "ZooKeeperTestKit",
-            dependencies: [
-                "ZooKeeper", "ZooKeeperQueue",
-                .product(name: "HeapModule", package: "swift-collections"),
-            ]
+            dependencies: ["ZooKeeper", .product(name: "HeapModule", package: "swift-collections")]
         ),
         .target(name: "CVersion", cSettings: [.define("ZKQ_COMMIT", to: "\"\(commit)\"")]),
         .executableTarget(

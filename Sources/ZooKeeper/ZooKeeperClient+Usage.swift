@@ -3,12 +3,12 @@
 extension ZooKeeperClient {
     private static let quotas = "/zookeeper/quota"
 
-    /// Asks the servers to count the bytes of the node and of all below it, from now on and for good. No limit is set: one that
-    /// servers enforce would refuse moves too.
+    /// Makes the servers count the bytes of the node and of all below it, from now on and for good. Sets no limit: a limit that
+    /// servers enforce would also refuse to move nodes within it.
     ///
-    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) where an ancestor is counted already: the servers
-    ///   know one count for each path, so that the ancestor's would become wrong.
-    package func countBytes(below path: String) async throws {
+    /// - Throws: ``ZooKeeperError``, ``ZooKeeperError/Code/invalidArgument`` among them where the servers already count at an
+    ///   ancestor or a descendant: they keep one count for each path, and the ancestor's would become wrong.
+    public func countBytes(below path: String) async throws {
         let path = try full(path)
         var ancestor = path
         while let parent = NodePath.parent(of: ancestor), parent != "/" {
@@ -59,8 +59,10 @@ extension ZooKeeperClient {
         }
     }
 
-    /// The bytes of the node and of all below it; `nil` unless they are counted.
-    package func bytes(below path: String) async throws -> Int? {
+    /// Returns the bytes of the node and of all below it; `nil` unless the servers count them.
+    ///
+    /// - Throws: ``ZooKeeperError``, ``ZooKeeperError/Code/noAuth`` among them.
+    public func bytes(below path: String) async throws -> Int? {
         let stats = Self.quotas + (try full(path)) + "/zookeeper_stats"
         let request = Request.get(path: stats, watch: false)
         let node: Node

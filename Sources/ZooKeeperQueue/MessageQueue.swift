@@ -23,7 +23,7 @@ public struct MessageQueue: Sendable {
     public let path: String
     /// The queue's settings.
     public let settings: QueueSettings
-    let store: any NodeStore
+    let store: any ZooKeeperStore
     let tree: QueueTree
     let logger: Logger
     let skipped: SkippedNodeRegistry
@@ -43,15 +43,15 @@ public struct MessageQueue: Sendable {
         logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) throws {
         try self.init(
-            store: ClientNodeStore(client: client), path: path, settings: settings, logger: logger,
+            store: client, path: path, settings: settings, logger: logger,
             metricsFactory: metricsFactory)
     }
 
-    /// Names a queue in another kind of ZooKeeper.
+    /// Names a queue in another kind of ZooKeeper, such as one over REST or in memory.
     ///
     /// - Throws: as ``init(_:path:settings:logger:metricsFactory:)``.
     public init(
-        store: any NodeStore, path: String = "/queue", settings: QueueSettings = .init(),
+        store: any ZooKeeperStore, path: String = "/queue", settings: QueueSettings = .init(),
         logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) throws {
         do {
@@ -103,7 +103,7 @@ public struct MessageQueue: Sendable {
             shared.maximumDeliveries = settings.maximumDeliveries
         }
         if settings.redeliveryDelay != defaults.redeliveryDelay { shared.redeliveryDelay = settings.redeliveryDelay }
-        if shared.bound.bytes != nil { try await store.countBytes(below: path) }
+        if shared.bound.bytes != nil { try await countBytes() }
         if shared != SharedSettings() { try await create([tree.settings], data: shared.encoded()) }
     }
 
@@ -124,7 +124,7 @@ public struct MessageQueue: Sendable {
         try await prepare()
         if bound.bytes != nil {
             try await QueueError.translating(while: "asking the servers to count bytes", queue: path) {
-                try await store.countBytes(below: path)
+                try await countBytes()
             }
         }
         try await changeSettings { $0.bound = bound }
@@ -195,6 +195,15 @@ public struct MessageQueue: Sendable {
         }
     }
 
+    /// Makes the servers count the bytes of the queue, which a bound in bytes needs.
+    private func countBytes() async throws {
+        guard try await store.capabilities.contains(.quotas) else {
+            throw QueueError(
+                .invalidArgument, "This kind of ZooKeeper does not count bytes: bound the number of messages instead.")
+        }
+        try await store.countBytes(below: path)
+    }
+
     /// How full the queue is.
     func fill(countingBytes: Bool) async throws -> SendRoom.Fill {
         func count(_ path: String) async throws -> Int { Int(try await store.exists(path)?.numChildren ?? 0) }
@@ -203,7 +212,7 @@ public struct MessageQueue: Sendable {
         var bytes = try await counted
         if countingBytes, bytes == nil {
             // Somebody has removed the count.
-            try await store.countBytes(below: path)
+            try await countBytes()
             bytes = try await store.bytes(below: path)
         }
         return SendRoom.Fill(nodes: try await items + earlier, bytes: bytes, producers: try await producers)

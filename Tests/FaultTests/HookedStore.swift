@@ -3,7 +3,7 @@ import ZooKeeperQueue
 import ZooKeeperTestKit
 
 /// A session between whose calls something can be done, or whose multis are done in another way.
-struct HookedStore: NodeStore {
+struct HookedStore: ZooKeeperStore {
     let session: InMemorySession
     /// How a multi is done.
     var performing: @Sendable (InMemorySession, [ZooKeeper.Operation]) async throws -> [OperationResult] = {
@@ -43,6 +43,7 @@ struct HookedStore: NodeStore {
         return try await session.get(paths)
     }
 
+    var capabilities: ZooKeeperCapabilities { session.capabilities }
     var maximumRequestSize: Int { session.maximumRequestSize }
     func size(of operation: ZooKeeper.Operation) -> Int { session.size(of: operation) }
     var sessionState: SessionState { session.sessionState }
@@ -59,9 +60,11 @@ struct HookedStore: NodeStore {
     func get(_ path: String) async throws -> Node { try await session.get(path) }
     func exists(_ path: String) async throws -> Stat? { try await session.exists(path) }
     func children(of path: String) async throws -> NodeChildren { try await session.children(of: path) }
+    func countBytes(below path: String) async throws { try await session.countBytes(below: path) }
+    func bytes(below path: String) async throws -> Int? { try await session.bytes(below: path) }
     func sync(_ path: String) async throws { try await session.sync(path) }
-    func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable { session.data(of: path) }
-    func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
+    func data(of path: String) -> WatchSequence<Node?> { session.data(of: path) }
+    func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
         session.childrenUpdates(of: path)
     }
 }

@@ -11,15 +11,15 @@ struct OurQueue: Subject {
     /// Whether each message is sent with its payload as id.
     var sendsIDs = false
     /// What producers see of the store.
-    var producersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
+    var producersStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
     /// What recoveries see of the store.
-    var recoverysStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
+    var recoverysStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
     /// What consumers see of the store.
-    var consumersStore: @Sendable (InMemorySession) -> any NodeStore = { $0 }
+    var consumersStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
 
     private let recoveries = Recoveries()
 
-    private func queue(_ store: any NodeStore) throws -> MessageQueue {
+    private func queue(_ store: any ZooKeeperStore) throws -> MessageQueue {
         try MessageQueue(store: store, settings: settings)
     }
 

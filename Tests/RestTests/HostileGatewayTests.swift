@@ -83,8 +83,8 @@ struct HostileGatewayTests {
         try await withGateway(.plain, servers: servers) { plain in
             try await withGateway(.extended, servers: servers) { extended in
                 try await withStore(.extended, at: plain, configure: { $0.gateways.append(extended) }) { store in
-                    let steps = try await store.appliesTransactionsInSteps
-                    #expect(!steps)
+                    let capabilities = try await store.capabilities
+                    #expect(capabilities.contains(.transactions))
                 }
             }
         }

@@ -103,8 +103,8 @@ struct StoreTests {
         try await withStore(kind) { store in
             _ = try await store.create("/old", data: [1], mode: .persistent)
             _ = try await store.create("/lane", data: [], mode: .persistent)
-            let steps = try await store.appliesTransactionsInSteps
-            #expect(steps == (kind == .plain))
+            let capabilities = try await store.capabilities
+            #expect(capabilities == (kind == .plain ? [] : [.transactions, .watches, .quotas, .multiRead]))
             let results = try await store.multi([
                 .set("/lane", data: [7], version: 0), .check("/old", version: 0), .delete("/old", version: 0),
                 .create("/new", data: [1]), .create("/n-", data: [], mode: .persistentSequential),
@@ -126,6 +126,20 @@ struct StoreTests {
             }
             let names = try await store.children(of: "/").names.sorted()
             #expect(names == ["lane", String(numbered.dropFirst()), "new"])
+        }
+    }
+
+    @Test(arguments: Kind.allCases) func aBoundInBytesNeedsQuotas(_ kind: Kind) async throws {
+        try await withStore(kind) { store in
+            let queue = try MessageQueue(store: store)
+            do {
+                try await queue.setBound(.init(bytes: 1_000))
+                #expect(kind == .extended)
+            } catch let error as QueueError {
+                #expect(kind == .plain && error.code == .invalidArgument, "\(error)")
+            }
+            let bound = try await queue.bound()
+            #expect(bound.bytes == (kind == .plain ? nil : 1_000))
         }
     }
 
@@ -184,8 +198,8 @@ struct StoreTests {
     @Test func moreThanAskedForIsUsed() async throws {
         try await withGateway(.extended, servers: try await TestServer.address()) { gateway in
             try await withStore(.plain, at: gateway) { store in
-                let steps = try await store.appliesTransactionsInSteps
-                #expect(!steps)
+                let capabilities = try await store.capabilities
+                #expect(capabilities.contains(.transactions))
             }
         }
     }

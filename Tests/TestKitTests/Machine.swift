@@ -68,7 +68,7 @@ struct InMemoryMachine: Machine {
     func children(_ path: String, watch: Bool) async throws -> NodeChildren {
         try await session.children(of: path, watch: watch)
     }
-    func acl(_ path: String) async throws -> [ACL] { try await session.acl(of: path) ?? [] }
+    func acl(_ path: String) async throws -> [ACL] { try await session.aclEntries(of: path) ?? [] }
     func setACL(_ path: String, _ acl: [ACL], version: Int32?) async throws {
         try await session.setACL(of: path, to: acl, version: version)
     }

@@ -236,7 +236,7 @@ struct ServerLimitTests {
         let zookeeper = InMemoryZooKeeper()
         let owner = zookeeper.connect(identities: [Identity(scheme: "digest", id: "owner:hash")])
         _ = try await owner.multi([.create("/a", data: nil, acl: [.creator(.all), .world(.read)])])
-        #expect(try await owner.acl(of: "/a")?.first?.id == "owner:hash")
-        #expect(try await zookeeper.connect().acl(of: "/a")?.first?.id == "owner:x")
+        #expect(try await owner.aclEntries(of: "/a")?.first?.id == "owner:hash")
+        #expect(try await zookeeper.connect().aclEntries(of: "/a")?.first?.id == "owner:x")
     }
 }

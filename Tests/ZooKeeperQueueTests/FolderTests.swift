@@ -133,7 +133,7 @@ struct FolderTests {
         try await store.setACL(of: "/queue", to: acl)
         try await store.delete("/queue/dead", version: nil)
         try await QueueRecovery(queue).recover()
-        #expect(try await store.acl(of: "/queue/dead") == acl)
+        #expect(try await store.aclEntries(of: "/queue/dead") == acl)
     }
 
     @Test("Only a root that is gone is a missing queue")

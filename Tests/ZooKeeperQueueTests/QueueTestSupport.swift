@@ -54,7 +54,7 @@ extension MessageQueue {
     /// Every path below the queue's root.
     func paths() async throws -> Set<String> { try await Self.paths(below: path, in: store) }
 
-    private static func paths(below path: String, in store: any NodeStore) async throws -> Set<String> {
+    private static func paths(below path: String, in store: any ZooKeeperStore) async throws -> Set<String> {
         var paths: Set<String> = []
         for name in try await store.children(of: path).names {
             paths.insert("\(path)/\(name)")

@@ -16,7 +16,7 @@ struct IdleLine {
     /// How long a consumer waits for messages by itself before it goes to stand in line.
     static let patience = Duration.seconds(1)
 
-    private var store: any NodeStore { queue.store }
+    private var store: any ZooKeeperStore { queue.store }
     private var tree: QueueTree { queue.tree }
 
     /// Takes a place at the end, or finds the one that was taken by an attempt whose answer was lost.

@@ -8,7 +8,7 @@ struct Registration: Sendable, Hashable {
     let name: String
 
     /// Takes the consumer out of the tree; it must hold nothing.
-    func remove(from store: any NodeStore) async throws {
+    func remove(from store: any ZooKeeperStore) async throws {
         do {
             _ = try await store.multi([.delete(paths.active), .delete(paths.item), .delete(paths.path)])
         } catch let error as ZooKeeperError where error.code == .notEmpty {
@@ -20,7 +20,7 @@ struct Registration: Sendable, Hashable {
         }
     }
 
-    private func removeIfEmpty(_ path: String, from store: any NodeStore) async throws {
+    private func removeIfEmpty(_ path: String, from store: any ZooKeeperStore) async throws {
         do {
             try await store.delete(path, version: nil)
         } catch let error as ZooKeeperError where error.code == .noNode || error.code == .notEmpty {

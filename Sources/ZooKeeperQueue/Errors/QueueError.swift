@@ -140,7 +140,7 @@ extension ZooKeeperError {
 
     /// Whoever refused at once would be asked again at once, and there is no event to wait for. All other passing
     /// errors have waited for a connection, or for a deadline.
-    func pauseIfRefusedAtOnce(_ store: any NodeStore) async {
+    func pauseIfRefusedAtOnce(_ store: any ZooKeeperStore) async {
         guard outcome == .notApplied, code != .deadlineExceeded else { return }
         try? await store.sleep(for: .milliseconds(50))
     }

@@ -18,7 +18,7 @@ public struct DeadLetter: Sendable, Hashable {
     /// Returns the operations that create a dead letter. Shortens the cause, because they must fit into one request
     /// with the end of a lease.
     static func operations(
-        at path: String, data: [UInt8], cause: String, in store: any NodeStore
+        at path: String, data: [UInt8], cause: String, in store: any ZooKeeperStore
     ) -> [Operation] {
         let letter = Operation.create(path, data: data)
         // The other operations of the transaction always fit into the rest.

@@ -35,7 +35,7 @@ extension RecoveryPass {
         guard hasExpired(tree.ids, stat, since: stat.mtime, after: retention), try await holdIDs(buckets) else {
             return buckets
         }
-        let acl = try await store.acl(of: tree.items)
+        let acl = try await store.aclEntries(of: tree.items)
         try await ignoring(.badVersion, .nodeExists) { _ = try await store.multi(buckets.next(in: tree, acl: acl)) }
         return try IDBuckets(try await store.get(tree.ids))
     }

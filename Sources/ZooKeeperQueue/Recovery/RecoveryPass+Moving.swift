@@ -11,7 +11,7 @@ extension RecoveryPass {
         }
         let from: String
         let version: Int32
-        let store: any NodeStore
+        let store: any ZooKeeperStore
         var messages: [Message] = []
         /// Why they go to the dead letters.
         var cause: String?

@@ -16,7 +16,7 @@ struct RecoveryPass {
     /// How much goes into one transaction, beside a server that breaks off larger ones.
     let limit: SharedLimit
 
-    var store: any NodeStore { queue.store }
+    var store: any ZooKeeperStore { queue.store }
     var tree: QueueTree { queue.tree }
 
     /// How old a consumer's node without an ephemeral node and without leases must be: a foreign client may be about to

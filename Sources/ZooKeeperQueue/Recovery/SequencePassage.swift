@@ -24,7 +24,7 @@ extension RecoveryPass {
         else {
             return
         }
-        if try await store.appliesTransactionsInSteps {
+        guard try await store.capabilities.contains(.transactions) else {
             queue.logger.error(
                 "The numbers of the queue's messages can begin anew by a recovery with transactions alone",
                 metadata: ["queue": "\(queue.path)"])
@@ -118,7 +118,7 @@ extension RecoveryPass {
             _ = try await apply(moves, guardedBy: .epoch(epoch))
             return false
         }
-        let acl = try await store.acl(of: tree.items)
+        let acl = try await store.aclEntries(of: tree.items)
         do {
             _ = try await store.multi(
                 [epoch.change(to: .open, number: epoch.number &+ 1, in: tree)] + moves.flatMap(\.operations)

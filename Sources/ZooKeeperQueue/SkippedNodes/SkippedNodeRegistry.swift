@@ -7,7 +7,7 @@ import ZooKeeper
 /// that each node is reported and counted once.
 final class SkippedNodeRegistry: Sendable {
     private let nodes = Mutex(SkippedNodes())
-    private let store: any NodeStore
+    private let store: any ZooKeeperStore
     private let logger: Logger
     private let gauge: Gauge
 
@@ -15,7 +15,7 @@ final class SkippedNodeRegistry: Sendable {
     /// reported.
     private static let maximumReports = 16
 
-    init(queue: String, store: any NodeStore, logger: Logger, metricsFactory: any MetricsFactory) {
+    init(queue: String, store: any ZooKeeperStore, logger: Logger, metricsFactory: any MetricsFactory) {
         self.store = store
         self.logger = logger
         gauge = Gauge(

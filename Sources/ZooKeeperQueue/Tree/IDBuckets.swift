@@ -89,6 +89,6 @@ extension MessageQueue {
 
     /// With the rights of `items`, so that whoever looks after the queue may remove it.
     private func createLikeItems(_ path: String) async throws {
-        try await create(path, acl: try await store.acl(of: tree.items))
+        try await create(path, acl: try await store.aclEntries(of: tree.items))
     }
 }

@@ -78,7 +78,7 @@ extension MessageQueue {
     /// The root's access control list; `nil` is the client's own, where the root's cannot be used.
     private func inheritedACL() async throws -> [ACL]? {
         do {
-            let acl = try await store.acl(of: tree.root)
+            let acl = try await store.aclEntries(of: tree.root)
             // A server hides the passwords from a client that may not change the list.
             let isMasked =
                 acl?.contains { $0.scheme == "digest" && $0.id.utf8.suffix(2).elementsEqual(":x".utf8) } ?? false

@@ -1,12 +1,11 @@
 import Synchronization
 package import ZooKeeper
-public import ZooKeeperQueue
 
 /// A client of an ``InMemoryZooKeeper``: what a process has that uses it.
 ///
 /// Calls wait for a connection, reads are repeated when their answer was lost, and a session that has expired is
 /// followed by a new one, as with a `ZooKeeperClient`.
-public final class InMemorySession: NodeStore {
+public final class InMemorySession: Sendable {
     let zookeeper: InMemoryZooKeeper
     private let name: String
     private let timeout: Duration

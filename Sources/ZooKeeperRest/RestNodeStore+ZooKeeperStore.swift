@@ -1,8 +1,17 @@
 import GatewayExtensions
 public import ZooKeeper
-public import ZooKeeperQueue
 
-extension RestNodeStore: NodeStore {
+extension RestNodeStore: ZooKeeperStore {
+    /// What the gateway of the present session can do: everything when it announces transactions and watches, and otherwise nothing
+    /// beyond single reads and writes.
+    ///
+    /// - Throws: `ZooKeeperError` when no gateway opens a session by the deadline of a call.
+    public var capabilities: ZooKeeperCapabilities {
+        get async throws {
+            let link = try await session.link(until: .now + configuration.callDeadline)
+            return link.hasExtensions ? [.transactions, .watches, .quotas, .multiRead] : []
+        }
+    }
     /// The largest multi in bytes: the sum of ``size(of:)`` and 32 bytes.
     public var maximumRequestSize: Int { configuration.maximumRequestSize }
 
@@ -50,35 +59,33 @@ extension RestNodeStore: NodeStore {
         try NodePath.validate(path)
         return try await perform { try await $0.children(of: path) }
     }
-    /// A node's access control list; `nil` where the gateway does not tell.
-    public func acl(of path: String) async throws -> [ACL]? {
+    /// Returns the entries of a node's access control list; `nil` with a gateway without extensions.
+    public func aclEntries(of path: String) async throws -> [ACL]? {
         try NodePath.validate(path)
         return try await perform { try await $0.acl(of: path) }
     }
-    /// Begins to count the bytes of a node and of all below it; a gateway without extensions does not.
+    /// Makes the servers count the bytes of a node and of all below it.
+    ///
+    /// - Throws: `ZooKeeperError`, and always (`ZooKeeperError.Code.unimplemented`) with a gateway without extensions.
     public func countBytes(below path: String) async throws {
         try await perform { try await $0.countBytes(below: path) }
     }
-    /// The bytes of a node and of all below it; `nil` where they are not counted.
+    /// Returns the bytes of a node and of all below it; `nil` where the servers do not count them.
     public func bytes(below path: String) async throws -> Int? { try await perform { try await $0.bytes(below: path) } }
     /// Returns when later reads see every write that came before.
     public func sync(_ path: String) async throws {
         try NodePath.validate(path)
         try await perform { try await $0.sync(path) }
     }
-    /// Applies all operations or none, or in steps: see ``appliesTransactionsInSteps``.
+    /// Applies all operations or none; in steps where ``capabilities`` lacks transactions.
     public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
         try Request.multi(operations).validate(maximumSize: .max)
         try checkSize(of: operations)
         return try await perform { try await $0.multi(operations) }
     }
-    /// What each transaction is applied as: altogether or not at all, or, without the gateway's help, in steps.
-    public var appliesTransactionsInSteps: Bool {
-        get async throws { try await !session.link(until: .now + configuration.callDeadline).hasExtensions }
-    }
 
     /// A node's data now and after each change, without a buffer.
-    public func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
+    public func data(of path: String) -> some AsyncSequence<Node?, any Error> & Sendable {
         RestUpdates(
             mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } },
             read: { [self] in
@@ -88,7 +95,7 @@ extension RestNodeStore: NodeStore {
             change: { [self] mark in try await perform { try await $0.node(path, after: mark) } })
     }
     /// The names of a node's children now and after each change, without a buffer.
-    public func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
+    public func childrenUpdates(of path: String) -> some AsyncSequence<NodeChildren?, any Error> & Sendable {
         RestUpdates(
             mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.pzxid) } },
             read: { [self] in

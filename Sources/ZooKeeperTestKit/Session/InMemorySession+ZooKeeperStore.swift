@@ -1,7 +1,8 @@
 public import ZooKeeper
-import ZooKeeperQueue
 
-extension InMemorySession {
+extension InMemorySession: ZooKeeperStore {
+    /// Transactions, watches and quotas, as a `ZooKeeperClient` has them.
+    public var capabilities: ZooKeeperCapabilities { [.transactions, .watches, .quotas] }
     /// A server's default limit (`jute.maxbuffer`), as a `ZooKeeperClient` keeps it.
     public var maximumRequestSize: Int { 1_000_000 }
     /// What an operation adds to a multi, in bytes, as jute encodes it.
@@ -45,15 +46,15 @@ extension InMemorySession {
     public func exists(_ path: String) async throws -> Stat? { try await stat(path, watch: false) }
     /// The names of a node's children.
     public func children(of path: String) async throws -> NodeChildren { try await children(of: path, watch: false) }
-    /// A node's access control list.
-    public func acl(of path: String) async throws -> [ACL]? {
+    /// Returns the entries of a node's access control list.
+    public func aclEntries(of path: String) async throws -> [ACL]? {
         let request = Request.getACL(path: path)
         guard case .acl(let acl) = try await perform(request) else { throw Self.mismatch(request) }
         return acl.entries
     }
-    /// Nothing needs to be done for it.
+    /// Does nothing: the bytes are always counted.
     public func countBytes(below path: String) async throws {}
-    /// The bytes of a node and of all below it.
+    /// Returns the bytes of a node and of all below it.
     public func bytes(below path: String) async throws -> Int? {
         _ = try await stat(path, watch: false)
         return zookeeper.bytes(below: path)
@@ -69,19 +70,19 @@ extension InMemorySession {
     }
 
     /// A node's data now and after each change.
-    public func data(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
+    public func data(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             watches, path: path, node: { [self] in try await node(path, watch: true) },
             stat: { [self] in try await stat(path, watch: true) })
     }
 
     /// A node's data now and after each change, until it is deleted.
-    public func dataUntilDeleted(of path: String) -> any AsyncSequence<Node?, any Error> & Sendable {
+    public func dataUntilDeleted(of path: String) -> WatchSequence<Node?> {
         WatchSequence(watches, path: path, node: { [self] in try await node(path, watch: true) }, stat: { nil })
     }
 
     /// The names of a node's children now and after each change.
-    public func childrenUpdates(of path: String) -> any AsyncSequence<NodeChildren?, any Error> & Sendable {
+    public func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
         WatchSequence(
             watches, path: path, children: { [self] in try await children(of: path, watch: true) },
             stat: { [self] in try await stat(path, watch: true) })

@@ -1,6 +1,6 @@
 import ZooKeeper
 
-extension NodeStore {
+extension ZooKeeperStore {
     /// How many of the first groups of operations go into one multi.
     ///
     /// - Parameters:
