@@ -86,7 +86,9 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-            ]
+            ],
+            // Embedded rather than put into a bundle, because `zkq` is installed as one file.
+            resources: [.embedInCode("Operations/openapi.json")]
         ),
         .target(
             name: "ZooKeeperRest",

@@ -1,4 +1,3 @@
-import Foundation
 import HTTPTypes
 import TestSupport
 import Testing
@@ -145,36 +144,6 @@ struct OperationsTests {
             }
             // Names come from queues, and are never written as HTML.
             #expect(!Page.script.contains("innerHTML") && !Page.script.contains("insertAdjacentHTML"))
-        }
-    }
-
-    /// Each request of the document is answered with a status that the document names, and methods that it does not know are
-    /// refused.
-    @Test func theOpenAPIDocumentIsTrue() async throws {
-        typealias Object = [String: Any]
-        try await withGateway { gateway in
-            #expect(try await gateway("POST", "/queues/v1/q/messages", body: "x").status == 201)
-            let text = try await gateway("GET", "/openapi.json").body
-            let document = try #require(try JSONSerialization.jsonObject(with: Data(text.utf8)) as? Object)
-            let paths = try #require(document["paths"] as? [String: Object])
-            #expect(paths.count == 11)
-            for (template, item) in paths {
-                let path = template.replacing("{queue}", with: "q").replacing("{name}", with: "item-100-0000000009")
-                    .replacing("{lease}", with: "00000000-0000-4000-8000-000000000000")
-                for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
-                    let query = path.contains("/leases/") ? "?token=1" : ""
-                    let answer = try await gateway(method, path + query, body: method == "GET" ? nil : "x")
-                    guard let operation = item[method.lowercased()] as? Object else {
-                        #expect(answer.status == 405, "\(method) \(path)")
-                        #expect(answer.headers[.allow]?.isEmpty == false)
-                        continue
-                    }
-                    let responses = operation["responses"] as? Object ?? [:]
-                    #expect(responses["\(answer.status)"] != nil, "\(method) \(path): \(answer.status)")
-                    let isEmpty = answer.status == 204
-                    #expect(isEmpty || answer.contentType == "application/json", "\(method) \(path)")
-                }
-            }
         }
     }
 }

@@ -7,12 +7,12 @@ enum PageResource {
     ///   - version: the program's.
     /// - Returns: `nil` for another path.
     static func answer(_ path: Substring, _ method: HTTPRequest.Method, version: String) -> Answer? {
-        let (type, text): (String, String)
+        let (type, body): (String, [UInt8])
         switch path {
-        case "/": (type, text) = ("text/html; charset=utf-8", Page.html)
-        case "/page.css": (type, text) = ("text/css; charset=utf-8", Page.style)
-        case "/page.js": (type, text) = ("text/javascript; charset=utf-8", Page.script)
-        case "/openapi.json": (type, text) = (Format.json.contentType, OpenAPI.text(version: version))
+        case "/": (type, body) = ("text/html; charset=utf-8", Array(Page.html.utf8))
+        case "/page.css": (type, body) = ("text/css; charset=utf-8", Array(Page.style.utf8))
+        case "/page.js": (type, body) = ("text/javascript; charset=utf-8", Array(Page.script.utf8))
+        case "/openapi.json": (type, body) = (Format.json.contentType, OpenAPI.document(version: version))
         default: return nil
         }
         guard method == .get || method == .head else { return .methodNotAllowed("GET, HEAD") }
@@ -22,7 +22,7 @@ enum PageResource {
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
             + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
         answer.headers[.cacheControl] = "no-cache"
-        answer.body = Array(text.utf8)
+        answer.body = body
         return answer
     }
 }

@@ -3,7 +3,9 @@ import ZooKeeper
 
 /// What a path below `/queues/v1` means: a queue, and what of it.
 enum QueueRoute: Hashable {
-    enum LeaseAction: String { case acknowledge, giveBack = "give-back", deadLetter = "dead-letter", extend }
+    enum LeaseAction: String, CaseIterable {
+        case acknowledge, giveBack = "give-back", deadLetter = "dead-letter", extend
+    }
 
     case queue
     case messages

@@ -1,0 +1,135 @@
+import Foundation
+import HTTPTypes
+import TestSupport
+import Testing
+import ZooKeeper
+
+@testable import ZooKeeperGateway
+
+/// Holds `openapi.json` against the routes of the gateway.
+@Suite(.timeLimit(.minutes(1)))
+struct OpenAPITests {
+    /// One operation of the document.
+    private struct DocumentedOperation: Sendable {
+        let method: String
+        let template: String
+        /// The names of the parameters in the query.
+        let queryNames: [String]
+        /// The status codes of the responses.
+        let statuses: Set<String>
+    }
+
+    private static func operations(in document: some Sequence<UInt8>) throws -> [DocumentedOperation] {
+        typealias Object = [String: Any]
+        func queryNames(_ object: Object) -> [String] {
+            let parameters = object["parameters"] as? [Object] ?? []
+            return parameters.filter { $0["in"] as? String == "query" }.compactMap { $0["name"] as? String }
+        }
+        let object = try #require(try JSONSerialization.jsonObject(with: Data(document)) as? Object)
+        let paths = try #require(object["paths"] as? [String: Object])
+        return paths.sorted { $0.key < $1.key }.flatMap { template, item in
+            // Every other member of a path item is a method.
+            item.filter { $0.key != "parameters" }.sorted { $0.key < $1.key }.map { method, value in
+                let operation = value as? Object ?? [:]
+                return DocumentedOperation(
+                    method: method.uppercased(), template: template,
+                    queryNames: queryNames(item) + queryNames(operation),
+                    statuses: Set((operation["responses"] as? Object ?? [:]).keys))
+            }
+        }
+    }
+
+    /// All routes. A new case does not compile until `path(of:)` has it. Add it here too.
+    private static let routes: [QueueRoute] =
+        [.queue, .messages, .leases, .dead, .redriveAll, .redrive("{name}")]
+        + QueueRoute.LeaseAction.allCases.map { .lease("{lease}", $0) }
+
+    /// The segments of a route's path behind `/queues/v1`, with the document's placeholders.
+    private static func path(of route: QueueRoute) -> [String] {
+        switch route {
+        case .queue: ["{queue}"]
+        case .messages: ["{queue}", "messages"]
+        case .leases: ["{queue}", "leases"]
+        case .lease(let id, let action): ["{queue}", "leases", id, action.rawValue]
+        case .dead: ["{queue}", "dead"]
+        case .redriveAll: ["{queue}", "dead", "redrive"]
+        case .redrive(let name): ["{queue}", "dead", name, "redrive"]
+        }
+    }
+
+    private static func line(_ method: String, _ template: String, _ queryNames: [String]) -> String {
+        "\(method) \(template)?" + queryNames.sorted().joined(separator: "&")
+    }
+
+    @Test("The OpenAPI document lists exactly the gateway's routes, methods and query names")
+    func documentMatchesRoutes() throws {
+        var routed: Set = [Self.line("GET", "/queues/v1", [])]
+        for route in Self.routes {
+            let segments = Self.path(of: route)
+            let parsed = QueueRoute.of(segments)
+            #expect(parsed.route == route && parsed.queue == 1)
+            let template = "/queues/v1/" + segments.joined(separator: "/")
+            for method in route.methods {
+                routed.insert(Self.line(method.rawValue, template, route.queryNames(method).map(\.string)))
+            }
+        }
+        let operations = try Self.operations(in: OpenAPI.document(version: "1"))
+        let documented = Set(operations.map { Self.line($0.method, $0.template, $0.queryNames) })
+        #expect(routed.subtracting(documented).isEmpty, "missing from the document")
+        #expect(documented.subtracting(routed).isEmpty, "unknown to the gateway")
+        #expect(operations.count == documented.count)
+    }
+
+    @Test("The gateway answers each documented operation with a documented status, and refuses other methods")
+    func operationsAreAnswered() async throws {
+        try await withGateway { gateway in
+            let operations = try Self.operations(in: try await gateway("GET", "/openapi.json").body.utf8)
+            for operation in operations {
+                for exists in [true, false] {
+                    let path = try await Self.path(operation.template, exists: exists, gateway)
+                    let body = operation.method == "GET" ? nil : "x"
+                    let answer = try await gateway(operation.method, path, body: body)
+                    #expect(operation.statuses.contains("\(answer.status)"), "\(operation.method) \(path): \(answer)")
+                    #expect((200..<300).contains(answer.status) || !exists, "\(operation.method) \(path): \(answer)")
+                    #expect(answer.status == 204 || answer.contentType == "application/json")
+                }
+            }
+            for (template, operations) in Dictionary(grouping: operations, by: \.template) {
+                let path = try await Self.path(template, exists: true, gateway)
+                let methods = Set(operations.map(\.method))
+                for method in Set(["GET", "PUT", "POST", "DELETE", "PATCH"]).subtracting(methods) {
+                    let answer = try await gateway(method, path, body: method == "GET" ? nil : "x")
+                    #expect(answer.status == 405, "\(method) \(path)")
+                    let allowed = (answer.headers[.allow] ?? "").split(separator: ", ").map(String.init)
+                    #expect(Set(allowed) == methods, "\(method) \(path)")
+                }
+            }
+        }
+    }
+
+    /// Returns the path and the query of a request.
+    ///
+    /// - Parameter exists: whether the lease and the dead letter in the path exist. Both are new for each request, because an
+    ///   earlier request may have settled them.
+    private static func path(_ template: String, exists: Bool, _ gateway: TestGateway) async throws -> String {
+        let queue = "/queues/v1/q"
+        var (lease, token, name) = ("00000000-0000-4000-8000-000000000000", "1", "item-100-2000000000")
+        if exists {
+            for _ in 0..<2 { #expect(try await gateway("POST", queue + "/messages", body: "x").status == 201) }
+            let leases = try await gateway.json("POST", queue + "/leases?count=2").fields["leases"] as? [[String: Any]]
+            let keys = (leases ?? []).compactMap { lease -> (id: String, token: String)? in
+                guard let id = lease["lease"] as? String, let token = lease["token"] as? String else { return nil }
+                return (id, token)
+            }
+            try #require(keys.count == 2)
+            let deadLetter = "\(queue)/leases/\(keys[1].id)/dead-letter?token=\(keys[1].token)"
+            #expect(try await gateway("POST", deadLetter).status == 204)
+            let letters = try await gateway.json("GET", queue + "/dead").fields["messages"] as? [[String: Any]]
+            name = try #require(letters?.first?["name"] as? String)
+            (lease, token) = keys[0]
+        }
+        let path = template.replacing("{queue}", with: "q").replacing("{lease}", with: lease)
+            .replacing("{name}", with: name)
+        return template.contains("{lease}") ? path + "?token=\(token)" : path
+    }
+}
