@@ -157,7 +157,8 @@ let package = Package(
         .target(
             name: "TestSupport",
             dependencies: [
-                "CZooKeeper", "ZooKeeper", "ZooKeeperServer", .product(name: "Logging", package: "swift-log"),
+                "CZooKeeper", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/TestSupport"
         ),

@@ -10,38 +10,6 @@ import ZooKeeperTestKit
 /// A node that no member can handle: every folder, every kind of oddness, every member.
 @Suite(.timeLimit(.minutes(5)))
 struct OddNodeTests {
-    enum Oddness: String, CaseIterable, CustomStringConvertible {
-        case unreadable, hasAChild, tooLarge, oddName, garbage
-        var description: String { rawValue }
-    }
-
-    enum Folder: String, CaseIterable, CustomStringConvertible {
-        case items, earlier, partial, consumers, leases, dead, producers, ids, idle, lock
-        var description: String { rawValue }
-
-        /// Whether the oddness makes a difference there: a lock is taken from its owner, whatever it holds.
-        func canBe(_ oddness: Oddness) -> Bool { self != .lock || oddness == .unreadable || oddness == .hasAChild }
-
-        /// The path of a node that stands there as the first of the folder's nodes.
-        func path(_ oddness: Oddness) -> String {
-            let isOdd = oddness == .oddName
-            let message = isOdd ? "notes" : "item-001-0000000000"
-            return switch self {
-            case .items: "/queue/items/\(message)"
-            case .earlier: "/queue/earlier/\(message)"
-            case .partial: "/queue/partial/\(message)"
-            case .consumers: "/queue/consumers/\(isOdd ? "notes" : "consumer-0000000000")"
-            case .leases: "/queue/consumers/consumer-0000000000/item/\(message)"
-            case .dead: "/queue/dead/\(message)"
-            case .producers: "/queue/producers/\(isOdd ? "notes" : "00000000000000000000000000000000")"
-            case .ids: "/queue/ids/\(isOdd ? "notes" : "7")"
-            case .idle: "/queue/idle/\(isOdd ? "notes" : "0000000000000000000-consumer-0000000000")"
-            case .lock: "/queue/gc-lock"
-            }
-        }
-    }
-
-    private static let others = [ACL(.all, scheme: "digest", id: "others")]
     private static let payloads = (0..<6).map { "\($0)" }
 
     /// A queue in memory, with one odd node.
@@ -51,32 +19,15 @@ struct OddNodeTests {
         let queue: MessageQueue
         let path: String
 
-        init(_ folder: Folder, _ oddness: Oddness, settings: QueueSettings = .init()) async throws {
+        init(_ node: OddNode, settings: QueueSettings = .init()) async throws {
             // As the strictest servers have it.
             zookeeper.existsNeedsRead = true
             store = zookeeper.connect()
             queue = try MessageQueue(store: store, settings: settings)
-            path = folder.path(oddness)
+            path = node.path(in: queue.path)
             try await queue.prepare()
-            if folder == .earlier {
-                _ = try await store.set("/queue/epoch", data: Array("1 open".utf8), version: nil)
-            }
-            if folder == .ids { _ = try await queue.idBuckets() }
-            for ancestor in QueueTree(root: path).rootAndAncestors.dropLast()
-            where try await store.exists(ancestor) == nil {
-                _ = try await store.create(ancestor, data: [], mode: .persistent)
-            }
-            let data: [UInt8] =
-                switch oddness {
-                case .tooLarge: .init(repeating: 1, count: store.maximumRequestSize - 300)
-                case .garbage: Envelope.magic + [9, 9, 0, 0, 0, 0, 1, 2, 3]
-                default: Array("odd".utf8)
-                }
-            let acl = oddness == .unreadable ? OddNodeTests.others : .open
-            _ = try await store.multi([.create(path, data: data, acl: acl)])
-            if oddness == .hasAChild {
-                // A dead letter has a child of its own.
-                _ = try await store.multi([.create(path + "/child", data: [])])
+            for operations in node.transactions(in: queue.path, maximumRequestSize: store.maximumRequestSize) {
+                _ = try await store.multi(operations)
             }
         }
 
@@ -96,26 +47,25 @@ struct OddNodeTests {
 
     @Test(
         "One odd node stops no consumer, worker, recovery, rollover, peek, dead letter or purge",
-        arguments: Folder.allCases, Oddness.allCases)
-    func oddNodeStopsNobody(folder: Folder, oddness: Oddness) async throws {
-        guard folder.canBe(oddness) else { return }
-        try await consumerGoesOn(folder, oddness)
-        try await workerGoesOn(folder, oddness)
-        try await recoveryGoesOn(folder, oddness)
-        try await rolloverGoesOn(folder, oddness)
-        try await inspectionGoesOn(folder, oddness)
-        try await deadLettersGoOn(folder, oddness)
-        print("odd node: \(folder) × \(oddness): consumer, worker, recovery, rollover, peek, dead letters, purge go on")
+        arguments: OddNode.all)
+    func oddNodeStopsNobody(_ node: OddNode) async throws {
+        try await consumerGoesOn(node)
+        try await workerGoesOn(node)
+        try await recoveryGoesOn(node)
+        try await rolloverGoesOn(node)
+        try await inspectionGoesOn(node)
+        try await deadLettersGoOn(node)
+        print("odd node: \(node): consumer, worker, recovery, rollover, peek, dead letters, purge go on")
     }
 
-    private func consumerGoesOn(_ folder: Folder, _ oddness: Oddness) async throws {
-        let scene = try await Scene(folder, oddness)
+    private func consumerGoesOn(_ node: OddNode) async throws {
+        let scene = try await Scene(node)
         try await scene.send()
         #expect(ours(try await scene.queue.drain()) == Self.payloads)
     }
 
-    private func workerGoesOn(_ folder: Folder, _ oddness: Oddness) async throws {
-        let scene = try await Scene(folder, oddness)
+    private func workerGoesOn(_ node: OddNode) async throws {
+        let scene = try await Scene(node)
         try await scene.send()
         let handled = Mutex<[String]>([])
         let worker = QueueWorker(QueueConsumer(scene.queue), concurrency: 2) { message in
@@ -135,8 +85,8 @@ struct OddNodeTests {
         }
     }
 
-    private func recoveryGoesOn(_ folder: Folder, _ oddness: Oddness) async throws {
-        let scene = try await Scene(folder, oddness, settings: .init(laneRetention: .milliseconds(1)))
+    private func recoveryGoesOn(_ node: OddNode) async throws {
+        let scene = try await Scene(node, settings: .init(laneRetention: .milliseconds(1)))
         try await scene.send()
         let failed = scene.zookeeper.connect()
         let consumer = QueueConsumer(try MessageQueue(store: failed))
@@ -151,8 +101,8 @@ struct OddNodeTests {
         #expect(Set(ours(try await scene.queue.drain())) == Set(Self.payloads))
     }
 
-    private func rolloverGoesOn(_ folder: Folder, _ oddness: Oddness) async throws {
-        let scene = try await Scene(folder, oddness, settings: .init(sequenceLimit: 1))
+    private func rolloverGoesOn(_ node: OddNode) async throws {
+        let scene = try await Scene(node, settings: .init(sequenceLimit: 1))
         try await scene.send()
         let recovery = QueueRecovery(scene.queue)
         try await recovery.recover()
@@ -164,8 +114,8 @@ struct OddNodeTests {
         #expect(Set(ours(payloads)) == Set(Self.payloads) && payloads.contains("later"))
     }
 
-    private func inspectionGoesOn(_ folder: Folder, _ oddness: Oddness) async throws {
-        let scene = try await Scene(folder, oddness)
+    private func inspectionGoesOn(_ node: OddNode) async throws {
+        let scene = try await Scene(node)
         try await scene.send()
         let queue = scene.queue
         let peeked = try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }
@@ -175,8 +125,8 @@ struct OddNodeTests {
         #expect(ours(try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }).isEmpty)
     }
 
-    private func deadLettersGoOn(_ folder: Folder, _ oddness: Oddness) async throws {
-        let scene = try await Scene(folder, oddness)
+    private func deadLettersGoOn(_ node: OddNode) async throws {
+        let scene = try await Scene(node)
         try await scene.send()
         let queue = scene.queue
         try await queue.drain { try await $0.deadLetter(reason: "tried") }
@@ -188,7 +138,7 @@ struct OddNodeTests {
 
     @Test("A node that cannot be handled is told, counted, found by doctor, and comes back when it is mended")
     func oddItemComesBack() async throws {
-        let scene = try await Scene(.items, .hasAChild)
+        let scene = try await Scene(OddNode(.hasAChild, in: .items))
         try await scene.send()
         let queue = scene.queue
         #expect(try await queue.findUnusableNodes() == [SkippedNode(path: scene.path, reason: .hasChildren)])
@@ -216,11 +166,10 @@ struct OddNodeTests {
             try await queue.prepare()
             try await client.create("/queue/items/item-001-0000000000", data: [1])
             try await client.create("/queue/items/item-001-0000000000/child")
-            let others = [ACL(.all, scheme: "digest", id: "others:x8IoHcbZPkMGDkTmbW9gwYCS2Gk=")]
-            try await client.create("/queue/items/item-002-0000000000", data: [2], acl: others)
-            try await client.create("/queue/dead/item-002-0000000001", data: [2], acl: others)
-            try await client.create("/queue/partial/item-002-0000000002", data: [2], acl: others)
-            try await client.create("/queue/producers/0", acl: others)
+            try await client.create("/queue/items/item-002-0000000000", data: [2], acl: OddNode.others)
+            try await client.create("/queue/dead/item-002-0000000001", data: [2], acl: OddNode.others)
+            try await client.create("/queue/partial/item-002-0000000002", data: [2], acl: OddNode.others)
+            try await client.create("/queue/producers/0", acl: OddNode.others)
             try await client.create("/queue/idle/0000000000000000000-consumer-0000000000")
             let producer = QueueProducer(queue)
             try await producer.send(Self.payloads.map { OutgoingMessage($0) })

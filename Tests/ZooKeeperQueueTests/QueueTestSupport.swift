@@ -24,22 +24,6 @@ func withAnotherClient<Result>(
 }
 
 extension MessageQueue {
-    /// Takes what is ready, and settles each by `settle`; acknowledges when none is given.
-    @discardableResult
-    func drain(
-        prefetch: Int = 32, _ settle: (QueueMessage) async throws -> Void = { try await $0.acknowledge() }
-    ) async throws -> [String] {
-        let consumer = QueueConsumer(self, configuration: .init(prefetch: prefetch))
-        var messages = consumer.makeAsyncIterator()
-        var payloads: [String] = []
-        while let message = try await messages.next(within: .zero) {
-            payloads.append(String(decoding: message.payload, as: UTF8.self))
-            try await settle(message)
-        }
-        await consumer.close()
-        return payloads
-    }
-
     /// Expects so many messages there.
     func expectStatistics(
         ready: Int, leased: Int, partial: Int, dead: Int, consumers: Int,

@@ -182,6 +182,18 @@ struct RecoveryTests {
             }
         }
     }
+
+    @Test("A recovery passes over a lock with its own identity that cannot be deleted")
+    func ownLockWithAChild() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
+        try await queue.prepare()
+        let lock = RecoveryLock(queue)
+        _ = try await store.create("/queue/gc-lock", data: lock.identity, mode: .persistent)
+        _ = try await store.create("/queue/gc-lock/child", data: nil, mode: .persistent)
+        #expect(try await lock.acquire() > 0)
+        #expect(queue.skippedNodes().map(\.path) == ["/queue/gc-lock"])
+    }
 }
 
 extension MessageQueue {

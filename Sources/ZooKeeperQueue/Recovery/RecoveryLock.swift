@@ -4,7 +4,7 @@ import ZooKeeper
 /// a recovery is atomic and guarded by itself, so that two at once do no harm.
 struct RecoveryLock {
     private let queue: MessageQueue
-    private let identity = Array(UniqueName.make().utf8)
+    let identity = Array(UniqueName.make().utf8)
 
     init(_ queue: MessageQueue) { self.queue = queue }
 
@@ -44,7 +44,7 @@ struct RecoveryLock {
             } catch let error as ZooKeeperError where error.code == .nodeExists {
                 // Our own, when an answer was lost: made anew, for the ensemble's clock.
                 if try await isOwn() {
-                    try? await queue.store.delete(path, version: nil)
+                    try await take(nil)
                     continue
                 }
                 let abandoned = try await waitUntilReleased()
@@ -88,8 +88,8 @@ struct RecoveryLock {
         }
     }
 
-    /// Takes away the node of a recovery that gives no sign.
-    private func take(_ version: Int32) async throws {
+    /// Deletes the node: that of a recovery that gives no sign, or our own, of any version.
+    private func take(_ version: Int32?) async throws {
         do {
             try await queue.store.delete(path, version: version)
         } catch let error as ZooKeeperError
@@ -104,6 +104,8 @@ struct RecoveryLock {
         var version: Int32 = 0
         while (try? await queue.store.sleep(for: Self.signPeriod)) != nil {
             do {
+                // A pass that went on without the lock must not write into the node of another recovery.
+                guard try await isOwn() else { return }
                 version = try await queue.store.set(path, data: identity, version: version).version
             } catch let error as ZooKeeperError where error.outcome == .unknown {
                 // Given or not, the next one says.

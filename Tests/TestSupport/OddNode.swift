@@ -1,0 +1,86 @@
+public import ZooKeeper
+
+/// A node that no member of a queue can handle: what is odd about it, and in which folder it is.
+public struct OddNode: Sendable, CustomStringConvertible {
+    /// What is odd about a node.
+    public enum Kind: Sendable, CaseIterable { case unreadable, hasAChild, tooLarge, oddName, garbage }
+
+    /// The folders of a queue, the leases of one consumer, and the lock of the recovery.
+    public enum Folder: Sendable, CaseIterable {
+        case items, earlier, partial, consumers, leases, dead, producers, ids, idle, lock
+    }
+
+    /// What is odd about the node.
+    public let kind: Kind
+    /// Where the node is.
+    public let folder: Folder
+
+    /// Every kind in every folder where it makes a difference.
+    public static let all = Folder.allCases.flatMap { folder in
+        Kind.allCases.map { OddNode($0, in: folder) }.filter(\.makesADifference)
+    }
+
+    /// An access control list of another user. Servers check that the password is a hash, and nobody knows its text.
+    public static let others = [ACL(.all, scheme: "digest", id: "others:x8IoHcbZPkMGDkTmbW9gwYCS2Gk=")]
+
+    /// Describes a node; nothing is created.
+    public init(_ kind: Kind, in folder: Folder) {
+        self.kind = kind
+        self.folder = folder
+    }
+
+    /// The folder and the kind.
+    public var description: String { "\(folder) × \(kind)" }
+
+    /// The name and the data of a lock make no difference, because a recovery takes it from its owner all the same.
+    private var makesADifference: Bool { folder != .lock || kind == .unreadable || kind == .hasAChild }
+
+    /// The path of the node, which is the first of its folder.
+    ///
+    /// - Parameter queue: the path of the queue.
+    public func path(in queue: String) -> String {
+        let isOdd = kind == .oddName
+        let message = isOdd ? "notes" : "item-001-0000000000"
+        return switch folder {
+        case .items: "\(queue)/items/\(message)"
+        case .earlier: "\(queue)/earlier/\(message)"
+        case .partial: "\(queue)/partial/\(message)"
+        case .consumers: "\(queue)/consumers/\(isOdd ? "notes" : "consumer-0000000000")"
+        case .leases: "\(queue)/consumers/consumer-0000000000/item/\(message)"
+        case .dead: "\(queue)/dead/\(message)"
+        case .producers: "\(queue)/producers/\(isOdd ? "notes" : "00000000000000000000000000000000")"
+        case .ids: "\(queue)/ids/\(isOdd ? "notes" : "7")"
+        case .idle: "\(queue)/idle/\(isOdd ? "notes" : "0000000000000000000-consumer-0000000000")"
+        case .lock: "\(queue)/gc-lock"
+        }
+    }
+
+    /// Returns the transactions that create the node, one after the other. The queue must exist.
+    ///
+    /// - Parameters:
+    ///   - queue: the path of the queue.
+    ///   - maximumRequestSize: the largest request in bytes that the members of the queue send.
+    public func transactions(in queue: String, maximumRequestSize: Int) -> [[Operation]] {
+        let path = path(in: queue)
+        let preparation: [Operation] =
+            switch folder {
+            // Members look into the folder only after the first epoch.
+            case .earlier: [.set("\(queue)/epoch", data: Array("1 open".utf8))]
+            case .ids: [.create("\(queue)/ids", data: [])]
+            case .leases: ["", "/item"].map { .create("\(queue)/consumers/consumer-0000000000\($0)", data: []) }
+            default: []
+            }
+        let data: [UInt8] =
+            switch kind {
+            // A request can create it, and none can move it, because a move has more operations.
+            case .tooLarge: .init(repeating: 1, count: maximumRequestSize - 300)
+            // An envelope of a version that does not exist.
+            case .garbage: [0x8F, 0x5A, 0x4B, 0x51, 9, 9, 0, 0, 0, 0, 1, 2, 3]
+            default: Array("odd".utf8)
+            }
+        let acl = kind == .unreadable ? Self.others : .open
+        // A dead letter has a child of its own, which has another name.
+        let child: [Operation] = kind == .hasAChild ? [.create(path + "/child", data: [])] : []
+        return [preparation, [.create(path, data: data, acl: acl)], child].filter { !$0.isEmpty }
+    }
+}
