@@ -15,7 +15,7 @@ endif
 RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections -Xcc -fdata-sections \
     -Xlinker --gc-sections -Xlinker --no-export-dynamic
 
-.PHONY: faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
+.PHONY: minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
     lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
@@ -109,6 +109,10 @@ setup:
 
 build: setup
 	swift build
+
+## Resolves the packages that a user of the client and the queue alone needs.
+minimal-user: setup
+	scripts/minimal-user
 
 ## Builds the examples, and runs those that end by themselves.
 examples: release

@@ -20,6 +20,13 @@ let commit =
     ?? Context.gitInformation.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "-dirty" : "") }
     ?? "unknown"
 
+// Who needs the client and the queue alone leaves out the rest, and the packages that it needs, with `traits: []`.
+let gateway = TargetDependencyCondition.when(traits: ["Gateway"])
+let rest = TargetDependencyCondition.when(traits: ["REST"])
+let http = TargetDependencyCondition.when(traits: ["Gateway", "REST"])
+let server = TargetDependencyCondition.when(traits: ["Server"])
+let tool = TargetDependencyCondition.when(traits: ["Tool"])
+
 let package = Package(
     name: "zookeeper-queue",
     platforms: [.macOS(.v15)],
@@ -31,6 +38,13 @@ let package = Package(
         .library(name: "ZooKeeperServer", targets: ["ZooKeeperServer"]),
         .library(name: "ZooKeeperTestKit", targets: ["ZooKeeperTestKit"]),
         .executable(name: "zkq", targets: ["zkq"]),
+    ],
+    traits: [
+        .trait(name: "Gateway", description: "The library ZooKeeperGateway."),
+        .trait(name: "REST", description: "The library ZooKeeperRest."),
+        .trait(name: "Server", description: "The library ZooKeeperServer."),
+        .trait(name: "Tool", description: "The program zkq.", enabledTraits: ["Gateway", "REST", "Server"]),
+        .default(enabledTraits: ["Tool"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -77,14 +91,14 @@ let package = Package(
             name: "ZooKeeperGateway",
             dependencies: [
                 "GatewayExtensions", "ZooKeeper", "ZooKeeperQueue",
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "HummingbirdCore", package: "hummingbird"),
-                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: gateway),
+                .product(name: "HummingbirdCore", package: "hummingbird", condition: gateway),
+                .product(name: "HummingbirdTLS", package: "hummingbird", condition: gateway),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOCore", package: "swift-nio", condition: http),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
+                .product(name: "NIOPosix", package: "swift-nio", condition: http),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: gateway),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             // Embedded rather than put into a bundle, because `zkq` is installed as one file.
@@ -94,20 +108,20 @@ let package = Package(
             name: "ZooKeeperRest",
             dependencies: [
                 "GatewayExtensions", "ZooKeeper",
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client", condition: rest),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio", condition: http),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
+                .product(name: "NIOPosix", package: "swift-nio", condition: http),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
         ),
         .target(
             name: "ZooKeeperServer",
             dependencies: [
-                .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
+                .product(name: "SystemPackage", package: "swift-system", condition: server),
             ]
         ),
         .target(
@@ -125,7 +139,7 @@ let package = Package(
                 "ZooKeeperQueue",
                 "ZooKeeperRest",
                 "ZooKeeperServer",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: tool),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
@@ -135,8 +149,8 @@ let package = Package(
             dependencies: [
                 "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
+                .product(name: "SystemPackage", package: "swift-system", condition: server),
             ],
             path: "Examples/Demo"
         ),
@@ -172,7 +186,7 @@ let package = Package(
             name: "faults",
             dependencies: [
                 "QueueHistory", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: tool),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/Faults"
@@ -181,12 +195,12 @@ let package = Package(
             name: "gateway-load",
             dependencies: [
                 "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: tool),
+                .product(name: "NIOCore", package: "swift-nio", condition: http),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
+                .product(name: "NIOPosix", package: "swift-nio", condition: http),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
+                .product(name: "SystemPackage", package: "swift-system", condition: server),
             ],
             path: "Benchmarks/GatewayLoad"
         ),
@@ -206,14 +220,14 @@ let package = Package(
             dependencies: [
                 "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway",
                 "ZooKeeperQueue", "ZooKeeperServer",
-                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: gateway),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "HummingbirdTesting", package: "hummingbird"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "NIOSSL", package: "swift-nio-ssl"),
-                .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "HummingbirdTesting", package: "hummingbird", condition: gateway),
+                .product(name: "NIOCore", package: "swift-nio", condition: http),
+                .product(name: "NIOPosix", package: "swift-nio", condition: http),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: gateway),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
+                .product(name: "SystemPackage", package: "swift-system", condition: server),
             ],
             resources: [.copy("Recorded")]
         ),
@@ -222,11 +236,11 @@ let package = Package(
             dependencies: [
                 "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
                 "ZooKeeperRest", "ZooKeeperServer", "ZooKeeperTestKit",
-                .product(name: "AsyncHTTPClient", package: "async-http-client"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client", condition: rest),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOCore", package: "swift-nio", condition: http),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
+                .product(name: "NIOPosix", package: "swift-nio", condition: http),
             ]
         ),
         .testTarget(
@@ -256,12 +270,12 @@ let package = Package(
             name: "ToolTests",
             dependencies: [
                 "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "zkq",
-                .product(name: "HTTPTypes", package: "swift-http-types"),
-                .product(name: "HummingbirdTesting", package: "hummingbird"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-                .product(name: "Subprocess", package: "swift-subprocess"),
-                .product(name: "SystemPackage", package: "swift-system"),
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: gateway),
+                .product(name: "HummingbirdTesting", package: "hummingbird", condition: gateway),
+                .product(name: "NIOCore", package: "swift-nio", condition: http),
+                .product(name: "NIOPosix", package: "swift-nio", condition: http),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
+                .product(name: "SystemPackage", package: "swift-system", condition: server),
             ]
         ),
     ]
