@@ -23,15 +23,21 @@ struct ConsumerDriver {
     private(set) var machine: ConsumerStateMachine
     private(set) var violations: [String] = []
     private(set) var handedOutCount = 0
+    /// The changes of the machine's states, as `position: waiting → first`.
+    private(set) var transitions: Set<String> = []
 
     private let iterators = IteratorCount()
     private var random: SeededGenerator
+    private let mayBeBarred: Bool
     private var now = Duration.seconds(1_000)
     private var session = SessionState(phase: .connected, sessionID: 1, timeout: .seconds(10), expirations: 0)
 
     // The tree.
-    private var items: Set<String> = []
+    private var items: Set<String> = [] { didSet { itemsVersion += 1 } }
+    private var itemsVersion = 0
     private var leased: Set<String> = []
+    /// How each lease ended in the tree.
+    private var ends: [ObjectIdentifier: Settlement.Kind] = [:]
     private var nextNumber = 0
     private var version: Int32 = 0
     private var registrations = 0
@@ -39,20 +45,29 @@ struct ConsumerDriver {
     // The consumer's tasks and callers.
     private var reading = Reading.idle
     private var wantsRescan = false
+    /// The state of the list that the scan has seen last.
+    private var lastListed: Int?
+    /// Whether a scan has begun within the actions of the present event.
+    private var beganScan = false
+    private var depth = 0
     private var committing = Committing.idle
-    private var requests: [UInt64: ConsumerStateMachine.Request] = [:]
+    private var requests: [UInt64: ConsumerStateMachine.MessageRequest] = [:]
     private var waiting: Set<UInt64> = []
     private var nextRequest: UInt64 = 0
     private var handedOut: [Lease] = []
     private var everHandedOut: Set<ObjectIdentifier> = []
     /// Keeps the leases alive, so that an identity is not used again.
     private var leases: [Lease] = []
-    private var settling: [(lease: Lease, waiter: SettlementWaiter)] = []
+    private var settling: [(lease: Lease, kind: Settlement.Kind, waiter: SettlementWaiter)] = []
+    /// Leases that were never handed out, and are given back.
+    private var releasing: Set<ObjectIdentifier> = []
 
     init(seed: UInt64, prefetch: Int, onDemand: Bool) throws {
         random = SeededGenerator(seed: seed)
+        mayBeBarred = seed.isMultiple(of: 5)
         var configuration = ConsumerConfiguration(prefetch: prefetch)
         configuration.takesOnDemand = onDemand
+        if seed % 3 == 1 { configuration.stepsOfARegistration = 20 }
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
         machine = ConsumerStateMachine(queue, configuration, iterators)
         iterators.increment()
@@ -65,7 +80,7 @@ struct ConsumerDriver {
     /// One event of any kind.
     mutating func step() {
         now += .milliseconds(roll(40))
-        switch roll(40) {
+        switch roll(42) {
         case 0...3: create()
         case 4: if let stolen = items.sorted().randomElement(using: &random) { items.remove(stolen) }
         case 5...9: request()
@@ -74,6 +89,7 @@ struct ConsumerDriver {
         case 17: changeSession()
         case 18: handle { $0.wake() }
         case 19: now += .seconds(roll(3))
+        case 40: shareBuffer()
         case 20...29: readOn()
         default: commitOn()
         }
@@ -85,14 +101,15 @@ struct ConsumerDriver {
         session = SessionState(
             phase: .connected, sessionID: session.sessionID, timeout: .seconds(10), expirations: 0)
         handle { [session] in $0.sessionChanged(session) }
-        for _ in 0..<5_000 {
+        for _ in 0..<20_000 {
             now += .milliseconds(5)
+            if requests.isEmpty, !items.isEmpty || !machine.buffer.isEmpty { request() }
             answerRequests()
             settleOne()
             readOn()
             commitOn(withFaults: false)
             check()
-            if items.isEmpty || waiting.isEmpty, handedOut.isEmpty, case .idle = committing {
+            if items.isEmpty, machine.buffer.isEmpty, handedOut.isEmpty, case .idle = committing {
                 if !settling.isEmpty { violations.append("\(settling.count) settlements are never told") }
                 return
             }
@@ -101,6 +118,15 @@ struct ConsumerDriver {
             "it does not come to an end: \(items.count) messages, \(waiting.count) callers, reading \(reading), "
                 + "committing \(committing), buffer \(machine.buffer.map { "\($0.name.string) \($0.state)" }), free \(machine.free())"
         )
+    }
+
+    /// Closes the consumer, as the actor does.
+    mutating func close() {
+        handle { $0.beginClosing() }
+        if machine.registrationToLeave != nil { handle { $0.leaves() } }
+        for lease in handle({ $0.endClosing() }) where lease.state != .lost {
+            violations.append("\(lease.name.string) outlives its consumer")
+        }
     }
 
     private mutating func create() {
@@ -151,16 +177,36 @@ struct ConsumerDriver {
     private mutating func settleOne() {
         guard !handedOut.isEmpty else { return }
         let lease = handedOut.remove(at: roll(handedOut.count))
-        let kind: Settlement.Kind = [.acknowledge([]), .giveBack(reason: nil), .release, .deadLetter(reason: "")][
-            roll(4)]
-        guard (try? lease.beginSettling(by: kind)) == true else { return }
+        settle(lease, by: [.acknowledge([]), .giveBack(reason: nil), .release, .deadLetter(reason: "")][roll(4)])
+    }
+
+    private mutating func settle(_ lease: Lease, by kind: Settlement.Kind) {
+        do {
+            guard try lease.beginSettling(by: kind) else { return }
+        } catch {
+            let isHeld = lease.state == .held || lease.state == .inDoubt
+            if isHeld { violations.append("\(lease.name.string) is held, and cannot be settled: \(error)") }
+            return
+        }
         let waiter = SettlementWaiter { _ in }
-        settling.append((lease, waiter))
+        settling.append((lease, kind, waiter))
         let settlement = Settlement(
             lease: lease, kind: kind, waiter: waiter, since: now, unresolvedBefore: lease.unresolved)
         handle { [now] in $0.settles(settlement, now: now) }
     }
 
+    /// Gives the buffer back to idle consumers.
+    private mutating func shareBuffer() {
+        guard machine.hasOldMessages(now: now), handle({ $0.othersAreIdle() }) else { return }
+        let buffered = handle { $0.takeBuffer() }
+        leases += buffered
+        handle { $0.gatheringBegins() }
+        for lease in buffered {
+            releasing.insert(ObjectIdentifier(lease))
+            settle(lease, by: .release)
+        }
+        handle { [now] in $0.gatheringEnds(now: now) }
+    }
     private mutating func changeSession() {
         switch roll(12) {
         case 0: expire()
@@ -198,10 +244,20 @@ struct ConsumerDriver {
 
     private mutating func beginRead() {
         guard machine.wantsToRead else { return endRead() }
+        if handle({ $0.registrationToRenew() }) != nil {
+            handle { $0.leaves() }
+            if !leased.isEmpty { violations.append("it renews its registration, and holds \(leased)") }
+        }
         if machine.registration == nil {
             registrations += 1
             version = 0
             let name = "consumer-\(registrations)"
+            handle { $0.registrationPending(name) }
+            if roll(20) == 0 {
+                // A recovery has removed what was made.
+                handle { $0.registrationPending(nil) }
+                return
+            }
             let registration = Registration(
                 paths: machine.queue.tree.consumer(name), sessionID: session.sessionID, name: name)
             handle { $0.registered(registration) }
@@ -209,23 +265,33 @@ struct ConsumerDriver {
         if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), maximumDeliveries: .some(nil)) } }
         let mark = machine.mark
         if machine.needsList(now: now) {
-            wantsRescan = false
-            reading = .waits(handle { $0.scanBegins() }, mark)
+            beginScan(mark)
         } else {
             reading = .reads(handle { $0.nextToRead() }, mark)
         }
     }
 
+    private mutating func beginScan(_ mark: ReadMark) {
+        (wantsRescan, lastListed, beganScan) = (false, nil, true)
+        reading = .waits(handle { $0.scanBegins() }, mark)
+    }
+
     private mutating func scanOn(_ scan: ConsumerStateMachine.Scan, _ mark: ReadMark) {
         if wantsRescan || machine.registration == nil {
             handle { $0.scanEnds(scan) }
-            wantsRescan = false
             if machine.registration == nil { return endRead() }
-            reading = .waits(handle { $0.scanBegins() }, mark)
-            return
+            return beginScan(mark)
         }
-        if roll(4) == 0, machine.position == .none { return handle { $0.joined("0-consumer") } }
-        if case .waiting(let name) = machine.position { handle { $0.isFirst(name) } }
+        switch (machine.position, roll(8)) {
+        case (.outside, 0), (.outside, 1): handle { $0.joined("0-consumer") }
+        case (.outside, 2): if mayBeBarred { handle { $0.barred() } }
+        case (.waiting(let name), 1): handle { $0.positionIsGone(name) }
+        case (.waiting(let name), _): handle { $0.becameFirst(name) }
+        default: break
+        }
+        // The watch tells of changes alone.
+        if lastListed == itemsVersion { return }
+        lastListed = itemsVersion
         handle { [now, items] in
             $0.listingBegins(now: now)
             $0.listed(Array(items))
@@ -233,7 +299,8 @@ struct ConsumerDriver {
         switch handle({ [now] in $0.judgeLists(usable: { names, _ in names }, now: now) }) {
         case .wait: violations.append("both lists are there, and it waits for one")
         case .busy:
-            _ = handle { $0.leavesLine() }
+            _ = handle { $0.leaveLine() }
+            lastListed = nil
             let others = roll(2) == 0
             if handle({ $0.othersWait(others) }) { end(scan) }
         case .listed(let listing):
@@ -254,7 +321,7 @@ struct ConsumerDriver {
 
     private mutating func endRead() {
         reading = .idle
-        _ = handle { $0.leavesLine() }
+        _ = handle { $0.leaveLine() }
         handle { $0.readerEnded(isCancelled: false) }
     }
 
@@ -325,6 +392,7 @@ struct ConsumerDriver {
         for settlement in commit.settlements {
             let lease = settlement.lease
             if leased.remove(lease.node) == nil { violations.append("\(lease.node) is settled twice") }
+            ends[ObjectIdentifier(lease)] = settlement.kind
             switch settlement.kind {
             case .release: items.insert(lease.node)
             case .giveBack where lease.name.returns < 8:
@@ -349,7 +417,6 @@ struct ConsumerDriver {
         let registration = commit.registration
         handle { $0.lose(registration) }
         for settlement in commit.settlements {
-            settlement.lease.update(.lost)
             handle { $0.leaseWasLost(settlement) }
         }
         commit.settlements = []
@@ -371,30 +438,78 @@ struct ConsumerDriver {
 
     @discardableResult
     private mutating func handle<Result>(_ event: (inout ConsumerStateMachine) -> Result) -> Result {
+        let (before, held, wasOverseen) = (machine.states, machine.leases.count, machine.needsOversight)
         let result = event(&machine)
-        for action in machine.takeActions() { run(action) }
+        let actions = machine.takeActions()
+        expect(actions, .becameEmpty, if: held > 0 && machine.leases.isEmpty)
+        expect(actions, .oversee, if: !wasOverseen && machine.needsOversight)
+        expect(
+            actions, .stopWatchingSession,
+            if: before["membership"] == "registered" && machine.registration == nil)
+        for (name, state) in machine.states where before[name] != state {
+            transitions.insert("\(name): \(before[name] ?? "") → \(state)")
+        }
+        depth += 1
+        for action in actions { run(action) }
+        depth -= 1
+        if depth == 0 { beganScan = false }
         return result
+    }
+
+    /// An action without which the actor would not know of a change.
+    private mutating func expect(
+        _ actions: [ConsumerStateMachine.Action], _ expected: ConsumerStateMachine.Action, if isNeeded: Bool
+    ) {
+        guard isNeeded else { return }
+        if !actions.contains(where: { "\($0)" == "\(expected)" }) { violations.append("\(expected) is missing") }
     }
 
     private mutating func run(_ action: ConsumerStateMachine.Action) {
         switch action {
         case .read:
             if case .idle = reading { reading = .begins } else { violations.append("a second reader") }
+            // As the actor's task, which begins at once.
+            if roll(2) == 0 { beginRead() }
         case .commit(let first):
             if case .idle = committing { committing = .toSend(first) } else { violations.append("a second committer") }
-        case .rescan: wantsRescan = true
+        case .rescan:
+            if beganScan, case .waits = reading { violations.append("a scan that just began is begun again") }
+            wantsRescan = true
         case .wake: waiting = []
         case .resume(let waiter, let result):
             guard let index = settling.firstIndex(where: { $0.waiter === waiter }) else {
                 return violations.append("a settlement is told twice")
             }
-            let lease = settling.remove(at: index).lease
-            // The caller tries again.
-            if case .failure = result, lease.state == .held || lease.state == .inDoubt { handedOut.append(lease) }
+            let (lease, kind, _) = settling.remove(at: index)
             waiter.resume(with: result)
+            ended(lease, kind, result)
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
         case .oversee, .becameEmpty, .stopWatchingSession, .skip, .handled, .log: break
+        }
+    }
+
+    private mutating func ended(_ lease: Lease, _ kind: Settlement.Kind, _ result: Result<Void, any Error>) {
+        let end = ends[ObjectIdentifier(lease)]
+        switch result {
+        case .success:
+            if end != kind { violations.append("\(lease.name.string) is told \(kind), and was \(end as Any)") }
+        case .failure(let error):
+            let code = (error as? QueueError)?.code
+            if code != .outcomeUnknown, code != .alreadySettled, end != nil {
+                violations.append("\(lease.name.string) is told to be unsettled, and is settled")
+            }
+        }
+        if releasing.contains(ObjectIdentifier(lease)) {
+            // As the actor, which insists.
+            if case .failure(let error as QueueError) = result, error.cause?.isPassing == true {
+                return settle(lease, by: .release)
+            }
+            releasing.remove(ObjectIdentifier(lease))
+            handle { $0.releaseEnded(lease) }
+        } else if case .failure = result, lease.state == .held || lease.state == .inDoubt {
+            // The caller tries again.
+            handedOut.append(lease)
         }
     }
 
@@ -409,6 +524,23 @@ struct ConsumerDriver {
         }
         for lease in machine.buffer where machine.leases[lease.name.string] !== lease {
             violations.append("\(lease.name.string) waits in the buffer without a lease")
+        }
+        let known: LeaseState = session.phase == .inDoubt ? .inDoubt : .held
+        if machine.registration?.sessionID == session.sessionID {
+            for lease in machine.leases.values where lease.state != known {
+                violations.append("\(lease.name.string) is \(lease.state), and not \(known)")
+            }
+        }
+        for lease in leases where machine.leases[lease.name.string] !== lease {
+            if lease.state != .lost, lease.state != .settled {
+                violations.append("\(lease.name.string) has no lease, and is \(lease.state)")
+            }
+        }
+        if machine.buffer.first?.state == .held, !waiting.isEmpty, case .idle = committing {
+            violations.append("a message is there, and a caller waits")
+        }
+        if machine.leases.count > machine.configuration.prefetch + 10 * ConsumerStateMachine.maximumUrgent {
+            violations.append("it holds \(machine.leases.count)")
         }
         let prepared = machine.prepared.map(\.name.string)
         if Set(prepared).count != prepared.count { violations.append("a message is read twice") }
@@ -427,5 +559,25 @@ struct ConsumerDriver {
         {
             violations.append("a caller waits, and nothing is under way")
         }
+    }
+}
+
+extension ConsumerStateMachine {
+    /// The names of the states, as the article *How it works* has them.
+    var states: [String: String] {
+        let membershipName =
+            switch membership {
+            case .unregistered: "unregistered"
+            case .pending: "pending"
+            case .registered: "registered"
+            }
+        let positionName =
+            switch position {
+            case .outside: "outside"
+            case .waiting: "waiting"
+            case .first: "first"
+            case .barred: "barred"
+            }
+        return ["membership": membershipName, "position": positionName, "phase": "\(phase)"]
     }
 }

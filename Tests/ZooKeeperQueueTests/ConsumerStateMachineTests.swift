@@ -10,23 +10,43 @@ import ZooKeeperTestKit
 struct ConsumerStateMachineTests {
     /// How many random events: `EVENTS=1000000 make test`.
     private static let events =
-        ProcessInfo.processInfo.environment["EVENTS"].flatMap(Int.init) ?? 200_000
+        ProcessInfo.processInfo.environment["EVENTS"].flatMap(Int.init) ?? 100_000
     private static let eventsOfARun = 1_000
 
     @Test(
         "Random events break no rule: each caller is answered once, each lease is handed out once, and everything ends")
     func randomEvents() throws {
         var handedOut = 0
+        var transitions: Set<String> = []
         for seed in 0..<UInt64(Self.events / Self.eventsOfARun) {
             var driver = try ConsumerDriver(
                 seed: seed, prefetch: [1, 2, 5, 128][Int(seed % 4)], onDemand: seed.isMultiple(of: 7))
             for _ in 0..<Self.eventsOfARun where driver.violations.isEmpty { driver.step() }
-            if driver.violations.isEmpty { driver.settleDown() }
+            if driver.violations.isEmpty, seed.isMultiple(of: 2) { driver.settleDown() }
+            if driver.violations.isEmpty { driver.close() }
             handedOut += driver.handedOutCount
+            transitions.formUnion(driver.transitions)
             try #require(driver.violations.isEmpty, "seed \(seed): \(driver.violations.prefix(3))")
         }
         print("\(Self.events) events, \(handedOut) messages handed out")
         #expect(handedOut > Self.events / 100)
+        let documented = try Self.documented()
+        #expect(transitions.isSubset(of: documented), "not in the article: \(transitions.subtracting(documented))")
+        if Self.events >= 100_000 { #expect(documented.subtracting(transitions).isEmpty) }
+    }
+
+    /// The transitions in the table of the article *How it works*.
+    private static func documented() throws -> Set<String> {
+        let article = URL(filePath: #filePath).deletingLastPathComponent()
+            .appending(path: "../../Sources/ZooKeeperQueue/Documentation.docc/HowItWorks.md")
+        let lines = try String(contentsOf: article, encoding: .utf8).split(separator: "\n")
+        guard let start = lines.firstIndex(where: { $0.hasPrefix("### The consumer's states") }) else { return [] }
+        let rows = lines[start...].dropFirst().prefix { !$0.hasPrefix("#") }.filter { $0.contains(" → ") }
+        return Set(
+            rows.map { row in
+                let cells = row.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
+                return "\(cells[0]): \(cells[1])"
+            })
     }
 
     private func machine(prefetch: Int = 4) throws -> ConsumerStateMachine {
@@ -52,6 +72,7 @@ struct ConsumerStateMachineTests {
     @Test("A caller with no time to wait is told that there is nothing only after a scan that began later")
     func noTimeToWait() throws {
         var machine = try machine()
+        machine.readIfNeeded()
         let scan = machine.scanBegins()
         machine.foundNothing()
         let request = machine.requested(within: .zero, now: .zero)
@@ -69,16 +90,49 @@ struct ConsumerStateMachineTests {
         }
     }
 
+    @Test("A request that starts the reader does not make it scan twice")
+    func oneScan() throws {
+        var machine = try machine()
+        let request = machine.requested(within: .zero, now: .zero)
+        _ = machine.answer(request, now: .zero)
+        let actions = machine.takeActions()
+        #expect(actions.contains { if case .read = $0 { true } else { false } })
+        #expect(!actions.contains { if case .rescan = $0 { true } else { false } })
+    }
+
     @Test("After the end of the session nothing is held, and every lease is told")
     func theSessionEnds() throws {
         var machine = try machine()
         let registration = Registration(
             paths: machine.queue.tree.consumer("consumer-1"), sessionID: 1, name: "consumer-1")
         machine.registered(registration)
+        let items = try (0..<2).map { number in
+            let listed = ListedItem(
+                name: try #require(ItemName("item-100-000000000\(number)")), isEarlier: false)
+            return try #require(ReadyItem(listed, node: Node(data: Array("x".utf8), stat: Stat())))
+        }
+        var commit = ConsumerCommit(registration: registration, epoch: SequenceEpoch(), maximumDeliveries: 10)
+        commit.claims = items
+        let connected = SessionState(phase: .connected, sessionID: 1, timeout: .seconds(10), expirations: 0)
+        machine.applied(
+            commit, commit.plan(machine.queue, machine.holdings), token: 1, session: connected, now: .zero)
+        let request = machine.requested(within: nil, now: .zero)
+        guard case .message(let handedOut) = machine.answer(request, now: .zero) else {
+            Issue.record("nothing is handed out")
+            return
+        }
+        #expect(machine.leases.count == 2 && machine.buffer.count == 1)
         _ = machine.takeActions()
         machine.sessionChanged(
             SessionState(phase: .connected, sessionID: 2, timeout: .seconds(10), expirations: 1))
         #expect(machine.registration == nil && machine.leases.isEmpty && machine.buffer.isEmpty)
-        #expect(machine.takeActions().contains { if case .stopWatchingSession = $0 { true } else { false } })
+        let actions = machine.takeActions()
+        let lost = actions.compactMap { action in
+            if case .update(let lease, .lost) = action { lease } else { nil }
+        }
+        #expect(lost.count == 2 && lost.contains { $0 === handedOut })
+        #expect(actions.contains { if case .stopWatchingSession = $0 { true } else { false } })
+        #expect(actions.contains { if case .becameEmpty = $0 { true } else { false } })
+        #expect(actions.contains { if case .wake = $0 { true } else { false } })
     }
 }

@@ -71,7 +71,7 @@ extension QueueConsumer {
         let registered = try await queue.store.children(of: queue.tree.consumers).names
         guard registered.count > 1 else { return .init() }
         let asked = now
-        let unknown = handle { $0.unknown(among: registered, now: asked) }
+        let unknown = handle { $0.pruneActive(among: registered, now: asked) }
         let found = try await withThrowingTaskGroup(of: String?.self) {
             [store = queue.store, tree = queue.tree] group in
             for name in unknown {

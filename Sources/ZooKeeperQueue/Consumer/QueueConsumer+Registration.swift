@@ -59,9 +59,15 @@ extension QueueConsumer {
                 // The server has no number left, after two thousand million consumers: any that is free will do.
             }
         }
-        let name = "consumer-" + String(String(Int.random(in: 20_000_000_000..<30_000_000_000)).dropFirst())
-        _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
-        return name
+        while true {
+            let name = "consumer-" + String(String(Int.random(in: 20_000_000_000..<30_000_000_000)).dropFirst())
+            do {
+                _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
+                return name
+            } catch let error as ZooKeeperError where error.code == .nodeExists {
+                // Another consumer has drawn it.
+            }
+        }
     }
 
     private func create(_ path: String) async throws {

@@ -38,7 +38,7 @@ extension QueueConsumer {
         }
     }
 
-    /// The last iterator is gone: nobody will fetch what is buffered.
+    /// The last iterator is gone, so that no caller will fetch what is buffered.
     func iteratorEnded() async {
         guard await hasRested(), state.phase == .open, !iterators.isPositive else { return }
         await stopTaking()
@@ -53,13 +53,13 @@ extension QueueConsumer {
         await deregister()
     }
 
-    /// How long a consumer that takes on demand keeps what it has read when nobody asks.
+    /// How long a consumer that takes on demand keeps what it has read after the last request.
     private static let rest = Duration.seconds(1)
 
-    /// With messages taken on demand, whoever asks next comes soon, as a rule, and gets what was listed and read for the last
-    /// one.
+    /// Waits for the next request of a consumer that takes on demand. It comes soon, as a rule, and gets what was listed and
+    /// read for the last one.
     ///
-    /// - Returns: whether nobody came.
+    /// - Returns: whether no request came.
     private func hasRested() async -> Bool {
         guard configuration.takesOnDemand else { return true }
         let requestsBefore = state.requests

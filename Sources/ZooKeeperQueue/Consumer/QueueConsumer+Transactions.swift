@@ -80,7 +80,7 @@ extension QueueConsumer {
     /// - Returns: the version of the consumer's node, where it is lower than it was: servers have lost acknowledged writes.
     private func readHoldings(_ registration: Registration) async throws -> Int32? {
         guard state.registration == registration else {
-            handle { $0.holdingsNeedNoRead() }
+            handle { $0.skipHoldingsRead() }
             return nil
         }
         do {
@@ -90,7 +90,7 @@ extension QueueConsumer {
             return handle { $0.holdingsRead(node, of: registration) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             // The transaction itself will find that the registration is gone.
-            handle { $0.holdingsNeedNoRead() }
+            handle { $0.skipHoldingsRead() }
             return nil
         }
     }

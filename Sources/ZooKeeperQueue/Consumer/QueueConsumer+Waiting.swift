@@ -20,7 +20,9 @@ extension QueueConsumer {
             case .listed(let listing): return listing
             case .rescan: continue
             case .impatient: try await stand(in: line)
-            case .barred: handle { $0.barred() }
+            case .barred:
+                await leaveLine()
+                handle { $0.barred() }
             case .busy:
                 await leaveLine()
                 let others = try await line.hasOthers()
@@ -44,7 +46,7 @@ extension QueueConsumer {
     }
 
     func leaveLine() async {
-        guard let left = handle({ $0.leavesLine() }) else { return }
+        guard let left = handle({ $0.leaveLine() }) else { return }
         let line = IdleLine(queue: queue, consumer: "")
         // In a task of its own, which is not cancelled. What the last attempt leaves behind goes with the session; until
         // then the second in line looks for itself.
@@ -68,7 +70,7 @@ extension QueueConsumer {
         let scan = handle { $0.scanBegins() }
         defer { handle { $0.scanEnds(scan) } }
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
-            if scan.position == .none {
+            if scan.position == .outside {
                 group.addTask {
                     // A time limit: that nothing has come is no event.
                     try await store.sleep(for: IdleLine.patience)
@@ -86,7 +88,7 @@ extension QueueConsumer {
                     } catch let error as ZooKeeperError where error.code == .noAuth {
                         return .barred
                     }
-                    await self.isFirst(name)
+                    await self.becameFirst(name)
                 }
                 return try await self.untilListed()
             }
@@ -114,7 +116,7 @@ extension QueueConsumer {
         }
     }
 
-    private func isFirst(_ name: String) { handle { $0.isFirst(name) } }
+    private func becameFirst(_ name: String) { handle { $0.becameFirst(name) } }
 
     private func positionIsGone(_ name: String) { handle { $0.positionIsGone(name) } }
 

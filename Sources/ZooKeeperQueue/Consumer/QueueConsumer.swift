@@ -59,7 +59,7 @@ public actor QueueConsumer {
 
     /// Changes the state by an event, and then runs the actions that it demands.
     @discardableResult
-    func handle<Result>(_ event: (inout ConsumerStateMachine) -> Result) -> Result {
+    func handle<Value>(_ event: (inout ConsumerStateMachine) -> Value) -> Value {
         let result = event(&state)
         for action in state.takeActions() { run(action) }
         return result
@@ -75,7 +75,9 @@ public actor QueueConsumer {
             }
         case .commit(let first):
             // Never abandoned: no consumer would hold what it claims.
-            committer = Task.immediate { await commit(first) }
+            let task = Task.immediate { await commit(first) }
+            // It may have ended by now.
+            if state.isCommitting { committer = task }
         case .oversee: overseeIfNeeded()
         case .rescan: rescans?.yield()
         case .wake:
@@ -103,7 +105,7 @@ public actor QueueConsumer {
             next = handle { $0.nextCommit(now: now) }
         }
         // What follows waits for transactions that are under way, not for itself.
-        committer = nil
+        if !state.isCommitting { committer = nil }
         await deregisterIfUnused()
     }
 

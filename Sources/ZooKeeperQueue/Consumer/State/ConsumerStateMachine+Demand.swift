@@ -4,7 +4,7 @@ import ZooKeeper
 /// Callers that ask for messages, and the buffer that answers them.
 extension ConsumerStateMachine {
     /// A caller's request for a message.
-    struct Request: Sendable {
+    struct MessageRequest: Sendable {
         /// The scan that must have found nothing before a caller with no time to wait is told so: a watch event may be on its
         /// way.
         let neededScan: Int
@@ -15,17 +15,17 @@ extension ConsumerStateMachine {
 
     enum Answer { case message(Lease), failure(any Error), nothing, wait }
 
-    mutating func requested(within limit: Duration?, now: Duration) -> Request {
+    mutating func requested(within limit: Duration?, now: Duration) -> MessageRequest {
         demand += 1
         requests += 1
-        return Request(neededScan: scans + 1, deadline: limit.map { now + $0 }, isImmediate: limit == .zero)
+        return MessageRequest(neededScan: scans + 1, deadline: limit.map { now + $0 }, isImmediate: limit == .zero)
     }
 
     /// The caller no longer asks. One that was given a message has ended its request with it.
     mutating func withdrawn() { demand -= 1 }
 
     /// How a request stands now.
-    mutating func answer(_ request: Request, now: Duration) -> Answer {
+    mutating func answer(_ request: MessageRequest, now: Duration) -> Answer {
         guard phase == .open else { return .nothing }
         if let lease = nextBuffered(now: now) {
             // Before more is claimed.
@@ -37,13 +37,16 @@ extension ConsumerStateMachine {
             self.failure = nil
             return .failure(failure)
         }
+        let wasReading = isReading
         readIfNeeded()
         let foundNothing = didScan && scans >= request.neededScan && prepared.isEmpty && claiming.isEmpty
         // No scan begins while all leases that may be held are held.
         if let deadline = request.deadline, deadline <= now, foundNothing || !request.isImmediate || free() <= 0 {
             return .nothing
         }
-        if request.isImmediate, scans < request.neededScan {
+        // A reader that starts with this event begins a scan that is late enough.
+        let starts = isReading && !wasReading
+        if request.isImmediate, !starts, scans < request.neededScan {
             needsScan = true
             emit(.rescan)
         }
@@ -54,8 +57,9 @@ extension ConsumerStateMachine {
     mutating func waits(_ id: UInt64, now: Duration) {
         waiters.insert(id)
         yieldsToIdle = false
-        readIfNeeded()
+        // First, because a claim that finds its messages too old has them listed anew.
         commitIfNeeded(now: now)
+        readIfNeeded()
     }
 
     /// A caller's task was cancelled.

@@ -5,7 +5,7 @@ import ZooKeeper
 /// The registration that leases depend on, its session, and their end.
 extension ConsumerStateMachine {
     mutating func registrationPending(_ name: String?) {
-        if registration == nil { membership = name.map(Membership.pending) ?? .none }
+        if registration == nil { membership = name.map(Membership.pending) ?? .unregistered }
     }
 
     var pendingName: String? {
@@ -35,7 +35,7 @@ extension ConsumerStateMachine {
     /// The registration's session has ended: its messages go, or have gone, to other consumers.
     mutating func lose(_ lost: Registration) {
         guard registration == lost else { return }
-        membership = .none
+        membership = .unregistered
         emit(.stopWatchingSession)
         // This consumer itself was seen under the name that is now a dead one's.
         seenActive = [:]
@@ -60,6 +60,7 @@ extension ConsumerStateMachine {
     mutating func releaseEnded(_ lease: Lease) {
         if phase == .open, leases[lease.name.string] === lease, lease.state == .held || lease.state == .inDoubt {
             enqueue(lease)
+            emit(.oversee)
         } else {
             emit(.update(lease, .lost))
         }
@@ -88,7 +89,7 @@ extension ConsumerStateMachine {
         return nil
     }
 
-    mutating func holdingsNeedNoRead() { needsHoldings = false }
+    mutating func skipHoldingsRead() { needsHoldings = false }
 
     mutating func holdingsFound(_ node: Node, of registration: Registration) {
         if self.registration == registration { holdings.found(node) }
@@ -119,7 +120,7 @@ extension ConsumerStateMachine {
     /// The consumer begins to leave the tree. A caller that comes back meanwhile finds nothing that is read, so that the
     /// reader begins, which registers.
     mutating func leaves() {
-        membership = .none
+        membership = .unregistered
         holdings = Holdings()
         forgetList()
         emit(.stopWatchingSession)

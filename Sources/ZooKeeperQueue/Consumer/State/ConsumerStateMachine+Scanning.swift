@@ -235,21 +235,18 @@ extension ConsumerStateMachine {
 
     mutating func joined(_ name: String) { position = .waiting(name) }
 
-    mutating func barred() {
-        position = .barred(position.name)
-    }
+    mutating func barred() { position = .barred }
 
-    mutating func isFirst(_ name: String) {
+    mutating func becameFirst(_ name: String) {
         if position == .waiting(name) { position = .first(name) }
     }
 
     mutating func positionIsGone(_ name: String) {
-        guard position.name == name else { return }
-        if case .barred = position { position = .barred(nil) } else { position = .none }
+        if position.name == name { position = .outside }
     }
 
     /// - Returns: the position that is to be left.
-    mutating func leavesLine() -> String? {
+    mutating func leaveLine() -> String? {
         guard let name = position.name else { return nil }
         positionIsGone(name)
         return name
@@ -282,8 +279,10 @@ extension ConsumerStateMachine {
 
     // MARK: Shares
 
-    /// The consumers that are not known to live.
-    mutating func unknown(among registered: [String], now: Duration) -> [String] {
+    /// Forgets the consumers that were seen to live long ago.
+    ///
+    /// - Returns: those that are not known to live.
+    mutating func pruneActive(among registered: [String], now: Duration) -> [String] {
         // Looked at again now and then alone, so that many consumers do not ask for each other at every list.
         seenActive = seenActive.filter { registered.contains($0.key) && now - $0.value < .seconds(5) }
         return registered.filter { seenActive[$0] == nil }

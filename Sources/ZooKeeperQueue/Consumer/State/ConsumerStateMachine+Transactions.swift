@@ -78,7 +78,7 @@ extension ConsumerStateMachine {
             let operations = ends + next.consequences(queue, epoch, maximumDeliveries: maximumDeliveries)
             let size = operations.reduce(0) { $0 + queue.store.size(of: $1) }
             let fits =
-                count + operations.count <= ZooKeeper.Request.maximumOperations
+                count + operations.count <= Request.maximumOperations
                 && bytes + size <= queue.store.maximumRequestSize
             if !batch.isEmpty, !fits { break }
             count += operations.count
@@ -120,7 +120,7 @@ extension ConsumerStateMachine {
         var (bytes, claimed) = (used, 0)
         var claims: [ReadyItem] = []
         var count = operations
-        while let next = prepared.first, places > 0, count + 2 <= ZooKeeper.Request.maximumOperations {
+        while let next = prepared.first, places > 0, count + 2 <= Request.maximumOperations {
             if !claims.isEmpty, isClaimedAlone(next.name) { break }
             if waiters.isEmpty, givenBack.contains(next.name) { break }
             let size = size(ofClaiming: next, registration)
@@ -225,7 +225,7 @@ extension ConsumerStateMachine {
     }
 
     private static let notSent = ZooKeeperError(
-        code: .deadlineExceeded, message: "An earlier step had no answer, so that this one was not sent.", path: nil,
+        code: .deadlineExceeded, message: "Not sent: an earlier transaction timed out.", path: nil,
         outcome: .notApplied)
 
     /// The epoch that was checked is over: what was read before the change may be something else now.
@@ -389,7 +389,7 @@ extension ConsumerStateMachine {
         settlement.waiter = nil
     }
 
-    /// Nobody asks twice.
+    /// Resumes the caller of a settlement, unless it was told before.
     mutating func tell(_ settlement: Settlement, _ result: Result<Void, any Error>) {
         if let waiter = settlement.waiter { emit(.resume(waiter, result)) }
     }

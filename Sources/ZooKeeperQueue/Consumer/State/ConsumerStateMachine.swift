@@ -4,10 +4,10 @@ import Synchronization
 import ZooKeeper
 
 /// All state of a consumer, and every decision that follows from it: a value that takes events and emits actions. It never
-/// waits, and does no I/O.
+/// waits, and does no I/O. It depends on nothing else than its events, the states of its leases, and the number of iterators.
 ///
-/// Each mutating method is an event. What it demands of the outside is an ``Action``, which the actor runs after the state has
-/// changed. The extensions hold one concern each: demand, scanning, transactions, leases.
+/// What an event demands of the outside is an ``Action``, which the actor runs after the state has changed. The extensions
+/// hold one concern each: demand, scanning, transactions, leases. Only they write the properties; the actor calls events.
 struct ConsumerStateMachine: Sendable {
     enum Phase: Sendable { case open, closing, closed }
 
@@ -42,7 +42,7 @@ struct ConsumerStateMachine: Sendable {
 
     /// Whether the consumer is in the tree.
     enum Membership: Sendable, Hashable {
-        case none
+        case unregistered
         /// The consumer's node has this name, and its ephemeral node is still to be created.
         case pending(String)
         case registered(Registration)
@@ -50,18 +50,17 @@ struct ConsumerStateMachine: Sendable {
 
     /// The consumer's position in the wait queue of idle consumers.
     enum Position: Sendable, Hashable {
-        case none
+        case outside
         case waiting(String)
         /// The position was seen to be the first.
         case first(String)
         /// The rights to wait in line are missing, so that the consumer waits by itself.
-        case barred(String?)
+        case barred
 
         var name: String? {
             switch self {
-            case .none: nil
+            case .outside, .barred: nil
             case .waiting(let name), .first(let name): name
-            case .barred(let name): name
             }
         }
     }
@@ -76,7 +75,7 @@ struct ConsumerStateMachine: Sendable {
     var phase = Phase.open
     /// An error that retrying cannot fix, until a caller is told.
     var failure: (any Error)?
-    var membership = Membership.none
+    var membership = Membership.unregistered
     /// Whether the queue's folders were seen to exist.
     var isPrepared = false
     private var actions: [Action] = []
@@ -123,7 +122,7 @@ struct ConsumerStateMachine: Sendable {
     var needsScan = false
     /// Whether other consumers are idle, so that nothing is claimed before a caller waits for it.
     var yieldsToIdle = false
-    var position = Position.none
+    var position = Position.outside
     /// How many messages, and bytes, the largest of the nodes had that were read last.
     var largest = (messages: 1, bytes: ReadyItem.assumedSize)
     /// Items that an older producer is still writing, as far as was seen.
