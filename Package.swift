@@ -246,7 +246,8 @@ let package = Package(
         .testTarget(
             name: "ZooKeeperQueueTests",
             dependencies: [
-                "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "ZooKeeperTestKit",
+                "QueueHistory", "Simulation", "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                "ZooKeeperTestKit",
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
