@@ -20,12 +20,9 @@ let commit =
     ?? Context.gitInformation.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "-dirty" : "") }
     ?? "unknown"
 
-// Who needs the client and the queue alone leaves out the rest, and the packages that it needs, with `traits: []`.
-let gateway = TargetDependencyCondition.when(traits: ["Gateway"])
-let rest = TargetDependencyCondition.when(traits: ["REST"])
-let http = TargetDependencyCondition.when(traits: ["Gateway", "REST"])
-let server = TargetDependencyCondition.when(traits: ["Server"])
-let tool = TargetDependencyCondition.when(traits: ["Tool"])
+// A user of the client and the queue alone leaves out the rest, and the packages that only this needs, with `traits: []`. It is one
+// trait, because the package manager passes the names of several to the compiler in a random order, and then compiles anew.
+let extras = TargetDependencyCondition.when(traits: ["Extras"])
 
 let package = Package(
     name: "zookeeper-queue",
@@ -40,11 +37,8 @@ let package = Package(
         .executable(name: "zkq", targets: ["zkq"]),
     ],
     traits: [
-        .trait(name: "Gateway", description: "The library ZooKeeperGateway."),
-        .trait(name: "REST", description: "The library ZooKeeperRest."),
-        .trait(name: "Server", description: "The library ZooKeeperServer."),
-        .trait(name: "Tool", description: "The program zkq.", enabledTraits: ["Gateway", "REST", "Server"]),
-        .default(enabledTraits: ["Tool"]),
+        .trait(name: "Extras", description: "The gateway, the REST client, local servers, and the program zkq."),
+        .default(enabledTraits: ["Extras"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -91,14 +85,14 @@ let package = Package(
             name: "ZooKeeperGateway",
             dependencies: [
                 "GatewayExtensions", "ZooKeeper", "ZooKeeperQueue",
-                .product(name: "HTTPTypes", package: "swift-http-types", condition: gateway),
-                .product(name: "HummingbirdCore", package: "hummingbird", condition: gateway),
-                .product(name: "HummingbirdTLS", package: "hummingbird", condition: gateway),
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: extras),
+                .product(name: "HummingbirdCore", package: "hummingbird", condition: extras),
+                .product(name: "HummingbirdTLS", package: "hummingbird", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio", condition: http),
-                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
-                .product(name: "NIOPosix", package: "swift-nio", condition: http),
-                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: gateway),
+                .product(name: "NIOCore", package: "swift-nio", condition: extras),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: extras),
+                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: extras),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ],
             // Embedded rather than put into a bundle, because `zkq` is installed as one file.
@@ -108,20 +102,20 @@ let package = Package(
             name: "ZooKeeperRest",
             dependencies: [
                 "GatewayExtensions", "ZooKeeper",
-                .product(name: "AsyncHTTPClient", package: "async-http-client", condition: rest),
+                .product(name: "AsyncHTTPClient", package: "async-http-client", condition: extras),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio", condition: http),
-                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
-                .product(name: "NIOPosix", package: "swift-nio", condition: http),
+                .product(name: "NIOCore", package: "swift-nio", condition: extras),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: extras),
+                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
         ),
         .target(
             name: "ZooKeeperServer",
             dependencies: [
-                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
-                .product(name: "SystemPackage", package: "swift-system", condition: server),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: extras),
+                .product(name: "SystemPackage", package: "swift-system", condition: extras),
             ]
         ),
         .target(
@@ -139,7 +133,7 @@ let package = Package(
                 "ZooKeeperQueue",
                 "ZooKeeperRest",
                 "ZooKeeperServer",
-                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: tool),
+                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
@@ -149,8 +143,8 @@ let package = Package(
             dependencies: [
                 "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
-                .product(name: "SystemPackage", package: "swift-system", condition: server),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: extras),
+                .product(name: "SystemPackage", package: "swift-system", condition: extras),
             ],
             path: "Examples/Demo"
         ),
@@ -186,7 +180,7 @@ let package = Package(
             name: "faults",
             dependencies: [
                 "QueueHistory", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
-                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: tool),
+                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/Faults"
@@ -195,12 +189,12 @@ let package = Package(
             name: "gateway-load",
             dependencies: [
                 "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
-                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: tool),
-                .product(name: "NIOCore", package: "swift-nio", condition: http),
-                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
-                .product(name: "NIOPosix", package: "swift-nio", condition: http),
-                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
-                .product(name: "SystemPackage", package: "swift-system", condition: server),
+                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: extras),
+                .product(name: "NIOCore", package: "swift-nio", condition: extras),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: extras),
+                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: extras),
+                .product(name: "SystemPackage", package: "swift-system", condition: extras),
             ],
             path: "Benchmarks/GatewayLoad"
         ),
@@ -220,14 +214,14 @@ let package = Package(
             dependencies: [
                 "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway",
                 "ZooKeeperQueue", "ZooKeeperServer",
-                .product(name: "HTTPTypes", package: "swift-http-types", condition: gateway),
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "HummingbirdTesting", package: "hummingbird", condition: gateway),
-                .product(name: "NIOCore", package: "swift-nio", condition: http),
-                .product(name: "NIOPosix", package: "swift-nio", condition: http),
-                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: gateway),
-                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
-                .product(name: "SystemPackage", package: "swift-system", condition: server),
+                .product(name: "HummingbirdTesting", package: "hummingbird", condition: extras),
+                .product(name: "NIOCore", package: "swift-nio", condition: extras),
+                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: extras),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: extras),
+                .product(name: "SystemPackage", package: "swift-system", condition: extras),
             ],
             resources: [.copy("Recorded")]
         ),
@@ -236,11 +230,11 @@ let package = Package(
             dependencies: [
                 "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
                 "ZooKeeperRest", "ZooKeeperServer", "ZooKeeperTestKit",
-                .product(name: "AsyncHTTPClient", package: "async-http-client", condition: rest),
+                .product(name: "AsyncHTTPClient", package: "async-http-client", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio", condition: http),
-                .product(name: "NIOHTTP1", package: "swift-nio", condition: http),
-                .product(name: "NIOPosix", package: "swift-nio", condition: http),
+                .product(name: "NIOCore", package: "swift-nio", condition: extras),
+                .product(name: "NIOHTTP1", package: "swift-nio", condition: extras),
+                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
             ]
         ),
         .testTarget(
@@ -271,12 +265,12 @@ let package = Package(
             name: "ToolTests",
             dependencies: [
                 "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "zkq",
-                .product(name: "HTTPTypes", package: "swift-http-types", condition: gateway),
-                .product(name: "HummingbirdTesting", package: "hummingbird", condition: gateway),
-                .product(name: "NIOCore", package: "swift-nio", condition: http),
-                .product(name: "NIOPosix", package: "swift-nio", condition: http),
-                .product(name: "Subprocess", package: "swift-subprocess", condition: server),
-                .product(name: "SystemPackage", package: "swift-system", condition: server),
+                .product(name: "HTTPTypes", package: "swift-http-types", condition: extras),
+                .product(name: "HummingbirdTesting", package: "hummingbird", condition: extras),
+                .product(name: "NIOCore", package: "swift-nio", condition: extras),
+                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
+                .product(name: "Subprocess", package: "swift-subprocess", condition: extras),
+                .product(name: "SystemPackage", package: "swift-system", condition: extras),
             ]
         ),
     ]

@@ -35,7 +35,7 @@ extension SessionStates.Iterator: Sendable {}
 public final class SessionStateSource: Sendable {
     private struct State {
         var current: SessionState
-        var signals: [ObjectIdentifier: WatchSignal] = [:]
+        var signals: [UInt64: WatchSignal] = [:]
     }
     private let state: Mutex<State>
 
@@ -53,14 +53,14 @@ public final class SessionStateSource: Sendable {
         let signals = state.withLock { state -> [WatchSignal] in
             let before = state.current
             change(&state.current)
-            return before == state.current ? [] : Array(state.signals.values)
+            return before == state.current ? [] : state.signals.values.sorted { $0.number < $1.number }
         }
         for signal in signals { signal.raise() }
     }
 
     func subscribe() -> Subscription {
         let subscription = Subscription(source: self)
-        state.withLock { $0.signals[ObjectIdentifier(subscription.signal)] = subscription.signal }
+        state.withLock { $0.signals[subscription.signal.number] = subscription.signal }
         return subscription
     }
 
@@ -72,7 +72,7 @@ public final class SessionStateSource: Sendable {
 
         init(source: SessionStateSource) { self.source = source }
 
-        deinit { source.state.withLock { $0.signals[ObjectIdentifier(signal)] = nil } }
+        deinit { source.state.withLock { $0.signals[signal.number] = nil } }
 
         func next() async -> SessionState? {
             while !Task.isCancelled, last?.phase != .closed {

@@ -8,6 +8,10 @@ package final class WatchSignal: Sendable {
         var hasEnded = false
         var waiter: CheckedContinuation<Void, Never>?
     }
+    private static let count = Atomic<UInt64>(0)
+
+    /// Signals are raised in the order of their numbers, so that a simulation can be repeated.
+    let number = WatchSignal.count.wrappingAdd(1, ordering: .relaxed).newValue
     private let state = Mutex(State())
 
     package init() {}

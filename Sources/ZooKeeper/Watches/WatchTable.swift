@@ -18,7 +18,7 @@ package final class WatchTable: Sendable {
     private struct State {
         var entries: [WatchKey: Entry] = [:]
         var bytes = 0
-        var interests: [WatchKey: [ObjectIdentifier: WatchSignal]] = [:]
+        var interests: [WatchKey: [UInt64: WatchSignal]] = [:]
         /// Abandoned watches, which the library holds without an interested sequence, and the bytes of their paths.
         var abandoned: Set<WatchKey> = []
         var abandonedBytes = 0
@@ -44,7 +44,7 @@ package final class WatchTable: Sendable {
     package func add(_ signal: WatchSignal, for keys: [WatchKey]) {
         let hasEnded = state.withLock { state in
             for key in keys {
-                state.interests[key, default: [:]][ObjectIdentifier(signal)] = signal
+                state.interests[key, default: [:]][signal.number] = signal
                 Self.sort(&state, key)
             }
             return state.hasEnded
@@ -57,7 +57,7 @@ package final class WatchTable: Sendable {
     package func remove(_ signal: WatchSignal, for keys: [WatchKey]) {
         state.withLock { state in
             for key in keys {
-                state.interests[key]?[ObjectIdentifier(signal)] = nil
+                state.interests[key]?[signal.number] = nil
                 if state.interests[key]?.isEmpty == true { state.interests[key] = nil }
                 Self.sort(&state, key)
             }
@@ -121,7 +121,7 @@ package final class WatchTable: Sendable {
                     entry.isLeaving = false
                     if code == 0 { entry.isArmed = false }
                 }
-                return code == 0 ? state.interests[key].map { Array($0.values) } ?? [] : []
+                return code == 0 ? Self.inOrder(state.interests[key]) : []
             }
         }
         for signal in signals { signal.raise() }
@@ -142,7 +142,7 @@ package final class WatchTable: Sendable {
         let signals = state.withLock { state in
             event.keys.flatMap { key in
                 Self.change(&state, key) { $0.isArmed = false }
-                return state.interests[key].map { Array($0.values) } ?? []
+                return Self.inOrder(state.interests[key])
             }
         }
         for signal in signals { signal.raise() }
@@ -168,7 +168,13 @@ package final class WatchTable: Sendable {
         for signal in signals() { signal.end() }
     }
 
-    private func signals() -> [WatchSignal] { state.withLock { $0.interests.values.flatMap(\.values) } }
+    private func signals() -> [WatchSignal] {
+        state.withLock { $0.interests.values.flatMap(\.values).sorted { $0.number < $1.number } }
+    }
+
+    private static func inOrder(_ interests: [UInt64: WatchSignal]?) -> [WatchSignal] {
+        (interests ?? [:]).values.sorted { $0.number < $1.number }
+    }
 
     private static func change(_ state: inout State, _ key: WatchKey, _ body: (inout Entry) -> Void) {
         guard var entry = state.entries[key] else { return }
