@@ -1,13 +1,18 @@
 /// Access to a ZooKeeper: its operations, its watches, and the state of a session.
 ///
-/// ``ZooKeeperClient`` is such a store. Others speak another protocol, or keep the tree in memory for tests, and a program that is
-/// written against this protocol runs over all of them. The queue of `ZooKeeperQueue` is one, and its guarantees hold over every
+/// ``ZooKeeperClient`` is such a store. Others speak another protocol, or keep the tree in memory for tests, and a
+/// program that is
+/// written against this protocol runs over all of them. The queue of `ZooKeeperQueue` is one, and its guarantees hold
+/// over every
 /// store that keeps these rules:
 ///
-/// - a multi is atomic and its operations share one zxid, unless ``capabilities`` lacks ``ZooKeeperCapabilities/transactions``;
+/// - a multi is atomic and its operations share one zxid, unless ``capabilities`` lacks
+/// ``ZooKeeperCapabilities/transactions``;
 /// - errors are ``ZooKeeperError``, whose outcome is `unknown` whenever the operation may have been applied;
-/// - the requests of one session are applied in the order in which they were sent. Once the session has received the response to
-///   a write or to ``sync(_:)``, nothing that it sent before can still be applied later. The response to a read says less: after a
+/// - the requests of one session are applied in the order in which they were sent. Once the session has received the
+/// response to
+///   a write or to ``sync(_:)``, nothing that it sent before can still be applied later. The response to a read says
+///   less: after a
 ///   lost connection, another server may send it before it has seen a write that is still on its way;
 /// - an ephemeral node is removed when its session ends, and ``SessionState/sessionID`` tells of a new session.
 public protocol ZooKeeperStore: Sendable {
@@ -18,7 +23,8 @@ public protocol ZooKeeperStore: Sendable {
     associatedtype ChildrenUpdates: AsyncSequence & Sendable
     where ChildrenUpdates.Element == NodeChildren?, ChildrenUpdates.Failure == any Error
 
-    /// What the store can do beyond single reads and writes. By default all that ``ZooKeeperClient`` can: transactions, watches and
+    /// What the store can do beyond single reads and writes. By default all that ``ZooKeeperClient`` can:
+    /// transactions, watches and
     /// quotas. A store that lacks one of them says so here.
     ///
     /// - Throws: ``ZooKeeperError`` when the store has to ask first and receives no response.
@@ -41,7 +47,8 @@ public protocol ZooKeeperStore: Sendable {
 
     /// Creates a node.
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode
-    /// Creates the root of the store's paths where it is missing, such as a client's chroot. By default does nothing, because the
+    /// Creates the root of the store's paths where it is missing, such as a client's chroot. By default does nothing,
+    /// because the
     /// root of a tree always exists.
     func createRoot() async throws
     /// Deletes a node, if it has the version.
@@ -50,32 +57,38 @@ public protocol ZooKeeperStore: Sendable {
     func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat
     /// Returns a node's data and metadata.
     func get(_ path: String) async throws -> Node
-    /// Returns several nodes' data and metadata, in the order of the paths; `nil` where there is no node. Not an atomic snapshot:
+    /// Returns several nodes' data and metadata, in the order of the paths; `nil` where there is no node. Not an
+    /// atomic snapshot:
     /// the store reads each node by itself. By default calls ``get(_:)-(String)`` for all of them at once.
     func get(_ paths: [String]) async throws -> [Node?]
     /// Returns a node's metadata, `nil` when there is no node.
     func exists(_ path: String) async throws -> Stat?
     /// Returns the names of a node's children.
     func children(of path: String) async throws -> NodeChildren
-    /// Returns the entries of a node's access control list; `nil` where the store cannot read it, which is also the default.
+    /// Returns the entries of a node's access control list; `nil` where the store cannot read it, which is also the
+    /// default.
     func aclEntries(of path: String) async throws -> [ACL]?
     /// Makes the servers count the bytes of a node and of all below it, from now on.
     ///
     /// - Throws: ``ZooKeeperError``, and by default always (``ZooKeeperError/Code/unimplemented``): see
     ///   ``ZooKeeperCapabilities/quotas``.
     func countBytes(below path: String) async throws
-    /// Returns the bytes of a node and of all below it; `nil` where the servers do not count them, which is also the default.
+    /// Returns the bytes of a node and of all below it; `nil` where the servers do not count them, which is also the
+    /// default.
     func bytes(below path: String) async throws -> Int?
     /// Returns when later reads see every write that came before.
     func sync(_ path: String) async throws
-    /// Applies all operations or none. A store without ``ZooKeeperCapabilities/transactions`` applies them one at a time.
+    /// Applies all operations or none. A store without ``ZooKeeperCapabilities/transactions`` applies them one at a
+    /// time.
     func multi(_ operations: [Operation]) async throws -> [OperationResult]
     /// Returns a node's data and metadata, now and after each change, without a buffer; `nil` while there is no node.
     func data(of path: String) -> DataUpdates
-    /// Returns a node's data and metadata, now and after each change until the node is deleted, without a buffer. Then it yields
+    /// Returns a node's data and metadata, now and after each change until the node is deleted, without a buffer.
+    /// Then it yields
     /// `nil` once and watches no more. By default ``data(of:)``.
     func dataUntilDeleted(of path: String) -> DataUpdates
-    /// Returns the names of a node's children, now and after each change, without a buffer; `nil` while there is no node.
+    /// Returns the names of a node's children, now and after each change, without a buffer; `nil` while there is no
+    /// node.
     func childrenUpdates(of path: String) -> ChildrenUpdates
 }
 
@@ -84,7 +97,7 @@ extension ZooKeeperStore {
     public var capabilities: ZooKeeperCapabilities { get async throws { [.transactions, .watches, .quotas] } }
     /// The time since this process first asked for it.
     public var now: Duration { Beginning.moment.duration(to: .now) }
-    /// Waits as `Task.sleep(for:)` does.
+    /// Waits on the machine's clock, as `Task.sleep(for:)` does: the standard for stores without a virtual clock.
     public func sleep(for duration: Duration) async throws { try await Task.sleep(for: duration) }
     /// Does nothing: the root exists.
     public func createRoot() async throws {}

@@ -1,6 +1,7 @@
 /// How many messages a consumer buffers beyond those that are being handled: a value.
 ///
-/// A message that waits in a consumer's buffer waits for that consumer alone. So the buffer shrinks when its messages wait long,
+/// A message that waits in a consumer's buffer waits for that consumer alone. So the buffer shrinks when its messages
+/// wait long,
 /// because their handlers are slow, and grows when it is used up at once.
 struct BufferLimit: Sendable, Hashable {
     /// The largest value that the limit grows to.

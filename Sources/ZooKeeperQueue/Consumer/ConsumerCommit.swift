@@ -1,9 +1,11 @@
 import ZooKeeper
 
-/// One atomic step of a consumer: the leases that end with it and those that begin. A value, apart from the consumer that
+/// One atomic step of a consumer: the leases that end with it and those that begin. A value, apart from the consumer
+/// that
 /// sends it.
 ///
-/// Each step sets the consumer's node at the version that it has, so that one whose answer was lost can be sent again: it
+/// Each step sets the consumer's node at the version that it has, so that one whose answer was lost can be sent
+/// again: it
 /// is refused at that operation if it was applied before.
 struct ConsumerCommit {
     let registration: Registration
@@ -22,8 +24,10 @@ struct ConsumerCommit {
 
     var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
 
-    /// A part of it was refused in such a way that no earlier attempt of it can have been applied either; one that was given
-    /// up in doubt before may have been. What is still to be sent, though its asker was told that no answer had come, stays
+    /// A part of it was refused in such a way that no earlier attempt of it can have been applied either; one that
+    /// was given
+    /// up in doubt before may have been. What is still to be sent, though its asker was told that no answer had come,
+    /// stays
     /// unresolved for who asks again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false

@@ -5,7 +5,8 @@ public struct ConsumerConfiguration: Sendable, Hashable {
     /// Default: 128. More are taken together, which is faster; fewer leave more for others, and less to recover.
     public var prefetch: Int
 
-    /// Whether the consumer takes a message for each iterator that waits for one, and none in advance, however many it holds.
+    /// Whether the consumer takes a message for each iterator that waits for one, and none in advance, however many
+    /// it holds.
     package var takesOnDemand = false
 
     /// After how many steps the consumer takes nothing in advance, and registers anew as soon as it holds nothing.

@@ -3,8 +3,10 @@ import ZooKeeper
 /// The line in which idle consumers stand, so that a message wakes one of them instead of all.
 ///
 /// A place is an ephemeral node, named by a ticket and by its consumer. The first in the line watches the items; every
-/// other one watches the place before its own, as in ZooKeeper's recipe for locks. A ticket is one more than the largest
-/// that was seen: two consumers may draw the same, and their names decide. Should two take themselves for the first, both
+/// other one watches the place before its own, as in ZooKeeper's recipe for locks. A ticket is one more than the
+/// largest
+/// that was seen: two consumers may draw the same, and their names decide. Should two take themselves for the first,
+/// both
 /// try for a message, and one gets it.
 ///
 /// https://zookeeper.apache.org/doc/r3.8.0/recipes.html#sc_recipes_Locks

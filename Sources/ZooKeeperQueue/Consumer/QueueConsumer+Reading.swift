@@ -33,7 +33,7 @@ extension QueueConsumer {
         }
     }
 
-    /// Reads the epoch. When it has changed, what was listed and read before means nothing any more.
+    /// Reads the epoch. A change of it makes the list and the messages that were read invalid.
     @discardableResult
     func readEpoch() async throws -> Bool {
         let current = try await queue.sequenceEpoch()

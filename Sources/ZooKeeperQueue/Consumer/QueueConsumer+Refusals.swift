@@ -2,7 +2,8 @@ import ZooKeeper
 
 /// How a consumer handles a refused transaction and its parts.
 extension QueueConsumer {
-    /// Handles a transaction of which ZooKeeper refused one part. Either nothing of it was applied, or an earlier attempt was
+    /// Handles a transaction of which ZooKeeper refused one part. Either nothing of it was applied, or an earlier
+    /// attempt was
     /// applied as a whole.
     func refused(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan, _ error: ZooKeeperError) async {
         guard let index = error.operationIndex, plan.parts.indices.contains(index) else {

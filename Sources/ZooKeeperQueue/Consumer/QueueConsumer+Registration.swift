@@ -23,7 +23,8 @@ extension QueueConsumer {
     ///
     /// The parent of the leases comes before the ephemeral node: a recovery that looks in between sees a consumer that
     /// holds nothing, and may remove it; then it starts over with a new number. After a lost answer it goes on with the
-    /// number that it has: what is there already is its own, because no other client knows the number. A second one would
+    /// number that it has: what is there already is its own, because no other client knows the number. A second one
+    /// would
     /// count as a second consumer as long as the session lives.
     private func makeRegistration() async throws -> Registration {
         while true {
@@ -44,7 +45,8 @@ extension QueueConsumer {
     private func ownName() async throws -> String {
         if let name = state.pendingName { return name }
         let name = try await createOwnNode()
-        // After a lost answer there may be one that nobody uses; without an ephemeral node, a recovery removes it.
+        // A lost answer may leave a node that no consumer uses. A recovery removes it, because it has no ephemeral
+        // node.
         handle { $0.registrationPending(name) }
         return name
     }
@@ -106,7 +108,8 @@ extension QueueConsumer {
         }
     }
 
-    /// Removes a registration, or its ephemeral node, and tries again after errors that pass, until `close()` has no time left.
+    /// Removes a registration, or its ephemeral node, and tries again after errors that pass, until `close()` has no
+    /// time left.
     ///
     /// A registration that stays counts as a consumer as long as the session lives, and no recovery gives back what it
     /// holds.

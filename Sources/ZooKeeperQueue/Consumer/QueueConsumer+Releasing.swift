@@ -56,7 +56,8 @@ extension QueueConsumer {
     /// How long a consumer that takes on demand keeps what it has read after the last request.
     private static let rest = Duration.seconds(1)
 
-    /// Waits for the next request of a consumer that takes on demand. It comes soon, as a rule, and gets what was listed and
+    /// Waits for the next request of a consumer that takes on demand. It comes soon, as a rule, and gets what was
+    /// listed and
     /// read for the last one.
     ///
     /// - Returns: whether no request came.

@@ -21,7 +21,8 @@ extension QueueConsumer {
     /// connection at a request that is larger than its `jute.maxbuffer`.
     private static let suspiciousBreaks = 2
 
-    /// Sends a transaction until its outcome is certain. What is refused of it is taken out, and the rest sent again.
+    /// Sends a transaction until its outcome is certain. Removes the parts that are refused, and sends
+    /// the rest again.
     func carryOut(_ commit: ConsumerCommit) async {
         var commit = commit
         var breaks = 0
@@ -77,7 +78,8 @@ extension QueueConsumer {
 
     /// A transaction was given up before it was certain: what stands in the tree is what holds.
     ///
-    /// - Returns: the version of the consumer's node, where it is lower than it was: servers have lost acknowledged writes.
+    /// - Returns: the version of the consumer's node, where it is lower than it was: servers have lost acknowledged
+    /// writes.
     private func readHoldings(_ registration: Registration) async throws -> Int32? {
         guard state.registration == registration else {
             handle { $0.skipHoldingsRead() }
@@ -129,7 +131,8 @@ extension QueueConsumer {
 
     // MARK: Resolving
 
-    /// Reads the version of the consumer's node, which tells whether the transaction was applied. Every transaction raises it
+    /// Reads the version of the consumer's node, which tells whether the transaction was applied. Every transaction
+    /// raises it
     /// by one, and no other client writes there.
     func resolve(_ commit: inout ConsumerCommit) async {
         // What is known of the node is that of the present registration.
@@ -177,7 +180,8 @@ extension QueueConsumer {
         await loseTrack(of: &commit, Self.lostWrites)
     }
 
-    /// Handles a version of the consumer's node that another client has changed, so that it does not tell what became of a
+    /// Handles a version of the consumer's node that another client has changed, so that it does not tell what became
+    /// of a
     /// transaction.
     private func nodeWasChanged(_ commit: inout ConsumerCommit, found version: Int32) async {
         queue.logger.error(
@@ -211,7 +215,8 @@ extension QueueConsumer {
         handle { $0.dropClaims(&commit) }
     }
 
-    /// Whether the lease was certainly not ended by the consumer: it still stands, and no request of an ended session can
+    /// Whether the lease was certainly not ended by the consumer: it still stands, and no request of an ended session
+    /// can
     /// end it any more.
     private func stillStands(_ lease: Lease) async -> Bool {
         do {

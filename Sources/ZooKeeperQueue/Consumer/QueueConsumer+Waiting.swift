@@ -35,7 +35,7 @@ extension QueueConsumer {
 
     private func stand(in line: IdleLine) async throws {
         do {
-            // Never abandoned halfway: a position that nobody knows of would keep others from being first.
+            // Never abandoned halfway: a position without a consumer would keep others from being first.
             let name = try await Task { try await line.join() }.value
             handle { $0.joined(name) }
         } catch let error as ZooKeeperError where error.code == .noAuth {
@@ -48,7 +48,8 @@ extension QueueConsumer {
     func leaveLine() async {
         guard let left = handle({ $0.leaveLine() }) else { return }
         let line = IdleLine(queue: queue, consumer: "")
-        // In a task of its own, which is not cancelled. What the last attempt leaves behind goes with the session; until
+        // In a task of its own, which is not cancelled. What the last attempt leaves behind goes with the session;
+        // until
         // then the second in line looks for itself.
         await Task {
             for _ in 0..<3 {
@@ -159,7 +160,7 @@ extension QueueConsumer {
 
     private func listed(_ names: [String]) async throws -> Wakening? {
         handle { $0.listed(names) }
-        // What is moved just now is in one list or the other, if they are read in this order.
+        // A message that moves meanwhile is in one list or the other when they are read in this order.
         if state.epoch.phase != .open {
             let earlier = try await queue.store.children(of: queue.tree.earlier)
             handle { $0.listed(earlier: earlier) }

@@ -26,7 +26,8 @@ public actor QueueConsumer {
     /// Everything that the consumer knows. It changes by ``handle(_:)`` alone.
     private(set) var state: ConsumerStateMachine
 
-    // Tasks of the consumer's own. Each is waited for by `close()`, and ends when there is nothing for it to do. They begin
+    // Tasks of the consumer's own. Each is waited for by `close()`, and ends when there is nothing for it to do. They
+    // begin
     // at once, on the thread that starts them: for a lone message that saves a tenth of the time.
     private var reader: Task<Void, Never>?
     private var committer: Task<Void, Never>?
@@ -196,8 +197,10 @@ public actor QueueConsumer {
     ///
     /// What is given back here counts as no delivery: neither its place nor its delivery count changes.
     ///
-    /// Iterations end. It is not affected by cancellation; closing again waits for the same end. When no server answers, it
-    /// returns five seconds after the grace period at the latest, and leaves the rest to a recovery.
+    /// Iterations end. It is not affected by cancellation; closing again waits for the same end. When no server
+    /// answers, it
+    /// returns five seconds after the grace period at the latest. A recovery then gives the messages back, once the
+    /// client's session has ended.
     ///
     /// - Parameter gracePeriod: how long handlers may take. Default: 30 seconds.
     public func close(gracePeriod: Duration = .seconds(30)) async {

@@ -22,8 +22,10 @@ public struct QueueMessage: Sendable {
     public var priority: Int { lease.name.priority }
     /// How often the message was delivered, this time included; above 1 it may have been worked on before.
     ///
-    /// Of a consumer that failed, a recovery cannot tell which of its messages had been handed out, so it counts all that
-    /// the consumer had taken. A message that has come back twice is therefore taken by itself, when somebody waits for it:
+    /// Of a consumer that failed, a recovery cannot tell which of its messages had been handed out, so it counts all
+    /// that
+    /// the consumer had taken. A message that has come back twice is therefore taken by itself, when somebody waits
+    /// for it:
     /// a message that brings its consumer down each time does not take others to the dead letters.
     public var deliveryCount: Int { lease.name.returns + 1 }
     /// When the message became ready, by the ensemble's clock: milliseconds since 1970. For a message that was given
@@ -72,8 +74,10 @@ public struct QueueMessage: Sendable {
 
     /// Runs `body` and settles the message: acknowledges it when `body` returns, gives it back when `body` throws.
     ///
-    /// The task of `body` is cancelled when the lease is lost, or when the surrounding task is. What `body` throws after the
-    /// surrounding task was cancelled counts as no delivery: the message keeps its delivery count, as at the end of a consumer's
+    /// The task of `body` is cancelled when the lease is lost, or when the surrounding task is. What `body` throws
+    /// after the
+    /// surrounding task was cancelled counts as no delivery: the message keeps its delivery count, as at the end of a
+    /// consumer's
     /// grace period.
     ///
     /// - Parameters:

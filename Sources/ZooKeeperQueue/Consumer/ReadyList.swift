@@ -23,14 +23,16 @@ struct ReadyList {
     ) {
         listings += 1
         returned = []
-        // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon renewed.
+        // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon
+        // renewed.
         validUntil = now + min(max(.seconds(1), listingTook * 20), .seconds(10))
         let sorted = all.sorted()
         guard share.consumers > 1 else {
             items = sorted[...]
             return
         }
-        // Now and then each takes a part before its own, or that of a consumer that is busy would wait for ever. The first
+        // Now and then each takes a part before its own, or that of a consumer that is busy would wait for ever. The
+        // first
         // one stays at the head, so that the order is kept as far as the others leave it.
         let rank = listings % 4 == 0 && share.rank > 0 ? (listings / 4) % share.rank : share.rank
         let part = max(1, min(prefetch, (sorted.count + share.consumers - 1) / share.consumers))

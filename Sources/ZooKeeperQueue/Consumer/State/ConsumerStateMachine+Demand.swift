@@ -5,7 +5,8 @@ import ZooKeeper
 extension ConsumerStateMachine {
     /// A caller's request for a message.
     struct MessageRequest: Sendable {
-        /// The scan that must have found nothing before a caller with no time to wait is told so: a watch event may be on its
+        /// The scan that must have found nothing before a caller with no time to wait is told so: a watch event may
+        /// be on its
         /// way.
         let neededScan: Int
         /// When the caller's time is over; `nil` for one that waits as long as it takes.

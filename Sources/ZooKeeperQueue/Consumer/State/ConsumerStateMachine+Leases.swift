@@ -56,7 +56,8 @@ extension ConsumerStateMachine {
         if leases.isEmpty { emit(.becameEmpty) }
     }
 
-    /// A lease that ZooKeeper refuses to release stays in the buffer while the consumer is open, so that it is handed out here.
+    /// A lease that ZooKeeper refuses to release stays in the buffer while the consumer is open, so that it is handed
+    /// out here.
     mutating func releaseEnded(_ lease: Lease) {
         if phase == .open, leases[lease.name.string] === lease, lease.state == .held || lease.state == .inDoubt {
             enqueue(lease)
@@ -104,7 +105,8 @@ extension ConsumerStateMachine {
         return pendingName.map { Registration(paths: queue.tree.consumer($0), sessionID: 0, name: $0) }
     }
 
-    /// Whether the consumer's node is near the end of its versions, which are 32 bits wide, and each transaction takes one.
+    /// Whether the consumer's node is near the end of its versions, which are 32 bits wide, and each transaction
+    /// takes one.
     /// Then nothing is claimed in advance, until nothing is held.
     var mustRenew: Bool { holdings.version >= configuration.stepsOfARegistration || holdings.version < 0 }
 
@@ -117,7 +119,8 @@ extension ConsumerStateMachine {
         return registration
     }
 
-    /// The consumer begins to leave the tree. A caller that comes back meanwhile finds nothing that is read, so that the
+    /// The consumer begins to leave the tree. A caller that comes back meanwhile finds nothing that is read, so that
+    /// the
     /// reader begins, which registers.
     mutating func leaves() {
         membership = .unregistered

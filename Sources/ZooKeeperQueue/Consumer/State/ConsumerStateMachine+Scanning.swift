@@ -14,7 +14,7 @@ extension ConsumerStateMachine {
 
     mutating func readerEnded(isCancelled: Bool) {
         isReading = false
-        // What was claimed while the reader ended has not started another one.
+        // A claim that was made while the reader ended did not start another reader.
         if !isCancelled, !mustNotWait { readIfNeeded() }
     }
 
@@ -25,7 +25,8 @@ extension ConsumerStateMachine {
             && !yieldsToIdle
     }
 
-    /// How many messages are read before their claims. An answer to a read comes after that of the transaction that was sent
+    /// How many messages are read before their claims. An answer to a read comes after that of the transaction that
+    /// was sent
     /// before it, so that one message alone would come too late for the next transaction.
     private var readAhead: Int { max(4, prefetch) }
 
@@ -48,7 +49,8 @@ extension ConsumerStateMachine {
         return true
     }
 
-    /// The next messages to read: as many as are wanted, fewer when the last ones were long, so that reading takes only some
+    /// The next messages to read: as many as are wanted, fewer when the last ones were long, so that reading takes
+    /// only some
     /// requests.
     mutating func nextToRead() -> [ListedItem] {
         let count = (readAhead - toClaim) / max(1, largest.messages)
@@ -106,7 +108,7 @@ extension ConsumerStateMachine {
         return nil
     }
 
-    /// Forgets what was listed and read, so that it is looked at anew.
+    /// Forgets the list and the messages that were read, so that the reader lists again.
     mutating func forgetList() {
         mark.generation += 1
         ready.clear()
@@ -155,7 +157,8 @@ extension ConsumerStateMachine {
         case busy
         /// Nothing is there, and all leases are taken.
         case full
-        /// Nothing is there, unless it was moved away before this list was read: a move comes after the change of the epoch.
+        /// Nothing is there, unless it was moved away before this list was read: a move comes after the change of the
+        /// epoch.
         case mayHaveMoved
     }
 
@@ -166,7 +169,7 @@ extension ConsumerStateMachine {
         scans += 1
         didScan = false
         lists = Lists()
-        // What is tried already, or will be, may still stand in the list.
+        // Messages that are claimed already, or will be, may still stand in the list.
         tried = Set((prepared + claiming).map(\.name))
         return scan
     }
@@ -263,7 +266,7 @@ extension ConsumerStateMachine {
     /// Whether the settings must be read with the epoch. Its version changes also when they do.
     func needsSettings(with current: SequenceEpoch) -> Bool { current != epoch || sharedDeliveries == nil }
 
-    /// The epoch was read. When it has changed, what was listed and read before means nothing any more.
+    /// The epoch was read. A change of it makes the list and the messages that were read invalid.
     ///
     /// - Returns: whether it has changed, and whether the names among the items are other messages now.
     mutating func epochRead(_ current: SequenceEpoch, maximumDeliveries: Int??) -> (changed: Bool, isAnother: Bool) {
@@ -288,7 +291,8 @@ extension ConsumerStateMachine {
         return registered.filter { seenActive[$0] == nil }
     }
 
-    /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come out of its
+    /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come
+    /// out of its
     /// order.
     mutating func share(foundActive found: [String], _ registration: Registration, now: Duration) -> ReadyList.Share {
         for name in found { seenActive[name] = now }

@@ -43,7 +43,8 @@ extension ConsumerStateMachine {
 
     /// Takes what has gathered: settlements of one registration, and claims for the places that are free with them.
     private mutating func nextTransaction(now: Duration) -> ConsumerCommit? {
-        // What the multi has before anything is gathered: the consumer's own operations, the check of the epoch, and the
+        // What the multi has before anything is gathered: the consumer's own operations, the check of the epoch, and
+        // the
         // position in the line.
         var (count, bytes) = (4, 1_024 + holdings.progress.encoded().count)
         let ends = nextSettlements(&count, &bytes)
@@ -89,7 +90,8 @@ extension ConsumerStateMachine {
         return batch
     }
 
-    /// Messages are claimed many at a time: together with settlements, or when none is left to hand out, or half of the places
+    /// Messages are claimed many at a time: together with settlements, or when none is left to hand out, or half of
+    /// the places
     /// are free.
     private mutating func nextClaims(
         _ ends: [Settlement], _ operations: Int, _ used: Int, now: Duration
@@ -137,7 +139,8 @@ extension ConsumerStateMachine {
 
     /// Whether a message is claimed only when a caller waits for it, and by itself.
     ///
-    /// When a consumer fails, a recovery counts a delivery of all that it held, because it cannot tell what had been handed
+    /// When a consumer fails, a recovery counts a delivery of all that it held, because it cannot tell what had been
+    /// handed
     /// out. A message that brings its consumer down each time would take those that wait behind it along to the dead
     /// letters. So a message that has come back before is not held in advance.
     private func isClaimedAlone(_ name: ItemName) -> Bool {
@@ -155,7 +158,7 @@ extension ConsumerStateMachine {
 
     /// Brings a transaction up to what is known now, just before it is sent.
     mutating func refresh(_ commit: inout ConsumerCommit) {
-        // What is claimed was read in an epoch, and is refused in another.
+        // Claims name messages of the epoch in which they were read, and are refused in another.
         if commit.claims.isEmpty { commit.epoch = epoch }
         commit.maximumDeliveries = maximumDeliveries
         dropSettled(&commit)

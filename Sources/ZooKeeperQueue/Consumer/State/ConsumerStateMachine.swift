@@ -3,11 +3,15 @@ import Logging
 import Synchronization
 import ZooKeeper
 
-/// All state of a consumer, and every decision that follows from it: a value that takes events and emits actions. It never
-/// waits, and does no I/O. It depends on nothing else than its events, the states of its leases, and the number of iterators.
+/// All state of a consumer, and every decision that follows from it: a value that takes events and emits actions. It
+/// never
+/// waits, and does no I/O. It depends on nothing else than its events, the states of its leases, and the number of
+/// iterators.
 ///
-/// What an event demands of the outside is an ``Action``, which the actor runs after the state has changed. The extensions
-/// hold one concern each: demand, scanning, transactions, leases. Only they write the properties; the actor calls events.
+/// What an event demands of the outside is an ``Action``, which the actor runs after the state has changed. The
+/// extensions
+/// hold one concern each: demand, scanning, transactions, leases. Only they write the properties; the actor calls
+/// events.
 struct ConsumerStateMachine: Sendable {
     enum Phase: Sendable { case open, closing, closed }
 
