@@ -18,6 +18,9 @@ struct OurQueue: Subject {
     var consumersStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
 
     private let recoveries = Recoveries()
+    /// Longer than any row of faults that is drawn: a call that is answered too late takes 30 seconds, and four such calls
+    /// in a row came once in 60,000 schedules.
+    private static let patience = Duration.seconds(1_200)
 
     private func queue(_ store: any ZooKeeperStore) throws -> MessageQueue {
         try MessageQueue(store: store, settings: settings)
@@ -26,14 +29,14 @@ struct OurQueue: Subject {
     func sender(_ store: InMemorySession) throws -> any Sender {
         OurSender(
             producer: QueueProducer(
-                try queue(producersStore(store)), whenFull: .wait, sendTimeout: .seconds(120), minimumBatch: 1),
+                try queue(producersStore(store)), whenFull: .wait, sendTimeout: Self.patience, minimumBatch: 1),
             sendsIDs: sendsIDs)
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
         var configuration = ConsumerConfiguration(prefetch: prefetch)
         // One that gives up gives back late, and what it gives back comes out of its order.
-        configuration.closingTime = .seconds(120)
+        configuration.closingTime = Self.patience
         let consumer = QueueConsumer(try queue(consumersStore(store)), configuration: configuration)
         return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects)
     }
