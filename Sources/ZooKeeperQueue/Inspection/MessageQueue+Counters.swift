@@ -18,7 +18,7 @@ extension MessageQueue {
                 QueueCounter(kind: .consumers, value: try await created(tree.consumers), end: Int(Int32.max)),
                 QueueCounter(
                     kind: .batches, value: try await largestVersion(try await names(tree.producers).map(tree.lane)),
-                    end: Int(QueueProducer.batchesOfALane)),
+                    end: Int(ProducerLimits.batchesOfANode)),
                 QueueCounter(
                     kind: .steps, value: try await largestVersion(consumers.map { tree.consumer($0).path }),
                     end: Int(ConsumerConfiguration().stepsOfARegistration)),

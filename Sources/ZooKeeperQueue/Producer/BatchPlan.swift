@@ -1,8 +1,10 @@
 import ZooKeeper
 
 /// The operations of a batch, and what the refusal of one of them means.
-struct BatchPlan {
+struct BatchPlan: Sendable {
+    let batch: SendLane.Batch
     let groups: [ArraySlice<SendLane.Entry>]
+    private let epoch: SequenceEpoch
     private(set) var operations: [Operation]
     /// Where the creates of the messages' nodes begin.
     private let firstNode: Int
@@ -13,11 +15,17 @@ struct BatchPlan {
     static let epochCheck = 1
     /// The most operations that an entry with an id has.
     static let operationsOfAnID = 3
+    /// The most operations that are left for the entries, with the lane's own and the checks of the epoch and of the ids.
+    static let maximumEntryOperations = Request.maximumOperations - 3
+    /// Room in bytes for the multi's own header, and for the same three operations.
+    static let overhead = 512
 
     init(
         _ batch: SendLane.Batch, lane: String, epoch: SequenceEpoch, buckets: IDBuckets, packing: NodePacking,
         in tree: QueueTree
     ) {
+        self.batch = batch
+        self.epoch = epoch
         groups = packing.groups(batch.entries)
         operations = [.set(tree.lane(lane), data: [], version: batch.version), epoch.check(in: tree)]
         let hasIDs = batch.entries.contains { $0.id != nil }
@@ -33,9 +41,30 @@ struct BatchPlan {
         }
     }
 
+    // MARK: What its results mean
+
+    /// The names of the batch's messages.
+    func names(_ results: [OperationResult]) -> [String?] {
+        zip(groups, nodes(of: results)).flatMap { group, result in
+            NodePacking.names(group.count, node: Self.name(result), in: epoch)
+        }
+    }
+
+    /// Whether the server has given the last number that a producer may use.
+    func hasUsedTheNumbers(_ results: [OperationResult]) -> Bool {
+        guard let last = nodes(of: results).last.flatMap(Self.name), let name = ItemName(last, inEpoch: epoch.number)
+        else { return false }
+        return name.sequence > SequenceEpoch.lastNumber || name.sequence < 0
+    }
+
     /// The results of the creates of the messages' nodes.
-    func nodes(of results: [OperationResult]) -> ArraySlice<OperationResult> {
+    private func nodes(of results: [OperationResult]) -> ArraySlice<OperationResult> {
         results.dropFirst(firstNode).prefix(groups.count)
+    }
+
+    private static func name(_ result: OperationResult) -> String? {
+        guard case .created(let path) = result else { return nil }
+        return NodePath.name(of: path)
     }
 
     /// An error in the producer's words, when it is about ids.

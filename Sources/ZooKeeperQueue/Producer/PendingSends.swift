@@ -1,8 +1,13 @@
 import HeapModule
 
-/// The callers that wait for sends, their deadlines, and the results of sends without a waiting caller.
-struct PendingSends {
-    typealias Waiter = CheckedContinuation<[SendReceipt], any Error>
+/// The callers that wait for sends, their deadlines, and the results of sends without a waiting caller: a value. Whatever a
+/// caller must be told is returned as an ``Answer``.
+struct PendingSends<Waiter: Sendable>: Sendable {
+    /// What a caller is told.
+    struct Answer: Sendable {
+        let waiter: Waiter
+        let result: Result<[SendReceipt], any Error>
+    }
 
     private struct Send {
         var receipts: [SendReceipt?]
@@ -27,7 +32,7 @@ struct PendingSends {
     private var deadlines: Heap<Deadline> = []
     /// Results that nobody has fetched, oldest first, bounded.
     private var unclaimed: [SendID] = []
-    private static let maximumUnclaimed = 1_000
+    private static var maximumUnclaimed: Int { 1_000 }
     private var next: UInt64 = 1
 
     /// Messages whose sends have no result yet, and their bytes.
@@ -51,23 +56,23 @@ struct PendingSends {
     }
 
     /// One message of a send has its result.
-    mutating func finish(_ id: SendID, index: Int, with result: Result<SendReceipt, any Error>) {
+    mutating func finish(_ id: SendID, index: Int, with result: Result<SendReceipt, any Error>) -> Answer? {
         // In place: a copy of the receipts for each of them would be much.
-        guard let place = sends.index(forKey: id) else { return }
+        guard let place = sends.index(forKey: id) else { return nil }
         sends.values[place].remaining -= 1
         switch result {
         case .success(let receipt): sends.values[place].receipts[index] = receipt
         case .failure(let error): sends.values[place].error = sends.values[place].error ?? error
         }
-        if sends.values[place].remaining == 0 { conclude(id, sends.values[place]) }
+        return sends.values[place].remaining == 0 ? conclude(id, sends.values[place]) : nil
     }
 
     /// Fails a send as a whole.
-    mutating func fail(_ id: SendID, with error: any Error) {
-        guard let place = sends.index(forKey: id), sends.values[place].remaining > 0 else { return }
+    mutating func fail(_ id: SendID, with error: any Error) -> Answer? {
+        guard let place = sends.index(forKey: id), sends.values[place].remaining > 0 else { return nil }
         sends.values[place].remaining = 0
         sends.values[place].error = error
-        conclude(id, sends.values[place])
+        return conclude(id, sends.values[place])
     }
 
     /// How many messages a send has; `nil` when no caller waits for it.
@@ -83,50 +88,49 @@ struct PendingSends {
     }
 
     /// The waiter goes, with an error; the send itself goes on.
-    mutating func detach(_ id: SendID, with error: any Error) {
-        guard let waiter = sends[id]?.waiter else { return }
+    mutating func detach(_ id: SendID, with error: any Error) -> Answer? {
+        guard let waiter = sends[id]?.waiter else { return nil }
         sends[id]?.waiter = nil
         sends[id]?.isUnknown = true
         waiters -= 1
-        waiter.resume(throwing: error)
+        return Answer(waiter: waiter, result: .failure(error))
     }
 
-    /// Waits again for a send whose waiter has gone. Resumes at once when its result is known.
-    mutating func reattach(_ id: SendID, deadline: Duration, waiter: Waiter) {
+    /// Waits again for a send whose waiter has gone.
+    ///
+    /// - Returns: the answer, when the result is known.
+    mutating func reattach(_ id: SendID, deadline: Duration, waiter: Waiter) -> Answer? {
         guard var send = sends[id], send.waiter == nil else {
-            waiter.resume(throwing: QueueError(.notFound, "No send of this number waits to be repeated."))
-            return
+            let error = QueueError(.notFound, "No send of this number waits to be repeated.")
+            return Answer(waiter: waiter, result: .failure(error))
         }
         (send.waiter, send.deadline) = (waiter, deadline)
         sends[id] = send
         waiters += 1
         if send.remaining == 0 {
             unclaimed.removeAll { $0 == id }
-            settle(id, send)
-        } else {
-            insert(Deadline(time: deadline, send: id))
+            return settle(id, send)
         }
+        insert(Deadline(time: deadline, send: id))
+        return nil
     }
 
-    private mutating func conclude(_ id: SendID, _ send: Send) {
+    private mutating func conclude(_ id: SendID, _ send: Send) -> Answer? {
         messages -= send.receipts.count
         bytes -= send.bytes
-        settle(id, send)
+        return settle(id, send)
     }
 
-    private mutating func settle(_ id: SendID, _ send: Send) {
+    private mutating func settle(_ id: SendID, _ send: Send) -> Answer? {
         guard let waiter = send.waiter else {
             unclaimed.append(id)
             if unclaimed.count > Self.maximumUnclaimed { sends[unclaimed.removeFirst()] = nil }
-            return
+            return nil
         }
         sends[id] = nil
         waiters -= 1
-        if let error = send.error {
-            waiter.resume(throwing: error)
-        } else {
-            waiter.resume(returning: send.receipts.compactMap { $0 })
-        }
+        return Answer(
+            waiter: waiter, result: send.error.map { .failure($0) } ?? .success(send.receipts.compactMap { $0 }))
     }
 
     // MARK: Deadlines

@@ -1,3 +1,4 @@
+import Logging
 import ZooKeeper
 
 /// Stores messages in a queue, each exactly once, in the order of the calls.
@@ -10,54 +11,19 @@ import ZooKeeper
 /// Close it with ``close()``, which removes its lane from the tree. A producer that is dropped unclosed leaves a small
 /// node, which a recovery removes later.
 public actor QueueProducer {
-    let queue: MessageQueue
+    private typealias Waiter = CheckedContinuation<[SendReceipt], any Error>
+    private typealias StateMachine = ProducerStateMachine<Waiter>
+
+    nonisolated let queue: MessageQueue
+    private nonisolated let encoder: MessageEncoder
     private let sendTimeout: Duration
-    let whenFull: WhenFull
-    private let maximumQueuedSends: Int
-    private let maximumQueuedBytes: Int
-    let batchesOfALane: Int32
-    var lane: SendLane
-    var packing: NodePacking
-    /// The epoch of the server's numbers, as it was read last.
-    var epoch = SequenceEpoch()
-    /// Whether the epoch must be read before something is sent.
-    var mustReadEpoch = true
-    var numbers = Numbers.left
-    /// Where ids are remembered, as it was read last; `nil` when it must be read before a message with an id is sent.
-    var buckets: IDBuckets?
-    /// Whether a message has come that has an id.
-    var usesIDs = false
-    /// Whether somebody has sent ids that this producer sends too.
-    var mustFindDuplicates = false
-    /// What may be stored in a queue with a bound.
-    var room = SendRoom()
-    /// Why waiting sends are not admitted; `nil` while they are.
-    var fullness: QueueError?
-    /// The last definite failure since a batch was stored. It explains why a send waited and never began.
-    var obstacle: ZooKeeperError?
-    /// What the server has left to number messages with, in this epoch.
-    enum Numbers { case left, refused, used }
-    var laneName: String?
-    /// The name of a lane that is no longer used, and perhaps still there.
-    var formerLaneName: String?
-    /// The name of a lane that is being made; kept until that is certain, so that a lost reply leaves no second one.
-    var nextLaneName: String?
-    var pending = PendingSends()
-    /// Ends the sends whose deadlines have passed; `close()` waits for it. One timer serves the earliest deadline of
-    /// all sends.
-    var timer: (end: Duration, task: Task<Void, Never>)?
-    /// How many batches are under way, each in a task that senders and `close()` wait for.
-    var flights = 0
-    /// Whether a task prepares the lane, or resolves what is unresolved; `close()` waits for it.
-    var isManaging = false
-    var idleWaiters: [CheckedContinuation<Void, Never>] = []
-    var isPrepared = false
-    var isClosed = false
 
-    /// Room for the multi's own header, the operation on the lane and the checks of the epoch and of the ids.
-    static let overhead = 512
-
-    package static let batchesOfALane: Int32 = 1_000_000_000
+    /// Everything that the producer knows. It changes by ``handle(_:)`` alone.
+    private var state: StateMachine
+    /// Ends the sends whose deadlines have passed; `close()` waits for it.
+    private var timer: Task<Void, Never>?
+    /// Callers of `close()`, until nothing is under way.
+    private var idleWaiters: [CheckedContinuation<Void, Never>] = []
 
     /// What a send does when the queue has reached its bound.
     public enum WhenFull: Sendable, Hashable {
@@ -90,38 +56,85 @@ public actor QueueProducer {
 
     /// - Parameters:
     ///   - minimumBatch: how many messages must have gathered before a further batch is sent beside others.
-    ///   - batchesOfALane: after how many the producer begins another lane: a version is 32 bits wide.
+    ///   - batchesOfALane: after how many the producer begins another lane.
     package init(
         _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration, maximumQueuedSends: Int = 100_000,
-        maximumQueuedBytes: Int = 256 << 20, minimumBatch: Int, batchesOfALane: Int32 = QueueProducer.batchesOfALane
+        maximumQueuedBytes: Int = 256 << 20, minimumBatch: Int, batchesOfALane: Int32 = ProducerLimits.batchesOfANode
     ) {
-        self.batchesOfALane = batchesOfALane
-        self.maximumQueuedSends = max(1, maximumQueuedSends)
-        self.maximumQueuedBytes = max(1, maximumQueuedBytes)
         self.queue = queue
         self.sendTimeout = sendTimeout
-        self.whenFull = whenFull
-        let path = queue.tree.item(ItemName.prefix(priority: 0))
-        emptyNodeSize = queue.store.size(of: .create(path, data: [], mode: .persistentSequential))
-        lane = SendLane(
-            maximumBytes: queue.store.maximumRequestSize - 64, maximumOperations: Self.maximumOperations,
-            minimumBatch: minimumBatch)
-        packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
+        encoder = MessageEncoder(queue)
+        state = ProducerStateMachine(
+            queue, whenFull: whenFull,
+            limits: ProducerLimits(
+                queuedSends: max(1, maximumQueuedSends), queuedBytes: max(1, maximumQueuedBytes),
+                minimumBatch: minimumBatch, batchesOfANode: batchesOfALane))
     }
-
-    /// With the lane's own operation and the checks of the epoch and of the ids, the most that one multi may have.
-    private static let maximumOperations = Request.maximumOperations - 3
 
     /// The longest payload in bytes that a message of this queue can have; headers take from it.
-    public nonisolated var maximumPayloadSize: Int {
-        // A claim moves the message with a delete and a create, whose path is longer than that of the first create.
-        queue.store.maximumRequestSize - 2 * emptyNodeSize - Self.overhead - 256
+    public nonisolated var maximumPayloadSize: Int { encoder.maximumPayloadSize }
+
+    deinit { timer?.cancel() }
+
+    // MARK: Events and actions
+
+    /// Changes the state by an event, and then runs the actions that it demands.
+    @discardableResult
+    private func handle<Value>(
+        _ event: (inout StateMachine) throws -> Value
+    ) rethrows -> Value {
+        let result = try event(&state)
+        for action in state.takeActions() { run(action) }
+        return result
     }
 
-    /// What the create of a message's node adds to a multi beside the message's own bytes.
-    private nonisolated let emptyNodeSize: Int
+    private func run(_ action: StateMachine.Action) {
+        switch action {
+        // Batches begin on this thread, so that they are sent in the order of their versions, and a lone message wakes no
+        // other thread.
+        case .send(let plan):
+            Task.immediate {
+                let answer = await send(plan)
+                handle { $0.answered(plan, answer, now: now) }
+            }
+        case .maintain: Task.immediate { await maintain() }
+        case .resume(let waiter, let result): waiter.resume(with: result)
+        case .wake(let time): wake(at: time)
+        case .becameIdle:
+            let waiters = idleWaiters
+            idleWaiters = []
+            for waiter in waiters { waiter.resume() }
+        case .log(let level, let message, let metadata):
+            queue.logger.log(level: level, message, metadata: metadata)
+        }
+    }
 
-    deinit { timer?.task.cancel() }
+    private nonisolated var now: Duration { queue.store.now }
+
+    private func send(_ plan: BatchPlan) async -> Result<[OperationResult], any Error> {
+        do {
+            return .success(try await queue.store.multi(plan.operations))
+        } catch {
+            return .failure(error)
+        }
+    }
+
+    private func wake(at time: Duration) {
+        timer?.cancel()
+        let store = queue.store
+        // Weakly, so that a producer that is dropped ends at once, and its timer with it.
+        timer = Task { [weak self] in
+            guard (try? await store.sleep(for: max(.zero, time - store.now))) != nil else { return }
+            await self?.deadlinePassed()
+        }
+    }
+
+    private func deadlinePassed() {
+        // Another timer has taken its place.
+        if Task.isCancelled { return }
+        timer = nil
+        handle { $0.deadlinePassed(now: now) }
+    }
 
     // MARK: Sending
 
@@ -177,23 +190,12 @@ public actor QueueProducer {
     @discardableResult
     public func send(_ messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
-        let messages = try messages.map { (priority: $0.priority, data: try data(of: $0), id: try idName(of: $0)) }
-        if isClosed { throw QueueError(.closed, "The producer is closed: use a new one.") }
-        if messages.isEmpty { return [] }
-        try checkQueuedSends()
-        let deadline = queue.store.now + (timeout ?? sendTimeout)
+        let messages = try messages.map(encoder.encode)
+        if messages.isEmpty, state.phase == .open { return [] }
+        try state.checkThatItAccepts()
+        let deadline = now + (timeout ?? sendTimeout)
         return try await waiting { waiter in
-            let bytes = messages.reduce(0) { $0 + $1.data.count }
-            let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
-            if messages.contains(where: { $0.id != nil }) { usesIDs = true }
-            lane.append(
-                messages.enumerated().map { index, message in
-                    SendLane.Entry(
-                        send: id, index: index, priority: message.priority, data: message.data,
-                        size: emptyNodeSize + message.data.count + sizeOfID(message.id), id: message.id)
-                })
-            launch()
-            return id
+            handle { $0.send(messages, deadline: deadline, waiter: waiter, now: now) }
         }
     }
 
@@ -209,70 +211,112 @@ public actor QueueProducer {
     @discardableResult
     public func repeatSend(_ id: SendID, timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
-        let deadline = queue.store.now + (timeout ?? sendTimeout)
+        let deadline = now + (timeout ?? sendTimeout)
         return try await waiting { waiter in
-            pending.reattach(id, deadline: deadline, waiter: waiter)
-            launch()
+            handle { $0.waitAgain(for: id, deadline: deadline, waiter: waiter, now: now) }
             return id
         }
     }
 
+    /// Waits for a send that `register` registers, until it has a result, its deadline passes, or the task is cancelled.
+    private func waiting(
+        _ register: (Waiter) -> SendID
+    ) async throws -> [SendReceipt] {
+        // The handler may run at once, before there is a number, or at any later time.
+        let cancellation = Cancellation()
+        return try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { waiter in
+                let id = register(waiter)
+                if cancellation.arm(id) { cancel(id) }
+            }
+        } onCancel: {
+            if let id = cancellation.fire() { Task { await self.cancel(id) } }
+        }
+    }
+
+    private func cancel(_ id: SendID) { handle { $0.cancelled(id) } }
+
     /// Sends what has gathered, removes the lane from the tree, and refuses further messages. Messages that cannot be
     /// stored by the time of their deadline fail as usual. Closing again waits for the same end.
     public func close() async {
-        isClosed = true
-        if !lane.isEmpty || flights > 0 || isManaging { await withCheckedContinuation { idleWaiters.append($0) } }
+        if handle({ $0.close() }) { await withCheckedContinuation { idleWaiters.append($0) } }
         if let timer {
             self.timer = nil
-            timer.task.cancel()
-            await timer.task.value
+            timer.cancel()
+            await timer.value
         }
-        guard let name = laneName ?? formerLaneName else { return }
-        (laneName, formerLaneName) = (nil, nil)
+        guard let name = handle({ $0.leave() }) else { return }
         // Runs in a task of its own, which is not cancelled. After an error, a recovery removes the lane.
         await Task { try? await queue.store.delete(queue.tree.lane(name), version: nil) }.value
     }
 
-    private func checkQueuedSends() throws {
-        guard pending.messages >= maximumQueuedSends || pending.bytes >= maximumQueuedBytes else { return }
-        throw QueueError(
-            .overloaded,
-            "\(pending.messages) messages of \(pending.bytes) bytes wait in the producer, and nothing was added. Wait until "
-                + "earlier sends have returned, or raise the producer's maximumQueuedSends and maximumQueuedBytes.")
+    // MARK: Maintenance
+
+    /// Carries out one step after the other that later batches must wait for.
+    private func maintain() async {
+        while let step = handle({ $0.nextStep(now: now) }) {
+            do {
+                try await carryOut(step)
+            } catch {
+                handle { $0.stepFailed(error) }
+            }
+        }
     }
 
-    private func idName(of message: OutgoingMessage) throws -> String? {
-        guard let id = message.id else { return nil }
-        guard (1...IDBuckets.maximumLength).contains(id.utf8.count) else {
-            throw QueueError(.invalidArgument, "A message's id has 1 to \(IDBuckets.maximumLength) bytes of UTF-8.")
+    private func carryOut(_ step: ProducerStep) async throws {
+        let store = queue.store
+        switch step {
+        case .prepare:
+            try await queue.prepare()
+            handle { $0.prepared() }
+        case .readEpoch: try await readEpoch()
+        case .readBuckets:
+            let buckets = try await queue.idBuckets()
+            handle { $0.bucketsRead(buckets) }
+        case .createNode(let path):
+            do {
+                _ = try await store.create(path, data: [], mode: .persistent)
+            } catch let error as ZooKeeperError where error.code == .nodeExists {
+                // The answer to an earlier attempt with this very name was lost; nobody else knows the name.
+            }
+            handle { $0.nodeCreated() }
+        case .deleteNode(let path): try await store.delete(path, version: nil)
+        case .resolve(let plan):
+            let answer = await send(plan)
+            handle { $0.resolved(plan, answer) }
+        case .inspectNode(let path):
+            // The session may have gone on at a server that is behind the one that refused the batch.
+            try await store.sync(path)
+            let version = try await store.exists(path)?.version
+            handle { $0.nodeInspected(version, path: path) }
+        case .restoreFolders(let cause, _):
+            try await queue.restoreMissingFolders()
+            handle { $0.foldersRestored(cause) }
+        case .findDuplicates(let entries, let buckets): try await findDuplicates(entries, buckets)
+        case .measureFill(let countingBytes):
+            let fill = try await queue.fill(countingBytes: countingBytes)
+            handle { $0.fillMeasured(fill, now: now) }
+        case .pause(let cause): await cause.pauseIfRefusedAtOnce(store)
+        case .sleep(let duration): try await store.sleep(for: duration)
         }
-        return IDBuckets.nodeName(of: id)
     }
 
-    /// What an id adds to a multi, with the longest number of a bucket.
-    private func sizeOfID(_ name: String?) -> Int {
-        guard let name else { return 0 }
-        let path = queue.tree.id(name, inBucket: .max)
-        return 2 * queue.store.size(of: .create(path, data: [])) + queue.store.size(of: .delete(path))
+    /// Waits for the end of a passage from one epoch to the next, but not for long: the recovery that began it may have
+    /// failed.
+    private func readEpoch() async throws {
+        var epoch = try await queue.sequenceEpoch()
+        if state.mustWait(for: epoch) { epoch = try await queue.sequenceEpoch(after: epoch, within: .seconds(1)) }
+        let settings = try await queue.sharedSettings()
+        handle { $0.epochRead(epoch, settings) }
     }
 
-    /// The bytes of a node for the message, or the reason why it cannot be one.
-    private func data(of message: OutgoingMessage) throws -> [UInt8] {
-        guard ItemName.priorities.contains(message.priority) else {
-            throw QueueError(
-                .invalidArgument,
-                "A priority is a number from 0 to 999, and a lower one is served first; \(message.priority) is not.")
+    /// Another producer has sent the same ids before: as a rule, not only one of them. What is read to be there was stored; what
+    /// is not read may be there all the same, and is refused then.
+    private func findDuplicates(_ entries: [SendLane.Entry], _ buckets: IDBuckets) async throws {
+        for number in buckets.numbers {
+            let readings = try await queue.read(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
+            // An id that may not be read exists all the same.
+            handle { $0.duplicatesFound(zip(entries, readings).filter { !$1.isMissing }.map { $0.0 }) }
         }
-        if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
-            throw QueueError(.invalidArgument, "A header's name of \(name.utf8.count) bytes is too long.")
-        }
-        let data = Envelope(headers: message.headers, payload: message.payload, id: message.id).encoded()
-        guard data.count + sizeOfID(try idName(of: message)) <= maximumPayloadSize else {
-            throw QueueError(
-                .payloadTooLarge,
-                "The message is \(data.count) bytes long with its headers, and the limit is \(maximumPayloadSize): store "
-                    + "large things elsewhere and send where they are, or raise the client's maximumRequestSize.")
-        }
-        return data
     }
 }

@@ -7,7 +7,7 @@ import ZooKeeper
 /// and then creates the messages, so that repeating it after a lost reply can never store it twice: the version does
 /// not fit a second time. Several batches may be under way, each at the version that the one before it leaves: when one is
 /// not applied, no later one can be, so that their order holds.
-struct SendLane {
+struct SendLane: Sendable {
     /// One message on its way.
     struct Entry {
         let send: SendID

@@ -1,0 +1,75 @@
+import ZooKeeper
+
+/// A message in the form in which it is stored.
+struct EncodedMessage: Sendable {
+    let priority: Int
+    /// The bytes of a node of its own.
+    let data: [UInt8]
+    /// What the create of a node of its own adds to a multi, in bytes.
+    let size: Int
+    /// The name of the node that remembers the message's id.
+    let id: String?
+}
+
+/// Turns messages into the bytes of their nodes, or says why that cannot be, before anything is sent.
+struct MessageEncoder: Sendable {
+    private let tree: QueueTree
+    private let store: any ZooKeeperStore
+    /// What the create of a message's node adds to a multi beside the message's own bytes.
+    private let emptyNodeSize: Int
+    /// The longest payload in bytes; headers and an id take from it.
+    let maximumPayloadSize: Int
+
+    init(_ queue: MessageQueue) {
+        (tree, store) = (queue.tree, queue.store)
+        let path = tree.item(ItemName.prefix(priority: 0))
+        emptyNodeSize = store.size(of: .create(path, data: [], mode: .persistentSequential))
+        // A claim moves the message with a delete and a create, whose path is longer than that of the first create.
+        maximumPayloadSize = store.maximumRequestSize - 2 * emptyNodeSize - BatchPlan.overhead - 256
+    }
+
+    func encode(_ message: OutgoingMessage) throws -> EncodedMessage {
+        guard ItemName.priorities.contains(message.priority) else {
+            throw QueueError(
+                .invalidArgument,
+                "A priority is a number from 0 to 999, and a lower one is served first; \(message.priority) is not.")
+        }
+        if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
+            throw QueueError(.invalidArgument, "A header's name of \(name.utf8.count) bytes is too long.")
+        }
+        let data = Envelope(headers: message.headers, payload: message.payload, id: message.id).encoded()
+        let id = try nodeName(of: message.id)
+        let sizeOfID = size(ofID: id)
+        guard data.count + sizeOfID <= maximumPayloadSize else {
+            throw QueueError(
+                .payloadTooLarge,
+                "The message is \(data.count) bytes long with its headers, and the limit is \(maximumPayloadSize): store "
+                    + "large things elsewhere and send where they are, or raise the client's maximumRequestSize.")
+        }
+        return EncodedMessage(
+            priority: message.priority, data: data, size: emptyNodeSize + data.count + sizeOfID, id: id)
+    }
+
+    private func nodeName(of id: String?) throws -> String? {
+        guard let id else { return nil }
+        guard (1...IDBuckets.maximumLength).contains(id.utf8.count) else {
+            throw QueueError(.invalidArgument, "A message's id has 1 to \(IDBuckets.maximumLength) bytes of UTF-8.")
+        }
+        return IDBuckets.nodeName(of: id)
+    }
+
+    /// What an id adds to a multi, with the longest number of a bucket.
+    private func size(ofID name: String?) -> Int {
+        guard let name else { return 0 }
+        let path = tree.id(name, inBucket: .max)
+        return 2 * store.size(of: .create(path, data: [])) + store.size(of: .delete(path))
+    }
+}
+
+extension SendLane.Entry {
+    init(send: SendID, index: Int, _ message: EncodedMessage) {
+        self.init(
+            send: send, index: index, priority: message.priority, data: message.data, size: message.size, id: message.id
+        )
+    }
+}

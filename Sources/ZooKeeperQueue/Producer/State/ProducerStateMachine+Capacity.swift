@@ -1,0 +1,28 @@
+import ZooKeeper
+
+/// How a producer keeps the bound of a queue.
+extension ProducerStateMachine {
+    /// Lets go what there is room for, as far as is known.
+    mutating func admit(now: Duration) { lane.admit { room.admits($0, now: now) } }
+
+    /// The queue was looked at.
+    mutating func fillMeasured(_ fill: SendRoom.Fill, now: Duration) {
+        room.look(at: fill, now: now)
+        admit(now: now)
+        guard lane.isStuck, case .findingRoom(.fill(let pause))? = maintenance?.stage else { return }
+        if whenFull == .fail { return finish(lane.removeUnadmitted(), error: full(fill)) }
+        fullness = full(fill)
+        // That there is room again is told by nobody: a watch on the messages would read the list of all of them.
+        insert(.sleep(pause))
+        maintenance?.stage = .findingRoom(.epoch(pause: min(pause * 2, .seconds(1))))
+    }
+
+    private func full(_ fill: SendRoom.Fill) -> QueueError {
+        let bytes = room.bound.bytes.map { " and \(fill.bytes ?? 0) of \($0) bytes" } ?? ""
+        let messages = room.bound.messages.map { " of \($0)" } ?? ""
+        return QueueError(
+            .queueFull,
+            "The queue \(queue.path) is full: \(room.messages(in: fill))\(messages) messages\(bytes). Let consumers catch "
+                + "up, purge it, or raise its bound.")
+    }
+}

@@ -1,0 +1,211 @@
+import ZooKeeper
+
+/// What must be done before more is sent, one step after the other.
+extension ProducerStateMachine {
+    typealias Step = ProducerStep
+
+    /// The stages come in this order, each as far as it is needed.
+    enum Stage: Sendable {
+        /// Sorts out what became of the batches that were under way.
+        case reconciling
+        /// Sends the unresolved batches again, one after the other, until each has an outcome.
+        case resolving(Resolution)
+        /// Reads what a batch needs, and creates the producer's node.
+        case opening
+        case findingDuplicates
+        /// Waits until there is room in the queue.
+        case findingRoom(RoomSearch)
+        case ended
+    }
+
+    /// What comes next before an unresolved batch is sent again. Each part is tried once for each attempt.
+    enum Resolution: Sendable { case epoch, buckets, transaction }
+
+    /// What comes next while waiting sends are not admitted, and how long the next pause is.
+    enum RoomSearch: Sendable {
+        case epoch(pause: Duration)
+        case fill(pause: Duration)
+    }
+
+    struct Maintenance: Sendable {
+        var stage = Stage.reconciling
+        /// What an error, or an event, demands before the stage goes on.
+        var urgent: Step?
+        /// The step that the actor carries out.
+        var current: Step?
+    }
+
+    mutating func beginMaintenance() {
+        maintenance = Maintenance()
+        emit(.maintain)
+    }
+
+    // MARK: Events
+
+    /// The step before has ended.
+    ///
+    /// - Returns: the next one; `nil` at the end of the maintenance.
+    mutating func nextStep(now: Duration) -> Step? {
+        while let stage = maintenance?.stage {
+            let step: Step?
+            if let urgent = maintenance?.urgent {
+                maintenance?.urgent = nil
+                step = urgent
+            } else {
+                step = nextStep(of: stage)
+            }
+            maintenance?.current = step
+            if let step { return step }
+            if case .ended = stage { break }
+        }
+        maintenance = nil
+        flush(now: now)
+        tellIfIdle()
+        return nil
+    }
+
+    /// Lets a step come before the stage goes on.
+    mutating func insert(_ step: Step) { maintenance?.urgent = step }
+
+    private mutating func go(to stage: Stage) { maintenance?.stage = stage }
+
+    /// - Returns: `nil` when nothing is to be done, or the state has changed so that the caller must look again.
+    private mutating func nextStep(of stage: Stage) -> Step? {
+        switch stage {
+        case .reconciling:
+            go(to: .resolving(.epoch))
+            if lane.isHalted { reconcile() }
+        case .resolving(let part):
+            guard let batch = lane.firstUnresolved else {
+                go(to: lane.isEmpty ? .findingDuplicates : .opening)
+                return nil
+            }
+            return nextStep(for: batch, part)
+        case .opening: return nextStepOfOpening()
+        case .findingDuplicates:
+            go(to: .findingRoom(.epoch(pause: .milliseconds(50))))
+            guard deduplication.needsSearch else { return nil }
+            deduplication.search(false)
+            guard let buckets = deduplication.buckets else { return nil }
+            return .findDuplicates(lane.waitingWithIDs(500), buckets)
+        case .findingRoom(let search):
+            guard lane.isStuck else {
+                fullness = nil
+                go(to: .ended)
+                return nil
+            }
+            switch search {
+            case .epoch(let pause):
+                go(to: .findingRoom(.fill(pause: pause)))
+                // Nothing is sent, so that a check in a transaction would tell that the bound was changed.
+                return .readEpoch
+            case .fill: return .measureFill(countingBytes: room.bound.bytes != nil)
+            }
+        case .ended: break
+        }
+        return nil
+    }
+
+    private mutating func nextStep(for batch: SendLane.Batch, _ part: Resolution) -> Step? {
+        switch part {
+        case .epoch:
+            go(to: .resolving(.buckets))
+            return mustReadEpoch ? .readEpoch : nil
+        case .buckets:
+            go(to: .resolving(.transaction))
+            return deduplication.needsBuckets ? .readBuckets : nil
+        case .transaction:
+            go(to: .resolving(.epoch))
+            switch plan(for: batch) {
+            case .success(let plan): return .resolve(plan)
+            case .failure(let error):
+                handle(error)
+                return nil
+            }
+        }
+    }
+
+    private mutating func nextStepOfOpening() -> Step? {
+        if !isPrepared { return .prepare }
+        if mustReadEpoch { return .readEpoch }
+        if deduplication.needsBuckets { return .readBuckets }
+        // Never changed while a batch is unresolved, which only its own node can resolve.
+        guard needsNode, node.name == nil || lane.batches.isEmpty else {
+            go(to: .findingDuplicates)
+            return nil
+        }
+        let name: String
+        switch node {
+        case .creating(let next, _): name = next
+        case .missing, .open:
+            name = UniqueName.make()
+            node = .creating(name, former: node.existing)
+        }
+        return .createNode(path: queue.tree.lane(name))
+    }
+
+    /// Everything that was under way has an answer, and something has failed.
+    private mutating func reconcile() {
+        let (stored, error) = lane.sortOut()
+        for (entries, names) in stored { finish(entries, names: names) }
+        if let error { handle(error) }
+    }
+
+    mutating func prepared() { isPrepared = true }
+
+    /// Whether the epoch that was read must be waited out: the next one is about to begin, or has no number left.
+    func mustWait(for epoch: SequenceEpoch) -> Bool {
+        epoch.phase == .closing || numbers != .left && epoch.number == self.epoch.number
+    }
+
+    mutating func epochRead(_ current: SequenceEpoch, _ settings: SharedSettings) {
+        // A message is also refused when another client has made a node of its number: it is tried again.
+        if current.number != epoch.number || numbers == .refused { numbers = .left }
+        // The version of the epoch also changes when the settings do.
+        use(settings)
+        epoch = current
+        needsEpoch = false
+        if numbers == .used { stepFailed(Self.noNumberLeft) }
+    }
+
+    private static var noNumberLeft: ZooKeeperError {
+        ZooKeeperError(
+            code: .deadlineExceeded,
+            message: "The server has no number left for a message, which a recovery sees to: is one running?",
+            path: nil,
+            outcome: .notApplied)
+    }
+
+    private mutating func use(_ settings: SharedSettings) {
+        // With one delivery alone, a consumer that fails would take all messages of a node to the dead letters.
+        let deliveries = settings.maximumDeliveries ?? queue.settings.maximumDeliveries
+        packing.messagesPerNode = deliveries > 1 ? settings.messagesPerNode : 1
+        room.bound = settings.bound
+        lane.isGated = !settings.bound.isNone
+    }
+
+    mutating func bucketsRead(_ buckets: IDBuckets) { deduplication.read(buckets) }
+
+    mutating func nodeCreated() {
+        guard case .creating(let name, let former) = node else { return }
+        node = .open(name)
+        lane.renewed()
+        if let former { insert(.deleteNode(path: queue.tree.lane(former))) }
+    }
+
+    /// An unresolved batch, sent again, has an answer.
+    mutating func resolved(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>) {
+        switch names(plan, answer) {
+        case .success(let names): finish(lane.firstIsStored(), names: names)
+        case .failure(let error): handle(error)
+        }
+    }
+
+    /// Handles messages whose ids were stored before.
+    mutating func duplicatesFound(_ entries: [SendLane.Entry]) {
+        for duplicate in lane.remove(entries) {
+            let receipt = SendReceipt(name: nil, isDuplicate: true)
+            resume(pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt)))
+        }
+    }
+}

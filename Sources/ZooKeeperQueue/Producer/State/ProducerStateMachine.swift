@@ -1,0 +1,237 @@
+import Logging
+import ZooKeeper
+
+/// All state of a producer, and every decision that follows from it: a value that takes events and emits actions.
+///
+/// It never waits, and does no I/O. Messages that are sent wait in the lane; ``flush(now:)`` turns them into batches that are
+/// sent at once. Whatever later batches must wait for is maintenance: the actor asks for one step after the other, carries
+/// it out, and reports the result.
+///
+/// The extensions hold one concern each: flushing, maintenance, failures, capacity. Only they change the properties; the actor
+/// calls events. A waiter is whatever the outside resumes: a continuation, or a number in a test.
+struct ProducerStateMachine<Waiter: Sendable>: Sendable {
+    enum Phase: Sendable { case open, closed }
+
+    /// What the actor does after an event.
+    enum Action: Sendable {
+        /// Starts a task that sends the batch for the first time.
+        case send(BatchPlan)
+        /// Starts the task that carries out the steps of the maintenance.
+        case maintain
+        /// Tells a caller of a send how it ended.
+        case resume(Waiter, Result<[SendReceipt], any Error>)
+        /// Calls ``deadlinePassed(now:)`` at this time, by the store's clock, and not at the time that was asked for before.
+        case wake(at: Duration)
+        /// Nothing waits and nothing is under way, and the producer is closed.
+        case becameIdle
+        case log(Logger.Level, Logger.Message, Logger.Metadata)
+    }
+
+    /// The producer's node in the tree, whose version counts the batches.
+    enum Node: Sendable, Hashable {
+        /// There is none. A former one that no longer counts may still stand in the tree.
+        case missing(former: String?)
+        /// A node of this name is being created. It keeps its name until that is certain, so that a lost reply leaves no second
+        /// node behind.
+        case creating(String, former: String?)
+        case open(String)
+
+        /// The node that batches are sent over.
+        var name: String? { if case .open(let name) = self { name } else { nil } }
+
+        /// What stands in the tree besides a node that is being created.
+        var existing: String? {
+            switch self {
+            case .missing(let former), .creating(_, let former): former
+            case .open(let name): name
+            }
+        }
+    }
+
+    /// What the server has left to number messages with, in this epoch.
+    enum Numbers: Sendable { case left, refused, used }
+
+    /// Used for paths and sizes alone.
+    let queue: MessageQueue
+    let whenFull: QueueProducer.WhenFull
+    let limits: ProducerLimits
+
+    // MARK: Life
+
+    var phase = Phase.open
+    /// Whether the queue's folders were seen to exist.
+    var isPrepared = false
+    private var actions: [Action] = []
+
+    // MARK: Sends
+
+    var pending = PendingSends<Waiter>()
+    /// When the timer fires that ends the sends whose deadlines have passed. One timer serves all of them.
+    private var timer: Duration?
+
+    // MARK: Batches
+
+    var lane: SendLane
+    var node = Node.missing(former: nil)
+    /// How many batches are under way for the first time.
+    var inFlight = 0
+    var packing: NodePacking
+    /// The epoch of the server's numbers, as it was read last.
+    var epoch = SequenceEpoch()
+    /// Whether the epoch must be read before anything is sent.
+    var needsEpoch = true
+    var numbers = Numbers.left
+    var deduplication = Deduplication.unused
+
+    // MARK: Maintenance and failures
+
+    var maintenance: Maintenance?
+    /// The last definite failure since a batch was stored. It explains why a send waited and never began.
+    var obstacle: ZooKeeperError?
+
+    // MARK: Capacity
+
+    /// What may be stored in a queue with a bound.
+    var room = SendRoom()
+    /// Why waiting sends are not admitted; `nil` while they are.
+    var fullness: QueueError?
+
+    init(_ queue: MessageQueue, whenFull: QueueProducer.WhenFull, limits: ProducerLimits) {
+        self.queue = queue
+        self.whenFull = whenFull
+        self.limits = limits
+        lane = SendLane(
+            maximumBytes: queue.store.maximumRequestSize - 64, maximumOperations: BatchPlan.maximumEntryOperations,
+            minimumBatch: limits.minimumBatch)
+        packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
+    }
+
+    /// The actions since the last call, in order.
+    mutating func takeActions() -> [Action] {
+        if actions.isEmpty { return [] }
+        defer { actions = [] }
+        return actions
+    }
+
+    mutating func emit(_ action: Action) { actions.append(action) }
+
+    // MARK: Events: sends and their callers
+
+    /// - Throws: when the producer is closed, or too much waits in it.
+    func checkThatItAccepts() throws {
+        if phase == .closed { throw QueueError(.closed, "The producer is closed: use a new one.") }
+        guard pending.messages >= limits.queuedSends || pending.bytes >= limits.queuedBytes else { return }
+        throw QueueError(
+            .overloaded,
+            "\(pending.messages) messages of \(pending.bytes) bytes wait in the producer, and nothing was added. Wait until "
+                + "earlier sends have returned, or raise the producer's maximumQueuedSends and maximumQueuedBytes.")
+    }
+
+    /// A caller sends messages, and waits.
+    mutating func send(_ messages: [EncodedMessage], deadline: Duration, waiter: Waiter, now: Duration) -> SendID {
+        let bytes = messages.reduce(0) { $0 + $1.data.count }
+        let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
+        if messages.contains(where: { $0.id != nil }) { deduplication.use() }
+        lane.append(messages.enumerated().map { SendLane.Entry(send: id, index: $0, $1) })
+        flush(now: now)
+        watchDeadlines()
+        return id
+    }
+
+    /// A caller waits again for a send whose outcome was unknown.
+    mutating func waitAgain(for id: SendID, deadline: Duration, waiter: Waiter, now: Duration) {
+        resume(pending.reattach(id, deadline: deadline, waiter: waiter))
+        flush(now: now)
+        watchDeadlines()
+    }
+
+    /// The caller of a send was cancelled.
+    mutating func cancelled(_ id: SendID) {
+        stopWaiting(for: id, notSent: CancellationError(), "The task was cancelled while its messages were under way")
+    }
+
+    /// The timer has fired.
+    mutating func deadlinePassed(now: Duration) {
+        timer = nil
+        let notSent = notSent
+        for id in pending.expired(at: now) {
+            stopWaiting(for: id, notSent: notSent, "No answer came in time for messages that were under way")
+        }
+        watchDeadlines()
+    }
+
+    /// Ends the wait for a send. It is withdrawn if nothing of it was sent. Otherwise it goes on, because later messages must
+    /// not overtake it.
+    private mutating func stopWaiting(for id: SendID, notSent: any Error, _ reason: String) {
+        guard let count = pending.awaitedCount(id) else { return }
+        if pending.isUntouched(id), lane.isWaiting(id) {
+            lane.withdraw(id, count: count)
+            resume(pending.fail(id, with: notSent))
+            tellIfIdle()
+        } else {
+            resume(
+                pending.detach(
+                    id,
+                    with: QueueError(
+                        .outcomeUnknown,
+                        "\(reason), and they may be stored or not. Repeat the send to find out; it stores nothing twice.",
+                        unresolvedSend: id)))
+        }
+    }
+
+    /// The error for a send that did not begin in time. Both it and the cause that it names are certain.
+    private var notSent: QueueError {
+        if lane.isStuck, let fullness { return fullness }
+        return QueueError(
+            .unreachable, "The time was over before the send could begin, and nothing of it is stored.",
+            cause: obstacle)
+    }
+
+    /// Ensures that the timer fires no later than the first deadline. Firing early does no harm.
+    private mutating func watchDeadlines() {
+        guard let next = pending.nextDeadline() else { return }
+        if let timer, timer <= next { return }
+        timer = next
+        emit(.wake(at: next))
+    }
+
+    mutating func resume(_ answer: PendingSends<Waiter>.Answer?) {
+        if let answer { emit(.resume(answer.waiter, answer.result)) }
+    }
+
+    // MARK: Events: the end
+
+    /// No further sends are accepted.
+    ///
+    /// - Returns: whether something waits or is under way, so that ``Action/becameIdle`` will come.
+    mutating func close() -> Bool {
+        phase = .closed
+        return !isIdle
+    }
+
+    /// The timer is stopped, and everything has ended.
+    ///
+    /// - Returns: the node to remove from the tree.
+    mutating func leave() -> String? {
+        timer = nil
+        defer { node = .missing(former: nil) }
+        return node.existing
+    }
+
+    private var isIdle: Bool { lane.isEmpty && inFlight == 0 && maintenance == nil }
+
+    mutating func tellIfIdle() { if phase == .closed, isIdle { emit(.becameIdle) } }
+}
+
+/// How much a producer keeps, and sends at a time.
+struct ProducerLimits: Sendable {
+    /// How many messages, and bytes of them, may wait in the producer or be under way.
+    var queuedSends = 100_000
+    var queuedBytes = 256 << 20
+    /// How many messages must have gathered before a further batch is sent beside others.
+    var minimumBatch = 32
+    /// After how many the producer begins another node: a version is 32 bits wide.
+    var batchesOfANode = Self.batchesOfANode
+
+    static let batchesOfANode: Int32 = 1_000_000_000
+}
