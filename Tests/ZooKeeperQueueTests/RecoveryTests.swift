@@ -77,11 +77,14 @@ struct RecoveryTests {
                 for _ in 0..<4 {
                     // Past the lock, which two can hold for a moment when a session ends.
                     group.addTask {
-                        var pass = RecoveryPass(
-                            queue, now: lock.stat.ctime, observations: Observations(), limit: SharedLimit())
-                        try await pass.recoverConsumers()
-                        try await pass.redeliver()
-                        return pass.report
+                        let mover = MessageMover(queue)
+                        let ages = NodeAges(
+                            now: lock.stat.ctime, store: queue.store, observations: Observations())
+                        var consumers = ConsumerRecovery(queue: queue, mover: mover, ages: ages)
+                        try await consumers.run()
+                        var redelivery = Redelivery(queue: queue, mover: mover, ages: ages)
+                        try await redelivery.run()
+                        return redelivery.report
                     }
                 }
                 return try await group.reduce(0) { $0 + $1.redelivered }

@@ -1,36 +1,39 @@
+import Synchronization
 import ZooKeeper
 
-/// How long this process has seen nodes unchanged, by its own clock: a value.
-///
-/// The ensemble's clock says how old a node is. When the leader's clock jumps, a node seems older than it is. So a
-/// recovery removes a node for its age only after it has itself seen the node unchanged for that long.
-struct Observations: Sendable {
+/// How long this process has seen nodes unchanged, by its own clock. The passes of one recovery share it: see
+/// ``NodeAges``.
+final class Observations: Sendable {
     private struct Sight {
         let stamp: Int64
         let since: Duration
         var wasSeen = true
     }
-    private var sights: [ExactString: Sight] = [:]
+    private let sights = Mutex<[ExactString: Sight]>([:])
 
     /// Returns whether a node has been seen with the same stamp for this long. Notes a node that is seen for the first
     /// time.
     ///
     /// - Parameter stamp: a value that changes whenever the node does.
-    mutating func hasStood(_ path: String, stamp: Int64, for age: Duration, at now: Duration) -> Bool {
+    func isUnchanged(_ path: String, stamp: Int64, for age: Duration, at now: Duration) -> Bool {
         let key = ExactString(path)
-        guard var sight = sights[key], sight.stamp == stamp else {
-            sights[key] = Sight(stamp: stamp, since: now)
-            return age <= .zero
+        return sights.withLock { sights in
+            guard var sight = sights[key], sight.stamp == stamp else {
+                sights[key] = Sight(stamp: stamp, since: now)
+                return age <= .zero
+            }
+            sight.wasSeen = true
+            sights[key] = sight
+            return now - sight.since >= age
         }
-        sight.wasSeen = true
-        sights[key] = sight
-        return now - sight.since >= age
     }
 
     /// Forgets the nodes that were not seen since the last call, so that there are never more entries than nodes in the
     /// tree.
-    mutating func forgetUnseen() {
-        sights = sights.filter { $0.value.wasSeen }
-        for key in sights.keys { sights[key]?.wasSeen = false }
+    func forgetUnseen() {
+        sights.withLock { sights in
+            sights = sights.filter { $0.value.wasSeen }
+            for key in sights.keys { sights[key]?.wasSeen = false }
+        }
     }
 }

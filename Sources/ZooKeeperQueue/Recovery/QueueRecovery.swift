@@ -5,9 +5,9 @@ import ZooKeeper
 
 /// Finds consumers that have failed and gives their messages back to the queue; removes what nobody needs any more.
 ///
-/// Run at least one for each queue, as many as you like: one acts at a time, as a rule, and two at once do no harm. It takes the
-/// messages of consumers whose session has ended, gives them back in their old places with their delivery count raised
-/// (after ``QueueSettings/redeliveryDelay``), or moves them to the dead letters when they were delivered
+/// Run at least one for each queue, as many as you like: one acts at a time, as a rule, and two at once do no harm. It
+/// takes the messages of consumers whose session has ended, gives them back in their old places with their delivery
+/// count raised (after ``QueueSettings/redeliveryDelay``), or moves them to the dead letters when they were delivered
 /// ``QueueSettings/maximumDeliveries`` times. It removes the nodes of failed consumers, the lanes of producers that are
 /// gone, and items that were never filled.
 ///
@@ -22,8 +22,8 @@ public actor QueueRecovery {
     private let metrics: CounterMetrics
     private var isRunning = false
     private var isPrepared = false
-    private var observations = Observations()
-    private let limit = SharedLimit()
+    private let mover: MessageMover
+    private let observations = Observations()
     /// When the recovery last looked for garbage, by the store's clock.
     private var lastCleaning: Duration?
 
@@ -32,8 +32,9 @@ public actor QueueRecovery {
     /// - Parameters:
     ///   - queue: what to look after.
     ///   - period: how long to rest between two passes. Default: 5 seconds.
-    ///   - metricsFactory: gets the gauges `zookeeper_queue_counter` and `zookeeper_queue_counter_end`, with the dimensions
-    ///     `queue` and `counter`: how far each ``QueueCounter`` is, and where it ends. By default the system's.
+    ///   - metricsFactory: gets the gauges `zookeeper_queue_counter` and `zookeeper_queue_counter_end`, with the
+    ///     dimensions `queue` and `counter`: how far each ``QueueCounter`` is, and where it ends. By default the
+    ///     system's.
     public init(
         _ queue: MessageQueue, every period: Duration = .seconds(5),
         metricsFactory: any MetricsFactory = MetricsSystem.factory
@@ -49,6 +50,7 @@ public actor QueueRecovery {
         self.period = period
         self.cleaningPeriod = cleaningPeriod
         lock = RecoveryLock(queue)
+        mover = MessageMover(queue)
         metrics = CounterMetrics(queue: queue.path, factory: metricsFactory)
     }
 
@@ -84,26 +86,28 @@ public actor QueueRecovery {
     }
 
     private func pass(now: Int64) async throws -> RecoveryReport {
-        // Of a format that this release does not know, nothing is touched.
         try await queue.restoreMissingFolders()
+        // Throws for a format that this release does not know, before any duty runs.
         _ = try await queue.sequenceEpoch()
-        var pass = RecoveryPass(queue, now: now, observations: observations, limit: limit)
-        defer { observations = pass.observations }
-        try await pass.perform { try await $0.recoverConsumers() }
-        try await pass.perform { try await $0.redeliver() }
-        try await pass.perform { try await $0.passToNextEpoch() }
-        // Garbage is no hurry, and looking for it reads the list of all messages.
+        let ages = NodeAges(now: now, store: queue.store, observations: observations)
+        var pass = RecoveryPass()
+        try await pass.run([
+            ConsumerRecovery(queue: queue, mover: mover, ages: ages),
+            Redelivery(queue: queue, mover: mover, ages: ages),
+            SequenceRollover(queue: queue, mover: mover),
+        ])
+        // Garbage can wait, and looking for it reads the list of all messages.
         if lastCleaning.map({ queue.store.now - $0 >= cleaningPeriod }) ?? true {
-            try await pass.perform { try await $0.removeLanes() }
-            try await pass.perform { try await $0.removeUnfilled() }
+            try await pass.run([
+                ProducerStateCleanup(queue: queue, ages: ages),
+                IncompleteItemCleanup(queue: queue, ages: ages),
+            ])
             await recordCounters()
             lastCleaning = queue.store.now
-            pass.observations.forgetUnseen()
+            observations.forgetUnseen()
         }
-        try await pass.forgetIDs()
-        // A folder that was removed meanwhile is restored by the next pass, unless the root is gone.
-        if let refusal = pass.refusal, refusal.code != .noNode { throw refusal }
-        let report = pass.report
+        try await pass.run([DeduplicationExpiry(queue: queue, ages: ages)])
+        let report = try pass.result()
         if !report.isEmpty {
             queue.logger.info(
                 "Recovered",
@@ -129,8 +133,8 @@ extension QueueRecovery {
 }
 
 extension QueueRecovery: Service {
-    /// Looks through the queue again and again, until the service group shuts down or the task is cancelled. Servers that
-    /// do not answer are waited for.
+    /// Looks through the queue again and again, until the service group shuts down or the task is cancelled. Servers
+    /// that do not answer are waited for.
     ///
     /// - Throws: ``QueueError`` for what waiting cannot cure, ``QueueError/Code/alreadyRunning`` at the second call.
     public func run() async throws {

@@ -20,3 +20,17 @@ public struct RecoveryReport: Sendable, Hashable {
     /// Whether there was nothing to do.
     public var isEmpty: Bool { self == RecoveryReport() }
 }
+
+extension RecoveryReport {
+    /// Adds what another duty did.
+    static func += (sum: inout RecoveryReport, other: RecoveryReport) {
+        sum.recovered += other.recovered
+        sum.redelivered += other.redelivered
+        sum.deadLettered += other.deadLettered
+        sum.consumersRemoved += other.consumersRemoved
+        sum.lanesRemoved += other.lanesRemoved
+        sum.unfilledRemoved += other.unfilledRemoved
+        sum.idsForgotten += other.idsForgotten
+        sum.epochsBegun += other.epochsBegun
+    }
+}

@@ -68,6 +68,17 @@ final class SkippedNodeRegistry: Sendable {
         logger.notice("Handled a node that was skipped before", metadata: ["node": "\(path)"])
     }
 
+    /// Handles a node, and skips it when ZooKeeper refuses an operation on it.
+    func handle(_ path: String, _ body: () async throws -> Void) async throws {
+        try Task.checkCancellation()
+        do {
+            try await body()
+            handled(path)
+        } catch let error as ZooKeeperError where error.isRefusal {
+            skip(path, error)
+        }
+    }
+
     /// Forgets what is no longer in a folder.
     func keep(_ names: [String], in folder: String) { update { $0.keep(names, in: folder) } }
 

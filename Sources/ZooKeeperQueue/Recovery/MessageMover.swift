@@ -1,0 +1,137 @@
+import ZooKeeper
+
+/// Moves messages for the recovery's duties, many with one transaction, each as long as it is still where it was.
+///
+/// A transaction deletes each node at the version that was read, creates its messages elsewhere, and checks what must
+/// hold (``MoveGuard``). So a message is never in two places, or in none, and of two recoveries at once one moves it. A
+/// recovery keeps one mover over all its passes, because the mover learns how large a transaction the server takes.
+struct MessageMover: Sendable {
+    /// What became of the moves.
+    struct Outcome {
+        /// `false` when the guard no longer holds, so that the caller must not go on.
+        var isComplete = true
+        /// How many messages were moved.
+        var count = 0
+    }
+
+    private let queue: MessageQueue
+    private let limit = SharedLimit()
+
+    /// How many nodes the duties handle at a time.
+    static let batchSize = 100
+
+    init(_ queue: MessageQueue) { self.queue = queue }
+
+    private var store: any ZooKeeperStore { queue.store }
+
+    /// Reads the nodes, and makes a move of each that exists. Skips a node that ZooKeeper refuses to return.
+    func moves(
+        _ names: [String], from path: (String) -> String, _ make: (String, Node) -> MessageMove?
+    ) async throws -> [MessageMove] {
+        zip(names, try await queue.readUsable(names.map(path))).compactMap { name, node in
+            node.flatMap { make(name, $0) }
+        }
+    }
+
+    /// Moves the messages that are still where they were.
+    ///
+    /// - Throws: ``FolderRefusal``; `ZooKeeperError`.
+    func apply(_ moves: [MessageMove], guardedBy guardian: MoveGuard) async throws -> Outcome {
+        var rest = moves
+        var outcome = Outcome()
+        while !rest.isEmpty {
+            let batch = fitting(rest)
+            let (before, operations) = guardian.around(batch.flatMap(\.operations), in: queue.tree)
+            do {
+                _ = try await store.multi(operations)
+                limit.pass(of: store.maximumRequestSize)
+                for move in batch { queue.skipped.handled(move.from) }
+                outcome.count += batch.reduce(0) { $0 + $1.messages.count }
+                rest.removeFirst(batch.count)
+            } catch let error as ZooKeeperError {
+                if error.outcome == .unknown {
+                    // The next pass finds out, and moves less at a time if the transaction was too large.
+                    if error.code == .connectionLoss { noteBreak(at: batch, operations) }
+                    return outcome
+                }
+                guard let index = error.operationIndex else {
+                    guard batch.count == 1, error.concernsOneNode else { throw error }
+                    queue.skipped.skip(batch[0].from, error)
+                    rest.removeFirst()
+                    continue
+                }
+                if index < before {
+                    // The consumer lives, its node is gone or has changed, or the epoch is over.
+                    if [.nodeExists, .noNode, .badVersion].contains(error.code) {
+                        outcome.isComplete = false
+                        return outcome
+                    }
+                    throw error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
+                }
+                guard let (failed, place) = Self.place(of: index - before, batch.map(\.operations.count)) else {
+                    throw error
+                }
+                try await resolve(error, at: place, ofMove: failed, in: &rest)
+            }
+        }
+        return outcome
+    }
+
+    /// Changes or removes the move that ZooKeeper refused, so that the others can be tried again.
+    ///
+    /// - Parameter place: the index of the refused operation in its move. The first one deletes the node.
+    /// - Throws: the refusal when the message is not to blame.
+    private func resolve(
+        _ error: ZooKeeperError, at place: Int, ofMove failed: Int, in rest: inout [MessageMove]
+    ) async throws {
+        if error.code == .nodeExists {
+            rest[failed].takeNextName(ofOperation: place)
+        } else if error.code == .noNode, place > 0, try await queue.restoreMissingFolders() {
+            // The target folder had been removed.
+        } else if error.code == .noNode || error.code == .badVersion {
+            rest.remove(at: failed)
+        } else if error.concernsOneNode {
+            queue.skipped.skip(rest[failed].from, error)
+            rest.remove(at: failed)
+        } else {
+            // The folder that messages go to, or a limit of the ensemble, is no fault of the message.
+            throw place > 0 || error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
+        }
+    }
+
+    /// Finds the move that an operation belongs to, and the operation's index in it.
+    private static func place(of index: Int, _ counts: [Int]) -> (move: Int, operation: Int)? {
+        var start = 0
+        for (move, count) in counts.enumerated() {
+            if index < start + count { return (move, index - start) }
+            start += count
+        }
+        return nil
+    }
+
+    // MARK: Sizes
+
+    /// Whether all the moves go into one transaction.
+    func fits(_ moves: [MessageMove]) -> Bool { store.countThatFits(moves.lazy.map(\.operations)) == moves.count }
+
+    /// Returns as many of the first moves as fit into one transaction, at least one.
+    private func fitting(_ moves: [MessageMove]) -> [MessageMove] {
+        var (bytes, count) = (0, 0)
+        for move in moves.prefix(store.countThatFits(moves.lazy.map(\.operations))) {
+            bytes += size(of: move.operations)
+            if !limit.allows(bytes) { break }
+            count += 1
+        }
+        return Array(moves.prefix(max(1, count)))
+    }
+
+    private func size(of operations: [Operation]) -> Int { operations.reduce(0) { $0 + store.size(of: $1) } }
+
+    /// Notes that the connection broke at a transaction, which may be larger than the server allows.
+    private func noteBreak(at batch: [MessageMove], _ operations: [Operation]) {
+        let bytes = size(of: operations)
+        guard bytes > ClaimLimit.smallestServerLimit else { return }
+        if batch.count > 1 { return limit.shrink(from: bytes) }
+        queue.skipped.skip(batch[0].from, .brokenOff(bytes: bytes))
+    }
+}

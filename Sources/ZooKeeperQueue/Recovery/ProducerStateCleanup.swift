@@ -1,0 +1,25 @@
+import ZooKeeper
+
+/// Removes the state of producers that have been silent for long: the nodes in `producers`, which would pile up there.
+///
+/// A producer changes the version of its node with each batch. The delete names the version that was read, so it fails
+/// when the producer has come back meanwhile. A producer whose node is gone creates another.
+struct ProducerStateCleanup: RecoveryDuty {
+    let queue: MessageQueue
+    let ages: NodeAges
+    private(set) var report = RecoveryReport()
+
+    mutating func run() async throws {
+        let (store, tree) = (queue.store, queue.tree)
+        for name in try await queue.usableNames(tree.producers) {
+            let path = tree.lane(name)
+            try await queue.skipped.handle(path) {
+                guard let stat = try await store.exists(path),
+                    ages.hasExpired(path, stat, since: stat.mtime, after: queue.settings.laneRetention)
+                else { return }
+                let deletion = Operation.delete(path, version: stat.version)
+                if try await store.attempt([deletion], tolerating: .noNode, .badVersion) { report.lanesRemoved += 1 }
+            }
+        }
+    }
+}

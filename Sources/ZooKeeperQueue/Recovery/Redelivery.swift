@@ -1,0 +1,60 @@
+import ZooKeeper
+
+/// Moves the messages in `partial` back to their old places, with their delivery count raised, or to the dead letters
+/// when they were delivered too often.
+///
+/// A message's place depends on the epoch of the server's numbers, so each transaction that moves messages back checks
+/// the epoch. Each transaction deletes a message at the version that was read: when two recoveries act at once, one of
+/// them moves it.
+struct Redelivery: RecoveryDuty {
+    let queue: MessageQueue
+    let mover: MessageMover
+    let ages: NodeAges
+    private(set) var report = RecoveryReport()
+
+    private var tree: QueueTree { queue.tree }
+
+    mutating func run() async throws {
+        let names = try await queue.usableNames(tree.partial).sorted()
+        if names.isEmpty { return }
+        let epoch = try await queue.sequenceEpoch()
+        let shared = try await queue.sharedSettings()
+        let delay = shared.redeliveryDelay ?? queue.settings.redeliveryDelay
+        let maximumDeliveries = shared.maximumDeliveries ?? queue.settings.maximumDeliveries
+        var rest = names[...]
+        while !rest.isEmpty {
+            try Task.checkCancellation()
+            let batch = Array(rest.prefix(MessageMover.batchSize))
+            let moves = try await mover.moves(batch, from: tree.partial) { name, node in
+                guard ages.isOlder(node.stat.ctime, than: delay) else { return nil }
+                return move(of: name, node, epoch, maximumDeliveries)
+            }
+            report.deadLettered += try await mover.apply(moves.filter { $0.cause != nil }, guardedBy: .nothing).count
+            let outcome = try await mover.apply(moves.filter { $0.cause == nil }, guardedBy: .epoch(epoch))
+            report.redelivered += outcome.count
+            // In another epoch the places are other ones. The next pass looks again.
+            if !outcome.isComplete { return }
+            rest = rest.dropFirst(MessageMover.batchSize)
+        }
+    }
+
+    private func move(
+        of name: String, _ node: Node, _ epoch: SequenceEpoch, _ maximumDeliveries: Int
+    ) -> MessageMove {
+        var move = MessageMove(from: tree.partial(name), version: node.stat.version, store: queue.store)
+        let data = Envelope.restored(node.data)
+        guard let item = ItemName(name) else {
+            move.messages = [.init(path: tree.dead(name), data: data)]
+            move.cause = "its name is no item's"
+            return move
+        }
+        let next = item.with(returns: item.returns + 1)
+        if next.returns >= maximumDeliveries {
+            move.messages = [.init(path: tree.dead(next.string), data: data)]
+            move.cause = "delivered \(next.returns) times, and its last consumer failed"
+        } else {
+            move.messages = [.init(path: epoch.place(of: next, in: tree), data: data)]
+        }
+        return move
+    }
+}
