@@ -54,8 +54,8 @@ struct IdleLine {
             // The second one looks now and then itself: the first may hang, or be nobody's.
             let former = places[index - 1]
             if try await !isGone(former, within: index == 1 ? Self.oversight : nil) {
-                for list in [tree.items, tree.earlier] {
-                    if try await store.exists(list)?.numChildren ?? 0 > 0 { return true }
+                for folder in [tree.items, tree.earlier] {
+                    if try await store.exists(folder)?.numChildren ?? 0 > 0 { return true }
                 }
             }
             try Task.checkCancellation()

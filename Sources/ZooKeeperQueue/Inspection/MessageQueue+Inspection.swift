@@ -30,11 +30,11 @@ extension MessageQueue {
     /// It reads the list of all ready messages.
     public func oldestAge() async throws -> Duration? {
         try await QueueError.translating(while: "looking for the oldest message", queue: path) {
-            let items = try await readyItems().items.sorted {
+            let entries = try await readyEntries().entries.sorted {
                 ($0.name.epoch, $0.name.sequence) < ($1.name.epoch, $1.name.sequence)
             }
-            for item in items {
-                guard let stat = try await usableStat(item.path(in: tree)) else { continue }
+            for entry in entries {
+                guard let stat = try await usableStat(entry.path(in: tree)) else { continue }
                 return .milliseconds(max(0, Self.milliseconds() - stat.ctime))
             }
             return nil
@@ -45,14 +45,14 @@ extension MessageQueue {
     public func browse(limit: Int = 100) async throws -> [BrowsedMessage] {
         try await QueueError.translating(while: "browsing", queue: path) {
             var messages: [BrowsedMessage] = []
-            for item in try await readyItems().items.sorted() {
+            for entry in try await readyEntries().entries.sorted() {
                 if messages.count >= limit { break }
-                guard let node = try await usableNode(item.path(in: tree)) else { continue }
+                guard let node = try await usableNode(entry.path(in: tree)) else { continue }
                 let isUnfilled = (node.data ?? []).isEmpty && node.stat.version == 0
-                guard !isUnfilled, let ready = ReadyItem(item, node: node) else { continue }
-                messages += ready.messages.prefix(limit - messages.count).map { message in
+                guard !isUnfilled, let readable = MessageNode(entry, node: node) else { continue }
+                messages += readable.messages.prefix(limit - messages.count).map { message in
                     BrowsedMessage(
-                        name: message.name.string, priority: item.name.priority, deliveryCount: item.name.returns + 1,
+                        name: message.name.string, priority: entry.name.priority, deliveryCount: entry.name.returns + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
                         id: message.envelope.id,
                         enqueueTime: node.stat.ctime)
@@ -73,8 +73,8 @@ extension MessageQueue {
             try await prepareExisting()
             var done = 0
             while true {
-                let (items, epoch) = try await readyItems()
-                let groups = items.map { [Operation.delete($0.path(in: tree))] }
+                let (entries, epoch) = try await readyEntries()
+                let groups = entries.map { [Operation.delete($0.path(in: tree))] }
                 let outcome = try await applyAll(groups, guardedBy: [epoch.check(in: tree)]) {
                     progress(done + $0, done + $1)
                 }
@@ -90,16 +90,16 @@ extension MessageQueue {
     // MARK: Helpers
 
     /// What is ready, in no order. Read twice when the names have changed their meaning in between.
-    private func readyItems() async throws -> (items: [ListedItem], epoch: SequenceEpoch) {
+    private func readyEntries() async throws -> (entries: [ReadyList.Entry], epoch: SequenceEpoch) {
         while true {
             let epoch = try await currentEpoch()
             let items = try await names(tree.items).compactMap { ItemName($0, inEpoch: epoch.number) }
             let earlier = epoch.usesEarlier ? try await names(tree.earlier).compactMap { ItemName($0) } : []
             guard try await currentEpoch() == epoch else { continue }
-            let listed =
-                items.map { ListedItem(name: $0, isEarlier: false) }
-                + earlier.map { ListedItem(name: $0, isEarlier: true) }
-            return (listed, epoch)
+            let entries =
+                items.map { ReadyList.Entry(name: $0, isEarlier: false) }
+                + earlier.map { ReadyList.Entry(name: $0, isEarlier: true) }
+            return (entries, epoch)
         }
     }
 

@@ -53,7 +53,7 @@ extension MessageQueue {
             if node.stat.numChildren > 0 { return .hasChildren }
             let path = "\(folder)/\(name)"
             if store.countThatFits([[.delete(path), .create(path, data: node.data)]]) == 0 { return .tooLarge }
-            return ReadyItem(ListedItem(name: item, isEarlier: false), node: node) == nil ? .unknownContent : nil
+            return MessageNode.messages(in: node.data ?? [], of: item) == nil ? .unknownContent : nil
         }
     }
 
