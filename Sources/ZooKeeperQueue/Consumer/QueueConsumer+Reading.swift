@@ -15,7 +15,7 @@ extension QueueConsumer {
                     guard handle({ $0.refill(found, share, since: mark, now: now) }) else { continue }
                 }
                 let entries = handle { $0.nextToRead() }
-                let nodes = try await queue.readUsable(entries.map { $0.path(in: queue.tree) })
+                let nodes = try await queue.reader.readUsable(entries.map { $0.path(in: queue.tree) })
                 handle { $0.read(entries, nodes, since: mark, now: now) }
             } catch is CancellationError {
                 return handle { $0.forgetList() }
@@ -36,9 +36,9 @@ extension QueueConsumer {
     /// Reads the epoch. A change of it makes the list and the messages that were read invalid.
     @discardableResult
     func readEpoch() async throws -> Bool {
-        let current = try await queue.sequenceEpoch()
+        let current = try await queue.reader.sequenceEpoch()
         let maximumDeliveries: Int?? =
-            state.needsSettings(with: current) ? .some(try await queue.sharedSettings().maximumDeliveries) : nil
+            state.needsSettings(with: current) ? .some(try await queue.attributes.read().maximumDeliveries) : nil
         let (changed, isAnother) = handle { $0.epochRead(current, maximumDeliveries: maximumDeliveries) }
         if isAnother { queue.skipped.forget(queue.tree.items) }
         return changed
@@ -50,7 +50,7 @@ extension QueueConsumer {
     func restoreFolders() async -> Bool {
         do {
             // Another member was faster, and this server may be behind, so the consumer does not try again at once.
-            if try await !queue.restoreMissingFolders() { try? await queue.store.sleep(for: .milliseconds(50)) }
+            if try await !queue.folders.restoreMissing() { try? await queue.store.sleep(for: .milliseconds(50)) }
             return true
         } catch let error as ZooKeeperError where error.isPassing {
             await error.pauseIfRefusedAtOnce(queue.store)

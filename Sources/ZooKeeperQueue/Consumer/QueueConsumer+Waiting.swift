@@ -6,8 +6,8 @@ extension QueueConsumer {
     /// What ends a wait for messages.
     private enum Wakening { case found(Scan.Findings), rescan, impatient, barred, busy, full }
 
-    /// Scans for messages that can be tried for, until there is one: a child was added, or one that was being written has
-    /// changed. The folders are read with a watch, which says when to read them again.
+    /// Scans for messages that can be tried for, until there is one: a child was added, or one that was being written
+    /// has changed. The folders are read with a watch, which says when to read them again.
     ///
     /// - Returns: `nil` when there is nothing, and nothing to wait for, or the task is cancelled.
     func scan(_ registration: Registration) async throws -> Scan.Findings? {

@@ -37,7 +37,8 @@ struct ReadyList {
     mutating func refill(_ all: [Entry], share: Share, prefetch: Int, listingTook: Duration, now: Duration) {
         refills += 1
         returned = []
-        // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon renewed.
+        // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon
+        // renewed.
         validUntil = now + min(max(.seconds(1), listingTook * 20), .seconds(10))
         let sorted = all.sorted()
         guard share.consumers > 1 else {
