@@ -102,6 +102,11 @@ extension QueueError {
         }
     }
 
+    /// Returns the error for a queue that is not there.
+    static func missingQueue(at path: String) -> QueueError {
+        QueueError(.queueMissing, "There is no queue at \(path).")
+    }
+
     /// ZooKeeper refused an operation of the caller's own, of this index.
     init(operation index: Int, refused cause: ZooKeeperError) {
         self.init(

@@ -10,8 +10,8 @@ import ZooKeeperTestKit
 struct ConsumerDriver {
     private enum Reading {
         case idle, begins
-        case waits(ConsumerStateMachine.Scan, ReadMark)
-        case reads([ListedItem], ReadMark)
+        case waits(ReadMark)
+        case reads([ReadyList.Entry], ReadMark)
     }
     private enum Committing {
         case idle
@@ -232,12 +232,12 @@ struct ConsumerDriver {
         switch reading {
         case .idle: return
         case .begins: beginRead()
-        case .waits(let scan, let mark): scanOn(scan, mark)
-        case .reads(let listed, let mark):
-            let nodes = listed.map { item in
-                items.contains(item.name.string) ? Node(data: Array("x".utf8), stat: Stat(version: 1)) : nil
+        case .waits(let mark): scanOn(mark)
+        case .reads(let entries, let mark):
+            let nodes = entries.map { entry in
+                items.contains(entry.name.string) ? Node(data: Array("x".utf8), stat: Stat(version: 1)) : nil
             }
-            handle { [now] in $0.read(listed, nodes, since: mark, now: now) }
+            handle { [now] in $0.read(entries, nodes, since: mark, now: now) }
             reading = .begins
         }
     }
@@ -273,12 +273,13 @@ struct ConsumerDriver {
 
     private mutating func beginScan(_ mark: ReadMark) {
         (wantsRescan, lastListed, beganScan) = (false, nil, true)
-        reading = .waits(handle { $0.scanBegins() }, mark)
+        _ = handle { $0.scanBegins() }
+        reading = .waits(mark)
     }
 
-    private mutating func scanOn(_ scan: ConsumerStateMachine.Scan, _ mark: ReadMark) {
+    private mutating func scanOn(_ mark: ReadMark) {
         if wantsRescan || machine.registration == nil {
-            handle { $0.scanEnds(scan) }
+            handle { $0.scanEnds() }
             if machine.registration == nil { return endRead() }
             return beginScan(mark)
         }
@@ -296,26 +297,26 @@ struct ConsumerDriver {
             $0.listingBegins(now: now)
             $0.listed(Array(items))
         }
-        switch handle({ [now] in $0.judgeLists(usable: { names, _ in names }, now: now) }) {
-        case .wait: violations.append("both lists are there, and it waits for one")
+        switch handle({ [now] in $0.judgeScan(usable: { names, _ in names }, now: now) }) {
+        case .wait: violations.append("both folders were read, and it waits for one")
         case .busy:
             _ = handle { $0.leaveLine() }
             lastListed = nil
             let others = roll(2) == 0
-            if handle({ $0.othersWait(others) }) { end(scan) }
-        case .listed(let listing):
-            handle { $0.scanEnds(scan) }
-            let isValid = handle { [now] in $0.refill(listing, .init(), since: mark, now: now) }
+            if handle({ $0.othersWait(others) }) { endScan() }
+        case .found(let found):
+            handle { $0.scanEnds() }
+            let isValid = handle { [now] in $0.refill(found, .init(), since: mark, now: now) }
             reading = isValid ? .reads(handle { $0.nextToRead() }, mark) : .begins
-        case .full: end(scan)
+        case .full: endScan()
         case .mayHaveMoved:
             _ = handle { $0.epochRead(SequenceEpoch(), maximumDeliveries: nil) }
             handle { $0.foundNothing() }
         }
     }
 
-    private mutating func end(_ scan: ConsumerStateMachine.Scan) {
-        handle { $0.scanEnds(scan) }
+    private mutating func endScan() {
+        handle { $0.scanEnds() }
         endRead()
     }
 

@@ -73,7 +73,7 @@ struct ConsumerStateMachineTests {
     func noTimeToWait() throws {
         var machine = try machine()
         machine.readIfNeeded()
-        let scan = machine.scanBegins()
+        _ = machine.scanBegins()
         machine.foundNothing()
         let request = machine.requested(within: .zero, now: .zero)
         guard case .wait = machine.answer(request, now: .zero) else {
@@ -81,7 +81,7 @@ struct ConsumerStateMachineTests {
             return
         }
         #expect(machine.takeActions().contains { if case .rescan = $0 { true } else { false } })
-        machine.scanEnds(scan)
+        machine.scanEnds()
         _ = machine.scanBegins()
         machine.foundNothing()
         guard case .nothing = machine.answer(request, now: .zero) else {
@@ -106,13 +106,13 @@ struct ConsumerStateMachineTests {
         let registration = Registration(
             paths: machine.queue.tree.consumer("consumer-1"), sessionID: 1, name: "consumer-1")
         machine.registered(registration)
-        let items = try (0..<2).map { number in
-            let listed = ListedItem(
+        let nodes = try (0..<2).map { number in
+            let entry = ReadyList.Entry(
                 name: try #require(ItemName("item-100-000000000\(number)")), isEarlier: false)
-            return try #require(ReadyItem(listed, node: Node(data: Array("x".utf8), stat: Stat())))
+            return try #require(MessageNode(entry, node: Node(data: Array("x".utf8), stat: Stat())))
         }
         var commit = ConsumerCommit(registration: registration, epoch: SequenceEpoch(), maximumDeliveries: 10)
-        commit.claims = items
+        commit.claims = nodes
         let connected = SessionState(phase: .connected, sessionID: 1, timeout: .seconds(10), expirations: 0)
         machine.applied(
             commit, commit.plan(machine.queue, machine.holdings), token: 1, session: connected, now: .zero)

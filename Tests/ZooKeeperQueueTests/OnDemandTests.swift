@@ -48,8 +48,8 @@ struct OnDemandTests {
             let taken = try await drain(consumer, of: sent.count, tasks: 8)
             #expect(Set(taken) == Set(sent) && taken.count == sent.count)
             if onDemand {
-                let listings = await consumer.state.ready.listings
-                #expect(listings < 100, "the queue was listed \(listings) times for \(sent.count) messages")
+                let refills = await consumer.state.ready.refills
+                #expect(refills < 100, "the queue was listed \(refills) times for \(sent.count) messages")
             }
             await consumer.close()
         }

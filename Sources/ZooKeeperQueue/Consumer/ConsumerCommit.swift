@@ -1,12 +1,10 @@
 import ZooKeeper
 
 /// One atomic step of a consumer: the leases that end with it and those that begin. A value, apart from the consumer
-/// that
-/// sends it.
+/// that sends it.
 ///
-/// Each step sets the consumer's node at the version that it has, so that one whose answer was lost can be sent
-/// again: it
-/// is refused at that operation if it was applied before.
+/// Each step sets the consumer's node at the version that it has, so that one whose answer was lost can be sent again:
+/// it is refused at that operation if it was applied before.
 struct ConsumerCommit {
     let registration: Registration
     /// The epoch in which the claimed nodes were read.
@@ -14,7 +12,7 @@ struct ConsumerCommit {
     /// How often a message is delivered before it goes to the dead letters.
     var maximumDeliveries: Int
     var settlements: [Settlement] = []
-    var claims: [ReadyItem] = []
+    var claims: [MessageNode] = []
     /// The place in the line of idle consumers that is given up with it.
     var place: String?
     /// Whether it was sent without an answer, so that it may have been applied.
@@ -24,11 +22,9 @@ struct ConsumerCommit {
 
     var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
 
-    /// A part of it was refused in such a way that no earlier attempt of it can have been applied either; one that
-    /// was given
-    /// up in doubt before may have been. What is still to be sent, though its asker was told that no answer had come,
-    /// stays
-    /// unresolved for who asks again.
+    /// A part of it was refused in such a way that no earlier attempt of it can have been applied either; one that was
+    /// given up in doubt before may have been. What is still to be sent, though its asker was told that no answer had
+    /// come, stays unresolved for who asks again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
         for settlement in settlements where settlement.waiter != nil {
@@ -47,7 +43,7 @@ struct ConsumerCommit {
         settlements.map { part(settlements: [$0]) } + claims.map { part(claims: [$0]) }
     }
 
-    private func part(settlements: [Settlement] = [], claims: [ReadyItem] = []) -> ConsumerCommit {
+    private func part(settlements: [Settlement] = [], claims: [MessageNode] = []) -> ConsumerCommit {
         ConsumerCommit(
             registration: registration, epoch: epoch, maximumDeliveries: maximumDeliveries, settlements: settlements,
             claims: claims)
@@ -130,9 +126,9 @@ struct ConsumerCommit {
         plan.operations += ends.operations
         plan.parts += ends.parts
         plan.places += ends.places
-        for (number, item) in claims.enumerated() {
-            plan.add(Self.moves(item, queue, registration), .claim(number))
-            plan.holdings.add(item)
+        for (number, node) in claims.enumerated() {
+            plan.add(Self.moves(node, queue, registration), .claim(number))
+            plan.holdings.add(node)
         }
         if let place, !claims.isEmpty { plan.add([.delete(queue.tree.idle(place))], .place) }
         return plan
@@ -147,10 +143,10 @@ struct ConsumerCommit {
     }
 
     /// What claims a node.
-    static func moves(_ item: ReadyItem, _ queue: MessageQueue, _ registration: Registration) -> [Operation] {
+    static func moves(_ node: MessageNode, _ queue: MessageQueue, _ registration: Registration) -> [Operation] {
         [
-            .delete(item.listed.path(in: queue.tree), version: item.stat.version),
-            .create(registration.paths.lease(item.name.string), data: item.data),
+            .delete(node.entry.path(in: queue.tree), version: node.stat.version),
+            .create(registration.paths.lease(node.name.string), data: node.data),
         ]
     }
 
@@ -194,7 +190,7 @@ struct Holdings {
     }
 
     /// A node is leased.
-    mutating func add(_ item: ReadyItem) {
-        if item.messages.first?.index != nil { batches[item.name.string] = item.messages.count }
+    mutating func add(_ node: MessageNode) {
+        if node.messages.first?.index != nil { batches[node.name.string] = node.messages.count }
     }
 }

@@ -4,10 +4,8 @@ import ZooKeeper
 ///
 /// A place is an ephemeral node, named by a ticket and by its consumer. The first in the line watches the items; every
 /// other one watches the place before its own, as in ZooKeeper's recipe for locks. A ticket is one more than the
-/// largest
-/// that was seen: two consumers may draw the same, and their names decide. Should two take themselves for the first,
-/// both
-/// try for a message, and one gets it.
+/// largest that was seen: two consumers may draw the same, and their names decide. Should two take themselves for the
+/// first, both try for a message, and one gets it.
 ///
 /// https://zookeeper.apache.org/doc/r3.8.0/recipes.html#sc_recipes_Locks
 struct IdleLine {
@@ -33,7 +31,7 @@ struct IdleLine {
                 return place
             } catch let error as ZooKeeperError where error.code == .noNode {
                 // A queue from before there was a line; or something has removed it.
-                try await queue.restoreMissingFolders()
+                try await queue.folders.restoreMissing()
             } catch let error as ZooKeeperError
                 where error.code == .nodeExists || error.outcome == .unknown && error.code != .deadlineExceeded
             {
@@ -54,8 +52,8 @@ struct IdleLine {
             // The second one looks now and then itself: the first may hang, or be nobody's.
             let former = places[index - 1]
             if try await !isGone(former, within: index == 1 ? Self.oversight : nil) {
-                for list in [tree.items, tree.earlier] {
-                    if try await store.exists(list)?.numChildren ?? 0 > 0 { return true }
+                for folder in [tree.items, tree.earlier] {
+                    if try await store.exists(folder)?.numChildren ?? 0 > 0 { return true }
                 }
             }
             try Task.checkCancellation()
@@ -97,7 +95,7 @@ struct IdleLine {
     /// Whether another consumer stands in the line.
     func hasOthers() async throws -> Bool {
         for place in try await places() where !place.hasSuffix("-" + consumer) {
-            guard let stat = try await queue.usableStat(tree.idle(place)) else { continue }
+            guard let stat = try await queue.reader.usableStat(tree.idle(place)) else { continue }
             if stat.ephemeralOwner != 0 { return true }
             queue.skipped.skip(tree.idle(place), .notEphemeral)
         }

@@ -34,16 +34,16 @@ final class Lease: Sendable {
     private let storage = Mutex(State())
 
     init(
-        _ message: ReadyItem.Message, of item: ReadyItem, fencingToken: Int64, takenAt: Duration,
+        _ message: MessageNode.Message, of node: MessageNode, fencingToken: Int64, takenAt: Duration,
         registration: Registration
     ) {
         name = message.name
-        nodeName = item.name
-        node = item.name.string
+        nodeName = node.name
+        self.node = node.name.string
         index = message.index
         data = message.data
         envelope = message.envelope
-        stat = item.stat
+        stat = node.stat
         self.fencingToken = fencingToken
         self.takenAt = takenAt
         self.registration = registration

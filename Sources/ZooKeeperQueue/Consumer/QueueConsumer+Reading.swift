@@ -10,13 +10,13 @@ extension QueueConsumer {
                 if state.needsEpoch { try await readEpoch() }
                 let mark = state.mark
                 if state.needsList(now: now) {
-                    guard let listing = try await listing(registration) else { return }
-                    let share = try await share(listing, registration)
-                    guard handle({ $0.refill(listing, share, since: mark, now: now) }) else { continue }
+                    guard let found = try await scan(registration) else { return }
+                    let share = try await share(found, registration)
+                    guard handle({ $0.refill(found, share, since: mark, now: now) }) else { continue }
                 }
-                let listed = handle { $0.nextToRead() }
-                let nodes = try await queue.readUsable(listed.map { $0.path(in: queue.tree) })
-                handle { $0.read(listed, nodes, since: mark, now: now) }
+                let entries = handle { $0.nextToRead() }
+                let nodes = try await queue.reader.readUsable(entries.map { $0.path(in: queue.tree) })
+                handle { $0.read(entries, nodes, since: mark, now: now) }
             } catch is CancellationError {
                 return handle { $0.forgetList() }
             } catch {
@@ -36,9 +36,9 @@ extension QueueConsumer {
     /// Reads the epoch. A change of it makes the list and the messages that were read invalid.
     @discardableResult
     func readEpoch() async throws -> Bool {
-        let current = try await queue.sequenceEpoch()
+        let current = try await queue.reader.sequenceEpoch()
         let maximumDeliveries: Int?? =
-            state.needsSettings(with: current) ? .some(try await queue.sharedSettings().maximumDeliveries) : nil
+            state.needsSettings(with: current) ? .some(try await queue.attributes.read().maximumDeliveries) : nil
         let (changed, isAnother) = handle { $0.epochRead(current, maximumDeliveries: maximumDeliveries) }
         if isAnother { queue.skipped.forget(queue.tree.items) }
         return changed
@@ -50,7 +50,7 @@ extension QueueConsumer {
     func restoreFolders() async -> Bool {
         do {
             // Another member was faster, and this server may be behind, so the consumer does not try again at once.
-            if try await !queue.restoreMissingFolders() { try? await queue.store.sleep(for: .milliseconds(50)) }
+            if try await !queue.folders.restoreMissing() { try? await queue.store.sleep(for: .milliseconds(50)) }
             return true
         } catch let error as ZooKeeperError where error.isPassing {
             await error.pauseIfRefusedAtOnce(queue.store)
@@ -63,22 +63,20 @@ extension QueueConsumer {
     }
 
     /// The consumer's part of the list, by its rank among those that live.
-    private func share(
-        _ listing: ConsumerStateMachine.Listing, _ registration: Registration
-    ) async throws -> ReadyList.Share {
+    private func share(_ found: Scan.Findings, _ registration: Registration) async throws -> ReadyList.Share {
         // For a single message it makes no difference who tries first.
-        guard listing.items.count > 1 else { return .init() }
+        guard found.entries.count > 1 else { return .init() }
         let registered = try await queue.store.children(of: queue.tree.consumers).names
         guard registered.count > 1 else { return .init() }
         let asked = now
         let unknown = handle { $0.pruneActive(among: registered, now: asked) }
-        let found = try await withThrowingTaskGroup(of: String?.self) {
+        let active = try await withThrowingTaskGroup(of: String?.self) {
             [store = queue.store, tree = queue.tree] group in
             for name in unknown {
                 group.addTask { try await store.exists(tree.consumer(name).active) == nil ? nil : name }
             }
             return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }
         }
-        return handle { $0.share(foundActive: found, registration, now: asked) }
+        return handle { $0.share(foundActive: active, registration, now: asked) }
     }
 }

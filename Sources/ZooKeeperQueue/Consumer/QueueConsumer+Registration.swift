@@ -24,8 +24,7 @@ extension QueueConsumer {
     /// The parent of the leases comes before the ephemeral node: a recovery that looks in between sees a consumer that
     /// holds nothing, and may remove it; then it starts over with a new number. After a lost answer it goes on with the
     /// number that it has: what is there already is its own, because no other client knows the number. A second one
-    /// would
-    /// count as a second consumer as long as the session lives.
+    /// would count as a second consumer as long as the session lives.
     private func makeRegistration() async throws -> Registration {
         while true {
             do {
@@ -52,7 +51,7 @@ extension QueueConsumer {
     }
 
     private func createOwnNode() async throws -> String {
-        if try await !queue.hasRestoredConsumers() {
+        if try await !queue.folders.hasRestoredConsumers() {
             do {
                 let created = try await queue.store.create(
                     queue.tree.consumers + "/consumer-", data: [], mode: .persistentSequential)

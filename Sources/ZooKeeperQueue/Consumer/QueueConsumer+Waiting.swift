@@ -1,23 +1,21 @@
 import Logging
 import ZooKeeper
 
-/// How the reader waits for a list of messages, alone or in line with other idle consumers.
+/// How the reader waits for messages, alone or in line with other idle consumers.
 extension QueueConsumer {
-    typealias Listing = ConsumerStateMachine.Listing
+    /// What ends a wait for messages.
+    private enum Wakening { case found(Scan.Findings), rescan, impatient, barred, busy, full }
 
-    /// What ends a wait for a list.
-    private enum Wakening { case listed(Listing), rescan, impatient, barred, busy, full }
-
-    /// Lists what can be tried, as soon as there is something: a child was added, or one that was being written has
-    /// changed. The list is read with a watch, which says when to read it again.
+    /// Scans for messages that can be tried for, until there is one: a child was added, or one that was being written
+    /// has changed. The folders are read with a watch, which says when to read them again.
     ///
     /// - Returns: `nil` when there is nothing, and nothing to wait for, or the task is cancelled.
-    func listing(_ registration: Registration) async throws -> Listing? {
+    func scan(_ registration: Registration) async throws -> Scan.Findings? {
         defer { needsNoRescans() }
         let line = IdleLine(queue: queue, consumer: registration.name)
         while !Task.isCancelled, state.registration == registration {
             switch try await nextWakening(line) {
-            case .listed(let listing): return listing
+            case .found(let found): return found
             case .rescan: continue
             case .impatient: try await stand(in: line)
             case .barred:
@@ -49,8 +47,7 @@ extension QueueConsumer {
         guard let left = handle({ $0.leaveLine() }) else { return }
         let line = IdleLine(queue: queue, consumer: "")
         // In a task of its own, which is not cancelled. What the last attempt leaves behind goes with the session;
-        // until
-        // then the second in line looks for itself.
+        // until then the second in line looks for itself.
         await Task {
             for _ in 0..<3 {
                 do {
@@ -69,7 +66,7 @@ extension QueueConsumer {
         let retry = queue.skipped.nextRetry(in: [tree.items, tree.earlier])
         let requests = rescanRequests()
         let scan = handle { $0.scanBegins() }
-        defer { handle { $0.scanEnds(scan) } }
+        defer { handle { $0.scanEnds() } }
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
             if scan.position == .outside {
                 group.addTask {
@@ -121,7 +118,7 @@ extension QueueConsumer {
 
     private func positionIsGone(_ name: String) { handle { $0.positionIsGone(name) } }
 
-    /// Reads both lists, and again after each change, until there is something.
+    /// Reads both folders, and again after each change, until there is something.
     private func untilListed() async throws -> Wakening {
         let (store, tree, usesEarlier) = (queue.store, queue.tree, state.epoch.usesEarlier)
         handle { $0.listingBegins(now: now) }
@@ -149,35 +146,35 @@ extension QueueConsumer {
         }
     }
 
-    /// Reads both lists once.
+    /// Reads both folders once.
     private func look() async throws -> Wakening? {
         let (store, tree) = (queue.store, queue.tree)
         handle { $0.listingBegins(now: now) }
         let wakening = try await listed(try await store.children(of: tree.items).names)
-        guard wakening == nil, state.lists.earlier == nil else { return wakening }
+        guard wakening == nil, state.scan?.earlier == nil else { return wakening }
         return try await listed(earlier: try await store.children(of: tree.earlier))
     }
 
     private func listed(_ names: [String]) async throws -> Wakening? {
         handle { $0.listed(names) }
-        // A message that moves meanwhile is in one list or the other when they are read in this order.
+        // A message that moves meanwhile is in one folder or the other when they are read in this order.
         if state.epoch.phase != .open {
             let earlier = try await queue.store.children(of: queue.tree.earlier)
             handle { $0.listed(earlier: earlier) }
         }
-        return try await judgeLists()
+        return try await judgeScan()
     }
 
     private func listed(earlier children: NodeChildren) async throws -> Wakening? {
         handle { $0.listed(earlier: children) }
-        return try await judgeLists()
+        return try await judgeScan()
     }
 
-    private func judgeLists() async throws -> Wakening? {
-        switch handle({ $0.judgeLists(usable: queue.skipped.usable(_:in:), now: now) }) {
+    private func judgeScan() async throws -> Wakening? {
+        switch handle({ $0.judgeScan(usable: queue.skipped.usable(_:in:), now: now) }) {
         case .wait: return nil
         case .busy: return .busy
-        case .listed(let listing): return .listed(listing)
+        case .found(let found): return .found(found)
         case .full: return .full
         case .mayHaveMoved:
             if try await readEpoch() { return .rescan }

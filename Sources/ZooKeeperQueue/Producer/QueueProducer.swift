@@ -271,7 +271,7 @@ public actor QueueProducer {
             handle { $0.prepared() }
         case .readEpoch: try await readEpoch()
         case .readBuckets:
-            let buckets = try await queue.idBuckets()
+            let buckets = try await queue.folders.idBuckets()
             handle { $0.bucketsRead(buckets) }
         case .createNode(let path):
             do {
@@ -290,11 +290,11 @@ public actor QueueProducer {
             let version = try await store.exists(path)?.version
             handle { $0.nodeInspected(version, path: path) }
         case .restoreFolders(let cause, _):
-            try await queue.restoreMissingFolders()
+            try await queue.folders.restoreMissing()
             handle { $0.foldersRestored(cause) }
         case .findDuplicates(let entries, let buckets): try await findDuplicates(entries, buckets)
         case .measureFill(let countingBytes):
-            let fill = try await queue.fill(countingBytes: countingBytes)
+            let fill = try await queue.usage.fill(countingBytes: countingBytes)
             handle { $0.fillMeasured(fill, now: now) }
         case .pause(let cause): await cause.pauseIfRefusedAtOnce(store)
         case .sleep(let duration): try await store.sleep(for: duration)
@@ -304,9 +304,11 @@ public actor QueueProducer {
     /// Waits for the end of a passage from one epoch to the next, but not for long: the recovery that began it may have
     /// failed.
     private func readEpoch() async throws {
-        var epoch = try await queue.sequenceEpoch()
-        if state.mustWait(for: epoch) { epoch = try await queue.sequenceEpoch(after: epoch, within: .seconds(1)) }
-        let settings = try await queue.sharedSettings()
+        var epoch = try await queue.reader.sequenceEpoch()
+        if state.mustWait(for: epoch) {
+            epoch = try await queue.reader.sequenceEpoch(after: epoch, within: .seconds(1))
+        }
+        let settings = try await queue.attributes.read()
         handle { $0.epochRead(epoch, settings) }
     }
 
@@ -314,7 +316,7 @@ public actor QueueProducer {
     /// is not read may be there all the same, and is refused then.
     private func findDuplicates(_ entries: [SendLane.Entry], _ buckets: IDBuckets) async throws {
         for number in buckets.numbers {
-            let readings = try await queue.read(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
+            let readings = try await queue.reader.read(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
             // An id that may not be read exists all the same.
             handle { $0.duplicatesFound(zip(entries, readings).filter { !$1.isMissing }.map { $0.0 }) }
         }

@@ -19,7 +19,7 @@ struct ConsumerRecovery: RecoveryDuty {
     private var tree: QueueTree { queue.tree }
 
     mutating func run() async throws {
-        let names = try await queue.names(tree.consumers)
+        let names = try await queue.reader.names(tree.consumers)
         queue.skipped.keepFolders(of: names, below: tree.consumers)
         for name in queue.skipped.usable(names, in: tree.consumers) {
             let paths = tree.consumer(name)
@@ -31,10 +31,10 @@ struct ConsumerRecovery: RecoveryDuty {
     }
 
     private mutating func recover(_ paths: ConsumerPaths) async throws {
-        guard let leases = try await queue.namesIfPresent(paths.item) else {
+        guard let leases = try await queue.reader.namesIfPresent(paths.item) else {
             return try await removePendingRegistration(paths)
         }
-        guard let node = try await queue.node(paths.path) else { return }
+        guard let node = try await queue.reader.node(paths.path) else { return }
         let consumer = FailedConsumer(paths: paths, version: node.stat.version, progress: LeaseProgress(node.data))
         var rest = queue.skipped.usable(leases, in: paths.item).sorted()[...]
         let skipsNone = rest.count == leases.count
@@ -91,7 +91,9 @@ struct ConsumerRecovery: RecoveryDuty {
     /// - Returns: `false` when the next pass must look again, because the consumer lives or has changed, or because the
     ///   reply was lost.
     private mutating func moveLegacyMessage(_ paths: ConsumerPaths) async throws -> Bool {
-        guard let node = try await queue.node(paths.item), let data = node.data, !data.isEmpty else { return true }
+        guard let node = try await queue.reader.node(paths.item), let data = node.data, !data.isEmpty else {
+            return true
+        }
         do {
             _ = try await store.multi([
                 .create(paths.active, data: []),

@@ -35,10 +35,10 @@ struct DeduplicationExpiry: RecoveryDuty {
     }
 
     private mutating func expire() async throws {
-        guard let node = try await queue.node(tree.ids) else { return }
+        guard let node = try await queue.reader.node(tree.ids) else { return }
         let buckets = try await nextBuckets(after: try IDBuckets(node), node.stat)
         let end = store.now + Self.timeLimit
-        for name in try await queue.names(tree.ids) where !buckets.remembers(name) {
+        for name in try await queue.reader.names(tree.ids) where !buckets.remembers(name) {
             guard try await remove(name, buckets, until: end) else { return }
         }
     }
@@ -47,7 +47,7 @@ struct DeduplicationExpiry: RecoveryDuty {
     ///
     /// - Returns: the buckets from here on.
     private func nextBuckets(after buckets: IDBuckets, _ stat: Stat) async throws -> IDBuckets {
-        let retention = try await queue.sharedSettings().idRetention ?? queue.settings.idRetention
+        let retention = try await queue.attributes.read().idRetention ?? queue.settings.idRetention
         guard ages.hasExpired(tree.ids, stat, since: stat.mtime, after: retention), try await holdIDs(buckets) else {
             return buckets
         }
@@ -68,11 +68,11 @@ struct DeduplicationExpiry: RecoveryDuty {
     /// - Returns: `false` when the time is over, or another recovery has begun a bucket.
     private mutating func remove(_ bucket: String, _ buckets: IDBuckets, until end: Duration) async throws -> Bool {
         let path = tree.ids + "/" + bucket
-        var rest = try await queue.usableNames(path)[...]
+        var rest = try await queue.reader.usableNames(path)[...]
         while !rest.isEmpty {
             let deletions = rest.prefix(MessageMover.batchSize).map { [Operation.delete("\(path)/\($0)")] }
             // An outdated view might take the current bucket for one that is no longer remembered.
-            let outcome = try await queue.applyAll(deletions, guardedBy: [buckets.check(in: tree)])
+            let outcome = try await queue.writer.apply(deletions, guardedBy: [buckets.check(in: tree)])
             report.idsForgotten += outcome.done
             guard outcome.isComplete else { return false }
             rest = rest.dropFirst(MessageMover.batchSize)

@@ -15,11 +15,11 @@ struct IncompleteItemCleanup: RecoveryDuty {
 
     mutating func run() async throws {
         let (store, tree) = (queue.store, queue.tree)
-        let epoch = try await queue.sequenceEpoch()
-        let names = try await queue.usableNames(tree.items).compactMap { ItemName($0, inEpoch: 0) }
+        let epoch = try await queue.reader.sequenceEpoch()
+        let names = try await queue.reader.usableNames(tree.items).compactMap { ItemName($0, inEpoch: 0) }
         for path in names.sorted().prefix(Self.maximumItems).map({ tree.item($0.untagged) }) {
             // An item that is complete is not noted as handled, because a consumer may skip it for another reason.
-            guard let stat = try await queue.usableStat(path), stat.dataLength == 0, stat.version == 0,
+            guard let stat = try await queue.reader.usableStat(path), stat.dataLength == 0, stat.version == 0,
                 ages.hasExpired(path, stat, since: stat.ctime, after: queue.settings.unfilledItemAge)
             else { continue }
             try await queue.skipped.handle(path) {

@@ -28,7 +28,7 @@ struct MessageMover: Sendable {
     func moves(
         _ names: [String], from path: (String) -> String, _ make: (String, Node) -> MessageMove?
     ) async throws -> [MessageMove] {
-        zip(names, try await queue.readUsable(names.map(path))).compactMap { name, node in
+        zip(names, try await queue.reader.readUsable(names.map(path))).compactMap { name, node in
             node.flatMap { make(name, $0) }
         }
     }
@@ -86,7 +86,7 @@ struct MessageMover: Sendable {
     ) async throws {
         if error.code == .nodeExists {
             rest[failed].takeNextName(ofOperation: place)
-        } else if error.code == .noNode, place > 0, try await queue.restoreMissingFolders() {
+        } else if error.code == .noNode, place > 0, try await queue.folders.restoreMissing() {
             // The target folder had been removed.
         } else if error.code == .noNode || error.code == .badVersion {
             rest.remove(at: failed)

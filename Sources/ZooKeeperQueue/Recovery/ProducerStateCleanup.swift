@@ -11,7 +11,7 @@ struct ProducerStateCleanup: RecoveryDuty {
 
     mutating func run() async throws {
         let (store, tree) = (queue.store, queue.tree)
-        for name in try await queue.usableNames(tree.producers) {
+        for name in try await queue.reader.usableNames(tree.producers) {
             let path = tree.lane(name)
             try await queue.skipped.handle(path) {
                 guard let stat = try await store.exists(path),

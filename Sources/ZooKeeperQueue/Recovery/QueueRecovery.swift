@@ -86,9 +86,9 @@ public actor QueueRecovery {
     }
 
     private func pass(now: Int64) async throws -> RecoveryReport {
-        try await queue.restoreMissingFolders()
+        try await queue.folders.restoreMissing()
         // Throws for a format that this release does not know, before any duty runs.
-        _ = try await queue.sequenceEpoch()
+        _ = try await queue.reader.sequenceEpoch()
         let ages = NodeAges(now: now, store: queue.store, observations: observations)
         var pass = RecoveryPass()
         try await pass.run([

@@ -29,10 +29,10 @@ struct RecoveryLock {
             }
         } catch let error as ZooKeeperError where error.isRefusal {
             // Without the permission to create nodes below the root, a recovery can do nothing.
-            guard try await queue.names(queue.tree.root).contains("gc-lock") else { throw error }
+            guard try await queue.reader.names(queue.tree.root).contains("gc-lock") else { throw error }
             queue.skipped.skip(path, error)
         }
-        return try await queue.probe().mtime
+        return try await queue.store.probe(below: queue.tree.root).mtime
     }
 
     private func acquireInTurn() async throws -> Int64 {

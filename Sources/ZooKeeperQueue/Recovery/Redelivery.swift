@@ -15,10 +15,10 @@ struct Redelivery: RecoveryDuty {
     private var tree: QueueTree { queue.tree }
 
     mutating func run() async throws {
-        let names = try await queue.usableNames(tree.partial).sorted()
+        let names = try await queue.reader.usableNames(tree.partial).sorted()
         if names.isEmpty { return }
-        let epoch = try await queue.sequenceEpoch()
-        let shared = try await queue.sharedSettings()
+        let epoch = try await queue.reader.sequenceEpoch()
+        let shared = try await queue.attributes.read()
         let delay = shared.redeliveryDelay ?? queue.settings.redeliveryDelay
         let maximumDeliveries = shared.maximumDeliveries ?? queue.settings.maximumDeliveries
         var rest = names[...]

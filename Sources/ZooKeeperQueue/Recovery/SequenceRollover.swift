@@ -68,7 +68,7 @@ struct SequenceRollover: RecoveryDuty {
     }
 
     private func rollOver() async throws -> Outcome {
-        var epoch = try await queue.sequenceEpoch()
+        var epoch = try await queue.reader.sequenceEpoch()
         if epoch.phase == .open {
             guard let moving = try await change(epoch, to: .moving) else { return .overtaken }
             epoch = moving
@@ -91,7 +91,7 @@ struct SequenceRollover: RecoveryDuty {
     /// - Returns: the epoch in its new phase; `nil` when another client has changed it.
     private func change(_ epoch: SequenceEpoch, to phase: SequenceEpoch.Phase) async throws -> SequenceEpoch? {
         try await store.attempt([epoch.change(to: phase, in: tree)], tolerating: .badVersion)
-        let current = try await queue.sequenceEpoch()
+        let current = try await queue.reader.sequenceEpoch()
         return current.number == epoch.number && current.phase == phase ? current : nil
     }
 
@@ -140,7 +140,7 @@ struct SequenceRollover: RecoveryDuty {
     ///
     /// - Returns: whether it is done.
     private func moveTheLast(_ epoch: SequenceEpoch) async throws -> Bool {
-        guard let node = try await queue.node(tree.items) else { return false }
+        guard let node = try await queue.reader.node(tree.items) else { return false }
         let names = try await names()
         let (moves, obstacle) = try await departures(Array(names.prefix(Self.lastMoves)), epoch)
         if obstacle != nil { return false }
@@ -162,7 +162,7 @@ struct SequenceRollover: RecoveryDuty {
             where error.outcome == .unknown || [.notEmpty, .noNode, .badVersion].contains(error.code)
         {
             // A message came, was taken, or has changed; or the reply was lost.
-            return try await queue.sequenceEpoch().number != epoch.number
+            return try await queue.reader.sequenceEpoch().number != epoch.number
         }
     }
 
@@ -182,7 +182,7 @@ struct SequenceRollover: RecoveryDuty {
         _ names: [String], _ epoch: SequenceEpoch
     ) async throws -> (moves: [MessageMove], obstacle: String?) {
         var obstacle: String?
-        let readings = try await queue.read(names.map(tree.item))
+        let readings = try await queue.reader.read(names.map(tree.item))
         let moves = zip(names, readings).compactMap { name, reading -> MessageMove? in
             if case .refused(let error) = reading { obstacle = "\(name) may not be read: \(error.message)" }
             guard let node = reading.node else { return nil }

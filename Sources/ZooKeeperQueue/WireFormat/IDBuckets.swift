@@ -2,9 +2,10 @@ import ZooKeeper
 
 /// Where the ids of messages are remembered: a value, as it stands in the queue's node `ids`.
 ///
-/// Each id is a node in the present bucket. When the bucket is as old as ids are to be remembered, a recovery begins another one
-/// and removes all but these two; so forgetting an id costs no look at its age. Who stores an id checks the version of `ids` in
-/// the same multi, creates the id in the present bucket, and creates and deletes it in the former one, which fails when it is there.
+/// Each id is a node in the present bucket. When the bucket is as old as ids are to be remembered, a recovery begins
+/// another one and removes all but these two; so forgetting an id costs no look at its age. Who stores an id checks the
+/// version of `ids` in the same multi, creates the id in the present bucket, and creates and deletes it in the former
+/// one, which fails when it is there.
 struct IDBuckets: Sendable, Hashable {
     private(set) var current: UInt32 = 0
     private(set) var version: Int32 = 0
@@ -68,27 +69,4 @@ struct IDBuckets: Sendable, Hashable {
 
     /// The longest id in bytes of UTF-8.
     static let maximumLength = 255
-}
-
-extension MessageQueue {
-    /// The present buckets, which are made where they are missing: a queue whose messages have no ids needs none.
-    func idBuckets() async throws -> IDBuckets {
-        let buckets: IDBuckets
-        if let node = try await node(tree.ids) {
-            buckets = try IDBuckets(node)
-        } else {
-            try await createLikeItems(tree.ids)
-            buckets = try IDBuckets(try await store.get(tree.ids))
-        }
-        // The former one too, in case somebody has removed it.
-        for number in buckets.numbers where try await store.exists(tree.idBucket(number)) == nil {
-            try await createLikeItems(tree.idBucket(number))
-        }
-        return buckets
-    }
-
-    /// With the rights of `items`, so that whoever looks after the queue may remove it.
-    private func createLikeItems(_ path: String) async throws {
-        try await create(path, acl: try await store.aclEntries(of: tree.items))
-    }
 }

@@ -3,9 +3,9 @@ import ZooKeeper
 /// Which run of the server's numbers is under way, as it stands in the queue's node `epoch`: a value.
 ///
 /// The server numbers what is created below `items` with 32 bits, and after the last number it refuses every further
-/// message. Long before that, a recovery makes `items` anew, whose numbers then begin at zero, and counts the epoch. Who
-/// creates below `items`, or takes from it, checks this node's version in the same multi: a name means the same message only
-/// as long as the version stays.
+/// message. Long before that, a recovery makes `items` anew, whose numbers then begin at zero, and counts the epoch.
+/// Who creates below `items`, or takes from it, checks this node's version in the same multi: a name means the same
+/// message only as long as the version stays.
 struct SequenceEpoch: Sendable, Hashable {
     enum Phase: String {
         case open
@@ -22,14 +22,14 @@ struct SequenceEpoch: Sendable, Hashable {
 
     /// The format of the tree that this library knows; a later one is named behind the phase.
     ///
-    /// It stands in this node, since this is what every member reads before it does anything, and checks with whatever it
-    /// does: one that is at work when the format changes learns it at its next step, which is not applied.
+    /// It stands in this node, since this is what every member reads before it does anything, and checks with whatever
+    /// it does: one that is at work when the format changes learns it at its next step, which is not applied.
     static let format: UInt32 = 1
 
     init() {}
 
-    /// - Throws: ``QueueError/Code/unsupportedFormat`` for a format that this library does not know; another error when the node
-    ///   does not hold what any library would write. An empty one is a new queue's.
+    /// - Throws: ``QueueError/Code/unsupportedFormat`` for a format that this library does not know; another error when
+    ///   the node does not hold what any library would write. An empty one is a new queue's.
     init(_ node: Node) throws { try self.init(data: node.data, version: node.stat.version) }
 
     init(data: [UInt8]?, version: Int32) throws {
@@ -52,8 +52,8 @@ struct SequenceEpoch: Sendable, Hashable {
         (self.number, self.phase) = (number, phase)
     }
 
-    /// The last number that a producer of this library uses. After 2,147,483,647 the server goes on with negative ones, which
-    /// would come first, or refuses; so many are left that no batch that is under way gets there.
+    /// The last number that a producer of this library uses. After 2,147,483,647 the server goes on with negative ones,
+    /// which would come first, or refuses; so many are left that no batch that is under way gets there.
     static let lastNumber: Int32 = 2_147_000_000
 
     func encoded() -> [UInt8] { Array("\(number) \(phase.rawValue)".utf8) }
@@ -74,28 +74,5 @@ struct SequenceEpoch: Sendable, Hashable {
     /// Where a message comes to stand that is ready again.
     func place(of name: ItemName, in tree: QueueTree) -> String {
         name.epoch == number ? tree.item(name.untagged) : tree.earlier(name.string)
-    }
-}
-
-extension MessageQueue {
-    func sequenceEpoch() async throws -> SequenceEpoch { try SequenceEpoch(try await store.get(tree.epoch)) }
-
-    /// The epoch once it is another state than the given one, or when the time is over.
-    func sequenceEpoch(after old: SequenceEpoch, within limit: Duration) async throws -> SequenceEpoch {
-        let (store, path) = (store, tree.epoch)
-        return try await withThrowingTaskGroup(of: SequenceEpoch.self) { group in
-            group.addTask {
-                for try await node in store.data(of: path) {
-                    if let current = try node.map(SequenceEpoch.init), current.version != old.version { return current }
-                }
-                return old
-            }
-            group.addTask {
-                try await store.sleep(for: limit)
-                return old
-            }
-            defer { group.cancelAll() }
-            return try await group.next() ?? old
-        }
     }
 }

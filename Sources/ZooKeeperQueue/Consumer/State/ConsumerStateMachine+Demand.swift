@@ -5,9 +5,8 @@ import ZooKeeper
 extension ConsumerStateMachine {
     /// A caller's request for a message.
     struct MessageRequest: Sendable {
-        /// The scan that must have found nothing before a caller with no time to wait is told so: a watch event may
-        /// be on its
-        /// way.
+        /// The scan that must have found nothing before a caller with no time to wait is told so: a watch event may be
+        /// on its way.
         let neededScan: Int
         /// When the caller's time is over; `nil` for one that waits as long as it takes.
         let deadline: Duration?
@@ -142,11 +141,11 @@ extension ConsumerStateMachine {
     mutating func listedForUrgent(_ names: [String]) {
         guard let last = buffer.last else { return }
         let known = Set((prepared + claiming).map(\.name))
-        let urgent = names.compactMap { name -> ListedItem? in
+        let urgent = names.compactMap { name -> ReadyList.Entry? in
             guard let item = ItemName(name, inEpoch: epoch.number), item.priority < last.name.priority,
                 !known.contains(item)
             else { return nil }
-            return ListedItem(name: item, isEarlier: false)
+            return ReadyList.Entry(name: item, isEarlier: false)
         }
         if urgent.isEmpty { return }
         ready.putBack(Array(urgent.sorted().prefix(Self.maximumUrgent)))

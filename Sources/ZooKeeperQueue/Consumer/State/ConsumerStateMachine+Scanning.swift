@@ -25,9 +25,8 @@ extension ConsumerStateMachine {
             && !yieldsToIdle
     }
 
-    /// How many messages are read before their claims. An answer to a read comes after that of the transaction that
-    /// was sent
-    /// before it, so that one message alone would come too late for the next transaction.
+    /// How many messages are read before their claims. An answer to a read comes after that of the transaction that was
+    /// sent before it, so that one message alone would come too late for the next transaction.
     private var readAhead: Int { max(4, prefetch) }
 
     /// How many messages are read and not claimed.
@@ -42,17 +41,16 @@ extension ConsumerStateMachine {
     ///
     /// - Returns: whether it holds: a claim that was refused meanwhile has put messages back that this list lacks.
     mutating func refill(
-        _ listing: Listing, _ share: ReadyList.Share, since begun: ReadMark, now: Duration
+        _ found: Scan.Findings, _ share: ReadyList.Share, since begun: ReadMark, now: Duration
     ) -> Bool {
         guard begun == mark else { return false }
-        ready.refill(listing.items, share: share, prefetch: prefetch, listingTook: listing.took, now: now)
+        ready.refill(found.entries, share: share, prefetch: prefetch, listingTook: found.took, now: now)
         return true
     }
 
-    /// The next messages to read: as many as are wanted, fewer when the last ones were long, so that reading takes
-    /// only some
-    /// requests.
-    mutating func nextToRead() -> [ListedItem] {
+    /// The next messages to read: as many as are wanted, fewer when the last ones were long, so that reading takes only
+    /// some requests.
+    mutating func nextToRead() -> [ReadyList.Entry] {
         let count = (readAhead - toClaim) / max(1, largest.messages)
         let fitting = 4 * queue.store.maximumRequestSize / max(1, largest.bytes)
         return ready.take(max(1, min(count, fitting, Self.maximumReads)))
@@ -62,17 +60,17 @@ extension ConsumerStateMachine {
     private static let maximumReads = 1_024
 
     /// The nodes were read; `nil` is one that is gone.
-    mutating func read(_ listed: [ListedItem], _ nodes: [Node?], since begun: ReadMark, now: Duration) {
+    mutating func read(_ entries: [ReadyList.Entry], _ nodes: [Node?], since begun: ReadMark, now: Duration) {
         guard begun.generation == mark.generation else { return }
         // A message that comes before it must be read again.
-        guard begun.rereads == mark.rereads else { return ready.putBack(listed) }
-        let (items, isUpToDate) = readyItems(listed, nodes)
+        guard begun.rereads == mark.rereads else { return ready.putBack(entries) }
+        let (found, isUpToDate) = messageNodes(entries, nodes)
         if !isUpToDate { ready.clear() }
-        prepared += items
+        prepared += found
         preparedAt = now
-        if !items.isEmpty {
+        if !found.isEmpty {
             largest = (
-                items.reduce(1) { max($0, $1.messages.count) }, items.reduce(1) { max($0, $1.data.count) }
+                found.reduce(1) { max($0, $1.messages.count) }, found.reduce(1) { max($0, $1.data.count) }
             )
         }
         commitIfNeeded(now: now)
@@ -80,31 +78,31 @@ extension ConsumerStateMachine {
 
     /// What was read; leaves out what is gone, still being written, or unknown.
     ///
-    /// - Returns: the messages, and whether the list is still worth following.
-    private mutating func readyItems(
-        _ listed: [ListedItem], _ nodes: [Node?]
-    ) -> (items: [ReadyItem], isUpToDate: Bool) {
-        var items: [ReadyItem] = []
-        for (listed, node) in zip(listed, nodes) {
+    /// - Returns: the nodes, and whether the list is still worth following.
+    private mutating func messageNodes(
+        _ entries: [ReadyList.Entry], _ nodes: [Node?]
+    ) -> (found: [MessageNode], isUpToDate: Bool) {
+        var found: [MessageNode] = []
+        for (entry, node) in zip(entries, nodes) {
             if let node {
-                if let item = readyItem(listed, node) { items.append(item) }
-            } else if epoch.phase != .open, !listed.isEarlier {
+                if let readable = messageNode(entry, node) { found.append(readable) }
+            } else if epoch.phase != .open, !entry.isEarlier {
                 // It may have been moved: what comes after it must not overtake it.
-                return (items, false)
+                return (found, false)
             }
         }
         // With less, another consumer is at the same part of the list.
-        return (items, items.count >= listed.count / 2)
+        return (found, found.count >= entries.count / 2)
     }
 
-    private mutating func readyItem(_ listed: ListedItem, _ node: Node) -> ReadyItem? {
-        if node.data?.isEmpty ?? true, node.stat.version == 0, !listed.isEarlier {
+    private mutating func messageNode(_ entry: ReadyList.Entry, _ node: Node) -> MessageNode? {
+        if node.data?.isEmpty ?? true, node.stat.version == 0, !entry.isEarlier {
             // An older producer creates an item empty and fills it with a second write.
-            incomplete.insert(listed.name.untagged)
+            incomplete.insert(entry.name.untagged)
             return nil
         }
-        if let item = ReadyItem(listed, node: node) { return item }
-        emit(.skip(path: listed.path(in: queue.tree), .unknownContent))
+        if let readable = MessageNode(entry, node: node) { return readable }
+        emit(.skip(path: entry.path(in: queue.tree), .unknownContent))
         return nil
     }
 
@@ -116,119 +114,101 @@ extension ConsumerStateMachine {
         emit(.rescan)
     }
 
-    /// Reads again what was read and not claimed, the given items first: another consumer may have some of it. The list
+    /// Reads again what was read and not claimed, the given nodes first: another consumer may have some of it. The list
     /// stays, so that a deep queue is not listed for each refused claim.
-    mutating func reread(_ items: [ReadyItem]) {
+    mutating func reread(_ nodes: [MessageNode]) {
         mark.rereads += 1
-        ready.putBack((items + prepared).map(\.listed))
+        ready.putBack((nodes + prepared).map(\.entry))
         prepared = []
         // A reader that waits for new messages does not need these.
         emit(.rescan)
     }
 
-    // MARK: Waiting for a list
+    // MARK: Waiting for messages
 
-    /// The items that can be tried, and how long it took to list them.
-    struct Listing: Sendable {
-        let items: [ListedItem]
-        let took: Duration
-    }
-
-    /// A scan of the lists that begins.
-    struct Scan: Sendable {
-        let position: Position
-        /// Whether the lists are read once although the consumer is not the first in line.
-        let isForced: Bool
-        /// Items that are being written. A change of one is a reason to look again.
-        let watched: [String]
-
-        /// Whether the consumer lists the messages although it is not in line, or is the first there.
-        var listsByItself: Bool {
-            if case .waiting = position { false } else { true }
-        }
-    }
-
-    /// What the two lists say.
+    /// What a scan says of the two folders.
     enum Judgement: Sendable {
-        /// One of the lists is still to come, or nothing is there: the consumer goes on waiting.
+        /// One of the folders is still to be read, or nothing is there: the consumer goes on waiting.
         case wait
-        case listed(Listing)
+        case found(Scan.Findings)
         /// Messages are there that cannot be handed out at once.
         case busy
         /// Nothing is there, and all leases are taken.
         case full
-        /// Nothing is there, unless it was moved away before this list was read: a move comes after the change of the
+        /// Nothing is there, unless it was moved away before its folder was read: a move comes after the change of the
         /// epoch.
         case mayHaveMoved
     }
 
     mutating func scanBegins() -> Scan {
         let scan = Scan(
-            position: position, isForced: needsScan, watched: Array(incomplete.sorted().prefix(Self.maximumWatched)))
+            from: position, isForced: needsScan, watching: Array(incomplete.sorted().prefix(Self.maximumWatched)))
+        self.scan = scan
         needsScan = false
         scans += 1
         didScan = false
-        lists = Lists()
-        // Messages that are claimed already, or will be, may still stand in the list.
+        // Messages that are claimed already, or will be, may still stand in the folder.
         tried = Set((prepared + claiming).map(\.name))
         return scan
     }
 
     private static let maximumWatched = 16
 
-    mutating func scanEnds(_ scan: Scan) {
-        incomplete.subtract(scan.watched)
-        lists = Lists()
+    mutating func scanEnds() {
+        if let scan { incomplete.subtract(scan.watched) }
+        scan = nil
     }
 
-    /// Begins to read both lists.
-    mutating func listingBegins(now: Duration) { lists = Lists(since: now, earlier: epoch.usesEarlier ? nil : []) }
+    /// Begins to read both folders.
+    mutating func listingBegins(now: Duration) { scan?.listingBegins(now: now, usesEarlier: epoch.usesEarlier) }
 
-    mutating func listed(_ names: [String]) { lists.items = names }
+    mutating func listed(_ names: [String]) { scan?.listed(names) }
 
-    mutating func listed(earlier children: NodeChildren) { lists.noteEarlier(children) }
+    mutating func listed(earlier children: NodeChildren) { scan?.listed(earlier: children) }
 
-    /// Judges the two lists. The names are those that are not skipped.
-    mutating func judgeLists(usable: (_ names: [String], _ folder: String) -> [String], now: Duration) -> Judgement {
-        guard let (names, earlier) = lists.complete(at: now) else { return .wait }
-        var items =
-            claimable(usable(names, queue.tree.items), now: now)
+    /// Judges what the scan has read of the two folders.
+    ///
+    /// - Parameter usable: returns those of a folder's names that are not skipped.
+    mutating func judgeScan(usable: (_ names: [String], _ folder: String) -> [String], now: Duration) -> Judgement {
+        guard let (items, earlier) = scan?.complete(at: now), let took = scan?.took else { return .wait }
+        var entries =
+            claimable(usable(items, queue.tree.items), now: now)
             + claimable(earlier: usable(earlier, queue.tree.earlier))
         if !tried.isEmpty {
             // What was seen to be gone, and comes again, is new.
             var stillThere: Set<ItemName> = []
-            items.removeAll { tried.contains($0.name) && stillThere.insert($0.name).inserted }
+            entries.removeAll { tried.contains($0.name) && stillThere.insert($0.name).inserted }
             tried = stillThere
         }
         // What cannot be handed out at once is left to those who wait in line.
-        if !items.isEmpty, position.name != nil, waiters.isEmpty { return .busy }
-        if !items.isEmpty { return .listed(Listing(items: items, took: lists.took)) }
+        if !entries.isEmpty, position.name != nil, waiters.isEmpty { return .busy }
+        if !entries.isEmpty { return .found(Scan.Findings(entries: entries, took: took)) }
         return mustNotWait ? .full : .mayHaveMoved
     }
 
-    /// The lists are empty, and nothing was moved.
+    /// The folders are empty, and nothing was moved.
     mutating func foundNothing() {
         didScan = true
         wake()
     }
 
     /// The names among the items that can be tried for now.
-    private mutating func claimable(_ names: [String], now: Duration) -> [ListedItem] {
+    private mutating func claimable(_ names: [String], now: Duration) -> [ReadyList.Entry] {
         if now - incompleteClearedAt > .seconds(1) {
             incomplete = []
             incompleteClearedAt = now
         }
         return names.compactMap { name in
             if !incomplete.isEmpty, incomplete.contains(name) { return nil }
-            if let item = ItemName(name, inEpoch: epoch.number) { return ListedItem(name: item, isEarlier: false) }
+            if let name = ItemName(name, inEpoch: epoch.number) { return ReadyList.Entry(name: name, isEarlier: false) }
             emit(.skip(path: queue.tree.item(name), .unknownName))
             return nil
         }
     }
 
-    private mutating func claimable(earlier names: [String]) -> [ListedItem] {
+    private mutating func claimable(earlier names: [String]) -> [ReadyList.Entry] {
         names.compactMap { name in
-            if let item = ItemName(name) { return ListedItem(name: item, isEarlier: true) }
+            if let name = ItemName(name) { return ReadyList.Entry(name: name, isEarlier: true) }
             emit(.skip(path: queue.tree.earlier(name), .unknownName))
             return nil
         }
@@ -291,9 +271,8 @@ extension ConsumerStateMachine {
         return registered.filter { seenActive[$0] == nil }
     }
 
-    /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come
-    /// out of its
-    /// order.
+    /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come out
+    /// of its order.
     mutating func share(foundActive found: [String], _ registration: Registration, now: Duration) -> ReadyList.Share {
         for name in found { seenActive[name] = now }
         let active = seenActive.keys.sorted()

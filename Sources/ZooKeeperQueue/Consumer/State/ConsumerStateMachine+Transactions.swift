@@ -44,8 +44,7 @@ extension ConsumerStateMachine {
     /// Takes what has gathered: settlements of one registration, and claims for the places that are free with them.
     private mutating func nextTransaction(now: Duration) -> ConsumerCommit? {
         // What the multi has before anything is gathered: the consumer's own operations, the check of the epoch, and
-        // the
-        // position in the line.
+        // the position in the line.
         var (count, bytes) = (4, 1_024 + holdings.progress.encoded().count)
         let ends = nextSettlements(&count, &bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
@@ -90,12 +89,11 @@ extension ConsumerStateMachine {
         return batch
     }
 
-    /// Messages are claimed many at a time: together with settlements, or when none is left to hand out, or half of
-    /// the places
-    /// are free.
+    /// Messages are claimed many at a time: together with settlements, or when none is left to hand out, or half of the
+    /// places are free.
     private mutating func nextClaims(
         _ ends: [Settlement], _ operations: Int, _ used: Int, now: Duration
-    ) -> [ReadyItem] {
+    ) -> [MessageNode] {
         if yieldsToIdle, waiters.isEmpty { return [] }
         guard let registration, phase == .open, failure == nil, iterators.isPositive, let first = prepared.first
         else { return [] }
@@ -120,7 +118,7 @@ extension ConsumerStateMachine {
             return []
         }
         var (bytes, claimed) = (used, 0)
-        var claims: [ReadyItem] = []
+        var claims: [MessageNode] = []
         var count = operations
         while let next = prepared.first, places > 0, count + 2 <= Request.maximumOperations {
             if !claims.isEmpty, isClaimedAlone(next.name) { break }
@@ -140,15 +138,14 @@ extension ConsumerStateMachine {
     /// Whether a message is claimed only when a caller waits for it, and by itself.
     ///
     /// When a consumer fails, a recovery counts a delivery of all that it held, because it cannot tell what had been
-    /// handed
-    /// out. A message that brings its consumer down each time would take those that wait behind it along to the dead
-    /// letters. So a message that has come back before is not held in advance.
+    /// handed out. A message that brings its consumer down each time would take those that wait behind it along to the
+    /// dead letters. So a message that has come back before is not held in advance.
     private func isClaimedAlone(_ name: ItemName) -> Bool {
         name.returns >= min(2, maximumDeliveries - 1)
     }
 
-    private func size(ofClaiming item: ReadyItem, _ registration: Registration) -> Int {
-        ConsumerCommit.moves(item, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
+    private func size(ofClaiming node: MessageNode, _ registration: Registration) -> Int {
+        ConsumerCommit.moves(node, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
     }
 
     // MARK: Outcomes
@@ -194,11 +191,11 @@ extension ConsumerStateMachine {
         guard registration == commit.registration else { return }
         holdings = plan.holdings
         if let left = commit.place { positionIsGone(left) }
-        for item in commit.claims {
-            emit(.handled(path: item.listed.path(in: queue.tree)))
-            for message in item.messages {
+        for node in commit.claims {
+            emit(.handled(path: node.entry.path(in: queue.tree)))
+            for message in node.messages {
                 let lease = Lease(
-                    message, of: item, fencingToken: token, takenAt: now, registration: commit.registration)
+                    message, of: node, fencingToken: token, takenAt: now, registration: commit.registration)
                 leases[message.name.string] = lease
                 enqueue(lease)
             }
@@ -249,17 +246,17 @@ extension ConsumerStateMachine {
 
     /// Skips one message that cannot be claimed. The others are sent again at once.
     mutating func skipClaim(_ number: Int, of commit: inout ConsumerCommit, _ reason: SkippedNode.Reason) {
-        emit(.skip(path: commit.claims[number].listed.path(in: queue.tree), reason))
+        emit(.skip(path: commit.claims[number].entry.path(in: queue.tree), reason))
         commit.claims.remove(at: number)
         claiming = commit.claims
     }
 
     /// Reads again what was not claimed, and what comes after it. The list stays.
     mutating func rereadClaims(_ commit: inout ConsumerCommit) {
-        let items = commit.claims
+        let nodes = commit.claims
         commit.claims = []
         claiming = []
-        reread(items)
+        reread(nodes)
     }
 
     /// What is not claimed now is looked at anew, with all that comes after it.

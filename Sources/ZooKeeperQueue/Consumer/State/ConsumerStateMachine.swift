@@ -4,14 +4,12 @@ import Synchronization
 import ZooKeeper
 
 /// All state of a consumer, and every decision that follows from it: a value that takes events and emits actions. It
-/// never
-/// waits, and does no I/O. It depends on nothing else than its events, the states of its leases, and the number of
-/// iterators.
+/// never waits, and does no I/O. It depends on nothing else than its events, the states of its leases, and the number
+/// of iterators.
 ///
 /// What an event demands of the outside is an ``Action``, which the actor runs after the state has changed. The
-/// extensions
-/// hold one concern each: demand, scanning, transactions, leases. Only they write the properties; the actor calls
-/// events.
+/// extensions hold one concern each: demand, scanning, transactions, leases. Only they write the properties; the actor
+/// calls events.
 struct ConsumerStateMachine: Sendable {
     enum Phase: Sendable { case open, closing, closed }
 
@@ -108,16 +106,16 @@ struct ConsumerStateMachine: Sendable {
 
     var ready = ReadyList()
     /// Messages that were read and are not yet claimed, in order.
-    var prepared: Deque<ReadyItem> = []
+    var prepared: Deque<MessageNode> = []
     var preparedAt = Duration.zero
     /// The messages that a transaction under way claims.
-    var claiming: [ReadyItem] = []
+    var claiming: [MessageNode] = []
     /// How often the list was forgotten, and a part of it put back.
     var mark = ReadMark()
     var isReading = false
-    /// The two lists, while the consumer waits for a message.
-    var lists = Lists()
-    /// Messages that stand in a list and are claimed already, or will be.
+    /// The scan that is under way, while the consumer waits for a message.
+    var scan: Scan?
+    /// Messages that stand in a folder and are claimed already, or will be.
     var tried: Set<ItemName> = []
     var scans = 0
     /// Whether the last scan has found nothing.
@@ -128,7 +126,7 @@ struct ConsumerStateMachine: Sendable {
     var yieldsToIdle = false
     var position = Position.outside
     /// How many messages, and bytes, the largest of the nodes had that were read last.
-    var largest = (messages: 1, bytes: ReadyItem.assumedSize)
+    var largest = (messages: 1, bytes: MessageNode.assumedSize)
     /// Items that an older producer is still writing, as far as was seen.
     var incomplete: Set<String> = []
     var incompleteClearedAt = Duration.zero

@@ -1,25 +1,35 @@
 import Logging
 import ZooKeeper
 
-/// The queue's folders, which the members create again when something has removed them: an administrator's `deleteall`, or the
-/// server, where a folder is a container node.
-extension MessageQueue {
-    /// The folders that are missing below the root.
+/// The queue's folders, which the members create again when something has removed them: an administrator's `deleteall`,
+/// or the server, where a folder is a container node.
+struct QueueFolders: Sendable {
+    let store: any ZooKeeperStore
+    let tree: QueueTree
+    let reader: NodeReader
+    let logger: Logger
+
+    /// Returns the folders that are missing below the root.
     ///
     /// - Returns: `nil` when the root itself is missing.
-    func missingFolders() async throws -> [String]? {
+    func missing() async throws -> [String]? {
         do {
             let names = Set(try await store.children(of: tree.root).names.map { "\(tree.root)/\($0)" })
             return tree.parents.filter { !names.contains($0) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
         } catch let error as ZooKeeperError where error.code == .noAuth {
-            // A root that may not be listed: each folder by itself.
+            // The client may not list the root, so it looks for each folder by itself.
             guard try await store.exists(tree.root) != nil else { return nil }
             var missing: [String] = []
             for path in tree.parents where try await store.exists(path) == nil { missing.append(path) }
             return missing
         }
+    }
+
+    /// Creates the root and its ancestors where they are missing.
+    func createRootAndAncestors() async throws {
+        for path in tree.rootAndAncestors { try await store.createIfMissing(path) }
     }
 
     /// Creates the folders that are missing below the root, with the root's access control list.
@@ -28,20 +38,20 @@ extension MessageQueue {
     /// - Returns: whether any was missing.
     /// - Throws: ``QueueError/Code/queueMissing`` when the root is missing; `ZooKeeperError`.
     @discardableResult
-    func restoreMissingFolders(isNew: Bool = false) async throws -> Bool {
-        guard let missing = try await missingFolders() else { throw self.missing }
+    func restoreMissing(isNew: Bool = false) async throws -> Bool {
+        guard let missing = try await missing() else { throw QueueError.missingQueue(at: tree.root) }
         if missing.isEmpty { return false }
         let acl = isNew ? nil : try await inheritedACL()
         for path in missing {
             if isNew {
-                try await create(path, acl: nil)
+                try await store.createIfMissing(path, acl: nil)
                 continue
             }
             switch path {
             case tree.items: try await restoreItems(acl, knowsEpoch: !missing.contains(tree.epoch))
-            case tree.epoch: try await create(path, data: try await lostEpoch(), acl: acl)
-            case tree.consumers: try await create(path, data: Self.restoredMark, acl: acl)
-            default: try await create(path, acl: acl)
+            case tree.epoch: try await store.createIfMissing(path, data: try await lostEpoch(), acl: acl)
+            case tree.consumers: try await store.createIfMissing(path, data: Self.restoredMark, acl: acl)
+            default: try await store.createIfMissing(path, acl: acl)
             }
             // Another member may be creating the queue, whose epoch comes last.
             logger.log(
@@ -51,19 +61,19 @@ extension MessageQueue {
         return true
     }
 
-    /// The data of a folder that was restored, so that its numbers have begun again: a name that the server makes up there may
-    /// be one that another consumer still has.
+    /// The data of a folder that was restored. Its numbers have begun again, so that the server may give a name there
+    /// that another consumer still has.
     private static let restoredMark = Array("restored".utf8)
 
-    /// Whether the numbers of consumers may come again.
+    /// Returns whether the server may give a number to two consumers.
     func hasRestoredConsumers() async throws -> Bool {
-        try await node(tree.consumers)?.data == Self.restoredMark
+        try await reader.node(tree.consumers)?.data == Self.restoredMark
     }
 
     /// Creates the items again, in another epoch: their numbers begin again, and a name must not mean two messages.
     private func restoreItems(_ acl: [ACL]?, knowsEpoch: Bool) async throws {
-        guard knowsEpoch else { return try await create(tree.items, acl: acl) }
-        let epoch = try await sequenceEpoch()
+        guard knowsEpoch else { return try await store.createIfMissing(tree.items, acl: acl) }
+        let epoch = try await reader.sequenceEpoch()
         do {
             _ = try await store.multi([
                 epoch.change(to: .open, number: epoch.number &+ 1, in: tree), .create(tree.items, data: [], acl: acl),
@@ -75,7 +85,7 @@ extension MessageQueue {
         }
     }
 
-    /// The root's access control list; `nil` is the client's own, where the root's cannot be used.
+    /// Returns the root's access control list; `nil` is the client's own, where the root's cannot be used.
     private func inheritedACL() async throws -> [ACL]? {
         do {
             let acl = try await store.aclEntries(of: tree.root)
@@ -92,7 +102,7 @@ extension MessageQueue {
     /// that no name among the items now belongs to another message.
     private func lostEpoch() async throws -> [UInt8] {
         var folders = [tree.partial, tree.dead]
-        folders += try await names(tree.consumers).map { tree.consumer($0).item }
+        folders += try await reader.names(tree.consumers).map { tree.consumer($0).item }
         // What stands in `earlier` is of an earlier epoch, also where its name has none.
         let earlier = try await messages(in: tree.earlier).map { $0.epoch &+ 1 }
         var number = earlier.max() ?? 0
@@ -106,28 +116,9 @@ extension MessageQueue {
 
     private func messages(in folder: String) async throws -> [ItemName] {
         do {
-            return try await names(folder).compactMap { ItemName($0) }
+            return try await reader.names(folder).compactMap { ItemName($0) }
         } catch let error as ZooKeeperError where error.code == .noAuth {
             return []
-        }
-    }
-
-    /// Creates a node, unless it exists already.
-    ///
-    /// - Parameter acl: its access control list; `nil` is the client's default.
-    func create(_ path: String, data: [UInt8] = [], acl: [ACL]?) async throws {
-        while true {
-            do {
-                _ = try await store.multi([.create(path, data: data, acl: acl)])
-                return
-            } catch let error as ZooKeeperError where error.code == .nodeExists {
-                return
-            } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                // Creating it again is harmless, and waits for a connection.
-            } catch let error as ZooKeeperError where error.code == .noAuth {
-                guard try await store.exists(path) != nil else { throw error }
-                return
-            }
         }
     }
 }

@@ -1,17 +1,23 @@
 import ZooKeeper
 
-extension MessageQueue {
-    /// The messages that were given up, in their old order.
-    ///
-    /// - Throws: ``QueueError``.
-    public func deadLetters(limit: Int = 100) async throws -> [DeadLetter] {
-        try await QueueError.translating(while: "listing dead letters", queue: path) {
+/// Reads, sends back and deletes the messages of a queue that were given up.
+struct DeadLetterQueue: Sendable {
+    let queue: MessageQueue
+
+    private var store: any ZooKeeperStore { queue.store }
+    private var tree: QueueTree { queue.tree }
+    private var reader: NodeReader { queue.reader }
+
+    // MARK: All of them
+
+    func list(limit: Int) async throws -> [DeadLetter] {
+        try await QueueError.translating(while: "listing dead letters", queue: queue.path) {
             var letters: [DeadLetter] = []
-            for name in try await deadNames() {
+            for name in try await sortedNames() {
                 if letters.count >= limit { break }
-                guard let node = try await usableNode(tree.dead(name)) else { continue }
+                guard let node = try await reader.usableNode(tree.dead(name)) else { continue }
                 let data = node.data ?? []
-                let cause = try await read([tree.cause(ofDead: name)])[0].node?.data ?? []
+                let cause = try await reader.read([tree.cause(ofDead: name)])[0].node?.data ?? []
                 var envelope = Envelope(headers: [:], payload: data)
                 if case .message(let read) = Envelope.read(data) { envelope = read }
                 letters.append(
@@ -23,22 +29,12 @@ extension MessageQueue {
         }
     }
 
-    /// Sends a dead letter back to its old place in the queue; its deliveries are counted anew.
-    ///
-    /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such dead letter.
-    public func redrive(_ name: String) async throws {
-        guard try await redriveIfPresent(name) else {
-            throw QueueError(.notFound, "There is no dead letter of that name in \(path).")
-        }
-    }
-
-    /// Sends all dead letters back. One that cannot be moved is skipped and stays: see ``skippedNodes()``.
+    /// Sends all back, and skips those that cannot be moved.
     ///
     /// - Returns: how many.
-    @discardableResult
-    public func redriveAll(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
-        let names = try await QueueError.translating(while: "listing dead letters", queue: path) {
-            try await deadNames()
+    func redriveAll(progress: (_ done: Int, _ total: Int) -> Void) async throws -> Int {
+        let names = try await QueueError.translating(while: "listing dead letters", queue: queue.path) {
+            try await sortedNames()
         }
         var done = 0
         for (index, name) in names.enumerated() {
@@ -49,37 +45,34 @@ extension MessageQueue {
         return done
     }
 
-    /// Deletes all dead letters.
-    ///
-    /// - Returns: how many.
-    @discardableResult
-    public func purgeDeadLetters(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws
-        -> Int
-    {
-        try await QueueError.translating(while: "purging dead letters", queue: path) {
-            _ = try await currentEpoch()
+    /// - Returns: how many were deleted.
+    func purge(progress: (_ done: Int, _ total: Int) -> Void) async throws -> Int {
+        try await QueueError.translating(while: "purging dead letters", queue: queue.path) {
+            // A tree of a later format is left alone.
+            _ = try await reader.currentEpoch()
             var groups: [[Operation]] = []
-            for name in try await deadNames() {
+            for name in try await sortedNames() {
                 // A foreign client may have left one without a cause.
                 let cause = try await hasCause(name) ? [Operation.delete(tree.cause(ofDead: name))] : []
                 groups.append(cause + [.delete(tree.dead(name))])
             }
-            return try await applyAll(groups, progress: progress).done
+            return try await queue.writer.apply(groups, progress: progress).done
         }
     }
 
     private func hasCause(_ name: String) async throws -> Bool {
         do {
-            return try await names(tree.dead(name)).contains("cause")
+            return try await reader.names(tree.dead(name)).contains("cause")
         } catch let error as ZooKeeperError where error.code == .noAuth {
             // The permission to delete it comes from its folder.
             return true
         }
     }
 
-    private func deadNames() async throws -> [String] {
-        let names = try await names(tree.dead)
-        skipped.keep(names, in: tree.dead)
+    /// Returns the names in the order of the messages that they were, those of other kinds last.
+    private func sortedNames() async throws -> [String] {
+        let names = try await reader.names(tree.dead)
+        queue.skipped.keep(names, in: tree.dead)
         return names.sorted { a, b in
             switch (ItemName(a), ItemName(b)) {
             case (let a?, let b?): a < b
@@ -90,14 +83,22 @@ extension MessageQueue {
         }
     }
 
+    // MARK: One of them
+
+    func redrive(_ name: String) async throws {
+        guard try await redriveIfPresent(name) else {
+            throw QueueError(.notFound, "There is no dead letter of that name in \(queue.path).")
+        }
+    }
+
     private func redriveOrSkip(_ name: String) async throws -> Bool {
         guard ItemName(name) != nil else {
-            skipped.skip(tree.dead(name), .unknownName)
+            queue.skipped.skip(tree.dead(name), .unknownName)
             return false
         }
         do {
             let isDone = try await redriveIfPresent(name)
-            skipped.handled(tree.dead(name))
+            queue.skipped.handled(tree.dead(name))
             return isDone
         } catch let error as QueueError {
             // Reading the letter and deleting its cause are the letter's own matter, all else its folder's.
@@ -105,7 +106,7 @@ extension MessageQueue {
             else {
                 throw error
             }
-            skipped.skip(tree.dead(name), cause)
+            queue.skipped.skip(tree.dead(name), cause)
             return false
         }
     }
@@ -114,13 +115,13 @@ extension MessageQueue {
         guard !name.contains("/"), !name.isEmpty else {
             throw QueueError(.invalidArgument, "A dead letter's name is a node's name, without a slash.")
         }
-        return try await QueueError.translating(while: "sending a dead letter back", queue: path) {
-            try await prepareExisting()
+        return try await QueueError.translating(while: "sending a dead letter back", queue: queue.path) {
+            try await queue.prepareExisting()
             var target = ItemName(name)?.with(returns: 0)
             var wasSent = false
             while true {
-                guard let node = try await node(tree.dead(name)) else { return wasSent }
-                let epoch = try await sequenceEpoch()
+                guard let node = try await reader.node(tree.dead(name)) else { return wasSent }
+                let epoch = try await reader.sequenceEpoch()
                 guard let item = target else {
                     throw QueueError(
                         .invalidArgument,
@@ -134,14 +135,14 @@ extension MessageQueue {
                     ])
                     return true
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    // Looked at again: when it is gone, it was sent back.
+                    // The next look tells: when the dead letter is gone, it was sent back.
                     wasSent = true
                 } catch let error as ZooKeeperError where error.code == .noNode || error.code == .badVersion {
                     // Another client is moving it, so look again. A dead letter without a cause comes from another kind
                     // of client.
                     switch error.operationIndex {
                     case 0 where try await store.exists(tree.dead(name)) != nil: try await addCause(name)
-                    case 3 where try await !restoreMissingFolders(): throw error
+                    case 3 where try await !queue.folders.restoreMissing(): throw error
                     default: break
                     }
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
@@ -155,7 +156,7 @@ extension MessageQueue {
         do {
             _ = try await store.create(tree.cause(ofDead: name), data: [], mode: .persistent)
         } catch let error as ZooKeeperError where error.code == .nodeExists || error.code == .noNode {
-            // Somebody was faster.
+            // Another client was faster.
         }
     }
 }

@@ -1,0 +1,58 @@
+import ZooKeeper
+
+/// Reads and changes what the members of a queue must agree on, which stands in the tree.
+struct QueueAttributeStore: Sendable {
+    let store: any ZooKeeperStore
+    let tree: QueueTree
+    let reader: NodeReader
+    let usage: QueueUsage
+
+    /// Returns what stands in the tree.
+    func read() async throws -> SharedSettings {
+        do {
+            return SharedSettings(try await store.get(tree.settings).data)
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            return SharedSettings()
+        }
+    }
+
+    /// Stores those of the settings that are not the default. This comes before the last folder, which marks the queue
+    /// as complete: until then, no other member uses the queue.
+    func create(from settings: QueueSettings) async throws {
+        var shared = SharedSettings()
+        if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
+        shared.bound = settings.bound
+        let defaults = QueueSettings()
+        if settings.idRetention != defaults.idRetention { shared.idRetention = settings.idRetention }
+        if settings.maximumDeliveries != defaults.maximumDeliveries {
+            shared.maximumDeliveries = settings.maximumDeliveries
+        }
+        if settings.redeliveryDelay != defaults.redeliveryDelay { shared.redeliveryDelay = settings.redeliveryDelay }
+        if shared.bound.bytes != nil { try await usage.trackBytes() }
+        if shared != SharedSettings() { try await store.createIfMissing(tree.settings, data: shared.encoded()) }
+    }
+
+    /// Changes what stands in the tree, for all members.
+    func change(_ change: (inout SharedSettings) -> Void) async throws {
+        try await store.createIfMissing(tree.settings)
+        while true {
+            let node = try await store.get(tree.settings)
+            var shared = SharedSettings(node.data)
+            change(&shared)
+            let epoch = try await reader.sequenceEpoch()
+            do {
+                // Each member that is at work checks the version of the epoch, finds another, and reads the settings
+                // too.
+                _ = try await store.multi([
+                    .set(tree.settings, data: shared.encoded(), version: node.stat.version),
+                    epoch.change(to: epoch.phase, in: tree),
+                ])
+                return
+            } catch let error as ZooKeeperError
+                where error.code == .badVersion || error.outcome == .unknown && error.code != .deadlineExceeded
+            {
+                // Another client was faster, or the answer was lost: changing it once more is harmless.
+            }
+        }
+    }
+}

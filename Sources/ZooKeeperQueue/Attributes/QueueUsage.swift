@@ -1,0 +1,32 @@
+import ZooKeeper
+
+/// Measures how full a queue is.
+struct QueueUsage: Sendable {
+    let store: any ZooKeeperStore
+    let tree: QueueTree
+    let reader: NodeReader
+
+    /// Makes the servers count the bytes of the queue, which a bound in bytes needs.
+    func trackBytes() async throws {
+        guard try await store.capabilities.contains(.quotas) else {
+            throw QueueError(
+                .invalidArgument, "This kind of ZooKeeper does not count bytes: bound the number of messages instead.")
+        }
+        try await store.countBytes(below: tree.root)
+    }
+
+    /// Returns how full the queue is.
+    func fill(countingBytes: Bool) async throws -> SendRoom.Fill {
+        async let (items, earlier, producers) = (
+            reader.childCount(tree.items), reader.childCount(tree.earlier), reader.childCount(tree.producers)
+        )
+        async let counted = countingBytes ? try await store.bytes(below: tree.root) : nil
+        var bytes = try await counted
+        if countingBytes, bytes == nil {
+            // Another client has removed the count.
+            try await trackBytes()
+            bytes = try await store.bytes(below: tree.root)
+        }
+        return SendRoom.Fill(nodes: try await items + earlier, bytes: bytes, producers: try await producers)
+    }
+}

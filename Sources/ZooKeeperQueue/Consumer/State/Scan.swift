@@ -1,0 +1,63 @@
+import ZooKeeper
+
+/// A scan of the two folders of ready messages, from its beginning to its end: a value.
+struct Scan: Sendable {
+    /// The consumer's position in the wait queue when the scan began.
+    let position: ConsumerStateMachine.Position
+    /// Whether the folders are read once although the consumer is not the first in line.
+    let isForced: Bool
+    /// Items that are being written. A change of one is a reason to scan again.
+    let watched: [String]
+
+    /// What a scan has found: the messages that can be tried for, and how long it took to read their names.
+    struct Findings: Sendable {
+        let entries: [ReadyList.Entry]
+        let took: Duration
+    }
+
+    private var items: [String]?
+    /// The names in `earlier`, once they were read.
+    private(set) var earlier: [String]?
+    /// The change of `earlier` that was seen last. Its reads may be heard of in another order than they were made in.
+    private var zxid: Int64 = .min
+    private var start = Duration.zero
+    private var end: Duration?
+
+    init(from position: ConsumerStateMachine.Position, isForced: Bool, watching watched: [String]) {
+        self.position = position
+        self.isForced = isForced
+        self.watched = watched
+    }
+
+    /// Whether the consumer lists the messages although it is not in line, or is the first there.
+    var listsByItself: Bool {
+        if case .waiting = position { false } else { true }
+    }
+
+    /// Begins to read the folders, which a scan may do more than once.
+    ///
+    /// - Parameter usesEarlier: whether messages may stand in `earlier`, which is not read otherwise.
+    mutating func listingBegins(now: Duration, usesEarlier: Bool) {
+        self = Scan(from: position, isForced: isForced, watching: watched)
+        start = now
+        earlier = usesEarlier ? nil : []
+    }
+
+    mutating func listed(_ names: [String]) { items = names }
+
+    mutating func listed(earlier children: NodeChildren) {
+        guard children.stat.pzxid >= zxid else { return }
+        zxid = children.stat.pzxid
+        earlier = children.names
+    }
+
+    /// The names in both folders, once they were read.
+    mutating func complete(at now: Duration) -> (items: [String], earlier: [String])? {
+        guard let items, let earlier else { return nil }
+        end = end ?? now
+        return (items, earlier)
+    }
+
+    /// How long it took to read both for the first time.
+    var took: Duration { (end ?? start) - start }
+}

@@ -1,0 +1,69 @@
+import ZooKeeper
+
+/// Applies many small groups of operations with as few multis as possible.
+struct BulkWriter: Sendable {
+    let store: any ZooKeeperStore
+    let skipped: SkippedNodeRegistry
+
+    /// The most groups in one multi.
+    private static let maximumGroups = 300
+
+    /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone. Skips a group that
+    /// ZooKeeper refuses, and applies the others.
+    ///
+    /// - Parameter guards: checks that each multi begins with. When one of them fails, the rest is left.
+    /// - Returns: how many groups were applied, and whether none was left out because of the guards or a lost answer.
+    func apply(
+        _ groups: [[Operation]], guardedBy guards: [Operation] = [],
+        progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
+    ) async throws -> (done: Int, isComplete: Bool) {
+        var rest = groups[...]
+        var done = 0
+        while !rest.isEmpty {
+            try Task.checkCancellation()
+            let count = max(1, min(Self.maximumGroups, store.countThatFits(rest, besides: guards.count)))
+            var batch = Array(rest.prefix(count))
+            while !batch.isEmpty {
+                do {
+                    _ = try await store.multi(guards + batch.flatMap { $0 })
+                    done += batch.count
+                    batch = []
+                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                    // Deleting again is harmless, because missing nodes are passed over.
+                } catch let error as ZooKeeperError where error.isRefusal {
+                    guard let index = error.operationIndex else {
+                        guard batch.count == 1, error.concernsOneNode else { throw error }
+                        skip(batch.removeFirst(), error)
+                        continue
+                    }
+                    if index < guards.count {
+                        if error.code == .badVersion { return (done, false) }
+                        throw error
+                    }
+                    var end = guards.count
+                    let failed = batch.firstIndex { group in
+                        end += group.count
+                        return index < end
+                    }
+                    guard let failed else { throw error }
+                    let group = batch[failed]
+                    // The right to delete a node is its parent's: only below the group's own node it is the node's
+                    // matter.
+                    let isOwn = index < end - 1
+                    guard error.concernsOneNode || isOwn || error.code == .noNode || error.code == .badVersion else {
+                        throw error
+                    }
+                    batch.remove(at: failed)
+                    if error.code != .noNode, error.code != .badVersion { skip(group, error) }
+                }
+            }
+            rest = rest.dropFirst(count)
+            progress(groups.count - rest.count, groups.count)
+        }
+        return (done, true)
+    }
+
+    private func skip(_ group: [Operation], _ error: ZooKeeperError) {
+        if let path = group.last?.path { skipped.skip(path, error) }
+    }
+}
