@@ -9,4 +9,10 @@ package enum UniqueName {
             return String(repeating: "0", count: 16 - digits.count) + digits
         }.joined()
     }
+
+    /// Ten random digits, in the form of a number that the server gives.
+    static func tenDigits() -> String {
+        // The first digit keeps the zeros behind it.
+        String(String(10_000_000_000 + bits() % 10_000_000_000).dropFirst())
+    }
 }

@@ -61,7 +61,7 @@ extension QueueConsumer {
             }
         }
         while true {
-            let name = "consumer-" + String(String(Int.random(in: 20_000_000_000..<30_000_000_000)).dropFirst())
+            let name = "consumer-" + UniqueName.tenDigits()
             do {
                 _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
                 return name
