@@ -8,9 +8,6 @@ import ZooKeeperTestKit
 /// The consumer's decisions, without ZooKeeper and without concurrency.
 @Suite(.timeLimit(.minutes(10)))
 struct ConsumerStateMachineTests {
-    /// How many random events: `EVENTS=1000000 make test`.
-    private static let events =
-        ProcessInfo.processInfo.environment["EVENTS"].flatMap(Int.init) ?? 100_000
     private static let eventsOfARun = 1_000
 
     @Test(
@@ -18,7 +15,7 @@ struct ConsumerStateMachineTests {
     func randomEvents() throws {
         var handedOut = 0
         var transitions: Set<String> = []
-        for seed in 0..<UInt64(Self.events / Self.eventsOfARun) {
+        for seed in 0..<UInt64(RandomEvents.count / Self.eventsOfARun) {
             var driver = try ConsumerDriver(
                 seed: seed, prefetch: [1, 2, 5, 128][Int(seed % 4)], onDemand: seed.isMultiple(of: 7))
             for _ in 0..<Self.eventsOfARun where driver.violations.isEmpty { driver.step() }
@@ -28,25 +25,11 @@ struct ConsumerStateMachineTests {
             transitions.formUnion(driver.transitions)
             try #require(driver.violations.isEmpty, "seed \(seed): \(driver.violations.prefix(3))")
         }
-        print("\(Self.events) events, \(handedOut) messages handed out")
-        #expect(handedOut > Self.events / 100)
-        let documented = try Self.documented()
+        print("\(RandomEvents.count) events, \(handedOut) messages handed out")
+        #expect(handedOut > RandomEvents.count / 100)
+        let documented = try RandomEvents.documentedTransitions(under: "### The consumer's states")
         #expect(transitions.isSubset(of: documented), "not in the article: \(transitions.subtracting(documented))")
-        if Self.events >= 100_000 { #expect(documented.subtracting(transitions).isEmpty) }
-    }
-
-    /// The transitions in the table of the article *How it works*.
-    private static func documented() throws -> Set<String> {
-        let article = URL(filePath: #filePath).deletingLastPathComponent()
-            .appending(path: "../../Sources/ZooKeeperQueue/Documentation.docc/HowItWorks.md")
-        let lines = try String(contentsOf: article, encoding: .utf8).split(separator: "\n")
-        guard let start = lines.firstIndex(where: { $0.hasPrefix("### The consumer's states") }) else { return [] }
-        let rows = lines[start...].dropFirst().prefix { !$0.hasPrefix("#") }.filter { $0.contains(" → ") }
-        return Set(
-            rows.map { row in
-                let cells = row.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
-                return "\(cells[0]): \(cells[1])"
-            })
+        if RandomEvents.count >= 100_000 { #expect(documented.subtracting(transitions).isEmpty) }
     }
 
     private func machine(prefetch: Int = 4) throws -> ConsumerStateMachine {

@@ -171,6 +171,20 @@ struct SendLaneTests {
         #expect(numbers(next(&lane)) == [1, 3, 5])
     }
 
+    @Test("A send of which a part was stored before the queue got a bound is admitted as a whole")
+    func begunAndGated() {
+        var lane = lane()
+        lane.append(
+            (0..<7).map { SendLane.Entry(send: SendID(number: 1), index: $0, priority: 100, data: [1], size: 74) })
+        lane.append(entries(2...2))
+        #expect(next(&lane).map(\.index) == [0, 1, 2, 3, 4])
+        lane.isGated = true
+        _ = lane.landed(0, good)
+        lane.admit { _ in false }
+        #expect(numbers(lane.removeUnadmitted()) == [2])
+        #expect(next(&lane).map(\.index) == [5, 6])
+    }
+
     @Test("Withdrawing half of 50,000 sends is of the order of sending them")
     func manyWithdrawals() {
         func drain(withdrawing: Bool) -> Duration {

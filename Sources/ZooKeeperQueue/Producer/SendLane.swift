@@ -90,7 +90,9 @@ struct SendLane: Sendable {
         while start < waiting.endIndex {
             let send = waiting[start].send
             let end = waiting[start...].firstIndex { $0.send != send } ?? waiting.endIndex
-            guard withdrawn[send] != nil || admits(waiting[start..<end]) else { return }
+            // A send of which a part is stored goes on, also when the bound came only then.
+            let hasBegun = waiting[start].index > 0
+            guard withdrawn[send] != nil || hasBegun || admits(waiting[start..<end]) else { return }
             for index in start..<end { waiting[index].isAdmitted = true }
             start = end
         }

@@ -1,0 +1,35 @@
+import Foundation
+import Testing
+import ZooKeeper
+import ZooKeeperTestKit
+
+@testable import ZooKeeperQueue
+
+/// The producer's decisions, without concurrency.
+@Suite(.timeLimit(.minutes(10)))
+struct ProducerStateMachineTests {
+    @Test("Random events break no rule: each caller is answered once, each message is stored once and in order")
+    func randomEvents() throws {
+        let (events, eventsOfARun) = (RandomEvents.count, 500)
+        var stored = 0
+        var transitions: Set<String> = []
+        for seed in 0..<UInt64(events / eventsOfARun) {
+            var limits = ProducerLimits()
+            limits.minimumBatch = [1, 2, 32][Int(seed % 3)]
+            if seed % 4 == 1 { limits.batchesOfANode = 20 }
+            var driver = try ProducerDriver(
+                seed: seed, limits: limits, whenFull: seed.isMultiple(of: 5) ? .fail : .wait)
+            for _ in 0..<eventsOfARun where driver.violations.isEmpty { driver.step() }
+            if driver.violations.isEmpty, seed.isMultiple(of: 2) { driver.settleDown() }
+            if driver.violations.isEmpty { driver.close() }
+            stored += driver.storedCount
+            transitions.formUnion(driver.transitions)
+            try #require(driver.violations.isEmpty, "seed \(seed): \(driver.violations.prefix(3))")
+        }
+        print("\(events) events, \(stored) messages stored")
+        #expect(stored > events / 10)
+        let documented = try RandomEvents.documentedTransitions(under: "### The producer's states")
+        #expect(transitions.isSubset(of: documented), "not in the article: \(transitions.subtracting(documented))")
+        if events >= 100_000 { #expect(documented.isSubset(of: transitions), "\(documented.subtracting(transitions))") }
+    }
+}
