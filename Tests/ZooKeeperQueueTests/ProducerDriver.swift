@@ -49,6 +49,8 @@ struct ProducerDriver {
     private var maintainers = 0
     private var step: ProducerStep?
     private var timer: Duration?
+    /// The nodes that the producer has removed, or tried to.
+    private var removed: Set<String> = []
     private var isClosing = false
     private var waitsForIdle = false
 
@@ -169,22 +171,27 @@ struct ProducerDriver {
         for plan in lost.prefix(applied) { _ = apply(plan) }
         var isFirst = true
         for plan in lost {
-            let error = isFirst && applied == 0 && roll(3) == 0 ? Self.moved : Self.noAnswer
+            let error = isFirst && applied == 0 && roll(3) == 0 ? Self.refusal(.sessionMoved) : Self.noAnswer
             isFirst = false
             handle { [now] in $0.answered(plan, .failure(error), now: now) }
         }
     }
 
     private static let noAnswer = ZooKeeperError(code: .connectionLoss, message: "", path: nil, outcome: .unknown)
-    private static let moved = ZooKeeperError(code: .sessionMoved, message: "", path: nil, outcome: .notApplied)
-    private static let late = ZooKeeperError(code: .deadlineExceeded, message: "", path: nil, outcome: .notApplied)
+
+    private static func refusal(_ code: ZooKeeperError.Code, at operation: Int? = nil) -> ZooKeeperError {
+        ZooKeeperError(code: code, message: "", path: nil, operationIndex: operation, outcome: .notApplied)
+    }
 
     private mutating func apply(_ plan: BatchPlan) -> Result<[OperationResult], any Error> {
-        if roll(400) == 0 {
-            return .failure(
-                ZooKeeperError(
-                    code: .noAuth, message: "", path: nil, operationIndex: plan.operations.count - 1,
-                    outcome: .notApplied))
+        switch roll(800) {
+        case 0: return .failure(Self.refusal(.noAuth, at: plan.operations.count - 1))
+        // The server has given the number of the message's node to another client.
+        case 1 where plan.batch.entries.allSatisfy { $0.id == nil }:
+            return .failure(Self.refusal(.nodeExists, at: plan.operations.count - 1))
+        // Judged by a server that is rolled back.
+        case 2: return .failure(Self.refusal(.badVersion, at: 0))
+        default: break
         }
         let result = commit(plan.operations)
         if case .success = result { note(plan.batch.entries) }
@@ -220,16 +227,19 @@ struct ProducerDriver {
 
     private mutating func carryOut(_ step: ProducerStep, isRefused: Bool) {
         func fail(_ error: any Error) { handle { $0.stepFailed(error) } }
+        if case .deleteNode(let path) = step { removed.insert(path) }
         if isRefused {
             switch step {
             case .resolve(let plan):
+                // Refused as a whole, whatever became of the first attempt.
+                if roll(10) == 0 { return handle { $0.resolved(plan, .failure(Self.refusal(.noAuth))) } }
                 if roll(2) == 0 { _ = apply(plan) }
                 return handle { $0.resolved(plan, .failure(Self.noAnswer)) }
             case .createNode(let path):
                 if roll(2) == 0 { _ = commit([.create(path, data: [])]) }
                 return fail(Self.noAnswer)
             case .pause, .sleep: break
-            default: return fail(Self.late)
+            default: return fail(Self.refusal(roll(10) == 0 ? .noAuth : .deadlineExceeded))
             }
         }
         switch step {
@@ -237,13 +247,17 @@ struct ProducerDriver {
             createFolders()
             handle { $0.prepared() }
         case .readEpoch:
-            guard let node = node(tree.epoch), let epoch = try? SequenceEpoch(node) else { return fail(Self.late) }
+            guard let node = node(tree.epoch), let epoch = try? SequenceEpoch(node) else {
+                return fail(Self.refusal(.deadlineExceeded))
+            }
             if machine.mustWait(for: epoch) { now += .milliseconds(roll(1_000)) }
             let settings = SharedSettings(self.node(tree.settings)?.data)
             handle { $0.epochRead(epoch, settings) }
         case .readBuckets:
             createBuckets()
-            guard let node = node(tree.ids), let buckets = try? IDBuckets(node) else { return fail(Self.late) }
+            guard let node = node(tree.ids), let buckets = try? IDBuckets(node) else {
+                return fail(Self.refusal(.deadlineExceeded))
+            }
             handle { $0.bucketsRead(buckets) }
         case .createNode(let path):
             switch commit([.create(path, data: [])]) {
@@ -398,12 +412,18 @@ struct ProducerDriver {
                 return
             }
             // When ZooKeeper refuses the messages for a reason that stays, the first ones may be stored.
-            if code == .notPermitted { return }
+            if code == .notPermitted, call.messages > 1 { return }
             for message in messages {
                 if isStored.contains(message) { violations.append("\(message) is told \(error), and is stored") }
                 refused.insert(message)
             }
         }
+    }
+
+    private var isRemoving: Bool {
+        if case .deleteNode? = machine.maintenance?.urgent { return true }
+        if case .deleteNode? = step { return true }
+        return false
     }
 
     // MARK: Rules
@@ -415,6 +435,11 @@ struct ProducerDriver {
         if maintainers != (machine.maintenance == nil ? 0 : 1) { violations.append("\(maintainers) maintainers") }
         if machine.inFlight > 0, machine.maintenance != nil {
             violations.append("a batch is under way during the maintenance")
+        }
+        if case .open(let name) = machine.node, !isRemoving {
+            for other in children(of: tree.producers) where other != name && !removed.contains(tree.lane(other)) {
+                violations.append("it forgets its former node \(other)")
+            }
         }
         if inFlight.count > 4 { violations.append("\(inFlight.count) batches are under way") }
         if machine.pending.waiters != calls.count {

@@ -129,8 +129,8 @@ extension ProducerStateMachine {
         if !isPrepared { return .prepare }
         if mustReadEpoch { return .readEpoch }
         if deduplication.needsBuckets { return .readBuckets }
-        // Never changed while a batch is unresolved, which only its own node can resolve.
-        guard needsNode, node.name == nil || lane.batches.isEmpty else {
+        // Changed only here, when no batch is unresolved, because only its own node can resolve it.
+        guard needsNode else {
             go(to: .findingDuplicates)
             return nil
         }
