@@ -372,7 +372,7 @@ struct ProducerDriver {
         for (name, state) in machine.states where before[name] != state {
             transitions.insert("\(name): \(before[name] ?? "") → \(state)")
         }
-        for action in machine.takeActions() { run(action) }
+        while let action = machine.nextAction() { run(action) }
         return result
     }
 

@@ -60,6 +60,12 @@ struct RecordBatchTests {
 }
 
 struct NodePackingTests {
+    private func names(_ count: Int, node: String?, in epoch: SequenceEpoch) -> [String?] {
+        var names: [String?] = []
+        NodePacking.add(count, node: node, in: epoch, to: &names)
+        return names
+    }
+
     private func entries(_ priorities: [Int], bytes: Int = 10) -> [SendLane.Entry] {
         priorities.enumerated().map { index, priority in
             SendLane.Entry(
@@ -86,10 +92,10 @@ struct NodePackingTests {
     }
 
     @Test func messagesAreNamedByTheirPlace() {
-        #expect(NodePacking.names(1, node: "item-100-0000000007", in: .init()) == ["item-100-0000000007"])
+        #expect(names(1, node: "item-100-0000000007", in: .init()) == ["item-100-0000000007"])
         #expect(
-            NodePacking.names(2, node: "item-100-0000000007", in: .init())
+            names(2, node: "item-100-0000000007", in: .init())
                 == ["item-100-0000000007-000", "item-100-0000000007-001"])
-        #expect(NodePacking.names(2, node: nil, in: .init()) == [nil, nil])
+        #expect(names(2, node: nil, in: .init()) == [nil, nil])
     }
 }

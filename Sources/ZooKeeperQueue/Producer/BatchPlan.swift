@@ -31,7 +31,7 @@ struct BatchPlan: Sendable {
         let hasIDs = batch.entries.contains { $0.id != nil }
         if hasIDs { operations.append(buckets.check(in: tree)) }
         firstNode = operations.count
-        operations += groups.compactMap { NodePacking.create($0, in: tree) }
+        operations += NodePacking.creates(groups, in: tree)
         if !hasIDs { return }
         for entry in batch.entries {
             guard let id = entry.id else { continue }
@@ -45,9 +45,12 @@ struct BatchPlan: Sendable {
 
     /// The names of the batch's messages.
     func names(_ results: [OperationResult]) -> [String?] {
-        zip(groups, nodes(of: results)).flatMap { group, result in
-            NodePacking.names(group.count, node: Self.name(result), in: epoch)
+        var names: [String?] = []
+        names.reserveCapacity(batch.entries.count)
+        for (group, result) in zip(groups, nodes(of: results)) {
+            NodePacking.add(group.count, node: Self.name(result), in: epoch, to: &names)
         }
+        return names
     }
 
     /// Whether the server has given the last number that a producer may use.

@@ -29,22 +29,29 @@ struct NodePacking {
         return groups
     }
 
-    /// The create of a node for the messages.
-    static func create(_ group: ArraySlice<SendLane.Entry>, in tree: QueueTree) -> Operation? {
-        guard let first = group.first else { return nil }
-        let data = group.count == 1 ? first.data : RecordBatch(records: group.map(\.data)).encoded()
-        return .create(
-            tree.item(ItemName.prefix(priority: first.priority)), data: data, mode: .persistentSequential)
+    /// The creates of the messages' nodes.
+    static func creates(_ groups: [ArraySlice<SendLane.Entry>], in tree: QueueTree) -> [Operation] {
+        // Most messages of a batch have the same priority.
+        var (priority, path) = (-1, "")
+        return groups.compactMap { group in
+            guard let first = group.first else { return nil }
+            if first.priority != priority {
+                priority = first.priority
+                path = tree.item(ItemName.prefix(priority: priority))
+            }
+            let data = group.count == 1 ? first.data : RecordBatch(records: group.map(\.data)).encoded()
+            return .create(path, data: data, mode: .persistentSequential)
+        }
     }
 
-    /// The messages' names, when the node has got this one.
-    static func names(_ count: Int, node: String?, in epoch: SequenceEpoch) -> [String?] {
+    /// Adds the names of so many messages, when their node has got this one.
+    static func add(_ count: Int, node: String?, in epoch: SequenceEpoch, to names: inout [String?]) {
         // Without a tag, the name is the whole one.
-        if count == 1, epoch.number == 0 { return [node] }
+        if count == 1, epoch.number == 0 { return names.append(node) }
         guard let item = node.flatMap({ ItemName($0, inEpoch: epoch.number) }) else {
-            return .init(repeating: node, count: count)
+            return names.append(contentsOf: repeatElement(node, count: count))
         }
-        if count == 1 { return [item.string] }
-        return (0..<count).map { item.message($0).string }
+        if count == 1 { return names.append(item.string) }
+        for index in 0..<count { names.append(item.message(index).string) }
     }
 }

@@ -64,7 +64,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         case .success(let receipt): sends.values[place].receipts[index] = receipt
         case .failure(let error): sends.values[place].error = sends.values[place].error ?? error
         }
-        return sends.values[place].remaining == 0 ? conclude(id, sends.values[place]) : nil
+        return sends.values[place].remaining == 0 ? conclude(at: place) : nil
     }
 
     /// Fails a send as a whole.
@@ -72,7 +72,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         guard let place = sends.index(forKey: id), sends.values[place].remaining > 0 else { return nil }
         sends.values[place].remaining = 0
         sends.values[place].error = error
-        return conclude(id, sends.values[place])
+        return conclude(at: place)
     }
 
     /// How many messages a send has; `nil` when no caller waits for it.
@@ -100,34 +100,34 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     ///
     /// - Returns: the answer, when the result is known.
     mutating func reattach(_ id: SendID, deadline: Duration, waiter: Waiter) -> Answer? {
-        guard var send = sends[id], send.waiter == nil else {
+        guard let place = sends.index(forKey: id), sends.values[place].waiter == nil else {
             let error = QueueError(.notFound, "No send of this number waits to be repeated.")
             return Answer(waiter: waiter, result: .failure(error))
         }
-        (send.waiter, send.deadline) = (waiter, deadline)
-        sends[id] = send
+        sends.values[place].waiter = waiter
+        sends.values[place].deadline = deadline
         waiters += 1
-        if send.remaining == 0 {
+        if sends.values[place].remaining == 0 {
             unclaimed.removeAll { $0 == id }
-            return settle(id, send)
+            return settle(at: place)
         }
         insert(Deadline(time: deadline, send: id))
         return nil
     }
 
-    private mutating func conclude(_ id: SendID, _ send: Send) -> Answer? {
-        messages -= send.receipts.count
-        bytes -= send.bytes
-        return settle(id, send)
+    private mutating func conclude(at place: Dictionary<SendID, Send>.Index) -> Answer? {
+        messages -= sends.values[place].receipts.count
+        bytes -= sends.values[place].bytes
+        if sends.values[place].waiter != nil { return settle(at: place) }
+        unclaimed.append(sends[place].key)
+        if unclaimed.count > Self.maximumUnclaimed { sends[unclaimed.removeFirst()] = nil }
+        return nil
     }
 
-    private mutating func settle(_ id: SendID, _ send: Send) -> Answer? {
-        guard let waiter = send.waiter else {
-            unclaimed.append(id)
-            if unclaimed.count > Self.maximumUnclaimed { sends[unclaimed.removeFirst()] = nil }
-            return nil
-        }
-        sends[id] = nil
+    /// Answers the waiter of a send that has a result.
+    private mutating func settle(at place: Dictionary<SendID, Send>.Index) -> Answer? {
+        let send = sends.remove(at: place).value
+        guard let waiter = send.waiter else { return nil }
         waiters -= 1
         return Answer(
             waiter: waiter, result: send.error.map { .failure($0) } ?? .success(send.receipts.compactMap { $0 }))

@@ -84,7 +84,7 @@ public actor QueueProducer {
         _ event: (inout StateMachine) throws -> Value
     ) rethrows -> Value {
         let result = try event(&state)
-        for action in state.takeActions() { run(action) }
+        while let action = state.nextAction() { run(action) }
         return result
     }
 
@@ -190,12 +190,12 @@ public actor QueueProducer {
     @discardableResult
     public func send(_ messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
-        let messages = try messages.map(encoder.encode)
-        if messages.isEmpty, state.phase == .open { return [] }
-        try state.checkThatItAccepts()
-        let deadline = now + (timeout ?? sendTimeout)
+        let messages = try messages.map { try encoder.encode($0) }
+        try handle { try $0.accept(messages.count) }
+        if messages.isEmpty { return [] }
+        let (now, timeout) = (now, timeout ?? sendTimeout)
         return try await waiting { waiter in
-            handle { $0.send(messages, deadline: deadline, waiter: waiter, now: now) }
+            handle { $0.send(messages, deadline: now + timeout, waiter: waiter, now: now) }
         }
     }
 
@@ -211,9 +211,9 @@ public actor QueueProducer {
     @discardableResult
     public func repeatSend(_ id: SendID, timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
-        let deadline = now + (timeout ?? sendTimeout)
+        let (now, timeout) = (now, timeout ?? sendTimeout)
         return try await waiting { waiter in
-            handle { $0.waitAgain(for: id, deadline: deadline, waiter: waiter, now: now) }
+            handle { $0.waitAgain(for: id, deadline: now + timeout, waiter: waiter, now: now) }
             return id
         }
     }
@@ -305,7 +305,7 @@ public actor QueueProducer {
     /// failed.
     private func readEpoch() async throws {
         var epoch = try await queue.reader.sequenceEpoch()
-        if state.mustWait(for: epoch) {
+        if handle({ $0.mustWait(for: epoch) }) {
             epoch = try await queue.reader.sequenceEpoch(after: epoch, within: .seconds(1))
         }
         let settings = try await queue.attributes.read()

@@ -1,3 +1,4 @@
+import DequeModule
 import Logging
 import ZooKeeper
 
@@ -14,8 +15,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     /// What the actor does after an event.
     enum Action: Sendable {
-        /// Starts a task that sends the batch for the first time.
-        case send(BatchPlan)
+        /// Starts a task that sends the batch for the first time. Boxed, because the plan is large and most actions are not.
+        indirect case send(BatchPlan)
         /// Starts the task that carries out the steps of the maintenance.
         case maintain
         /// Tells a caller of a send how it ended.
@@ -61,7 +62,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     var phase = Phase.open
     /// Whether the queue's folders were seen to exist.
     var isPrepared = false
-    private var actions: [Action] = []
+    private var actions: Deque<Action> = []
 
     // MARK: Sends
 
@@ -106,21 +107,19 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
-    /// The actions since the last call, in order.
-    mutating func takeActions() -> [Action] {
-        if actions.isEmpty { return [] }
-        defer { actions = [] }
-        return actions
-    }
+    /// The next action, in the order of the events.
+    mutating func nextAction() -> Action? { actions.popFirst() }
 
     mutating func emit(_ action: Action) { actions.append(action) }
 
     // MARK: Events: sends and their callers
 
+    /// A caller is about to send so many messages.
+    ///
     /// - Throws: when the producer is closed, or too much waits in it.
-    func checkThatItAccepts() throws {
+    func accept(_ count: Int) throws {
         if phase == .closed { throw QueueError(.closed, "The producer is closed: use a new one.") }
-        guard pending.messages >= limits.queuedSends || pending.bytes >= limits.queuedBytes else { return }
+        guard count > 0, pending.messages >= limits.queuedSends || pending.bytes >= limits.queuedBytes else { return }
         throw QueueError(
             .overloaded,
             "\(pending.messages) messages of \(pending.bytes) bytes wait in the producer, and nothing was added. Wait until "
@@ -134,7 +133,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         if messages.contains(where: { $0.id != nil }) { deduplication.use() }
         lane.append(messages.enumerated().map { SendLane.Entry(send: id, index: $0, $1) })
         flush(now: now)
-        watchDeadlines()
+        watch(deadline)
         return id
     }
 
@@ -142,7 +141,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     mutating func waitAgain(for id: SendID, deadline: Duration, waiter: Waiter, now: Duration) {
         resume(pending.reattach(id, deadline: deadline, waiter: waiter))
         flush(now: now)
-        watchDeadlines()
+        watch(deadline)
     }
 
     /// The caller of a send was cancelled.
@@ -157,7 +156,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         for id in pending.expired(at: now) {
             stopWaiting(for: id, notSent: notSent, "No answer came in time for messages that were under way")
         }
-        watchDeadlines()
+        if let next = pending.nextDeadline() { watch(next) }
     }
 
     /// Ends the wait for a send. It is withdrawn if nothing of it was sent. Otherwise it goes on, because later messages must
@@ -187,12 +186,11 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
             cause: obstacle)
     }
 
-    /// Ensures that the timer fires no later than the first deadline. Firing early does no harm.
-    private mutating func watchDeadlines() {
-        guard let next = pending.nextDeadline() else { return }
-        if let timer, timer <= next { return }
-        timer = next
-        emit(.wake(at: next))
+    /// Ensures that the timer fires no later than this deadline. Firing early does no harm.
+    private mutating func watch(_ deadline: Duration) {
+        if let timer, timer <= deadline { return }
+        timer = deadline
+        emit(.wake(at: deadline))
     }
 
     mutating func resume(_ answer: PendingSends<Waiter>.Answer?) {
