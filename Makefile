@@ -91,8 +91,8 @@ benchmark: setup
 ## minutes.
 benchmark-gateway: setup
 	$(RELEASE) --product zkq
-	$(RELEASE) --product gateway-load
-	.build/release/gateway-load --tools .build/release --rounds 6 --output Benchmarks/Results/gateway.md
+	swift build --package-path Benchmarks -c release --product gateway-load
+	Benchmarks/.build/release/gateway-load --tools .build/release --rounds 6 --output Benchmarks/Results/gateway.md
 
 ## Whether the benchmarks run, with small numbers; what they measure means nothing.
 benchmark-check: setup
@@ -100,8 +100,7 @@ benchmark-check: setup
 	Benchmarks/.build/release/compare --rounds 1 --messages 1000 --ones 50 --depth 5000 \
 	    --scenarios throughput backlog consumers memory ensemble
 	$(RELEASE) --product zkq
-	$(RELEASE) --product gateway-load
-	.build/release/gateway-load --tools .build/release --rounds 2 --seconds 1 --connections 50
+	Benchmarks/.build/release/gateway-load --tools .build/release --rounds 2 --seconds 1 --connections 50
 
 ## Installs the Debian packages that are missing, and prints the command that it runs.
 setup:
@@ -120,11 +119,11 @@ examples: release
 
 lint:
 	swift format lint --strict --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
-	    Benchmarks/Sources Benchmarks/Benchmarks Benchmarks/GatewayLoad
+	    Benchmarks/Sources Benchmarks/Benchmarks
 
 format:
 	swift format --in-place --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
-	    Benchmarks/Sources Benchmarks/Benchmarks Benchmarks/GatewayLoad
+	    Benchmarks/Sources Benchmarks/Benchmarks
 
 docs:
 	swift package generate-documentation --target ZooKeeper --warnings-as-errors

@@ -26,7 +26,6 @@ let extras = TargetDependencyCondition.when(traits: ["Extras"])
 
 let package = Package(
     name: "zookeeper-queue",
-    platforms: [.macOS(.v15)],
     products: [
         .library(name: "ZooKeeper", targets: ["ZooKeeper"]),
         .library(name: "ZooKeeperQueue", targets: ["ZooKeeperQueue"]),
@@ -184,19 +183,6 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/Faults"
-        ),
-        .executableTarget(
-            name: "gateway-load",
-            dependencies: [
-                "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
-                .product(name: "ArgumentParser", package: "swift-argument-parser", condition: extras),
-                .product(name: "NIOCore", package: "swift-nio", condition: extras),
-                .product(name: "NIOHTTP1", package: "swift-nio", condition: extras),
-                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
-                .product(name: "Subprocess", package: "swift-subprocess", condition: extras),
-                .product(name: "SystemPackage", package: "swift-system", condition: extras),
-            ],
-            path: "Benchmarks/GatewayLoad"
         ),
         .testTarget(
             name: "ZooKeeperTests",

@@ -3,11 +3,12 @@ import PackageDescription
 
 let package = Package(
     name: "benchmarks",
-    platforms: [.macOS(.v15)],
     dependencies: [
         .package(name: "zookeeper-queue", path: "..", traits: ["Extras"]),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.7.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.80.0"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.5.0"),
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         // Without jemalloc, which a bare machine lacks.
         .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.0", traits: []),
@@ -36,6 +37,21 @@ let package = Package(
                 .product(name: "Subprocess", package: "swift-subprocess"),
             ],
             path: "Sources/Compare"
+        ),
+        .executableTarget(
+            name: "gateway-load",
+            dependencies: [
+                .product(name: "ZooKeeper", package: "zookeeper-queue"),
+                .product(name: "ZooKeeperQueue", package: "zookeeper-queue"),
+                .product(name: "ZooKeeperServer", package: "zookeeper-queue"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "Subprocess", package: "swift-subprocess"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            path: "Sources/GatewayLoad"
         ),
         .executableTarget(
             name: "HotPaths",

@@ -25,6 +25,8 @@ struct ConsumerDriver {
     private(set) var handedOutCount = 0
     /// The changes of the machine's states, as `position: waiting → first`.
     private(set) var transitions: Set<String> = []
+    /// The events and the states before them, when a run is played again to be read.
+    var trace: [String]?
 
     private let iterators = IteratorCount()
     private var random: SeededGenerator
@@ -373,6 +375,13 @@ struct ConsumerDriver {
             let error = ZooKeeperError(code: .connectionLoss, message: "", path: nil, outcome: .notApplied)
             handle { [now] in $0.unanswered(&commit, error, since: now) }
             goOn(commit)
+        case 4:
+            // The session ends before the answer is heard of, and a recovery gives back what it held.
+            change(commit)
+            expire()
+            handle { [session] in $0.sessionChanged(session) }
+            apply(commit, plan)
+            endCommit()
         case 3 where !commit.claims.isEmpty:
             handle { $0.skipClaim(0, of: &commit, .unknownContent) }
             goOn(commit)
@@ -438,7 +447,10 @@ struct ConsumerDriver {
     // MARK: Actions
 
     @discardableResult
-    private mutating func handle<Result>(_ event: (inout ConsumerStateMachine) -> Result) -> Result {
+    private mutating func handle<Result>(
+        by caller: StaticString = #function, _ event: (inout ConsumerStateMachine) -> Result
+    ) -> Result {
+        trace?.append("\(now) \(caller): \(machine.states)")
         let (before, held, wasOverseen) = (machine.states, machine.leases.count, machine.needsOversight)
         let result = event(&machine)
         let actions = machine.takeActions()

@@ -23,6 +23,8 @@ struct ProducerDriver {
     private(set) var storedCount = 0
     /// The changes of the machine's states, as `node: creating → open`.
     private(set) var transitions: Set<String> = []
+    /// The events and the states before them, when a run is played again to be read.
+    var trace: [String]?
 
     private var random: SeededGenerator
     private var now = Duration.seconds(1_000)
@@ -183,16 +185,21 @@ struct ProducerDriver {
         ZooKeeperError(code: code, message: "", path: nil, operationIndex: operation, outcome: .notApplied)
     }
 
+    private static func check(_ operation: ZooKeeper.Operation) -> ZooKeeper.Operation {
+        guard case .set(let path, _, let version) = operation else { return operation }
+        return .check(path, version: version ?? -1)
+    }
+
     private mutating func apply(_ plan: BatchPlan) -> Result<[OperationResult], any Error> {
-        switch roll(800) {
-        case 0: return .failure(Self.refusal(.noAuth, at: plan.operations.count - 1))
-        // The server has given the number of the message's node to another client.
-        case 1 where plan.batch.entries.allSatisfy { $0.id == nil }:
-            return .failure(Self.refusal(.nodeExists, at: plan.operations.count - 1))
-        // Judged by a server that is rolled back.
-        case 2: return .failure(Self.refusal(.badVersion, at: 0))
-        default: break
+        let fault = roll(800)
+        // A later operation is refused only where the first one, which compares the version of the producer's node, fits.
+        if fault < 2, case .success = commit(Array(plan.operations.prefix(1).map(Self.check))) {
+            // The server has given the number of the message's node to another client; or the rights are missing.
+            let code: ZooKeeperError.Code = plan.batch.entries.allSatisfy { $0.id == nil } ? .nodeExists : .noAuth
+            return .failure(Self.refusal(fault == 0 ? .noAuth : code, at: plan.operations.count - 1))
         }
+        // Judged by a server that is rolled back.
+        if fault == 2 { return .failure(Self.refusal(.badVersion, at: 0)) }
         let result = commit(plan.operations)
         if case .success = result { note(plan.batch.entries) }
         return result.mapError { $0 }
@@ -366,7 +373,10 @@ struct ProducerDriver {
     // MARK: Actions
 
     @discardableResult
-    private mutating func handle<Result>(_ event: (inout ProducerStateMachine<Int>) -> Result) -> Result {
+    private mutating func handle<Result>(
+        by caller: StaticString = #function, _ event: (inout ProducerStateMachine<Int>) -> Result
+    ) -> Result {
+        trace?.append("\(now) \(caller): \(machine.states)")
         let before = machine.states
         let result = event(&machine)
         for (name, state) in machine.states where before[name] != state {

@@ -212,7 +212,14 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     /// - Returns: the node to remove from the tree.
     mutating func leave() -> String? {
         timer = nil
-        defer { node = .missing(former: nil) }
+        defer {
+            // A recovery removes what may have been created.
+            if case .creating(let name, _) = node {
+                node = .creating(name, former: nil)
+            } else {
+                node = .missing(former: nil)
+            }
+        }
         return node.existing
     }
 
