@@ -43,6 +43,8 @@ struct ProducerDriver {
     private var inFlight: Deque<BatchPlan> = []
     private var stored: [Message] = []
     private var isStored: Set<Message> = []
+    /// Messages that were in a batch, so that they may be stored.
+    private var everSent: Set<Message> = []
     /// The messages with each id that this producer sent, and whether the id was ever stored.
     private var ids: [Message: String] = [:]
     private var everRemembered: Set<String> = []
@@ -55,6 +57,7 @@ struct ProducerDriver {
     private var removed: Set<String> = []
     private var isClosing = false
     private var waitsForIdle = false
+    private var hasLeft = false
 
     init(seed: UInt64, limits: ProducerLimits, whenFull: QueueProducer.WhenFull) throws {
         random = SeededGenerator(seed: seed)
@@ -100,21 +103,34 @@ struct ProducerDriver {
     }
 
     /// Closes the producer, as the actor does, and goes on until nothing is under way.
-    mutating func close() {
+    mutating func close(withFaults: Bool) {
         isClosing = true
         waitsForIdle = handle { $0.close() }
+        if !waitsForIdle { checkIdle() }
+        if (try? machine.accept(1)) != nil { violations.append("it accepts a send after its end") }
         for _ in 0..<5_000 where waitsForIdle && violations.isEmpty {
             now += .milliseconds(50)
-            answer(withFaults: roll(4) == 0)
-            maintain(withFaults: roll(4) == 0)
+            answer(withFaults: withFaults && roll(4) == 0)
+            maintain(withFaults: withFaults && roll(4) == 0)
+            if roll(20) == 0 { waitAgain() }
             fireTimer()
             check()
         }
         if waitsForIdle { violations.append("close() waits for ever: \(machine.states), step \(step as Any)") }
         if !calls.isEmpty { violations.append("\(calls.count) callers are never answered") }
+        leave()
+    }
+
+    private mutating func leave() {
+        let existing = machine.node.existing
         let node = handle { $0.leave() }
-        if node == nil, let left = children(of: tree.producers).first, machine.states["node"] == "open" {
-            violations.append("it leaves \(left) behind")
+        if node != existing { violations.append("it leaves \(existing ?? "no node") behind") }
+        timer = nil
+        hasLeft = true
+        for _ in 0..<unknown.count { waitAgain() }
+        if !calls.isEmpty { violations.append("\(calls.count) callers are not answered after the end") }
+        if machine.pending.messages != 0 || machine.pending.bytes != 0 {
+            violations.append("\(machine.pending.messages) messages of \(machine.pending.bytes) bytes are left")
         }
     }
 
@@ -137,8 +153,9 @@ struct ProducerDriver {
     }
 
     private mutating func cancel() {
-        guard let call = calls.sorted(by: { $0.key < $1.key }).randomElement(using: &random)?.value else { return }
+        guard let (waiter, call) = calls.sorted(by: { $0.key < $1.key }).randomElement(using: &random) else { return }
         handle { $0.cancelled(call.send) }
+        if calls[waiter] != nil { violations.append("\(call.send) was cancelled, and waits") }
     }
 
     private mutating func waitAgain() {
@@ -156,6 +173,9 @@ struct ProducerDriver {
         guard let end = timer, end <= now else { return }
         timer = nil
         handle { [now] in $0.deadlinePassed(now: now) }
+        if let late = calls.values.first(where: { $0.deadline <= now }) {
+            violations.append("\(late.send) waits after its deadline")
+        }
     }
 
     // MARK: The connection
@@ -205,6 +225,10 @@ struct ProducerDriver {
         return result.mapError { $0 }
     }
 
+    private mutating func noteSent(_ plan: BatchPlan) {
+        for entry in plan.batch.entries { everSent.insert(Message(send: entry.send, index: entry.index)) }
+    }
+
     private mutating func note(_ entries: [SendLane.Entry]) {
         for entry in entries {
             let message = Message(send: entry.send, index: entry.index)
@@ -233,8 +257,11 @@ struct ProducerDriver {
     }
 
     private mutating func carryOut(_ step: ProducerStep, isRefused: Bool) {
-        func fail(_ error: any Error) { handle { $0.stepFailed(error) } }
-        if case .deleteNode(let path) = step { removed.insert(path) }
+        func fail(_ error: any Error) { handle { $0.stepFailed(step, error) } }
+        if case .deleteNode(let path) = step {
+            removed.insert(path)
+            if machine.node.name.map(tree.lane) == path { violations.append("it removes the node that it uses") }
+        }
         if isRefused {
             switch step {
             case .resolve(let plan):
@@ -246,6 +273,9 @@ struct ProducerDriver {
                 if roll(2) == 0 { _ = commit([.create(path, data: [])]) }
                 return fail(Self.noAnswer)
             case .pause, .sleep: break
+            case .prepare:
+                let cause = Self.refusal(.deadlineExceeded)
+                return fail(QueueError(cause, while: "preparing the queue", queue: tree.root))
             default: return fail(Self.refusal(roll(10) == 0 ? .noAuth : .deadlineExceeded))
             }
         }
@@ -386,15 +416,27 @@ struct ProducerDriver {
         return result
     }
 
+    private mutating func checkIdle() {
+        if !inFlight.isEmpty || !machine.lane.isEmpty || machine.maintenance != nil {
+            violations.append("it takes itself for idle: \(machine.states)")
+        }
+    }
+
     private mutating func run(_ action: ProducerStateMachine<Int>.Action) {
+        if hasLeft {
+            if case .resume = action {} else { violations.append("\(action) comes after the end") }
+        }
         switch action {
-        case .send(let plan): inFlight.append(plan)
+        case .send(let plan):
+            inFlight.append(plan)
+            noteSent(plan)
         case .maintain: maintainers += 1
         case .resume(let waiter, let result): answered(waiter, result)
         case .wake(let time): timer = time
         case .becameIdle:
             if !waitsForIdle { violations.append("it tells that it is idle, and nobody asked") }
             waitsForIdle = false
+            checkIdle()
         case .log: break
         }
     }
@@ -411,21 +453,34 @@ struct ProducerDriver {
                 if receipt.isDuplicate {
                     let wasStored = ids[message].map { everRemembered.contains($0) } ?? false
                     if !wasStored { violations.append("\(message) is told to be a duplicate, and is none") }
+                    if isStored.contains(message) { violations.append("\(message) is a duplicate of itself") }
+                    refused.insert(message)
                 } else if !isStored.contains(message) {
                     violations.append("\(message) is told to be stored, and is not")
                 }
             }
         case .failure(let error):
             let code = (error as? QueueError)?.code
-            if code == .outcomeUnknown {
+            switch code {
+            case .outcomeUnknown:
+                // A message that was found to be a duplicate has a result too.
+                if everSent.isDisjoint(with: messages), messages.allSatisfy({ ids[$0] == nil }) {
+                    violations.append("\(call.send) was never sent, and is unknown")
+                }
                 if let send = (error as? QueueError)?.unresolvedSend { unknown[send] = call.messages }
                 return
+            case .unreachable:
+                if now < call.deadline { violations.append("\(call.send) ends before its deadline: \(error)") }
+            case .closed where !isClosing: violations.append("\(call.send) is told that the producer is closed")
+            default: break
             }
-            // When ZooKeeper refuses the messages for a reason that stays, the first ones may be stored.
-            if code == .notPermitted, call.messages > 1 { return }
             for message in messages {
-                if isStored.contains(message) { violations.append("\(message) is told \(error), and is stored") }
-                refused.insert(message)
+                // When ZooKeeper refuses the messages for a reason that stays, the first ones may be stored.
+                let mayBeStored = code == .notPermitted && call.messages > 1
+                if isStored.contains(message), !mayBeStored {
+                    violations.append("\(message) is told \(error), and is stored")
+                }
+                if !isStored.contains(message) { refused.insert(message) }
             }
         }
     }

@@ -38,7 +38,7 @@ struct ProducerStateMachineTests {
         if isTraced { driver.trace = [] }
         for _ in 0..<events where driver.violations.isEmpty { driver.step() }
         if driver.violations.isEmpty, seed.isMultiple(of: 2) { driver.settleDown() }
-        if driver.violations.isEmpty { driver.close() }
+        if driver.violations.isEmpty { driver.close(withFaults: !seed.isMultiple(of: 3)) }
         return driver
     }
 }

@@ -240,7 +240,7 @@ public actor QueueProducer {
     /// stored by the time of their deadline fail as usual. Closing again waits for the same end.
     public func close() async {
         if handle({ $0.close() }) { await withCheckedContinuation { idleWaiters.append($0) } }
-        if let timer {
+        while let timer {
             self.timer = nil
             timer.cancel()
             await timer.value
@@ -258,7 +258,7 @@ public actor QueueProducer {
             do {
                 try await carryOut(step)
             } catch {
-                handle { $0.stepFailed(error) }
+                handle { $0.stepFailed(step, error) }
             }
         }
     }

@@ -55,6 +55,9 @@ struct SendLane: Sendable {
     /// The version that the next batch finds.
     private(set) var version: Int32 = 0
 
+    /// The send of the message that was stored last. Only this one can be stored in part, because sends keep their order.
+    private var lastStored: SendID?
+
     /// Whether the queue has a bound, so that only what is admitted goes.
     var isGated = false
 
@@ -90,13 +93,14 @@ struct SendLane: Sendable {
         while start < waiting.endIndex {
             let send = waiting[start].send
             let end = waiting[start...].firstIndex { $0.send != send } ?? waiting.endIndex
-            // A send of which a part is stored goes on, also when the bound came only then.
-            let hasBegun = waiting[start].index > 0
-            guard withdrawn[send] != nil || hasBegun || admits(waiting[start..<end]) else { return }
+            guard withdrawn[send] != nil || admits(waiting[start..<end]) || hasBegun(send) else { return }
             for index in start..<end { waiting[index].isAdmitted = true }
             start = end
         }
     }
+
+    /// Whether a part of a send that waits is stored. Such a send goes on, even when the queue got a bound only afterwards.
+    func hasBegun(_ send: SendID) -> Bool { send == lastStored }
 
     /// Sends are admitted in their order, so that the admitted ones come first.
     private var firstUnadmitted: Int {
@@ -153,6 +157,7 @@ struct SendLane: Sendable {
         while case .success(let names)? = batches.first?.landing, unresolved == 0 {
             stored.append((batches.removeFirst().entries, names))
         }
+        noteStored(stored.last?.0)
         return stored
     }
 
@@ -171,6 +176,7 @@ struct SendLane: Sendable {
             }
             batches.removeFirst(last + 1)
             unresolved = 0
+            noteStored(stored.last?.0)
         }
         guard case .failure(let error)? = batches.first?.landing else {
             isHalted = false
@@ -215,7 +221,15 @@ struct SendLane: Sendable {
     }
 
     /// The first unresolved batch is stored.
-    mutating func firstIsStored() -> [Entry] { endFirst() }
+    mutating func firstIsStored() -> [Entry] {
+        guard let first = batches.popFirst() else { return [] }
+        unresolved -= 1
+        if unresolved == 0 { isHalted = false }
+        noteStored(first.entries)
+        return first.entries
+    }
+
+    private mutating func noteStored(_ entries: [Entry]?) { if let last = entries?.last { lastStored = last.send } }
 
     /// The first unresolved batch is not stored and never will be, and so are those behind it, which may be sent again.
     mutating func firstIsRefused() -> [Entry] {
@@ -312,12 +326,5 @@ struct SendLane: Sendable {
         withdrawn[send] = count > 1 ? count - 1 : nil
         withdrawnMessages -= 1
         return true
-    }
-
-    private mutating func endFirst() -> [Entry] {
-        guard let first = batches.popFirst() else { return [] }
-        unresolved -= 1
-        if unresolved == 0 { isHalted = false }
-        return first.entries
     }
 }

@@ -11,6 +11,9 @@ extension ProducerStateMachine {
         admit(now: now)
         guard lane.isStuck, case .findingRoom(.fill(let pause))? = maintenance?.stage else { return }
         if whenFull == .fail { return finish(lane.removeUnadmitted(), error: full(fill)) }
+        // No room may ever come.
+        endAbandoned()
+        guard lane.isStuck else { return }
         fullness = full(fill)
         // That there is room again is told by nobody: a watch on the messages would read the list of all of them.
         insert(.sleep(pause))

@@ -3,41 +3,40 @@ import ZooKeeper
 
 /// What becomes of batches that were not stored at once.
 extension ProducerStateMachine {
-    /// The current step has failed.
-    mutating func stepFailed(_ error: any Error) {
-        guard let maintenance else { return }
-        switch maintenance.current {
-        case .inspectNode?:
+    /// A step of the maintenance has failed.
+    mutating func stepFailed(_ step: Step, _ error: any Error) {
+        switch step {
+        case .inspectNode:
             // The batch is sent again, and refused again.
             if let cause = error as? ZooKeeperError { retryLater(cause) }
             return
-        case .restoreFolders(_, let isCertain)?:
+        case .restoreFolders(_, let isCertain):
             // A folder that is missing once more was removed meanwhile.
             guard let failure = error as? ZooKeeperError, failure.isPassing || failure.code == .noNode else {
                 return fail(with: error, isCertain: isCertain)
             }
             return retryLater(failure)
-        case .deleteNode?, .pause?, .sleep?: return
+        case .deleteNode, .pause, .sleep: return
         default: break
         }
-        switch maintenance.stage {
-        case .opening: self.maintenance?.stage = .findingDuplicates
+        switch maintenance?.stage {
+        case .opening: maintenance?.stage = .findingDuplicates
         case .findingRoom:
             fullness = nil
-            self.maintenance?.stage = .ended
+            maintenance?.stage = .ended
         default: break
         }
-        handle(error, isOfBatch: false)
+        judge(error, isOfBatch: false)
     }
 
     /// - Parameter isOfBatch: whether a batch was refused. Otherwise a request was refused that must precede it.
-    mutating func handle(_ error: any Error, isOfBatch: Bool = true) {
+    mutating func judge(_ error: any Error, isOfBatch: Bool = true) {
         switch error as? BatchPlan.Refusal {
         case .duplicate(let entry):
             // The batch is not stored, and what is left of it goes again.
             if lane.isUnresolved { lane.firstIsFree() }
             duplicatesFound([entry])
-            deduplication.search(true)
+            deduplication.requireSearch()
             return
         case .idsAreElsewhere(let cause):
             deduplication.forget()
@@ -71,7 +70,7 @@ extension ProducerStateMachine {
 
     // MARK: What is missing, or not as it was left
 
-    private static var nodeWasRemoved: String { "The producer's lane was removed." }
+    static var nodeWasRemoved: String { "The producer's lane was removed." }
 
     /// A batch was refused because the producer's node has an unexpected version.
     private mutating func inspectNode() {
@@ -99,7 +98,7 @@ extension ProducerStateMachine {
     }
 
     /// Begins another node, because the old one can no longer tell. Batches that were unresolved on it stay so.
-    private mutating func renewNode(because reason: String, cause: ZooKeeperError? = nil) {
+    mutating func renewNode(because reason: String, cause: ZooKeeperError? = nil) {
         if case .open(let name) = node { node = .missing(former: name) }
         finish(lane.abandonUnresolved(), error: Self.unknown(reason, cause: cause))
     }
@@ -134,7 +133,7 @@ extension ProducerStateMachine {
         finish(lane.removeWaiting(), error: refusal)
     }
 
-    private mutating func retryLater(_ cause: ZooKeeperError) {
+    mutating func retryLater(_ cause: ZooKeeperError) {
         note(cause)
         insert(.pause(cause))
     }
@@ -143,10 +142,15 @@ extension ProducerStateMachine {
     /// messages that are under way, and says nothing about those that wait.
     private mutating func note(_ cause: ZooKeeperError) {
         obstacle = cause.outcome == .notApplied ? cause : nil
-        // No caller will ask any more, and `close()` waits.
+        endAbandoned()
+    }
+
+    /// Ends all sends of a closed producer that no caller waits for, because `close()` waits until nothing is left.
+    mutating func endAbandoned() {
         guard phase == .closed, pending.waiters == 0 else { return }
-        finish(lane.abandonUnresolved(), error: Self.unknown("The producer was closed."))
+        let unknown = Self.unknown("The producer was closed.")
+        finish(lane.abandonUnresolved(), error: unknown)
         let closed = QueueError(.closed, "The producer was closed before the message was sent; it is not stored.")
-        finish(lane.removeWaiting(), error: closed)
+        for entry in lane.removeWaiting() { finish([entry], error: lane.hasBegun(entry.send) ? unknown : closed) }
     }
 }

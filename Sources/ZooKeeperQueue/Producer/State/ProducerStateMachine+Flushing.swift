@@ -9,17 +9,11 @@ extension ProducerStateMachine {
             if lane.hasLanded { beginMaintenance() }
             return
         }
+        guard let name = node.name else { return }
         admit(now: now)
         while let batch = lane.nextBatch(overhead: BatchPlan.overhead) {
-            switch plan(for: batch) {
-            case .success(let plan):
-                inFlight += 1
-                emit(.send(plan))
-            case .failure(let error):
-                // The maintenance gets what is missing.
-                _ = lane.landed(batch.version, .failure(error))
-                return flush(now: now)
-            }
+            inFlight += 1
+            emit(.send(plan(for: batch, over: name)))
         }
         if lane.isStuck { beginMaintenance() }
     }
@@ -36,25 +30,11 @@ extension ProducerStateMachine {
     /// Whether another node must be created before anything is sent.
     var needsNode: Bool { node.name == nil || lane.version >= limits.batchesOfANode }
 
-    /// The transaction that stores a batch, as far as enough is known for it.
-    func plan(for batch: SendLane.Batch) -> Result<BatchPlan, any Error> {
-        guard let name = node.name else { return .failure(Self.nodeIsGone) }
-        if deduplication.needsBuckets { return .failure(BatchPlan.Refusal.idsAreElsewhere(Self.idsAreUnknown)) }
-        return .success(
-            BatchPlan(
-                batch, lane: name, epoch: epoch, buckets: deduplication.buckets ?? IDBuckets(), packing: packing,
-                in: queue.tree))
-    }
-
-    private static var idsAreUnknown: ZooKeeperError {
-        ZooKeeperError(
-            code: .deadlineExceeded, message: "Where ids are remembered could not be read.", path: nil,
-            outcome: .notApplied)
-    }
-
-    private static var nodeIsGone: ZooKeeperError {
-        ZooKeeperError(
-            code: .noNode, message: "The producer's lane is gone.", path: nil, operationIndex: 0, outcome: .notApplied)
+    /// The transaction that stores a batch and raises the version of the producer's node.
+    func plan(for batch: SendLane.Batch, over node: String) -> BatchPlan {
+        BatchPlan(
+            batch, lane: node, epoch: epoch, buckets: deduplication.buckets ?? IDBuckets(), packing: packing,
+            in: queue.tree)
     }
 
     // MARK: Events
@@ -62,14 +42,18 @@ extension ProducerStateMachine {
     /// A batch that was sent for the first time has an answer.
     mutating func answered(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>, now: Duration) {
         inFlight -= 1
-        for (entries, names) in lane.landed(plan.batch.version, names(plan, answer)) { finish(entries, names: names) }
+        for (entries, names) in lane.landed(plan.batch.version, learn(answer, to: plan)) {
+            finish(entries, names: names)
+        }
         flush(now: now)
         tellIfIdle()
     }
 
-    /// The names of a batch's messages, or why it was not stored.
-    mutating func names(
-        _ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>
+    /// Learns from the answer to a batch what the server has left to number messages with, and how full the queue became.
+    ///
+    /// - Returns: the names of the batch's messages, or why it was not stored.
+    mutating func learn(
+        _ answer: Result<[OperationResult], any Error>, to plan: BatchPlan
     ) -> Result<[String?], any Error> {
         switch answer {
         case .failure(let error): return .failure(plan.judged(error))

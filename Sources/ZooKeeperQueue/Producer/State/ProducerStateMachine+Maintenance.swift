@@ -31,8 +31,6 @@ extension ProducerStateMachine {
         var stage = Stage.reconciling
         /// What an error, or an event, demands before the stage goes on.
         var urgent: Step?
-        /// The step that the actor carries out.
-        var current: Step?
     }
 
     mutating func beginMaintenance() {
@@ -54,7 +52,6 @@ extension ProducerStateMachine {
             } else {
                 step = nextStep(of: stage)
             }
-            maintenance?.current = step
             if let step { return step }
             if case .ended = stage { break }
         }
@@ -85,7 +82,7 @@ extension ProducerStateMachine {
         case .findingDuplicates:
             go(to: .findingRoom(.epoch(pause: .milliseconds(50))))
             guard deduplication.needsSearch else { return nil }
-            deduplication.search(false)
+            deduplication.requireSearch(false)
             guard let buckets = deduplication.buckets else { return nil }
             return .findDuplicates(lane.waitingWithIDs(500), buckets)
         case .findingRoom(let search):
@@ -116,13 +113,22 @@ extension ProducerStateMachine {
             return deduplication.needsBuckets ? .readBuckets : nil
         case .transaction:
             go(to: .resolving(.epoch))
-            switch plan(for: batch) {
-            case .success(let plan): return .resolve(plan)
-            case .failure(let error):
-                handle(error)
+            if deduplication.needsBuckets {
+                retryLater(Self.idsAreUnknown)
                 return nil
             }
+            guard let name = node.name else {
+                renewNode(because: Self.nodeWasRemoved)
+                return nil
+            }
+            return .resolve(plan(for: batch, over: name))
         }
+    }
+
+    private static var idsAreUnknown: ZooKeeperError {
+        ZooKeeperError(
+            code: .deadlineExceeded, message: "Where ids are remembered could not be read.", path: nil,
+            outcome: .notApplied)
     }
 
     private mutating func nextStepOfOpening() -> Step? {
@@ -148,7 +154,7 @@ extension ProducerStateMachine {
     private mutating func reconcile() {
         let (stored, error) = lane.sortOut()
         for (entries, names) in stored { finish(entries, names: names) }
-        if let error { handle(error) }
+        if let error { judge(error) }
     }
 
     mutating func prepared() { isPrepared = true }
@@ -165,7 +171,7 @@ extension ProducerStateMachine {
         use(settings)
         epoch = current
         needsEpoch = false
-        if numbers == .used { stepFailed(Self.noNumberLeft) }
+        if numbers == .used { stepFailed(.readEpoch, Self.noNumberLeft) }
     }
 
     private static var noNumberLeft: ZooKeeperError {
@@ -184,7 +190,7 @@ extension ProducerStateMachine {
         lane.isGated = !settings.bound.isNone
     }
 
-    mutating func bucketsRead(_ buckets: IDBuckets) { deduplication.read(buckets) }
+    mutating func bucketsRead(_ buckets: IDBuckets) { deduplication = .read(buckets, needsSearch: false) }
 
     mutating func nodeCreated() {
         guard case .creating(let name, let former) = node else { return }
@@ -195,9 +201,9 @@ extension ProducerStateMachine {
 
     /// An unresolved batch, sent again, has an answer.
     mutating func resolved(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>) {
-        switch names(plan, answer) {
+        switch learn(answer, to: plan) {
         case .success(let names): finish(lane.firstIsStored(), names: names)
-        case .failure(let error): handle(error)
+        case .failure(let error): judge(error)
         }
     }
 

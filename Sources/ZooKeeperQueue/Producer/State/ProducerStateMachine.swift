@@ -130,7 +130,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     mutating func send(_ messages: [EncodedMessage], deadline: Duration, waiter: Waiter, now: Duration) -> SendID {
         let bytes = messages.reduce(0) { $0 + $1.data.count }
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
-        if messages.contains(where: { $0.id != nil }) { deduplication.use() }
+        if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
         lane.append(messages.enumerated().map { SendLane.Entry(send: id, index: $0, $1) })
         flush(now: now)
         watch(deadline)
@@ -139,9 +139,10 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     /// A caller waits again for a send whose outcome was unknown.
     mutating func waitAgain(for id: SendID, deadline: Duration, waiter: Waiter, now: Duration) {
-        resume(pending.reattach(id, deadline: deadline, waiter: waiter))
+        let answer = pending.reattach(id, deadline: deadline, waiter: waiter)
+        resume(answer)
         flush(now: now)
-        watch(deadline)
+        if answer == nil { watch(deadline) }
     }
 
     /// The caller of a send was cancelled.
@@ -166,7 +167,6 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         if pending.isUntouched(id), lane.isWaiting(id) {
             lane.withdraw(id, count: count)
             resume(pending.fail(id, with: notSent))
-            tellIfIdle()
         } else {
             resume(
                 pending.detach(

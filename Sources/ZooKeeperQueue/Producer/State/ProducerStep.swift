@@ -2,7 +2,7 @@ import ZooKeeper
 
 /// A step of a producer's maintenance, without which nothing more is sent.
 ///
-/// The actor carries it out, and reports the result as an event, or ``ProducerStateMachine/stepFailed(_:)``.
+/// The actor carries it out, and reports the result as an event, or ``ProducerStateMachine/stepFailed(_:_:)``.
 enum ProducerStep: Sendable {
     /// Creates the queue's folders where they are missing, and reports ``ProducerStateMachine/prepared()``.
     case prepare
