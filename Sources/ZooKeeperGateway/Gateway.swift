@@ -13,7 +13,7 @@ import ZooKeeper
 /// the queue's own (`/queues/v1`, see <doc:QueueOverHTTP>).
 ///
 /// ```swift
-/// let gateway = Gateway(.init(endpoints: [.init(zookeeper: try .init(servers: "127.0.0.1:2181"))]))
+/// let gateway = try Gateway(.init(endpoints: [.init(zookeeper: try .init(servers: "127.0.0.1:2181"))]))
 /// try await ServiceGroup(services: [gateway], logger: logger).run()
 /// ```
 ///
