@@ -98,7 +98,8 @@ extension Request {
         }
     }
 
-    /// Returns the cost of a path without its number. The number that the server appends has at most eleven characters.
+    /// Returns the cost of the requested path. For a sequential node it includes the number that the server appends,
+    /// which has at most eleven characters.
     fileprivate static func ephemeralCost(of path: String, _ mode: CreateMode) -> Int {
         mode.isEphemeral ? 4 + path.utf8.count + (mode.isSequential ? 11 : 0) : 0
     }
