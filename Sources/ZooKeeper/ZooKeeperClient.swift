@@ -15,7 +15,7 @@ import Synchronization
 /// The client connects at the first call and reconnects by itself. When the ensemble has expired the session, the
 /// client opens a new one and reports that in ``sessionStates``. The ephemeral nodes of the old session are gone then.
 ///
-/// In a service, add the client to a `ServiceGroup` before the services that use it, so that the group closes it after
+/// In a service, add the client to a `ServiceGroup` before the services that use it. The group then closes it after
 /// them. Otherwise close it with ``close()``.
 ///
 /// ### Every call
@@ -101,7 +101,7 @@ public final class ZooKeeperClient: Sendable {
         return connection.session.states
     }
 
-    // MARK: Performing
+    // MARK: Requests
 
     /// Sends a request and waits for its response.
     ///

@@ -36,7 +36,7 @@ struct LibraryHandle: @unchecked Sendable {
         self.handle = handle
     }
 
-    /// Whether the session is established, so that requests are sent at once.
+    /// Whether the session is established. Requests are then sent at once.
     var isConnected: Bool { zoo_state(handle) == ZOO_CONNECTED_STATE }
     /// Whether the handle has no connection, not even one on which it waits for the server to accept the session.
     var isDisconnected: Bool {

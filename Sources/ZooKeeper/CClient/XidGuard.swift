@@ -27,7 +27,7 @@ final class XidGuard: Sendable {
 
     /// Makes one call that consumes a number.
     ///
-    /// Holds the process-wide lock during the call, so that no other call can consume a number that is being skipped.
+    /// Holds the process-wide lock during the call, because no other call may consume a number that is being skipped.
     /// No callback of the C client ever takes this lock.
     func guarding(burn: () -> Int32, call: () -> Int32) -> Int32 {
         next.withLock { next in

@@ -111,7 +111,7 @@ struct CallQueue {
         return completion
     }
 
-    // MARK: To the library
+    // MARK: To the C client
 
     /// Adds a request that is passed to the C client at once, ahead of the waiting ones.
     mutating func begin(_ call: Call) {
@@ -155,7 +155,7 @@ struct CallQueue {
         return Self.completion(of: call, .failure(ZooKeeperError(code: code, path: call.request.path, sent: false)))
     }
 
-    // MARK: From the library
+    // MARK: From the C client
 
     /// Handles a completion of the C client. Ignores an unknown token.
     mutating func complete(_ token: UInt64, code: Int32, reply: Reply?) -> Completion? {
@@ -184,7 +184,7 @@ struct CallQueue {
     /// Notes that a server has accepted or kept the session at that moment.
     mutating func heard(at instant: ContinuousClock.Instant) { lastHeard = max(lastHeard ?? instant, instant) }
 
-    // MARK: The end
+    // MARK: Closing
 
     /// Refuses further requests, and ends those that were not sent.
     mutating func close() -> [Completion] {

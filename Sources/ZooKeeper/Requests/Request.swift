@@ -24,7 +24,7 @@ package enum Request: Sendable {
         }
     }
 
-    /// Whether the request changes nothing, so that the client can repeat it after a lost response.
+    /// Whether the request changes nothing. The client then repeats it after a lost response.
     package var isRead: Bool {
         switch self {
         case .exists, .get, .children, .getACL, .sync: true

@@ -1,5 +1,5 @@
-/// An exponential backoff with full jitter between attempts to open a session, so that the clients of a restarted
-/// ensemble do not all connect at once.
+/// An exponential backoff between attempts to open a session. It has full jitter, because otherwise all clients of a
+/// restarted ensemble would connect at once.
 struct Backoff: Sendable {
     let base: Duration
     let maximum: Duration

@@ -51,7 +51,7 @@ actor Connection {
     /// The handle that tests whether servers accept new sessions, and since when every check has found that they do.
     var probe: SessionProbe?
     var acceptedSince: ContinuousClock.Instant?
-    /// Whether the connection was lost only recently, so that the C client alone still tries its own list of servers.
+    /// Whether the connection was lost only recently. The C client then tries its own list of servers, without help.
     var isFirstTry = false
     /// The session that the next handle continues.
     var inherited: SessionIdentity?
@@ -353,7 +353,7 @@ actor Connection {
     }
 }
 
-// MARK: - From the library's threads
+// MARK: - From the C client's threads
 
 extension Connection: LibraryInbox {
     nonisolated func sessionEvent(_ handle: HandleID, state: Int32) {

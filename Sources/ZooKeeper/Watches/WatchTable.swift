@@ -70,7 +70,7 @@ package final class WatchTable: Sendable {
     /// The bytes of the paths that the C client holds or is about to hold.
     var watchedBytes: Int { state.withLock { $0.bytes } }
 
-    // MARK: The library's watches
+    // MARK: The C client's watches
 
     /// Reserves bytes for a watch before the read that sets it is sent.
     ///
@@ -151,8 +151,8 @@ package final class WatchTable: Sendable {
         for signal in signals { signal.raise() }
     }
 
-    /// Raises all signals after a reconnect, so that every sequence reads again. The C client sets its watches again,
-    /// but misses a node that was created and deleted in the meantime; see "Watches" in <doc:OverTheCClient>.
+    /// Raises all signals after a reconnect, and every sequence reads again. The C client sets its watches again, but
+    /// misses a node that was created and deleted in the meantime; see "Watches" in <doc:OverTheCClient>.
     package func reconnected() {
         for signal in signals() { signal.raise() }
     }
