@@ -131,7 +131,7 @@ extension ZooKeeperClient {
     ///
     /// - Parameters:
     ///   - joining: Servers in ZooKeeper's notation, such as `server.4=10.0.0.4:2888:3888:participant;2181`. A server
-    ///     whose number is already in use replaces the present one.
+    ///     whose number is already in use replaces that server.
     ///   - leaving: The numbers of the servers to remove.
     ///   - timeout: How long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
     /// - Returns: The new configuration, as in `/zookeeper/config`.

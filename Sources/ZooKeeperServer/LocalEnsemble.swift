@@ -64,7 +64,7 @@ public actor LocalEnsemble {
         }
     }
 
-    /// Starts another server, which copies the data of the present ones but is not part of the ensemble yet. The
+    /// Starts another server, which copies the data of the current ones but is not part of the ensemble yet. The
     /// ensemble must be reconfigurable and have a leader.
     ///
     /// - Returns: The server's index, and its definition for `reconfigure` of `ZooKeeperClient`.
@@ -112,7 +112,7 @@ public actor LocalEnsemble {
 
     /// Deletes a server's data.
     ///
-    /// Kill the server before. Start it again only when the other servers have a leader: it has forgotten its promises,
+    /// Kill the server first. Start it again only when the other servers have a leader: it has forgotten its promises,
     /// and could vote for a server that lacks committed writes.
     ///
     /// - Throws: ``LocalServerError`` when the server runs.

@@ -88,7 +88,7 @@ public final class InMemoryZooKeeper: Sendable {
         fileprivate let tree: ZNodeTree
     }
 
-    /// Returns the present tree: data, access control lists, versions, zxids and sequence numbers.
+    /// Returns the current tree: data, access control lists, versions, zxids and sequence numbers.
     package func checkpoint() -> Checkpoint { Checkpoint(tree: ensemble.withLock { $0.tree }) }
 
     /// Rolls the tree back, like an ensemble that loses acknowledged writes or is restored from an older backup.

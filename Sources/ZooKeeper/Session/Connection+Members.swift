@@ -3,7 +3,7 @@ import Logging
 /// Follows a reconfiguration of the ensemble, even when none of the configured servers is left.
 ///
 /// The C client can be given other servers, but then mixes up responses; see "Sessions and credentials" in
-/// <doc:OverTheCClient>. So the present handle keeps its list for as long as it is connected. When the connection is
+/// <doc:OverTheCClient>. So the current handle keeps its list for as long as it is connected. When the connection is
 /// lost and no server of the list responds, another handle continues the same session with the other list.
 extension Connection {
     /// Reads the ensemble's servers, and watches for changes. An ensemble before ZooKeeper 3.5, or one that denies
@@ -38,7 +38,7 @@ extension Connection {
     /// the client tries the other list.
     func firstPatience(_ timeout: Duration) -> Duration { timeout / 10 }
 
-    /// Tries the other list when no server of the present one responds: first after a short delay, then
+    /// Tries the other list when no server of the current one responds: first after a short delay, then
     /// each list in turn for a third of the session timeout, because the C client needs two thirds for a
     /// server that does not respond at all.
     func tryOtherServers(_ handle: LibraryHandle) {

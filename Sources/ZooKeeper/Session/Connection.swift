@@ -43,7 +43,7 @@ actor Connection {
     private var generation: UInt64 = 0
     private var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
     private var mustAuthenticate = false
-    /// The servers to try, and when the client began to try the present ones. The time is `nil` while it is connected.
+    /// The servers to try, and when the client began to try the current ones. The time is `nil` while it is connected.
     var choice: ServerChoice
     var triedSince: ContinuousClock.Instant?
     /// When the connection was lost. `nil` while there is one.
@@ -51,7 +51,7 @@ actor Connection {
     /// The handle that tests whether servers accept new sessions, and since when every check has found that they do.
     var probe: SessionProbe?
     var acceptedSince: ContinuousClock.Instant?
-    /// Whether the connection was lost only recently. The C client then tries its own list of servers, without help.
+    /// Whether the connection was lost only recently. The C client then still tries its own list of servers.
     var isFirstTry = false
     /// The session that the next handle continues.
     var inherited: SessionIdentity?
@@ -171,7 +171,7 @@ actor Connection {
     }
 
     /// Opens a second handle. The connection ignores its events, as it ignores those of
-    /// every handle but the present one.
+    /// every handle but the current one.
     func openProbe() {
         probe = SessionProbe(
             id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout)

@@ -1,7 +1,7 @@
 /// Chooses the servers that a client tries: those of its configuration, or those that the ensemble
 /// has since reported. It is a value.
 ///
-/// The present list comes first, because usually another server of it responds at once. When none responds for a
+/// The current list comes first, because usually another server of it responds at once. When none responds for a
 /// moment, the client tries the reported servers, because the configured ones may be gone. Then it alternates
 /// between the two lists, because the client may be in a network from which it cannot reach the servers by the
 /// addresses in their configuration.
@@ -21,7 +21,7 @@ struct ServerChoice: Sendable, Hashable {
     /// Stores the servers that the ensemble has reported. An incomplete report does not replace a complete one.
     mutating func learn(_ members: EnsembleMembers?) { self.members = members?.servers ?? self.members }
 
-    /// Switches to the other list, after no server of the present one has responded for some time.
+    /// Switches to the other list, after no server of the current one has responded for some time.
     ///
     /// - Returns: Whether there are other servers to try now.
     mutating func tryOther() -> Bool {

@@ -16,7 +16,7 @@ public struct SessionState: Sendable, Hashable {
         case closed
     }
 
-    /// The present phase.
+    /// The current phase.
     public internal(set) var phase: Phase = .connecting
     /// The session's id. 0 while there is no session. A different id means a different session: the ephemeral
     /// nodes of the previous one are gone.

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The states of a session: the present one first, then the newest after each change.
+/// The states of a session: the current one first, then the newest after each change.
 ///
 /// A new state replaces one that was not read. ``SessionState/expirations`` counts the sessions that began and ended in
 /// between. The sequence ends after ``SessionState/Phase/closed``, and when the task is cancelled.
@@ -12,7 +12,7 @@ public struct SessionStates: AsyncSequence, Sendable {
 
     let source: SessionStateSource
 
-    /// Returns an iterator that begins with the present state.
+    /// Returns an iterator that begins with the current state.
     public func makeAsyncIterator() -> Iterator { Iterator(subscription: source.subscribe()) }
 
     /// An iterator for one task.
@@ -21,7 +21,7 @@ public struct SessionStates: AsyncSequence, Sendable {
 
         init(subscription: SessionStateSource.Subscription) { self.subscription = subscription }
 
-        /// Returns the present state at the first call, and the newest state that differs at each further call.
+        /// Returns the current state at the first call, and the newest state that differs at each further call.
         ///
         /// - Returns: `nil` after the client was closed, and when the task is cancelled.
         public mutating func next() async -> SessionState? { await subscription.next() }

@@ -30,7 +30,7 @@ public protocol ZooKeeperStore: Sendable {
     var maximumRequestSize: Int { get }
     /// Returns the bytes that an operation adds to a multi.
     func size(of operation: Operation) -> Int
-    /// The present state of the session.
+    /// The current state of the session.
     var sessionState: SessionState { get }
     /// The state of the session, now and after each change.
     var sessionStates: SessionStates { get }

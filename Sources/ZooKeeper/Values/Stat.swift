@@ -18,7 +18,7 @@ public struct Stat: Sendable, Hashable {
     /// How many times children were added or removed. It wraps at 2^31.
     public var cversion: Int32
     /// How many children were ever created, which is also the number of the next sequential child. The server's
-    /// `cversion` is twice that, minus the number of present children (`DataNode.copyStat` in its source), in
+    /// `cversion` is twice that, minus the number of current children (`DataNode.copyStat` in its source), in
     /// 32 bits that may have overflowed.
     package var childrenCreated: Int { Int((UInt32(bitPattern: cversion) &+ UInt32(bitPattern: numChildren)) / 2) }
     /// How many times the access control list was changed.

@@ -1,4 +1,4 @@
-/// The states of one node: the present one first, then one after each change that the client notices.
+/// The states of one node: the current one first, then one after each change that the client notices.
 ///
 /// Nothing is buffered. The sequence reads an element when it is requested, so the newest state replaces those that
 /// were missed. The sequence continues after lost connections and expired sessions: it reads again, and yields an
@@ -20,7 +20,7 @@ public struct WatchSequence<State: Sendable>: AsyncSequence, Sendable {
 
         init(source: WatchSource<State>) { reader = WatchReader(source: source) }
 
-        /// Returns the present state at the first call, and the next state that differs at each further call.
+        /// Returns the current state at the first call, and the next state that differs at each further call.
         ///
         /// - Returns: `nil` when the task is cancelled or the client is closed.
         /// - Throws: ``ZooKeeperError`` when the node cannot be read.

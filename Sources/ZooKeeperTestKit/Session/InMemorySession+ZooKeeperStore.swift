@@ -7,7 +7,7 @@ extension InMemorySession: ZooKeeperStore {
     public var maximumRequestSize: Int { 1_000_000 }
     /// Returns the bytes that an operation adds to a multi, in the jute encoding.
     public func size(of operation: Operation) -> Int { operation.sizeInMulti }
-    /// The present state of the session.
+    /// The current state of the session.
     public var sessionState: SessionState { source.current }
     /// The state of the session, now and after each change.
     public var sessionStates: SessionStates { source.states }

@@ -35,7 +35,7 @@ public final class VirtualClock: Clock, Sendable {
     /// Creates a clock at its start.
     public init() {}
 
-    /// The present moment of the clock.
+    /// The current moment of the clock.
     public var now: Instant { Instant(offset: state.withLock { $0.now }) }
     /// One nanosecond. The clock is exact.
     public var minimumResolution: Duration { .nanoseconds(1) }

@@ -223,7 +223,7 @@ struct Ensemble: Sendable {
 
     // MARK: Rollback
 
-    /// Replaces the present tree by an earlier one. The servers do not notice: no watch
+    /// Replaces the current tree by an earlier one. The servers do not notice: no watch
     /// fires, and the zxid continues to grow.
     mutating func restore(_ earlier: ZNodeTree) {
         zxid += 1

@@ -91,10 +91,10 @@ struct ZNodeTree: Sendable {
         quotas[ExactString(path)] = count == nil && bytes == nil ? nil : HardQuota(count: count, bytes: bytes)
     }
 
-    /// Refuses an operation that exceeds the nearest quota, as `ZooKeeperServer.checkQuota` does. Compares
-    /// the operation with the tree before the transaction, so the other operations of the transaction do
-    /// not count. While the sum is above the limit, any operation that changes the size is refused, even
-    /// one that makes the data smaller.
+    /// Refuses an operation that exceeds the nearest quota, as `ZooKeeperServer.checkQuota` does. Compares the
+    /// operation with the tree before the transaction, so the other operations of the transaction do not count. An
+    /// operation that changes the size is refused when the result is above the limit, even when it makes the data
+    /// smaller than before.
     private func checkQuota(_ path: String, creating count: Int = 0, bytes: Int) throws(Refusal) {
         guard !quotas.isEmpty, let (root, quota) = nearestQuota(path) else { return }
         var committed = self
