@@ -35,7 +35,7 @@ struct Endpoint: Sendable {
         return await sessions.client(of: session)
     }
 
-    /// Returns how long to wait for the ensemble's answer. The wait is shorter while no server is connected, because
+    /// Returns how long to wait for the ensemble's response. The wait is shorter while no server is connected, because
     /// the caller may ask another gateway.
     func patience(_ client: ZooKeeperClient) -> Duration {
         client.sessionState.phase == .connected ? answerTimeout : min(answerTimeout, .seconds(2))

@@ -102,7 +102,7 @@ public final class RestNodeStore: Service {
 
     /// Closes the session, so that its ephemeral nodes are deleted at once.
     ///
-    /// Calls that are in progress end without an answer, and new ones are refused. A second call waits for the
+    /// Calls that are in progress end without a response, and new ones are refused. A second call waits for the
     /// same end. Cancellation has no effect.
     public func close() async {
         let task = closing.withLock { closing in

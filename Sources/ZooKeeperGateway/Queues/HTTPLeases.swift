@@ -101,7 +101,7 @@ actor HTTPLeases {
             var messages = consumer.makeAsyncIterator()
             return try await messages.next(within: wait)
         }
-        // A timer is needed, because no event says that no answer comes.
+        // A timer is needed, because no event says that no response comes.
         let limit = Task { [patience] in
             try await Task.sleep(for: wait + patience)
             waiting.cancel()

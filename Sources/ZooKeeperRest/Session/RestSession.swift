@@ -147,7 +147,7 @@ actor RestSession {
                 await rest(for: min(link.timeout / 6, max(.zero, clock.now.duration(to: heard + link.timeout / 3))))
             }
             guard !Task.isCancelled, present === link else { return }
-            // An answer proves only that the session lived when the heartbeat was sent.
+            // A response proves only that the session lived when the heartbeat was sent.
             let asked = clock.now
             // The session becomes `inDoubt` in time, however long an attempt takes.
             let untilDoubt = asked.duration(to: heard + link.timeout / 2)

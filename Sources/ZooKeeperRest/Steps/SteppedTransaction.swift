@@ -2,9 +2,9 @@ package import ZooKeeper
 
 /// A saga: a transaction that is carried out in steps, for a gateway without transactions.
 ///
-/// The preconditions are read first. Then new nodes are created, old nodes are deleted, and data is set. When a process
-/// fails between two steps, this order leaves a message in two places and never in none. A `set` that records progress
-/// (in a producer's or a consumer's node) comes after everything that it records.
+/// The preconditions are read first. Then new nodes are created, old nodes are deleted, data is set, and fleeting nodes
+/// are deleted. When a process fails between two steps, this order leaves a message in two places and never in none. A
+/// `set` that records progress (in a producer's or a consumer's node) comes after everything that it records.
 ///
 /// When a step is refused because another client was faster, the earlier steps are undone in reverse, so that deleted
 /// nodes exist again before created nodes are deleted.
