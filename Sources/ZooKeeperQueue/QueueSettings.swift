@@ -23,8 +23,9 @@ public struct QueueSettings: Sendable, Hashable {
     /// The deduplication window: the least time for which the queue remembers a message's ``OutgoingMessage/id``, by
     /// the ensemble's clock. An ID can be remembered for twice as long. Default: ten minutes.
     ///
-    /// Like ``messagesPerNode``, it takes effect when the queue is created. For an existing queue, change it with
-    /// ``MessageQueue/setIDRetention(_:)``.
+    /// Like ``maximumDeliveries``, a value other than the default is stored in the queue when the queue is created.
+    /// For an existing queue, change it with ``MessageQueue/setIDRetention(_:)``. Where the queue stores no value,
+    /// each recovery uses its own.
     public var idRetention: Duration
 
     /// The most messages that a producer stores in one node, out of those that it sends together: 1…900. Default: 1.

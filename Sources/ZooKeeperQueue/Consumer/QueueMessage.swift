@@ -28,7 +28,7 @@ public struct QueueMessage: Sendable {
     /// that crashes its consumer each time does not take other messages to the dead letters.
     public var deliveryCount: Int { lease.name.returns + 1 }
     /// When the message became ready, by the ensemble's clock, in milliseconds since 1970. Requeueing a
-    /// message sets this time anew.
+    /// message resets this time.
     public var enqueueTime: Int64 { lease.stat.ctime }
     /// The fencing token of the lease: a number that only grows across the whole ensemble. Of two leases, the
     /// later one has the larger token. A store that remembers the largest token can refuse a consumer that has

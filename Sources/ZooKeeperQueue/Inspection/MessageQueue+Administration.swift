@@ -16,7 +16,7 @@ extension MessageQueue {
         try await deadLetterQueue.list(limit: limit)
     }
 
-    /// Moves a dead letter back to its old place in the queue. Its delivery count starts again.
+    /// Moves a dead letter back to its old position in the queue. Its delivery count starts again.
     ///
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such dead letter.
     public func redrive(_ name: String) async throws { try await deadLetterQueue.redrive(name) }

@@ -3,7 +3,7 @@ import ZooKeeper
 /// A message in its stored form.
 struct EncodedMessage: Sendable {
     let priority: Int
-    /// The data of the message's node, if it has a node of its own.
+    /// The data of the message's node, if the node holds no other message.
     let data: [UInt8]
     /// The bytes that the create of such a node adds to a multi.
     let size: Int

@@ -147,8 +147,9 @@ public actor QueueProducer {
     /// - Throws: ``QueueError``. ``QueueError/Code/outcomeUnknown`` means that the message may or may not be stored,
     ///   because the timeout passed or the task was cancelled while the message was in flight. The message stays in
     ///   flight and is stored at most once: ``repeatSend(_:timeout:)`` with ``QueueError/unresolvedSend`` waits for its
-    ///   outcome. After any other error the message is not stored. Throws `CancellationError` when the task was
-    ///   cancelled before the message was sent.
+    ///   outcome. If the error has no ``QueueError/unresolvedSend``, the outcome can no longer be determined.
+    ///   After any other error the message is not stored. Throws `CancellationError` when the task was cancelled before
+    ///   the message was sent.
     @discardableResult
     public func send(_ message: OutgoingMessage, timeout: Duration? = nil) async throws -> SendReceipt {
         let receipts = try await send([message], timeout: timeout)

@@ -14,7 +14,7 @@ struct SendLane: Sendable {
         /// The index among the messages of its send.
         let index: Int
         let priority: Int
-        /// The data of the message's node, if it has a node of its own.
+        /// The data of the message's node, if the node holds no other message.
         let data: [UInt8]
         /// The bytes that the create of such a node adds to a multi.
         let size: Int

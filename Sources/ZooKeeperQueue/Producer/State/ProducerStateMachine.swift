@@ -9,7 +9,7 @@ import ZooKeeper
 /// step after the other, carries it out, and reports the result.
 ///
 /// Each extension covers one concern: flushing, maintenance, failures, capacity. Only they change the properties; the
-/// actor calls events. A `Waiter` is whatever the actor resumes: a continuation, or a number in a test.
+/// actor calls events. A `Waiter` is the value that the actor resumes: a continuation, or a number in a test.
 struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     enum Phase: Sendable { case open, closed }
 
