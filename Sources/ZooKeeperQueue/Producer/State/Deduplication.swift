@@ -1,10 +1,10 @@
-/// What a producer knows of the ids that the queue remembers.
+/// What a producer knows about the IDs that the queue remembers.
 enum Deduplication: Sendable {
-    /// No message has come that has an id.
+    /// No message with an ID was sent yet.
     case unused
-    /// The buckets must be read before a message with an id is sent.
+    /// The buckets must be read before a message with an ID is sent.
     case unread(needsSearch: Bool)
-    /// The buckets as they were read last. A search is needed when another producer has sent ids that this one sends too.
+    /// The buckets as last read. A search is needed when another producer has sent some of the same IDs.
     case read(IDBuckets, needsSearch: Bool)
 
     /// Whether the buckets must be read before anything is sent.
@@ -19,10 +19,10 @@ enum Deduplication: Sendable {
 
     var buckets: IDBuckets? { if case .read(let buckets, _) = self { buckets } else { nil } }
 
-    /// A message with an id has come.
+    /// Records that a message with an ID was sent.
     mutating func use() { if case .unused = self { self = .unread(needsSearch: false) } }
 
-    /// What was read no longer holds.
+    /// Invalidates the buckets that were read.
     mutating func forget() { if case .read(_, let needsSearch) = self { self = .unread(needsSearch: needsSearch) } }
 
     mutating func read(_ buckets: IDBuckets) { self = .read(buckets, needsSearch: needsSearch) }

@@ -1,8 +1,9 @@
 import ZooKeeper
 
-/// How messages that have gathered are sent.
+/// Sends waiting messages.
 extension ProducerStateMachine {
-    /// Sends what has gathered, as far as the lane allows, or begins the maintenance that must come first.
+    /// Sends waiting messages, as far as the producer's sequence allows, or begins the
+    /// maintenance that must come first.
     mutating func flush(now: Duration) {
         if maintenance != nil { return }
         if needsMaintenance {
@@ -16,7 +17,7 @@ extension ProducerStateMachine {
                 inFlight += 1
                 emit(.send(plan))
             case .failure(let error):
-                // The maintenance gets what is missing.
+                // The maintenance obtains what is missing.
                 _ = lane.landed(batch.version, .failure(error))
                 return flush(now: now)
             }
@@ -24,7 +25,7 @@ extension ProducerStateMachine {
         if lane.isStuck { beginMaintenance() }
     }
 
-    /// Whether there is something to do that later batches must wait for.
+    /// Whether later batches must wait for maintenance.
     private var needsMaintenance: Bool {
         guard !lane.isEmpty else { return false }
         return lane.isHalted || !isPrepared || needsNode || mustReadEpoch || deduplication.needsBuckets
@@ -36,7 +37,7 @@ extension ProducerStateMachine {
     /// Whether another node must be created before anything is sent.
     var needsNode: Bool { node.name == nil || lane.version >= limits.batchesOfANode }
 
-    /// The transaction that stores a batch, as far as enough is known for it.
+    /// Returns the transaction that stores a batch, or an error when the producer's node or the ID buckets are missing.
     func plan(for batch: SendLane.Batch) -> Result<BatchPlan, any Error> {
         guard let name = node.name else { return .failure(Self.nodeIsGone) }
         if deduplication.needsBuckets { return .failure(BatchPlan.Refusal.idsAreElsewhere(Self.idsAreUnknown)) }
@@ -59,7 +60,7 @@ extension ProducerStateMachine {
 
     // MARK: Events
 
-    /// A batch that was sent for the first time has an answer.
+    /// Handles the answer to the first attempt of a batch.
     mutating func answered(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>, now: Duration) {
         inFlight -= 1
         for (entries, names) in lane.landed(plan.batch.version, names(plan, answer)) { finish(entries, names: names) }
@@ -67,7 +68,7 @@ extension ProducerStateMachine {
         tellIfIdle()
     }
 
-    /// The names of a batch's messages, or why it was not stored.
+    /// Returns the names of a batch's messages, or why the batch was not stored.
     mutating func names(
         _ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>
     ) -> Result<[String?], any Error> {
