@@ -1,7 +1,7 @@
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Takes the numbers that `put-all` has stored, and checks that each comes once and that they strictly increase.
+/// Takes the numbers that `put-all` has sent, and checks that each arrives once and that they strictly increase.
 ///
 ///     swift run check-all [HOST:PORT [COUNT]]
 @main

@@ -6,9 +6,9 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperServer
 
-/// What `make demo` runs: the queue's whole life, told as it happens, on a real ZooKeeper that is started here.
+/// The program behind `make demo`: a narrated end-to-end run against a real ZooKeeper that it starts.
 ///
-/// One consumer runs in a process of its own (`demo consume-slowly HOST:PORT`), so that it can be killed.
+/// One consumer runs in a separate process (`demo consume-slowly HOST:PORT`), so that it can be killed.
 @main
 struct Demo {
     static func main() async throws {
@@ -20,7 +20,7 @@ struct Demo {
         }
     }
 
-    /// The demo says itself what happens.
+    /// Logs nothing, because the demo itself prints what happens.
     private static let quiet = Logger(label: "demo", factory: { _ in SwiftLogNoOpLogHandler() })
 
     private static func tell() async throws {
@@ -125,7 +125,7 @@ struct Demo {
     static func say(_ text: String) { FileHandle.standardOutput.write(Data((text + "\n").utf8)) }
 }
 
-/// Takes one message and works on it for longer than it will live.
+/// Takes one message, and works on it for longer than the process will live.
 enum SlowConsumer {
     static let command = "consume-slowly"
 
@@ -135,7 +135,7 @@ enum SlowConsumer {
             for try await message in QueueConsumer(try MessageQueue(zookeeper, path: "/demo")) {
                 Demo.say(
                     "I took \"\(String(decoding: message.payload, as: UTF8.self))\", and work on it for a minute …")
-                // The work, which the process does not survive.
+                // Stands for the work, which the process does not survive.
                 try await Task.sleep(for: .seconds(60))
                 try await message.acknowledge()
             }

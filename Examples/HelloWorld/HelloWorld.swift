@@ -1,7 +1,7 @@
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Stores one message and takes it again.
+/// Sends one message and takes it again.
 ///
 ///     swift run hello-world [HOST:PORT]
 @main

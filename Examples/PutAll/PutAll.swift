@@ -1,7 +1,7 @@
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Stores the numbers from 1 to 500, in order, for `check-all` to check.
+/// Sends the numbers from 1 to COUNT (500 by default) in order, for `check-all` to check.
 ///
 ///     swift run put-all [HOST:PORT [COUNT]]
 @main

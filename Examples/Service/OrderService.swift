@@ -4,8 +4,8 @@ import UnixSignals
 import ZooKeeper
 import ZooKeeperQueue
 
-/// A service as it would run in production: a producer, workers and a recovery in one service group, which ends in order
-/// on SIGINT and SIGTERM. The client stands first in the group, so that it is closed last.
+/// A service as it would run in production: a producer, workers and a recovery in one service group, which shuts down
+/// in order on SIGINT and SIGTERM. The client is the first service in the group, so that it is closed last.
 ///
 ///     swift run service [HOST:PORT]
 @main
@@ -26,7 +26,7 @@ struct OrderService {
     }
 }
 
-/// Stores an order each second until the group shuts down.
+/// Sends an order each second until the group shuts down.
 struct OrderSource: Service {
     let queue: MessageQueue
 
@@ -36,12 +36,12 @@ struct OrderSource: Service {
             try await cancelWhenGracefulShutdown {
                 for number in 1... {
                     try await producer.send("order \(number)", headers: ["number": "\(number)"])
-                    // An order a second.
+                    // Limits the rate to one order a second.
                     try await Task.sleep(for: .seconds(1))
                 }
             }
         } catch is CancellationError {
-            // The end that was asked for.
+            // The group shuts down, which ends the loop.
         }
         await producer.close()
     }

@@ -1,14 +1,14 @@
-/// What a gateway answers to `GET /extensions/v1`: what it offers beyond ZooKeeper's REST interface. One that knows none of it,
-/// such as ZooKeeper's own, answers that there is no such resource.
+/// A gateway's response to `GET /extensions/v1`: what it offers beyond ZooKeeper's REST interface. A gateway without
+/// extensions, such as Apache's, answers 404.
 package struct Announcement: Codable, Sendable, Hashable {
-    /// Operations that are applied altogether or not at all.
+    /// Multis, whose operations are applied together or not at all.
     package static let transactions = "transactions"
     /// Reads that are answered when something has changed.
     package static let watches = "watches"
 
-    /// The names of what is offered.
+    /// The names of the extensions.
     package var extensions: [String]
-    /// The most bytes of data in one request, however long they are in base64.
+    /// The most bytes of data in one request. The length of their encoding in base64 does not count.
     package var maximumBodySize: Int
 
     package init(extensions: [String] = [transactions, watches], maximumBodySize: Int) {
@@ -16,6 +16,6 @@ package struct Announcement: Codable, Sendable, Hashable {
         self.maximumBodySize = maximumBodySize
     }
 
-    /// Whether it is all that the queue's full guarantee needs.
+    /// Whether the extensions suffice for the queue's full guarantee.
     package var isComplete: Bool { Set([Self.transactions, Self.watches]).isSubset(of: extensions) }
 }

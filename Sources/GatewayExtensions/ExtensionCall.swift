@@ -6,10 +6,10 @@
 
 /// The body of `POST /extensions/v1`.
 package struct ExtensionRequest: Codable, Sendable {
-    /// The name of the REST session in which the call is done.
+    /// The ID of the REST session in which the call runs.
     package var session: String
-    /// Which write of the session it is. Numbers grow, and a gateway refuses one that comes late: whoever sends a second write has
-    /// given the first one up.
+    /// The number of a write within its session. Numbers increase, and a gateway refuses a write that arrives after one
+    /// with a higher number, because a client that sends another write has given up on the earlier one.
     package var number: Int?
     package var call: ExtensionCall
 
@@ -21,15 +21,15 @@ package struct ExtensionRequest: Codable, Sendable {
 
     package func encoded() throws -> [UInt8] {
         let encoder = JSONEncoder()
-        // Base64 has slashes too.
+        // Base64 contains slashes too.
         encoder.outputFormatting = .withoutEscapingSlashes
         return [UInt8](try encoder.encode(self))
     }
 }
 
-/// What a client asks for.
+/// A call that a client sends.
 package enum ExtensionCall: Codable, Sendable {
-    /// The session shall live on, and has it a server that answers?
+    /// Keeps the session alive, and checks that an ensemble server answers.
     case heartbeat
     case get(paths: [String])
     case exists(path: String)
@@ -37,9 +37,9 @@ package enum ExtensionCall: Codable, Sendable {
     case acl(path: String)
     case bytes(path: String)
     case countBytes(path: String)
-    /// The node when it is another than the one of this mark, or when the time is over.
+    /// Returns the node when its revision differs from `after`, or when the time is over.
     case awaitNode(path: String, after: Mark?, seconds: Int)
-    /// The same for the names of its children.
+    /// Does the same for the names of the node's children.
     case awaitChildren(path: String, after: Mark?, seconds: Int)
     case sync(path: String)
     case create(path: String, data: Octets?, mode: WireMode)
@@ -47,7 +47,8 @@ package enum ExtensionCall: Codable, Sendable {
     case delete(path: String, version: Int32?)
     case multi(operations: [WireOperation])
 
-    /// By which a state is known again: the zxids of the node's creation and of its last change. Without one, there is no node.
+    /// The revision of a node: the zxids of its creation and of its last change (for children, the last change of the
+    /// list). `nil` stands for a node that does not exist.
     package struct Mark: Codable, Sendable, Hashable {
         package var created: Int64
         package var changed: Int64
@@ -58,13 +59,13 @@ package enum ExtensionCall: Codable, Sendable {
         }
     }
 
-    /// How many nodes one call may ask for.
+    /// The most nodes that one call may request.
     package static let mostPaths = 1_000
 
     /// The longest wait in seconds.
     package static let longestWait = 30
 
-    /// Whether it changes something, or stands in the order of the session's writes.
+    /// Whether the call changes something, or is ordered with the session's writes.
     package var isWrite: Bool {
         switch self {
         case .sync, .create, .set, .delete, .multi, .countBytes: true
@@ -73,11 +74,11 @@ package enum ExtensionCall: Codable, Sendable {
     }
 }
 
-/// What a gateway answers.
+/// A gateway's reply to a call.
 package enum ExtensionReply: Codable, Sendable {
-    /// The number of the session at the ensemble, and its timeout in milliseconds.
+    /// The session's ID at the ensemble, and its timeout in milliseconds.
     case session(owner: Int64, timeout: Int)
-    /// The first of the nodes that were asked for: as many as one answer may hold, and at least one.
+    /// The first of the requested nodes: as many as one response can hold, and at least one.
     case nodes(list: [WireNode?])
     case stat(stat: WireStat?)
     case children(children: WireChildren?)

@@ -1,4 +1,4 @@
-/// The names in an object of JSON, whatever their values are.
+/// The names in a JSON object, whatever their values are.
 package struct JSONNames: Decodable {
     private struct Name: CodingKey {
         let stringValue: String

@@ -1,6 +1,6 @@
-/// Text of URLs: percent-encoding, strictly.
+/// Percent-encoding and strict decoding of text in URLs.
 package enum URLText {
-    /// Whether a byte stands for itself everywhere: RFC 3986's unreserved characters.
+    /// Returns whether a byte never needs encoding: whether it is an unreserved character of RFC 3986.
     package static func isPlain(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
@@ -11,8 +11,10 @@ package enum URLText {
         }
     }
 
-    /// - Parameter plusIsSpace: as in the query of a form.
-    /// - Returns: `nil` for a percent sign without two digits behind it, and for what is no UTF-8 then.
+    /// Decodes percent-encoded text.
+    ///
+    /// - Parameter plusIsSpace: whether `+` means a space, as in the query of a form.
+    /// - Returns: `nil` when a percent sign is not followed by two hexadecimal digits, or when the result is not UTF-8.
     package static func decoded(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String? {
         var bytes: [UInt8] = []
         var rest = Array(text.utf8)[...]
@@ -30,7 +32,7 @@ package enum URLText {
         return String(validating: bytes, as: UTF8.self)
     }
 
-    /// A path with everything encoded that does not stand for itself, but for its slashes.
+    /// Percent-encodes a path. Unreserved characters and slashes stay as they are.
     package static func encoded(path: String) -> String {
         path.utf8.reduce(into: "") { text, byte in
             if isPlain(byte) || byte == UInt8(ascii: "/") {

@@ -6,9 +6,9 @@ package import ZooKeeper
     package import Foundation
 #endif
 
-// The client's values as they are written in JSON.
+// The ZooKeeper client's values as they are written in JSON.
 
-/// Bytes, in base64.
+/// Bytes, which JSON holds in base64.
 package typealias Octets = Data
 
 /// A node's metadata, as a list of numbers in the order in which ZooKeeper sends them.
@@ -75,7 +75,7 @@ package struct WireACL: Codable, Sendable, Hashable {
 package enum WireMode: String, Codable, Sendable {
     case persistent, ephemeral, persistentSequential, ephemeralSequential
 
-    /// - Returns: `nil` for a container, and for a node with a time to live.
+    /// - Returns: `nil` for a container node, and for a node with a time to live.
     package init?(_ mode: CreateMode) {
         switch mode {
         case .persistent: self = .persistent
@@ -102,7 +102,7 @@ package enum WireOperation: Codable, Sendable {
     case set(path: String, data: Octets?, version: Int32?)
     case check(path: String, version: Int32?)
 
-    /// - Returns: `nil` for what no multi can create.
+    /// - Returns: `nil` for a `create` whose mode ``WireMode`` lacks.
     package init?(_ operation: ZooKeeper.Operation) {
         switch operation {
         case .create(let path, let data, let mode, let acl):

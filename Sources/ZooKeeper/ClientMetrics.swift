@@ -1,15 +1,16 @@
 import CoreMetrics
 
-/// The client's metrics, made once. They are recorded on callers' tasks, never on the library's threads.
+/// The metrics of a client, created once with it. The tasks of callers record them, and so does the connection's queue;
+/// the threads of the C client never do.
 ///
 /// | label | kind | meaning |
 /// |---|---|---|
-/// | `zookeeper_client_requests` | counter, `operation` | calls that ended, whatever their result |
-/// | `zookeeper_client_failures` | counter, `operation` | those of them that failed; answers that the client expects (`exists` of no node) do not count |
-/// | `zookeeper_client_latency` | timer, `operation` | from the call to its end |
-/// | `zookeeper_client_in_flight` | gauge | requests sent and not answered |
-/// | `zookeeper_client_reconnections` | counter | connections that came back |
-/// | `zookeeper_client_expirations` | counter | sessions that ended at the ensemble |
+/// | `zookeeper_client_requests` | counter, `operation` | requests that ended, whatever their result |
+/// | `zookeeper_client_failures` | counter, `operation` | failures, without expected errors (`exists` of no node) |
+/// | `zookeeper_client_latency` | timer, `operation` | time from the call to its result |
+/// | `zookeeper_client_in_flight` | gauge | requests that were sent and have no response yet |
+/// | `zookeeper_client_reconnections` | counter | connections that were restored |
+/// | `zookeeper_client_expirations` | counter | sessions that expired or that the ensemble refused |
 struct ClientMetrics: Sendable {
     private struct PerOperation: Sendable {
         let requests: Counter

@@ -2,14 +2,14 @@ extension ZooKeeperClient {
     /// Creates a node.
     ///
     /// - Parameters:
-    ///   - path: the node's path; with a sequential mode the server appends a number to it.
-    ///   - data: the node's bytes. `nil` stores null data, which is told apart from no bytes.
-    ///   - mode: what kind of node. A session's ephemeral nodes should stay few: their paths must fit into one
+    ///   - path: The node's path. With a sequential mode, the server appends a number to it.
+    ///   - data: The node's bytes. `nil` stores null data, which ZooKeeper distinguishes from empty data.
+    ///   - mode: The kind of node. Keep the ephemeral nodes of a session few, because their paths must fit into one
     ///     transaction when the session ends (ZOOKEEPER-4306).
-    ///   - acl: who may do what with the node; `nil` is ``ZooKeeperConfiguration/defaultACL``.
-    ///   - timeout: how long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
-    /// - Returns: the path, with its number if it has one, and the new node's metadata.
-    /// - Throws: ``ZooKeeperError``, `.nodeExists` and `.noNode` (of the parent) among them.
+    ///   - acl: The node's access control list. `nil` means ``ZooKeeperConfiguration/defaultACL``.
+    ///   - timeout: How long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
+    /// - Returns: The node's path, with its number if it has one, and its metadata.
+    /// - Throws: ``ZooKeeperError``, for example `.nodeExists`, or `.noNode` when the parent does not exist.
     @discardableResult
     public func create(
         _ path: String, data: [UInt8]? = [], mode: CreateMode = .persistent, acl: [ACL]? = nil, timeout: Duration? = nil
@@ -25,33 +25,35 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Deletes a node that has no children, if its data has the given version; `nil` is any.
+    /// Deletes a node that has no children, if its data has the given version. `nil` matches any version.
     ///
-    /// - Throws: ``ZooKeeperError``, `.noNode`, `.badVersion` and `.notEmpty` among them.
+    /// - Throws: ``ZooKeeperError``, for example `.noNode`, `.badVersion` or `.notEmpty`.
     public func delete(_ path: String, version: Int32? = nil, timeout: Duration? = nil) async throws {
         _ = try await localizing { try await perform(.delete(path: full(path), version: version), timeout: timeout) }
     }
 
-    /// A node's metadata, or `nil` when the node does not exist.
+    /// Returns a node's metadata, or `nil` when the node does not exist.
     ///
-    /// Like every read it may be some moments old, at a server that lags behind; ``sync(_:timeout:)`` first.
+    /// Like every read, it may return stale metadata when the server lags behind. Call
+    /// ``sync(_:timeout:)`` first to avoid that.
     public func exists(_ path: String, timeout: Duration? = nil) async throws -> Stat? {
         try await localizing { try await stat(full(path), watch: false, timeout: timeout) }
     }
 
-    /// A node's data and metadata.
+    /// Returns a node's data and metadata.
     ///
-    /// - Throws: ``ZooKeeperError``, `.noNode` among them.
+    /// - Throws: ``ZooKeeperError``, for example `.noNode`.
     public func get(_ path: String, timeout: Duration? = nil) async throws -> Node {
         try await localizing { try await node(full(path), watch: false, timeout: timeout) }
     }
 
-    /// Several nodes' data and metadata, in the order of the paths; `nil` for a node that does not exist. The requests are
-    /// sent all at once, and the caller is woken once.
+    /// Returns the data and metadata of several nodes, in the order of the paths. The element of a
+    /// node that does not exist is `nil`.
     ///
-    /// It is no snapshot: each node is read by itself.
+    /// Sends all requests at once and resumes the caller once. The result is not an atomic snapshot, because the
+    /// server reads each node separately.
     ///
-    /// - Throws: ``ZooKeeperError`` of the first read that failed, when all have ended.
+    /// - Throws: The ``ZooKeeperError`` of the first path whose read failed, after all reads have ended.
     public func get(_ paths: [String], timeout: Duration? = nil) async throws -> [Node?] {
         try await localizing {
             let requests = try paths.map { Request.get(path: try full($0), watch: false) }
@@ -67,10 +69,10 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Sets a node's data, if it has the given version; `nil` is any.
+    /// Sets a node's data, if the data has the given version. `nil` matches any version.
     ///
-    /// - Returns: the node's metadata afterwards.
-    /// - Throws: ``ZooKeeperError``, `.noNode` and `.badVersion` among them.
+    /// - Returns: The node's metadata after the change.
+    /// - Throws: ``ZooKeeperError``, for example `.noNode` or `.badVersion`.
     @discardableResult
     public func set(_ path: String, data: [UInt8]?, version: Int32? = nil, timeout: Duration? = nil) async throws
         -> Stat
@@ -84,15 +86,17 @@ extension ZooKeeperClient {
         }
     }
 
-    /// The names of a node's children, and the node's own metadata. The answer has no limit: a node with a million
-    /// children costs the server and this process some hundred milliseconds and tens of megabytes.
+    /// Returns the names of a node's children, and the node's metadata.
     ///
-    /// - Throws: ``ZooKeeperError``, `.noNode` among them.
+    /// The response has no size limit. A node with a million children costs the server and this process some hundred
+    /// milliseconds and tens of megabytes.
+    ///
+    /// - Throws: ``ZooKeeperError``, for example `.noNode`.
     public func children(of path: String, timeout: Duration? = nil) async throws -> NodeChildren {
         try await localizing { try await nodeChildren(full(path), watch: false, timeout: timeout) }
     }
 
-    /// A node's access control list and metadata.
+    /// Returns a node's access control list and metadata.
     public func acl(of path: String, timeout: Duration? = nil) async throws -> NodeACL {
         let request = Request.getACL(path: try full(path))
         return try await localizing {
@@ -103,34 +107,35 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Sets a node's access control list, if it has the given version (``Stat/aversion``); `nil` is any.
+    /// Sets a node's access control list, if the list has the given version
+    /// (``Stat/aversion``). `nil` matches any version.
     ///
-    /// - Throws: ``ZooKeeperError``, `.noNode`, `.badVersion` and `.invalidACL` among them.
+    /// - Throws: ``ZooKeeperError``, for example `.noNode`, `.badVersion` or `.invalidACL`.
     public func setACL(of path: String, to acl: [ACL], version: Int32? = nil, timeout: Duration? = nil) async throws {
         _ = try await localizing {
             try await perform(.setACL(path: full(path), acl: acl, version: version), timeout: timeout)
         }
     }
 
-    /// Returns when the server of this session has seen every write that was applied before the call, so that reads
-    /// after it see them too.
+    /// Returns when the session's server has applied every write that was committed before the
+    /// call. Later reads see those writes.
     public func sync(_ path: String = "/", timeout: Duration? = nil) async throws {
         _ = try await localizing { try await perform(.sync(path: full(path)), timeout: timeout) }
     }
 
-    /// Changes the members of the ensemble while it runs (ZooKeeper's dynamic reconfiguration), at once for all of them. It
-    /// must be allowed by the servers (`reconfigEnabled`), and the session must have the right to change `/zookeeper/config`.
+    /// Changes the servers of the ensemble while it runs (ZooKeeper's dynamic reconfiguration), in one atomic change.
     ///
-    /// A new server must run already, with the present members and itself in its configuration, and a majority of the new
-    /// members must be in step.
+    /// The servers must allow it (`reconfigEnabled`), and the session must be permitted to change
+    /// `/zookeeper/config`. A new server must already run, with the current servers and itself in its configuration.
+    /// A majority of the new ensemble must be in sync.
     ///
     /// - Parameters:
-    ///   - joining: members as ZooKeeper writes them: `server.4=10.0.0.4:2888:3888:participant;2181`. One whose number is
-    ///     known already replaces that.
-    ///   - leaving: the numbers of members.
-    ///   - timeout: how long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
-    /// - Returns: the new configuration, as it stands in `/zookeeper/config`.
-    /// - Throws: ``ZooKeeperError``, `.newConfigNoQuorum`, `.reconfigInProgress` and `.reconfigDisabled` among them.
+    ///   - joining: Servers in ZooKeeper's notation, such as `server.4=10.0.0.4:2888:3888:participant;2181`. A server
+    ///     whose number is already in use replaces that server.
+    ///   - leaving: The numbers of the servers to remove.
+    ///   - timeout: How long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
+    /// - Returns: The new configuration, as in `/zookeeper/config`.
+    /// - Throws: ``ZooKeeperError``, for example `.newConfigNoQuorum`, `.reconfigInProgress` or `.reconfigDisabled`.
     @discardableResult
     public func reconfigure(
         joining: [String] = [], leaving: [Int] = [], timeout: Duration? = nil
@@ -144,9 +149,9 @@ extension ZooKeeperClient {
 
     /// Applies all operations in order, at one zxid, or none of them.
     ///
-    /// - Returns: a result for each operation, in their order.
-    /// - Throws: ``ZooKeeperError``. When an operation failed, ``ZooKeeperError/operationIndex`` says which one and
-    ///   ``ZooKeeperError/code`` why; nothing was applied then.
+    /// - Returns: A result for each operation, in the same order.
+    /// - Throws: ``ZooKeeperError``. When an operation failed, ``ZooKeeperError/operationIndex`` is its index and
+    ///   ``ZooKeeperError/code`` is the reason; the server has applied none of the operations.
     @discardableResult
     public func multi(_ operations: [Operation], timeout: Duration? = nil) async throws -> [OperationResult] {
         let request = Request.multi(try operations.map(full))
@@ -162,13 +167,14 @@ extension ZooKeeperClient {
         }
     }
 
-    /// What an operation adds to a multi in bytes, for callers that fill a multi up to ``maximumRequestSize`` less 32
-    /// bytes: with the chroot, and with the default ACL.
+    /// Returns how many bytes an operation adds to a multi, with the chroot and the default access control list.
+    ///
+    /// A multi may hold ``maximumRequestSize`` bytes, of which its header and trailer take up to 32.
     public func size(of operation: Operation) -> Int {
         (try? full(operation))?.sizeInMulti ?? operation.sizeInMulti
     }
 
-    /// The operation as it is sent: with the chroot, and with the default ACL filled in.
+    /// Returns the operation as it is sent, with the chroot and the default access control list.
     private func full(_ operation: Operation) throws -> Operation {
         switch operation {
         case .create(let path, let data, let mode, let acl):
@@ -215,7 +221,7 @@ extension ZooKeeperClient {
         return children
     }
 
-    /// The library answered with something else than was asked for; it has then mixed up answers.
+    /// Returns the error for a response of the wrong kind, which means that the C client has mixed up responses.
     private static func mismatch(_ request: Request) -> ZooKeeperError {
         ZooKeeperError(code: .runtimeInconsistency, path: request.path, sent: !request.isRead)
     }

@@ -1,24 +1,25 @@
 extension ZooKeeperClient {
-    /// Creates a persistent node without data, and its missing ancestors, the chroot included. A node that exists already is
-    /// left as it is.
+    /// Creates a persistent node without data, and its missing ancestors, including the chroot.
+    /// Leaves existing nodes unchanged.
     ///
-    /// It is safe to repeat, and repeats itself after a lost answer.
+    /// The call is safe to repeat, and retries by itself after a lost response.
     ///
     /// - Parameters:
-    ///   - path: the node's path; `"/"` is the chroot.
-    ///   - acl: who may do what with the created nodes; `nil` is ``ZooKeeperConfiguration/defaultACL``.
-    ///   - timeout: how long to wait altogether, instead of ``ZooKeeperConfiguration/callDeadline``.
-    /// - Throws: ``ZooKeeperError``, `.noAuth` and `.noChildrenForEphemerals` among them. Ancestors that were created stay.
+    ///   - path: The node's path. `"/"` is the chroot.
+    ///   - acl: The access control list of the created nodes. `nil` means ``ZooKeeperConfiguration/defaultACL``.
+    ///   - timeout: How long to wait in total, instead of ``ZooKeeperConfiguration/callDeadline``.
+    /// - Throws: ``ZooKeeperError``, for example `.noAuth` or `.noChildrenForEphemerals`. Ancestors
+    ///   that were already created remain.
     public func ensurePath(_ path: String, acl: [ACL]? = nil, timeout: Duration? = nil) async throws {
         let path = try full(path)
         let end = ContinuousClock.now + deadline(timeout)
         try await localizing {
-            // The path, and those of its ancestors that were found missing.
+            // The path, followed by each ancestor that was found missing.
             var wanted = [path]
             while let node = wanted.last {
                 let left = ContinuousClock.now.duration(to: end)
                 do {
-                    // Reads first, because a client without the permission to create may find the node already there.
+                    // Reads first, because a client without permission to create may find that the node already exists.
                     if try await stat(node, watch: false, timeout: left) == nil {
                         let create = Request.create(
                             path: node, data: [], mode: .persistent, acl: acl ?? configuration.defaultACL)
@@ -37,16 +38,17 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Deletes a node and everything below it, children first. Nodes that another client deletes meanwhile are passed
-    /// over.
+    /// Deletes a node and all its descendants, children first. Skips nodes that another
+    /// client has deleted in the meantime.
     ///
-    /// It is not atomic. After an error or a cancellation the remaining nodes stay, and calling it again continues. It
-    /// does not end while other clients keep creating nodes there. A node that does not exist is no error.
+    /// The deletion is not atomic. After an error or a cancellation the remaining nodes stay, and another
+    /// call continues. The call does not return while other clients keep creating nodes there. It
+    /// succeeds when the node does not exist.
     ///
     /// - Parameters:
-    ///   - path: the node's path; `"/"` is the chroot. The root of the whole tree is refused.
-    ///   - timeout: how long each of its requests waits, instead of ``ZooKeeperConfiguration/callDeadline``.
-    /// - Throws: ``ZooKeeperError``, `.noAuth` among them.
+    ///   - path: The node's path. `"/"` is the chroot. Refuses the root of the whole tree.
+    ///   - timeout: How long each request waits, instead of ``ZooKeeperConfiguration/callDeadline``.
+    /// - Throws: ``ZooKeeperError``, for example `.noAuth`.
     public func deleteRecursively(_ path: String, timeout: Duration? = nil) async throws {
         let root = try full(path)
         guard root != "/" else {
@@ -55,7 +57,7 @@ extension ZooKeeperClient {
                 path: path, outcome: .notApplied)
         }
         try await localizing {
-            // A stack of nodes that have, or had, children. The children of the last one are deleted first.
+            // A stack of nodes that have, or had, children. The loop deletes the children of the last one first.
             var parents = try await deleteLeaves([root], timeout: timeout)
             while let parent = parents.last {
                 let names = try await childNames(of: parent, timeout: timeout)
@@ -69,9 +71,9 @@ extension ZooKeeperClient {
         }
     }
 
-    /// Deletes the nodes that have no children, some hundred at once.
+    /// Deletes the nodes that have no children, 200 at a time.
     ///
-    /// - Returns: those that may still exist: they have children, or their answer was lost.
+    /// - Returns: The nodes that may still exist, because they have children or because the response was lost.
     private func deleteLeaves(_ paths: [String], timeout: Duration?) async throws -> [String] {
         var left: [String] = []
         for start in stride(from: 0, to: paths.count, by: 200) {
@@ -91,7 +93,7 @@ extension ZooKeeperClient {
         return left
     }
 
-    /// Returns no names for a node that does not exist.
+    /// Returns the names of a node's children, and no names when the node does not exist.
     private func childNames(of path: String, timeout: Duration?) async throws -> [String] {
         do {
             return try await nodeChildren(path, watch: false, timeout: timeout, expecting: [.noNode]).names
@@ -102,7 +104,7 @@ extension ZooKeeperClient {
 }
 
 extension ZooKeeperError {
-    /// Whether to repeat a request: the connection broke, and the deadline has not passed.
+    /// Whether to repeat the request: its response was lost and the deadline has not passed, or the session moved.
     fileprivate var isAnswerLost: Bool {
         outcome == .unknown && code != .deadlineExceeded || code == .sessionMoved
     }

@@ -1,13 +1,15 @@
-/// How much stands below a node, as the servers themselves count it for ZooKeeper's quotas. It makes each write
-/// a little dearer, and costs a reader one read at any depth.
+/// The size of a subtree, which the servers count for ZooKeeper's quotas. Counting makes each write slightly more
+/// expensive, and lets a client read the size of a subtree of any depth with one request.
 extension ZooKeeperClient {
     private static let quotas = "/zookeeper/quota"
 
-    /// Makes the servers count the bytes of the node and of all below it, from now on and for good. Sets no limit: a limit that
-    /// servers enforce would also refuse to move nodes within it.
+    /// Makes the servers count the bytes of the node and all its descendants, permanently.
     ///
-    /// - Throws: ``ZooKeeperError``, ``ZooKeeperError/Code/invalidArgument`` among them where the servers already count at an
-    ///   ancestor or a descendant: they keep one count for each path, and the ancestor's would become wrong.
+    /// Sets no limit, because a limit that servers enforce would also refuse to move nodes within the subtree.
+    ///
+    /// - Throws: ``ZooKeeperError``, for example ``ZooKeeperError/Code/invalidArgument`` when the servers
+    ///   already count at an ancestor or a descendant. They keep one count for each path, and the
+    ///   ancestor's count would become wrong.
     public func countBytes(below path: String) async throws {
         let path = try full(path)
         var ancestor = path
@@ -23,14 +25,14 @@ extension ZooKeeperClient {
             node += "/" + String(Substring(name))
             try await createUnlessThere([.create(node, data: [])])
         }
-        // The servers fill the second one in when it is created.
+        // The servers fill in the second node when it is created.
         try await createUnlessThere([
             .create(node + "/zookeeper_limits", data: Array("count=-1,bytes=-1".utf8)),
             .create(node + "/zookeeper_stats", data: Array("count=0,bytes=0".utf8)),
         ])
     }
 
-    /// A child at which, or below which, something is counted.
+    /// Returns the name of a child at or below which the servers already count.
     private func countedChild(of path: String) async throws -> String? {
         do {
             let names = try await nodeChildren(
@@ -55,13 +57,13 @@ extension ZooKeeperClient {
         do {
             _ = try await perform(.multi(operations), timeout: nil, expecting: [.nodeExists])
         } catch let error as ZooKeeperError where error.code == .nodeExists {
-            // Counted already.
+            // The servers already count here.
         }
     }
 
-    /// Returns the bytes of the node and of all below it; `nil` unless the servers count them.
+    /// Returns the bytes of the node and all its descendants, or `nil` when the servers do not count them.
     ///
-    /// - Throws: ``ZooKeeperError``, ``ZooKeeperError/Code/noAuth`` among them.
+    /// - Throws: ``ZooKeeperError``, for example ``ZooKeeperError/Code/noAuth``.
     public func bytes(below path: String) async throws -> Int? {
         let stats = Self.quotas + (try full(path)) + "/zookeeper_stats"
         let request = Request.get(path: stats, watch: false)
@@ -74,7 +76,7 @@ extension ZooKeeperClient {
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
         }
-        // count=4,bytes=13, and in later releases perhaps more.
+        // The format is `count=4,bytes=13`. Later releases may append fields.
         let fields = String(decoding: node.data ?? [], as: UTF8.self).split(separator: ",")
         return fields.first { $0.hasPrefix("bytes=") }.flatMap { Int($0.dropFirst(6)) }.map { max(0, $0) }
     }

@@ -1,7 +1,8 @@
 extension ZooKeeperClient {
-    /// A node's data and metadata, now and after each change; `nil` while the node does not exist.
+    /// Returns a node's data and metadata, now and after each change. The element is
+    /// `nil` while the node does not exist.
     ///
-    /// A bad path is thrown by the first `next()`.
+    /// The first call of `next()` throws when the path is invalid.
     public func data(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             connection.watches, path: try? full(path),
@@ -9,8 +10,11 @@ extension ZooKeeperClient {
             stat: watchedStat(path))
     }
 
-    /// A node's data and metadata, now and after each change, until it is deleted; then `nil`, and nothing more comes. For
-    /// nodes whose names never come again: ``data(of:)`` would go on to watch for each of them to be created.
+    /// Returns a node's data and metadata, now and after each change, until the node is deleted. The sequence then
+    /// yields `nil` and watches no more.
+    ///
+    /// Use it for nodes whose names are never used again, because ``data(of:)`` would keep
+    /// watching for each of them to be created.
     public func dataUntilDeleted(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             connection.watches, path: try? full(path),
@@ -18,10 +22,11 @@ extension ZooKeeperClient {
             stat: { nil })
     }
 
-    /// The names of a node's children, now and after each change; `nil` while the node does not exist.
+    /// Returns the names of a node's children, now and after each change. The element is
+    /// `nil` while the node does not exist.
     ///
-    /// Each element is a whole list: watch a large or busy node only while its list is wanted. A bad path is thrown by
-    /// the first `next()`.
+    /// Each element is a complete list, so watch a large or busy node only while you need its list. The first call of
+    /// `next()` throws when the path is invalid.
     public func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
         WatchSequence(
             connection.watches, path: try? full(path),
@@ -33,10 +38,10 @@ extension ZooKeeperClient {
             stat: watchedStat(path))
     }
 
-    /// A node's metadata, now and after each time that it is created, deleted or its data set; `nil` while the node
-    /// does not exist.
+    /// Returns a node's metadata, now and each time that the node is created or deleted or its data is set. The element
+    /// is `nil` while the node does not exist.
     ///
-    /// A bad path is thrown by the first `next()`.
+    /// The first call of `next()` throws when the path is invalid.
     public func existence(of path: String) -> WatchSequence<Stat?> {
         WatchSequence(connection.watches, path: try? full(path), stat: watchedStat(path))
     }

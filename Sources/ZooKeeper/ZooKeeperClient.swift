@@ -12,24 +12,24 @@ import Synchronization
 /// }
 /// ```
 ///
-/// It connects at the first call, and reconnects by itself. When the ensemble has expired its session, it opens a new
-/// one and says so in ``sessionStates``; ephemeral nodes of the old session are gone then.
+/// The client connects at the first call and reconnects by itself. When the ensemble has expired the session, the
+/// client opens a new one and reports that in ``sessionStates``. The ephemeral nodes of the old session are gone then.
 ///
-/// Inside a service, put it into a `ServiceGroup`, before the services that use it, so that it is closed after them;
-/// otherwise end it with ``close()``.
+/// In a service, add the client to a `ServiceGroup` before the services that use it. The group then closes it after
+/// them. Otherwise close it with ``close()``.
 ///
 /// ### Every call
 ///
-/// - waits while there is no connection, and ends at its deadline at the latest;
-/// - throws ``ZooKeeperError``, whose ``ZooKeeperError/outcome`` says whether a write may have been applied all the same.
-///   A read whose answer was lost is asked again by itself;
-/// - throws `CancellationError` when its task is cancelled. Only its own waiting ends: a write that was sent may still
-///   be applied.
+/// - Waits while there is no connection, and ends at its deadline at the latest.
+/// - Throws ``ZooKeeperError``, whose ``ZooKeeperError/outcome`` says whether a write may nevertheless have been
+///   applied. The client repeats a read whose response was lost.
+/// - Throws `CancellationError` when its task is cancelled. Cancellation ends only the wait: a write that was
+///   already sent may still be applied.
 ///
 /// ### File descriptors and fork
 ///
-/// The C client's socket and pipe are not close-on-exec: start child processes with all other descriptors closed (as
-/// swift-subprocess does), and do not use a client after `fork`.
+/// The C client's socket and pipe are not close-on-exec. Start child processes with all other descriptors closed, as
+/// swift-subprocess does, and do not use a client after `fork`.
 public final class ZooKeeperClient: Sendable {
     package let configuration: ZooKeeperConfiguration
     let connection: Connection
@@ -37,13 +37,13 @@ public final class ZooKeeperClient: Sendable {
     let ephemerals = EphemeralLedger()
     private let isRunning = Mutex(false)
 
-    /// Creates a client. Nothing is opened until the first call, or ``run()``.
+    /// Creates a client. It opens no connection before the first call, ``run()`` or the first use of ``sessionStates``.
     ///
     /// - Parameters:
-    ///   - configuration: where the ensemble is, and limits.
-    ///   - logger: gets state changes of the session, and the C client's own lines, rate-limited. The C client names no
-    ///     handle in its lines: with several clients in a process, any of their loggers may get a line.
-    ///   - metricsFactory: where metrics go; default is the process's own.
+    ///   - configuration: The ensemble's servers, and limits.
+    ///   - logger: Receives the session's state changes and, rate-limited, the log lines of the C client. The C client
+    ///     names no handle in its lines. With several clients in a process, any of their loggers may receive a line.
+    ///   - metricsFactory: Where the client records its metrics. By default the process's factory.
     /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) for a setting outside its limits.
     public init(
         configuration: ZooKeeperConfiguration,
@@ -58,9 +58,9 @@ public final class ZooKeeperClient: Sendable {
 
     deinit { connection.abandon() }
 
-    /// Makes a client, gives it to `body`, and closes it when `body` has returned or thrown.
+    /// Creates a client, passes it to `body`, and closes it when `body` has returned or thrown.
     ///
-    /// - Throws: what `body` throws, or ``ZooKeeperError`` for a setting outside its limits.
+    /// - Throws: The errors of `body`, or ``ZooKeeperError`` for a setting outside its limits.
     public static func withClient<Result>(
         configuration: ZooKeeperConfiguration,
         logger: Logger = Logger(label: "zookeeper"),
@@ -78,33 +78,35 @@ public final class ZooKeeperClient: Sendable {
         }
     }
 
-    /// Closes the session, so that its ephemeral nodes go at once. New calls are refused; calls that were sent are
-    /// waited for, for at most three seconds. Closing again waits for the same end. It is not affected by cancellation.
+    /// Closes the session, which removes its ephemeral nodes at once. Refuses new calls, and waits at most three
+    /// seconds for the calls that were already sent.
     ///
-    /// It returns after at most five seconds, also when servers hang: what is left to be done is done in the background, and a
-    /// session that could not be closed expires at the ensemble.
+    /// Returns after at most five seconds, even when servers hang. The rest of the work then continues in the
+    /// background, and a session that could not be closed expires at the ensemble. A second call waits for the first to
+    /// finish. Cancellation has no effect.
     public func close() async {
-        // In a task of its own, which is not cancelled.
+        // A separate task, because cancellation of the caller must not reach it.
         await Task { await connection.close() }.value
     }
 
-    /// What is known of the session now.
+    /// The current state of the session.
     public var sessionState: SessionState { connection.session.current }
 
-    /// The largest request in bytes that the client sends: ``ZooKeeperConfiguration/maximumRequestSize``.
+    /// The largest request that the client sends, in bytes: ``ZooKeeperConfiguration/maximumRequestSize``.
     public var maximumRequestSize: Int { configuration.maximumRequestSize }
 
-    /// The session's state now, and after each change.
+    /// The session's state, now and after each change. Reading this property opens the connection.
     public var sessionStates: SessionStates {
         connection.start()
         return connection.session.states
     }
 
-    // MARK: Performing
+    // MARK: Requests
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its response.
     ///
-    /// - Parameter expected: errors that are an answer to the caller, and no failure.
+    /// - Parameter expected: Errors that are a valid response for the caller, and that the
+    ///   metrics do not count as failures.
     func perform(
         _ request: Request, timeout: Duration?, expecting expected: [ZooKeeperError.Code] = []
     ) async throws -> Reply {
@@ -141,11 +143,12 @@ public final class ZooKeeperClient: Sendable {
         }
     }
 
-    /// Sends requests that neither watch nor create all at once, and waits for all their answers.
+    /// Sends requests that neither watch nor create, all at once, and waits for all responses.
     ///
-    /// - Parameter expected: errors that are an answer to the caller, and no failure.
-    /// - Returns: the answers in the order of the requests.
-    /// - Throws: `CancellationError`; an invalid request's error, when nothing was sent.
+    /// - Parameter expected: Errors that are a valid response for the caller, and that the
+    ///   metrics do not count as failures.
+    /// - Returns: The results, in the order of the requests.
+    /// - Throws: `CancellationError`, or the error of an invalid request, in which case nothing was sent.
     func gather(
         _ requests: [Request], timeout: Duration?, expecting expected: [ZooKeeperError.Code]
     ) async throws -> [ReplyResult] {
@@ -191,16 +194,17 @@ public final class ZooKeeperClient: Sendable {
 
     // MARK: Chroot
 
-    /// The path on the ensemble.
+    /// Returns the path on the ensemble, with the chroot.
     ///
-    /// - Throws: for a path that is not absolute, which would end up beside the chroot instead of below it.
+    /// - Throws: ``ZooKeeperError`` for an invalid path, because a relative path would end up
+    ///   beside the chroot instead of below it.
     func full(_ path: String, sequential: Bool = false) throws -> String {
         if configuration.chroot.isEmpty { return path }
         try NodePath.validate(path, sequential: sequential)
         return path == "/" && !sequential ? configuration.chroot : configuration.chroot + path
     }
 
-    /// The path as the caller knows it.
+    /// Returns the path as the caller knows it, without the chroot.
     func local(_ path: String) -> String {
         guard !configuration.chroot.isEmpty, path.utf8.starts(with: configuration.chroot.utf8) else { return path }
         let rest = path.utf8.dropFirst(configuration.chroot.utf8.count)
@@ -227,7 +231,7 @@ public final class ZooKeeperClient: Sendable {
         )
     }
 
-    /// Runs `body` and names the caller's own path in an error.
+    /// Runs `body`, and replaces the path of an error by the caller's path.
     func localizing<T>(_ body: () async throws -> T) async throws -> T {
         do {
             return try await body()
@@ -257,7 +261,7 @@ extension ZooKeeperClient: Service {
         let states = sessionStates
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await gracefulShutdown() }
-            // Ends too when somebody else closes the client.
+            // Also ends when another task closes the client.
             group.addTask { for await _ in states {} }
             await group.next()
             group.cancelAll()

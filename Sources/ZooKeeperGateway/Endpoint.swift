@@ -1,9 +1,9 @@
 import Logging
 import ZooKeeper
 
-/// An ensemble, or a part of one, that a gateway speaks for.
+/// An ensemble, or a part of it, that a gateway serves.
 struct Endpoint: Sendable {
-    /// What stands in front of the resources; empty for the root.
+    /// The path in front of the resources; empty for the root.
     let prefix: String
     var name: String { prefix.isEmpty ? "/" : prefix }
     let authentication: BasicAuthentication
@@ -26,15 +26,17 @@ struct Endpoint: Sendable {
         maximumBodySize = gateway.maximumBodySize
     }
 
-    /// Whose session a request is done in.
+    /// Returns the client whose session runs a request.
     ///
+    /// - Parameter session: the ID of a REST session; `nil` for the endpoint's own client.
     /// - Returns: `nil` when there is no such session.
     func client(session: String?) async -> ZooKeeperClient? {
         guard let session else { return client }
         return await sessions.client(of: session)
     }
 
-    /// A client that is not connected is not waited for as long: whoever asks may ask another gateway.
+    /// Returns how long to wait for the ensemble's response. The wait is shorter while no server is connected, because
+    /// the caller may ask another gateway.
     func patience(_ client: ZooKeeperClient) -> Duration {
         client.sessionState.phase == .connected ? answerTimeout : min(answerTimeout, .seconds(2))
     }

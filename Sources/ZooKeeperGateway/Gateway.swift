@@ -9,27 +9,29 @@ import NIOSSL
 public import ServiceLifecycle
 import ZooKeeper
 
-/// ZooKeeper's REST interface, as a service, for programs that speak HTTP: specification version 2 (`/znodes/v1`, `/sessions/v1`), and
-/// the queue's own (`/queues/v1`, see <doc:QueueOverHTTP>).
+/// A service that gives programs access to ZooKeeper and its queues over HTTP.
+///
+/// It serves ZooKeeper's REST interface (specification version 2: `/znodes/v1` and `/sessions/v1`) and the queue's
+/// interface (`/queues/v1`, see <doc:QueueOverHTTP>).
 ///
 /// ```swift
-/// let gateway = Gateway(.init(endpoints: [.init(zookeeper: try .init(servers: "127.0.0.1:2181"))]))
+/// let gateway = try Gateway(.init(endpoints: [.init(zookeeper: try .init(servers: "127.0.0.1:2181"))]))
 /// try await ServiceGroup(services: [gateway], logger: logger).run()
 /// ```
 ///
-/// It answers as Apache ZooKeeper's own gateway does, which existing clients depend on; see <doc:RestInterface> for where it
-/// differs. It listens on 127.0.0.1 unless told otherwise.
+/// The gateway answers as Apache's gateway does, because existing clients depend on that. <doc:RestInterface> lists the
+/// differences. By default it listens at 127.0.0.1.
 public struct Gateway: Service {
     private let configuration: GatewayConfiguration
     private let logger: Logger
     private let onReady: @Sendable (_ port: Int) async -> Void
 
-    /// Creates a gateway; nothing is opened before ``run()``.
+    /// Creates a gateway. Opens nothing before ``run()``.
     ///
     /// - Parameters:
-    ///   - configuration: where it listens, and what for.
-    ///   - logger: gets what it has to say, never data, credentials or session ids.
-    ///   - onReady: is called with the port when requests are served.
+    ///   - configuration: where the gateway listens, what it serves, and its limits.
+    ///   - logger: receives log messages, which never contain data, credentials or session IDs.
+    ///   - onReady: called with the port when the gateway begins to serve requests.
     /// - Throws: ``GatewayError`` for a setting outside its limits.
     public init(
         _ configuration: GatewayConfiguration, logger: Logger = Logger(label: "zookeeper.gateway"),
@@ -41,10 +43,12 @@ public struct Gateway: Service {
         self.onReady = onReady
     }
 
-    /// Serves until the service group shuts down or the task is cancelled; requests that are at work are answered first. Then
-    /// all sessions are closed.
+    /// Serves requests until the service group shuts down or the task is cancelled.
     ///
-    /// - Throws: ``GatewayError`` and errors of the network: an address that is taken, a certificate that cannot be read.
+    /// Requests that are in progress are answered first. Then all sessions are closed.
+    ///
+    /// - Throws: `ZooKeeperError` for an invalid ZooKeeper configuration, and errors of the network and of files: an
+    ///   address that is in use, a certificate that cannot be read.
     public func run() async throws {
         let endpoints = try configuration.endpoints.map { try Endpoint($0, of: configuration, logger: logger) }
         do {
@@ -52,7 +56,7 @@ public struct Gateway: Service {
             try await withGracefulShutdownHandler {
                 try await server.run()
             } onGracefulShutdown: {
-                // Else the server would wait for those who wait for messages.
+                // Otherwise the server would wait for requests that wait for messages.
                 Task { for endpoint in endpoints { await endpoint.queues.stop() } }
             }
         } catch {
@@ -62,13 +66,14 @@ public struct Gateway: Service {
         for endpoint in endpoints { await endpoint.close() }
     }
 
-    /// HTTP's own server, without the framework that stands on it: that needs the whole of Foundation, which makes a
+    /// Builds the HTTP server without the Hummingbird framework. The framework needs all of Foundation, which makes a
     /// statically linked program three times as large.
     private func server(_ endpoints: [Endpoint]) throws -> any Service {
         let responder = GatewayResponder(configuration, endpoints, logger)
         let bodyTimeout = configuration.bodyTimeout
         var http = HTTP1Channel.Configuration(
-            // Some seconds more than the answer to a body that is late, which must arrive.
+            // Two seconds longer than the timeout that answers a late body with 408, because
+            // that response must still arrive.
             additionalChannelHandlers: [RequestGuard.Installer(bodyTimeout: bodyTimeout + .seconds(2))],
             idleTimeout: .nanoseconds(Int64(configuration.idleTimeout / .nanoseconds(1))))
         http.httpDecoder = .init(
@@ -96,7 +101,7 @@ public struct Gateway: Service {
             do {
                 try await writer.write(response: response.head, body: response.body)
             } catch is HTTPParserError {
-                // Thrown on, it would have the server write a second answer.
+                // Rethrown unchanged, the error would make the server write a second response.
                 throw ChannelError.inputClosed
             }
         } onServerRunning: { [onReady] channel in

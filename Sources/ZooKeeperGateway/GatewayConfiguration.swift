@@ -1,15 +1,17 @@
 import GatewayExtensions
 public import ZooKeeper
 
-/// Where a gateway listens, which ensembles it speaks for, and its limits. Every value has a default.
+/// Where a gateway listens, which ensembles it serves, and its limits. Every value but the endpoints has a default.
 public struct GatewayConfiguration: Sendable {
-    /// An ensemble, or a part of one, below a path of the gateway.
+    /// An ensemble, or a part of it, that the gateway serves below a path.
     public struct Endpoint: Sendable {
-        /// The path in front of `/znodes/v1` and `/sessions/v1`; `/` is none.
+        /// The path in front of `/znodes/v1`, `/sessions/v1` and the other resources. `/` means that there is none.
         public var path: String
-        /// How the ensemble is reached, with a chroot and credentials if wanted. Nothing outside the chroot can be reached.
+        /// How to connect to the ensemble, with a chroot and credentials if needed. Clients cannot
+        /// reach anything outside the chroot.
         public var zookeeper: ZooKeeperConfiguration
-        /// Who may use it, by HTTP basic authentication: passwords by names. When it is empty, the gateway's own users.
+        /// The users that the endpoint admits: passwords by user name, for HTTP basic authentication. When it is empty,
+        /// the gateway's ``GatewayConfiguration/users`` apply.
         public var users: [String: String]
 
         /// Creates an endpoint.
@@ -20,69 +22,74 @@ public struct GatewayConfiguration: Sendable {
         }
     }
 
-    /// A certificate and its key, both in files in PEM form.
+    /// A certificate and its private key, each in a PEM file.
     public struct TLS: Sendable, Hashable {
-        /// The certificate, and those that lead to a root.
+        /// The file with the certificate, and with the certificates that lead to a root.
         public var certificateChain: String
-        /// The key.
+        /// The file with the private key.
         public var privateKey: String
 
-        /// Names the files.
+        /// Creates a configuration from the paths of the two files.
         public init(certificateChain: String, privateKey: String) {
             self.certificateChain = certificateChain
             self.privateKey = privateKey
         }
     }
 
-    /// Where to listen. Default: 127.0.0.1, so that only this machine is served.
+    /// The address to listen at. Default: 127.0.0.1, which serves this machine only.
     public var host: String
-    /// The port; 0 is any free one. Default: 9998, ZooKeeper's own for its REST interface.
+    /// The port; 0 is any free one. Default: 9998, the port of Apache's gateway.
     public var port: Int
-    /// The ensembles.
+    /// The endpoints to serve.
     public var endpoints: [Endpoint]
-    /// Who may use endpoints that have no users of their own. When both are empty, anybody.
+    /// The users of every endpoint that has no users: passwords by user name. When both are
+    /// empty, the gateway admits every request.
     public var users: [String: String]
-    /// Speaks HTTPS; `nil` (the default) is HTTP.
+    /// The certificate for HTTPS. With `nil` (the default), the gateway speaks HTTP.
     public var tls: TLS?
-    /// Whether `/extensions/v1` is there, which ZooKeeper's own gateway does not have: transactions and watches, for clients that
-    /// keep the queue's full guarantee over HTTP. Default: yes.
+    /// Whether the gateway serves `/extensions/v1`, which Apache's gateway lacks: transactions and watches, for clients
+    /// that need the queue's full guarantee over HTTP. Default: `true`.
     public var offersExtensions = true
-    /// The host names that requests may be for. Addresses, ``host`` and names that cannot be registered (`localhost`,
-    /// one word, names below `.localhost`, `.local` and `.internal`) are always allowed. Other requests are answered
-    /// 421, because another site's page could let its own name point to the gateway (DNS rebinding). `*` allows any
-    /// name. When the list is empty (the default), a gateway with ``tls``, or with users for each endpoint, serves any
+    /// The host names that requests may use.
+    ///
+    /// Addresses, ``host`` and names that no site can register (`localhost`, a single word, names below
+    /// `.localhost`, `.local` and `.internal`) are always allowed. Other requests are answered with 421, because the
+    /// page of another site could make the site's name point to the gateway (DNS rebinding). `*` allows any name.
+    /// When the list is empty (the default), a gateway with ``tls``, or with users for each endpoint, serves any
     /// name, because neither lets such a page in.
     public var allowedHosts: [String] = []
-    /// The version and the commit of the program, which `/health` and the OpenAPI document tell. Default: `unknown`.
+    /// The program's version and commit, which `/health` and the OpenAPI document report. Default: `unknown`.
     public var version = "unknown"
-    /// The most bytes of data in one request; more is answered 413. What counts is the data itself: a body of JSON, which holds
-    /// it in base64 or escaped, may be three times as long. Default: 512 KiB.
+    /// The most bytes of data in one request; a request with more is answered with 413. Only the data counts. A JSON
+    /// body, which holds the data in base64 or escaped, may be three times as long. Default: 512 KiB.
     public var maximumBodySize = 512 << 10
-    /// The largest head of a request in bytes. Default: 16 KiB.
+    /// The largest header of a request in bytes. Default: 16 KiB.
     public var maximumHeadSize = 16 << 10
-    /// The longest path with its query in bytes; more is answered 414. Default: 8 KiB.
+    /// The longest path in bytes, including the query; a longer one is answered with 414. Default: 8 KiB.
     public var maximumURLSize = 8 << 10
-    /// The most requests at work at a time; a further one is answered 503. Default: 1,000.
+    /// The most requests in progress at a time; a further one is answered with 503. Default: 1,000.
     public var maximumRequests = 1_000
     /// The most connections. Default: 1,000.
     public var maximumConnections = 1_000
-    /// The most sessions of an endpoint, each with a connection of its own to the ensemble; a further one is answered 503.
-    /// Default: 100.
+    /// The most sessions of an endpoint; a further one is answered with 503. Each session has a separate
+    /// connection to the ensemble. Default: 100.
     public var maximumSessions = 100
-    /// The most queues of an endpoint that are served; a further one is answered 503. Default: 100.
+    /// The most queues that an endpoint serves; a further one is answered with 503. Default: 100.
     public var maximumQueues = 100
-    /// The most messages of a queue that are leased over HTTP at a time; more are answered 429. Default: 1,000.
+    /// The most messages of a queue that are leased over HTTP at a time; a request for more is
+    /// answered with 429. Default: 1,000.
     public var maximumLeases = 1_000
-    /// How long the body of a request may take to arrive; then it is answered 408, and two seconds later its connection is
-    /// closed. Default: 10 seconds.
+    /// How long the body of a request may take to arrive. A late body is answered with 408, and its connection is
+    /// closed two seconds later. Default: 10 seconds.
     public var bodyTimeout = Duration.seconds(10)
-    /// How long the ensemble may take to answer; then a request is answered 504, or 503 when no server is connected. Default:
-    /// 10 seconds.
+    /// How long the ensemble may take to answer. After that, the request is answered with 504, or with 503 when no
+    /// server is connected. Default: 10 seconds.
     public var answerTimeout = Duration.seconds(10)
-    /// How long a connection may be idle, or may take for the head of a request, however slowly that comes. Default: a minute.
+    /// How long a connection may be idle, or may take to deliver the header of a request, however slowly the
+    /// bytes arrive. Default: one minute.
     public var idleTimeout = Duration.seconds(60)
 
-    /// Creates a configuration; what else there is can be set.
+    /// Creates a configuration. The other properties can be set afterwards.
     public init(
         host: String = "127.0.0.1", port: Int = 9_998, endpoints: [Endpoint], users: [String: String] = [:],
         tls: TLS? = nil
@@ -126,8 +133,8 @@ public struct GatewayConfiguration: Sendable {
     }
 }
 
-/// Why a gateway could not be made, or could not serve.
+/// A setting with which a gateway cannot be created.
 public struct GatewayError: Error, Sendable, CustomStringConvertible {
-    /// What is wrong and what to do.
+    /// What is wrong, and what to do.
     public let description: String
 }

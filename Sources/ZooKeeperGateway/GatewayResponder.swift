@@ -5,20 +5,20 @@ import NIOCore
 import Synchronization
 import ZooKeeper
 
-/// From a request to its answer: which endpoint, who may, what resource.
+/// Responds to requests: checks the host and the user, and finds the endpoint and the resource.
 final class GatewayResponder: Sendable {
     private let configuration: GatewayConfiguration
     private let endpoints: [Endpoint]
     private let allowedHosts: AllowedHosts
     private let logger: Logger
-    /// Requests at work.
+    /// The number of requests in progress.
     private let requests = Atomic<Int>(0)
     private let counts = RequestCounts()
 
     init(_ configuration: GatewayConfiguration, _ endpoints: [Endpoint], _ logger: Logger) {
         self.configuration = configuration
         allowedHosts = AllowedHosts(configuration)
-        // The longest prefix first: it is the nearest.
+        // Longest prefix first, because the most specific endpoint takes the request.
         self.endpoints = endpoints.sorted { $0.prefix.count > $1.prefix.count }
         self.logger = logger
     }
@@ -26,7 +26,7 @@ final class GatewayResponder: Sendable {
     func respond(to request: HummingbirdCore.Request) async -> Response {
         let response = await bounded(request)
         counts.count(response.status.code)
-        // Else its body would be taken for the beginning of the next answer.
+        // The client would read the body of such a response as the beginning of the next response.
         return request.method == .head ? response.createHeadResponse() : response
     }
 
@@ -43,7 +43,7 @@ final class GatewayResponder: Sendable {
         } catch let answer as Answer {
             return answer.response
         } catch is CancellationError {
-            // Whoever asked has gone, or the gateway ends.
+            // The client has closed the connection, or the gateway is shutting down.
             return Answer(.serviceUnavailable).response
         } catch {
             logger.error("A request failed", metadata: ["error": "\(error)"])
@@ -57,7 +57,7 @@ final class GatewayResponder: Sendable {
         let operations = OperationsResource(
             endpoints: endpoints, authentication: BasicAuthentication(users: configuration.users), counts: counts,
             requests: requests.load(ordering: .relaxed), version: configuration.version)
-        // A health check may know the gateway by any name.
+        // A health check may use any host name.
         guard OperationsResource.isHealth(gateway.rawPath) || allowedHosts.allow(gateway.host) else {
             throw Answer.problem(
                 .misdirectedRequest, "unknownHost",
@@ -91,14 +91,15 @@ final class GatewayResponder: Sendable {
         throw Answer(.notFound)
     }
 
-    /// The format in which ZooKeeper's own gateway answers a client that accepts anything.
+    /// Returns the media type that Apache's gateway sends to a client that accepts anything.
     private static func standard(_ method: HTTPRequest.Method) -> Format {
         [.get, .head].contains(method) ? .xml : .json
     }
 
-    /// An answer that waits for something to happen. Nobody waits for one who has gone, and who has gone gets no message.
+    /// Responds to a request that waits for an event. When the client closes the connection, the wait is
+    /// cancelled, and the client gets no message.
     ///
-    /// - Returns: `nil` when it is no such request.
+    /// - Returns: `nil` when the request does not wait.
     private func waiting(
         _ request: HummingbirdCore.Request, _ gateway: GatewayRequest, _ rest: Substring, _ endpoint: Endpoint
     ) async throws -> Answer? {
@@ -120,12 +121,14 @@ final class GatewayResponder: Sendable {
         } catch let refusal as Answer {
             answer = refusal
         }
-        // As it will be, since what has been read to see the end cannot be given back: the client sends nothing more there.
+        // The connection will be closed, because the bytes that were read to detect its end cannot be put back. The
+        // header tells the client to send nothing more on it.
         answer.headers[.connection] = "close"
         return answer
     }
 
-    /// A page of another site can have a browser send requests here, with the user's credentials; it says whose page it is.
+    /// Refuses a request that changes something and comes from another site's page. Such a page can make a browser send
+    /// requests here with the user's credentials, but the browser names the page's origin.
     private func refuseOtherSites(_ request: GatewayRequest) throws {
         guard request.method != .get, request.method != .head, let origin = request.headers[.origin] else { return }
         if !origin.isIdentical(to: request.server) { throw Answer(.forbidden) }
@@ -138,8 +141,9 @@ final class GatewayResponder: Sendable {
         return nil
     }
 
-    /// The limit counts data, which is longer in JSON: by a third in base64, and up to three times escaped (`\u00e9`).
-    /// The code that reads the JSON counts the data.
+    /// Returns the most bytes that the body of a request may have. The limit counts data, which is
+    /// longer in JSON: by a third in base64, and up to three times when it is escaped (`\u00e9`). The
+    /// code that reads the JSON counts the data.
     private func largestBody(_ request: GatewayRequest, _ rest: Substring) -> Int {
         let limit = configuration.maximumBodySize
         let isJSON = rest == "/extensions/v1" || rest.hasPrefix("/queues/v1/") && request.isJSON
@@ -149,7 +153,7 @@ final class GatewayResponder: Sendable {
     private func collect(_ body: RequestBody, _ headers: HTTPFields, upTo limit: Int) async throws -> [UInt8] {
         let timeout = configuration.bodyTimeout
         if let text = headers[.contentLength], Int(text) ?? .max > limit { throw Answer(.contentTooLarge) }
-        // Most requests have none, and need no time limit for it.
+        // Most requests have no body, and need no timer for it.
         if headers[.transferEncoding] == nil, headers[.contentLength] ?? "0" == "0" { return [] }
         return try await withThrowingTaskGroup(of: [UInt8].self) { group in
             group.addTask {
@@ -160,12 +164,12 @@ final class GatewayResponder: Sendable {
                 } catch is CancellationError {
                     throw CancellationError()
                 } catch {
-                    // It has ended before its end, or is no chunked body.
+                    // The body was cut short, or its chunked encoding is invalid.
                     throw Answer(.badRequest)
                 }
             }
             group.addTask {
-                // A time limit: that nothing comes is no event.
+                // A timer is needed, because no event says that the body does not arrive.
                 try await Task.sleep(for: timeout)
                 throw Answer(.requestTimeout)
             }

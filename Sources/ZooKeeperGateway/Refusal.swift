@@ -1,14 +1,14 @@
 import HTTPTypes
 import ZooKeeper
 
-/// The status and the words for an error of ZooKeeper: those of ZooKeeper's own gateway, and 502, 503 and 504 where the
-/// specification assigns them.
+/// The status and the message for a ``ZooKeeperError``: those of Apache's gateway, and 502, 503 and 504
+/// where the specification assigns them.
 struct Refusal {
     let status: HTTPResponse.Status
     let message: String
 
     /// - Parameters:
-    ///   - path: what was asked for.
+    ///   - path: the requested path.
     ///   - isConnected: whether a server is connected.
     init(_ error: ZooKeeperError, path: String, isConnected: Bool) {
         switch error.code {

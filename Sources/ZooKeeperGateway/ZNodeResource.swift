@@ -8,15 +8,16 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// `/znodes/v1/<path>`: a node of ZooKeeper, as specification version 2 has it and ZooKeeper's own gateway answers.
+/// The resource `/znodes/v1/<path>`: a node of ZooKeeper. It follows specification version 2,
+/// and answers as Apache's gateway does.
 struct ZNodeResource {
     let endpoint: Endpoint
     let request: GatewayRequest
     let format: Format
-    /// The node's path.
+    /// The node's path, decoded.
     let path: String
 
-    /// - Parameter rawPath: what stands behind `/znodes/v1`, still encoded.
+    /// - Parameter rawPath: the part of the path after `/znodes/v1`, still percent-encoded.
     init(_ endpoint: Endpoint, _ request: GatewayRequest, _ format: Format, rawPath: String) throws(Answer) {
         self.endpoint = endpoint
         self.request = request
@@ -25,7 +26,7 @@ struct ZNodeResource {
             throw Answer(.badRequest, format, "The path is not percent-encoded UTF-8.", request)
         }
         self.path = path
-        // Whatever the encoding was: from here on no path leads out of the chroot.
+        // Checked after decoding, because no encoding of a path may lead out of the chroot.
         try Self.check(path, format, request)
     }
 
@@ -67,7 +68,7 @@ struct ZNodeResource {
             let template = address.hasSuffix("/") ? "\(address){child}" : "\(address)/{child}"
             var document = Document(
                 "child", ["path": .text(path), "uri": .text(address), "child_uri_template": .text(template)])
-            // Where there are none, ZooKeeper's own gateway leaves the member out of JSON, and its clients know that.
+            // Apache's gateway omits the field from JSON when a node has no children, and its clients expect that.
             if !names.isEmpty || format == .xml { document.append("children", .list("child", names)) }
             return Answer(.ok, format, document, callback: callback)
         }
@@ -128,7 +129,7 @@ struct ZNodeResource {
                     .created, format,
                     Document("path", ["path": .text(created.path), "uri": .text(request.address)]))
             }
-        // The address of the request and then the whole path, as ZooKeeper's own gateway has it.
+        // The address of the request followed by the node's whole path, as Apache's gateway sends it.
         let address = request.address.hasSuffix("/") ? String(request.address.dropLast()) : request.address
         answer.headers[.location] = address + URLText.encoded(path: created.path)
         return answer
@@ -149,7 +150,8 @@ struct ZNodeResource {
         return version == -1 ? nil : version
     }
 
-    /// Letters, digits and underscores, so that an answer is a call of a function, and no other script.
+    /// Returns the name of the function to call. The name has only letters, digits and underscores, so that a response
+    /// is a function call and no other script.
     private func callback() throws(Answer) -> String {
         guard let callback = request.query["callback"] else { return "callback" }
         let isGood =
@@ -170,7 +172,7 @@ struct ZNodeResource {
     private func stat(_ stat: Stat, data: [UInt8]?) -> Document {
         var document = Document("stat", ["path": .text(path), "uri": .text(request.address)])
         if let data, request.query["dataformat"] == "utf8" {
-            // So does ZooKeeper's own gateway, but only here.
+            // Apache's gateway sends `null` for empty data here, but not in `data64`.
             document.append("dataUtf8", data.isEmpty ? .null : .text(String(decoding: data, as: UTF8.self)))
         } else if let data {
             document.append("data64", .text(Data(data).base64EncodedString()))

@@ -2,8 +2,10 @@ public import CoreMetrics
 public import Logging
 public import ZooKeeper
 
-/// A queue in ZooKeeper: its path and its settings. Its only state is the set of nodes that its members have skipped
-/// (``skippedNodes()``), which its copies share. Create as many as you like.
+/// Names a queue in ZooKeeper by its path and its settings.
+///
+/// It is cheap to create. Its only state is the set of nodes that this process skips
+/// (``skippedNodes()``), which all copies share.
 ///
 /// ```swift
 /// let queue = try MessageQueue(zookeeper, path: "/queue")
@@ -14,10 +16,10 @@ public import ZooKeeper
 /// }
 /// ```
 ///
-/// **The guarantee.** A message whose `send` returned is stored on a majority of the ensemble, once. It is delivered
-/// until a consumer acknowledges it, or it is moved to the dead letters. At any moment at most one consumer holds a
-/// message's lease. Within a priority, messages are handed out in the order in which the ensemble stored them, and a
-/// message that was given back keeps its place.
+/// **The guarantee.** When `send` returns, the message is stored on a majority of the ensemble, exactly once. The
+/// message is delivered until a consumer acknowledges it or it moves to the dead letters. At most one consumer holds a
+/// message's lease at any moment. Within a priority, messages are delivered in the order in which the ensemble stored
+/// them, and a requeued message keeps its position.
 public struct MessageQueue: Sendable {
     /// The path of the queue's root, below the client's chroot.
     public let path: String
@@ -28,16 +30,17 @@ public struct MessageQueue: Sendable {
     let logger: Logger
     let skipped: SkippedNodeRegistry
 
-    /// Names a queue; nothing is sent.
+    /// Creates a queue value. Sends nothing to the ensemble.
     ///
     /// - Parameters:
     ///   - client: a client of the ensemble.
-    ///   - path: the root of the queue. Several queues have several roots.
-    ///   - settings: limits and times. All members of a queue should use the same.
-    ///   - logger: gets what producers, consumers and recoveries of this queue have to say, never a payload.
-    ///   - metricsFactory: gets the gauge `zookeeper_queue_skipped_nodes`, with the dimension `queue`: how many nodes
-    ///     the members of this process skip. By default the system's.
-    /// - Throws: ``QueueError`` (``QueueError/Code/invalidArgument``) for a bad path or setting.
+    ///   - path: the root node of the queue. Each queue needs its own root.
+    ///   - settings: limits and times. Every process that uses the queue should use the same settings.
+    ///   - logger: receives the log messages of this queue's producers, consumers and recoveries.
+    ///     They never contain a payload.
+    ///   - metricsFactory: creates the gauge `zookeeper_queue_skipped_nodes`, with the dimension `queue`: the number of
+    ///     nodes that this process skips. Default: the factory of the `MetricsSystem`.
+    /// - Throws: ``QueueError`` with ``QueueError/Code/invalidArgument`` when the path or a setting is invalid.
     public init(
         _ client: ZooKeeperClient, path: String = "/queue", settings: QueueSettings = .init(),
         logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
@@ -47,9 +50,9 @@ public struct MessageQueue: Sendable {
             metricsFactory: metricsFactory)
     }
 
-    /// Names a queue in another kind of ZooKeeper, such as one over REST or in memory.
+    /// Creates a queue value on another kind of store, such as ZooKeeper over REST or an in-memory tree.
     ///
-    /// - Throws: as ``init(_:path:settings:logger:metricsFactory:)``.
+    /// - Throws: the same errors as ``init(_:path:settings:logger:metricsFactory:)``.
     public init(
         store: any ZooKeeperStore, path: String = "/queue", settings: QueueSettings = .init(),
         logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
@@ -71,10 +74,10 @@ public struct MessageQueue: Sendable {
         skipped = SkippedNodeRegistry(queue: path, store: store, logger: logger, metricsFactory: metricsFactory)
     }
 
-    /// Creates the queue's nodes where they are missing. Producers, consumers and recoveries do it by themselves.
+    /// Creates the nodes of the queue that are missing. Producers, consumers and recoveries call it themselves.
     ///
-    /// - Throws: ``QueueError``: ``QueueError/Code/queueMissing`` when the settings do not allow to create it,
-    ///   ``QueueError/Code/notPermitted``, ``QueueError/Code/unreachable``.
+    /// - Throws: ``QueueError`` with ``QueueError/Code/queueMissing`` when there is no queue and the settings do not
+    ///   allow creating one, ``QueueError/Code/notPermitted`` or ``QueueError/Code/unreachable``.
     public func prepare() async throws {
         try await QueueError.translating(while: "preparing the queue", queue: path) {
             let missing = try await folders.missing()
@@ -92,13 +95,13 @@ public struct MessageQueue: Sendable {
         }
     }
 
-    /// Creates what a queue of an older or a foreign client may lack. Never creates a queue.
+    /// Creates the nodes that a queue of an older or foreign client may lack. Never creates a queue.
     func prepareExisting() async throws {
         guard try await store.exists(tree.items) != nil else { throw QueueError.missingQueue(at: path) }
         try await prepare()
     }
 
-    // MARK: Its parts
+    // MARK: Components
 
     var reader: NodeReader { NodeReader(store: store, tree: tree, skipped: skipped) }
     var writer: BulkWriter { BulkWriter(store: store, skipped: skipped) }

@@ -1,19 +1,22 @@
-/// How much may stand in a queue before producers are refused, or wait.
+/// The capacity of a queue. When it is reached, sends fail or wait.
 ///
-/// A bound keeps a queue whose consumers are gone from growing until the servers' memory is full. It is kept by the producers of
-/// this library, each of which looks from time to time how full the queue is; so several that begin at the same
-/// moment may exceed it somewhat, and a single send of many messages is let in as a whole. Producers of older releases, and foreign
-/// ones, do not know of it. What comes back, from consumers or from the dead letters, is never refused.
+/// A capacity keeps a queue without consumers from filling the servers' memory. The producers of this library enforce
+/// it: each one measures the queue's fill level from time to time. Several producers that start at the same moment can
+/// therefore exceed the capacity somewhat, and a single send of many messages is admitted as a whole. Producers of
+/// older releases and foreign producers ignore the capacity. Messages that return to the queue, from consumers or from
+/// the dead letters, are never refused.
 public struct QueueBound: Sendable, Hashable {
-    /// The most messages that are ready; `nil` is no bound. Where a node has several, a producer counts each as many as its own
-    /// nodes have on average.
+    /// The most messages that are ready; `nil` means no limit. The servers count nodes, so a producer multiplies that
+    /// count by the average number of messages in the nodes that it has stored.
     public var messages: Int?
-    /// The most bytes of all that the queue keeps, whether ready, leased or dead: payloads, headers and the queue's own nodes.
-    /// `nil` is no bound. They are counted by the servers, which takes the right to create below `/zookeeper/quota`, and no quota
-    /// on a node above the queue's.
+    /// The most bytes that the queue keeps, whether ready, leased or dead: payloads, headers and the queue's own
+    /// nodes. `nil` means no limit.
+    ///
+    /// The servers count the bytes. This requires the permission to create nodes below `/zookeeper/quota`, and that no
+    /// node above the queue has a quota.
     public var bytes: Int?
 
-    /// Creates a bound.
+    /// Creates a capacity.
     public init(messages: Int? = nil, bytes: Int? = nil) {
         self.messages = messages
         self.bytes = bytes

@@ -1,56 +1,57 @@
 public import ZooKeeper
 
-/// What went wrong with a queue, and what to do.
+/// An error of a queue: what failed, and what to do about it.
 public struct QueueError: Error, Sendable {
     /// The kind of an error.
     public struct Code: Sendable, Hashable, CustomStringConvertible {
-        /// The kind's name.
+        /// The name of the kind.
         public let description: String
 
-        /// An argument is not valid; nothing was sent.
+        /// An argument is invalid. Nothing was sent.
         public static let invalidArgument = Code(description: "invalidArgument")
-        /// The payload, with its headers, does not fit into one request; nothing was sent.
+        /// The payload does not fit into one request together with its headers. Nothing was sent.
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
-        /// The queue has reached its bound, and does not take the message. See ``QueueBound``.
+        /// The queue has reached its capacity and does not accept the message. See ``QueueBound``.
         public static let queueFull = Code(description: "queueFull")
-        /// The producer's limit of waiting messages is reached, so it accepts no more. Nothing was sent.
+        /// The producer has reached its limit of waiting messages and accepts no more. Nothing was sent.
         public static let overloaded = Code(description: "overloaded")
-        /// A hard quota of the servers is reached (`enforceQuota`), which is not a ``QueueBound``. Nothing was changed.
+        /// The queue exceeds a hard quota of the servers (`enforceQuota`), which is not a
+        /// ``QueueBound``. Nothing was changed.
         public static let quotaExceeded = Code(description: "quotaExceeded")
-        /// The queue is not there, and the settings do not allow to create it.
+        /// There is no queue at the path, and the settings do not allow creating one.
         public static let queueMissing = Code(description: "queueMissing")
-        /// The queue's tree has a format that this release does not know, so that it does nothing there.
+        /// The queue's tree has a format that this release does not know. The client leaves it alone.
         public static let unsupportedFormat = Code(description: "unsupportedFormat")
-        /// The access control lists do not allow it.
+        /// The access control lists do not permit the operation.
         public static let notPermitted = Code(description: "notPermitted")
-        /// No server answered in time; nothing was changed.
+        /// No server answered in time. Nothing was changed.
         public static let unreachable = Code(description: "unreachable")
-        /// No answer came, and the operation may or may not have been applied.
+        /// No answer arrived. The operation may or may not have been applied.
         public static let outcomeUnknown = Code(description: "outcomeUnknown")
-        /// The lease is lost: somebody else has the message, or will have it. Nothing was changed.
+        /// The consumer has lost the lease, so the message has been or will be redelivered. Nothing was changed.
         public static let leaseLost = Code(description: "leaseLost")
-        /// The message was acknowledged, given back or dead-lettered before.
+        /// The message was already acknowledged, requeued or dead-lettered.
         public static let alreadySettled = Code(description: "alreadySettled")
         /// The producer, consumer or client is closed.
         public static let closed = Code(description: "closed")
         /// `run()` was called a second time.
         public static let alreadyRunning = Code(description: "alreadyRunning")
-        /// There is no such dead letter, or no send of this number to repeat.
+        /// There is no such dead letter, or the producer knows no such unresolved send.
         public static let notFound = Code(description: "notFound")
-        /// ZooKeeper refused one of the operations that the caller gave to ``QueueMessage/acknowledge(with:)``. Nothing
-        /// was changed. ``QueueError/cause`` has the index of the operation and ZooKeeper's own error.
+        /// ZooKeeper refused one of the operations that the caller passed to ``QueueMessage/acknowledge(with:)``.
+        /// Nothing was changed. ``QueueError/cause`` has the index of the operation and ZooKeeper's own error.
         public static let operationRefused = Code(description: "operationRefused")
-        /// ZooKeeper refused it for another reason: see ``QueueError/cause``.
+        /// ZooKeeper refused the operation for another reason. See ``QueueError/cause``.
         public static let failed = Code(description: "failed")
     }
 
-    /// The kind.
+    /// The kind of the error.
     public let code: Code
-    /// What was wrong and what to do, for a person.
+    /// What failed and what to do, in English.
     public let message: String
-    /// What ZooKeeper said.
+    /// The error that ZooKeeper or its client reported.
     public let cause: ZooKeeperError?
-    /// The send whose outcome is unknown. Repeat it with ``QueueProducer/repeatSend(_:timeout:)``.
+    /// The send whose outcome is unknown. Wait for its outcome with ``QueueProducer/repeatSend(_:timeout:)``.
     public let unresolvedSend: SendID?
 
     init(_ code: Code, _ message: String, cause: ZooKeeperError? = nil, unresolvedSend: SendID? = nil) {
@@ -62,7 +63,7 @@ public struct QueueError: Error, Sendable {
 }
 
 extension QueueError: CustomStringConvertible {
-    /// What was wrong and what to do, without payloads or secrets.
+    /// What failed and what to do, without payloads or secrets.
     public var description: String {
         guard let cause else { return message }
         return "\(message) (ZooKeeper: \(cause))"
@@ -70,7 +71,7 @@ extension QueueError: CustomStringConvertible {
 }
 
 extension QueueError {
-    /// The queue's word for an error of the store, told to a person who did `what`.
+    /// Translates an error of the store. `what` describes the operation that failed.
     init(_ cause: ZooKeeperError, while what: String, queue: String) {
         if cause.outcome == .unknown {
             self.init(.outcomeUnknown, "No answer came while \(what): it may or may not have happened.", cause: cause)
@@ -102,12 +103,12 @@ extension QueueError {
         }
     }
 
-    /// Returns the error for a queue that is not there.
+    /// Returns the error for a queue that does not exist.
     static func missingQueue(at path: String) -> QueueError {
         QueueError(.queueMissing, "There is no queue at \(path).")
     }
 
-    /// ZooKeeper refused an operation of the caller's own, of this index.
+    /// Creates the error for one of the caller's own operations that ZooKeeper refused, with its index among them.
     init(operation index: Int, refused cause: ZooKeeperError) {
         self.init(
             .operationRefused,
@@ -118,7 +119,7 @@ extension QueueError {
                 outcome: cause.outcome))
     }
 
-    /// Runs `body`, and gives its errors of the store in the queue's words.
+    /// Runs `body` and translates the store's errors to queue errors.
     static func translating<T>(
         while what: String, queue: String, _ body: () async throws -> T
     ) async throws -> T {
@@ -131,7 +132,7 @@ extension QueueError {
 }
 
 extension ZooKeeperError {
-    /// Whether the same request may succeed later with nobody doing anything about it.
+    /// Whether the same request may succeed later without any intervention.
     var isPassing: Bool {
         if outcome == .unknown { return true }
         switch code {
@@ -143,8 +144,9 @@ extension ZooKeeperError {
         }
     }
 
-    /// Whoever refused at once would be asked again at once, and there is no event to wait for. All other passing
-    /// errors have waited for a connection, or for a deadline.
+    /// Pauses for 50 milliseconds after a refusal that came back at once, because there is no event to wait for
+    /// and the caller would otherwise retry in a tight loop. Every other retryable error has already waited for
+    /// a connection or a deadline.
     func pauseIfRefusedAtOnce(_ store: any ZooKeeperStore) async {
         guard outcome == .notApplied, code != .deadlineExceeded else { return }
         try? await store.sleep(for: .milliseconds(50))

@@ -1,57 +1,60 @@
-/// Limits and times of a queue. All members of a queue should use the same.
+/// The limits and times of a queue. Every process that uses the queue should use the same settings.
 public struct QueueSettings: Sendable, Hashable {
-    /// Whether the queue's nodes are created where they are missing. Default: true.
+    /// Whether to create the queue's nodes where they are missing. Default: true.
     public var createsQueue: Bool
-    /// How often a message is delivered before it goes to the dead letters instead of back. Default: 10.
+    /// How often a message is delivered before it moves to the dead letters. Default: 10.
     ///
-    /// When the queue is created, a value other than the default is stored in it, and holds for every member, whatever
-    /// the member's own settings are. Change it in an existing queue with ``MessageQueue/setMaximumDeliveries(_:)``.
-    /// Where the queue stores no value, each member uses its own.
+    /// A value other than the default is stored in the queue when the queue is created, and then applies to every
+    /// process, whatever that process's own settings are. For an existing queue, change it with
+    /// ``MessageQueue/setMaximumDeliveries(_:)``. Where the queue stores no value, each process uses its own.
     public var maximumDeliveries: Int
-    /// How long a recovery keeps the message of a failed consumer before it gives it back. Default: none.
+    /// How long a recovery holds back the message of a failed consumer before it redelivers the message. Default: none.
     ///
-    /// Like ``maximumDeliveries``, it is stored in the queue when the queue is created with a value other than the
-    /// default. Change it in an existing queue with ``MessageQueue/setRedeliveryDelay(_:)``.
+    /// Like ``maximumDeliveries``, a value other than the default is stored in the queue when the queue is created. For
+    /// an existing queue, change it with ``MessageQueue/setRedeliveryDelay(_:)``.
     public var redeliveryDelay: Duration
-    /// How long a producer may be silent before a recovery removes its lane. It must be much longer than any send takes;
-    /// a producer that comes back makes a new one. Default: an hour.
+    /// How long a producer may be silent before a recovery removes its node below `producers`. It must be much longer
+    /// than any send takes. A producer that comes back creates a new node. Default: one hour.
     public var laneRetention: Duration
-    /// How old a node that an older producer created and never filled must be before a recovery removes it, by the
-    /// ensemble's clock. Default: five minutes.
+    /// The age at which a recovery removes a node that an older producer created but never filled, by the ensemble's
+    /// clock. Default: five minutes.
     public var unfilledItemAge: Duration
 
-    /// How long the ids of messages are remembered at least (``OutgoingMessage/id``), by the ensemble's clock; it can be twice as
-    /// long. Default: ten minutes.
+    /// The deduplication window: the least time for which the queue remembers a message's ``OutgoingMessage/id``, by
+    /// the ensemble's clock. An ID can be remembered for twice as long. Default: ten minutes.
     ///
-    /// As ``messagesPerNode``, it is what a queue gets when it is created. Of a queue that exists, change it with
-    /// ``MessageQueue/setIDRetention(_:)``.
+    /// Like ``maximumDeliveries``, a value other than the default is stored in the queue when the queue is created.
+    /// For an existing queue, change it with ``MessageQueue/setIDRetention(_:)``. Where the queue stores no value,
+    /// each recovery uses its own.
     public var idRetention: Duration
 
-    /// The most messages that a producer stores in one node, of those that it sends together: 1…900. Default: 1.
+    /// The most messages that a producer stores in one node, out of those that it sends together: 1…900. Default: 1.
     ///
-    /// With more, a queue is several times faster, since one read and one step take many messages. Each still has its own
-    /// lease, acknowledgement, delivery count and dead letter, but a consumer takes a node's messages all at once, so that
-    /// one with a small ``ConsumerConfiguration/prefetch`` holds more than that, and clients in other languages must know
-    /// the form (see the wire format). Counts of ready and leased messages are then counts of nodes. A producer whose
-    /// ``maximumDeliveries`` is 1 stores each by itself all the same.
+    /// A larger value makes a queue several times faster, because one read and one transaction claim many messages.
+    /// Each message keeps its own lease, acknowledgement, delivery count and dead letter. But a consumer claims all
+    /// messages of a node at once, so a consumer with a small ``ConsumerConfiguration/prefetch`` holds more messages
+    /// than that. Clients in other languages must know this format (see <doc:WireFormat>), and the counts of ready and
+    /// leased messages become counts of nodes. A producer still stores each message in its own node where
+    /// ``maximumDeliveries`` is 1.
     ///
-    /// It is what a queue gets when it is created: it stands in the tree, and holds for all producers. Of a queue that
-    /// exists, change it with ``MessageQueue/setMessagesPerNode(_:)``.
+    /// The value is stored in the tree when the queue is created, and then applies to all producers. For an existing
+    /// queue, change it with ``MessageQueue/setMessagesPerNode(_:)``.
     public var messagesPerNode: Int
 
-    /// How much may stand in the queue before producers are refused, or wait. Default: no bound.
+    /// The queue's capacity. When it is reached, sends fail or wait. Default: unlimited.
     ///
-    /// As ``messagesPerNode``, it is what a queue gets when it is created. Of a queue that exists, change it with
+    /// Like ``messagesPerNode``, it takes effect when the queue is created. For an existing queue, change it with
     /// ``MessageQueue/setBound(_:)``.
     public var bound: QueueBound
 
-    /// At which of the server's numbers a recovery lets them begin anew: 1…2,000,000,000. Default: 1,500,000,000.
+    /// The sequence number at which a recovery starts a rollover: 1…2,000,000,000. Default: 1,500,000,000.
     ///
-    /// The server numbers what is created in a queue with 32 bits, and refuses every further message after 2,147,483,647 of
-    /// them. The rest is what can still be sent while no recovery runs: at 10,000 messages a second, 18 hours.
+    /// The server numbers the nodes of a queue with 32 bits, and refuses every further message after number
+    /// 2,147,483,647. The difference is the number of messages that can still be sent while no recovery runs: at 10,000
+    /// messages a second, it lasts for 18 hours.
     public var sequenceLimit: Int
 
-    /// What ``messagesPerNode`` can be.
+    /// The valid values of ``messagesPerNode``.
     static let messagesPerNodeRange = 1...RecordBatch.maximumCount
 
     /// Creates settings.

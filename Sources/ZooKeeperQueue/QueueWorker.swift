@@ -3,9 +3,9 @@ public import ServiceLifecycle
 
 /// A `Service` that runs a handler on each message of a queue.
 ///
-/// Each message is acknowledged when the handler returns and given back when it throws; the handler's task is cancelled
-/// when the lease is lost. At a graceful shutdown it takes no more messages, lets handlers finish for up to its grace
-/// period, and gives back the rest.
+/// It acknowledges a message when the handler returns, and requeues it when the handler throws. It cancels the
+/// handler's task when the lease is lost. At a graceful shutdown it takes no more messages, gives running handlers a
+/// grace period to finish, and requeues the remaining messages.
 ///
 /// ```swift
 /// let worker = QueueWorker(QueueConsumer(queue), concurrency: 4) { message in try await handle(message) }
@@ -20,10 +20,10 @@ public struct QueueWorker: Service {
     /// Creates a worker.
     ///
     /// - Parameters:
-    ///   - consumer: where the messages come from. The worker closes it at its end.
-    ///   - concurrency: how many handlers run at once, at most the consumer's prefetch. Default: 1.
+    ///   - consumer: delivers the messages. The worker closes it when the worker ends.
+    ///   - concurrency: how many handlers run at once. The consumer's prefetch limits it too. Default: 1.
     ///   - gracePeriod: how long handlers may go on after a graceful shutdown has begun. Default: 30 seconds.
-    ///   - handler: what to do with a message.
+    ///   - handler: processes one message.
     public init(
         _ consumer: QueueConsumer, concurrency: Int = 1, gracePeriod: Duration = .seconds(30),
         handler: @escaping @Sendable (QueueMessage) async throws -> Void
@@ -34,7 +34,7 @@ public struct QueueWorker: Service {
         self.handler = handler
     }
 
-    /// What has ended.
+    /// The event that a child task of ``run()`` ended with.
     private enum End {
         case slot((any Error)?)
         case closed
@@ -42,10 +42,10 @@ public struct QueueWorker: Service {
 
     /// Handles messages until the service group shuts down, the task is cancelled or the consumer is closed.
     ///
-    /// At a graceful shutdown no more messages are taken. Handlers at work may finish within the grace period; then they are
-    /// cancelled, and their messages go back uncounted.
+    /// At a graceful shutdown it takes no more messages. Running handlers may finish within the grace period. After
+    /// that they are cancelled, and their messages are requeued without counting the delivery.
     ///
-    /// - Throws: ``QueueError`` for what waiting cannot cure: no permission, a queue that is gone.
+    /// - Throws: ``QueueError`` for errors that retrying cannot fix, such as a missing permission or a deleted queue.
     public func run() async throws {
         await consumer.expect(handlers: concurrency)
         let failure = await withTaskGroup(of: End.self) { group in
@@ -68,14 +68,14 @@ public struct QueueWorker: Service {
             for await end in group {
                 switch end {
                 case .closed:
-                    // The grace period is over, or nothing is held any more.
+                    // The grace period is over, or the consumer holds no more messages.
                     group.cancelAll()
                 case .slot(let error):
                     left -= 1
                     if left == 0 { group.cancelAll() }
                     guard let error, failure == nil else { continue }
                     failure = error
-                    // The others end as at a graceful shutdown.
+                    // The other handlers end as at a graceful shutdown.
                     group.addTask {
                         await consumer.close(gracePeriod: gracePeriod)
                         return .closed
@@ -93,7 +93,7 @@ public struct QueueWorker: Service {
             do {
                 try await message.process { try await handler($0) }
             } catch {
-                // The message is given back, or it was lost: the next one is not concerned.
+                // The message was requeued, or its lease was lost. Neither affects the next message.
                 consumer.queue.logger.debug(
                     "A handler failed", metadata: ["message": "\(message.name)", "error": "\(type(of: error))"])
             }

@@ -1,6 +1,6 @@
-/// Names that nobody else makes: 128 random bits in hexadecimal.
+/// Random names of 128 bits, in hexadecimal. No other client generates the same one.
 package enum UniqueName {
-    /// Where the random bits come from. A simulation decides them, so that it can be repeated.
+    /// The source of the random bits. A simulation replaces it, so that a run can be repeated.
     @TaskLocal package static var bits: @Sendable () -> UInt64 = { .random(in: .min ... .max) }
 
     static func make() -> String {
@@ -10,9 +10,9 @@ package enum UniqueName {
         }.joined()
     }
 
-    /// Ten random digits, in the form of a number that the server gives.
+    /// Returns ten random digits, in the format of a sequence number that the server assigns.
     static func tenDigits() -> String {
-        // The first digit keeps the zeros behind it.
+        // The leading 1 keeps the zeros behind it, and is dropped.
         String(String(10_000_000_000 + bits() % 10_000_000_000).dropFirst())
     }
 }

@@ -6,36 +6,39 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// How gateways are reached, what is expected of them, and limits. Every value but the gateways has a default.
+/// How to connect to gateways, what they must support, and limits. Every value but the gateways has a default.
 public struct RestConfiguration: Sendable {
-    /// What is done at a gateway that does not announce transactions and watches.
+    /// What to do at a gateway that does not announce transactions and watches.
     public enum Guarantee: Sendable, Hashable {
-        /// It is refused (`ZooKeeperError/Code/unimplemented`), so that the queue's guarantee holds as it is written.
+        /// Refuses the gateway (`ZooKeeperError/Code/unimplemented`), so that the queue's
+        /// guarantee holds without exception.
         case full
-        /// Transactions are made of steps, and watches of questions. Nothing is lost; what fails between two steps may leave a
-        /// message twice, and a lease with two consumers. See <doc:TheLibraryOverREST>.
+        /// Carries out transactions in steps, and polls instead of watching. Nothing is lost. A failure between two
+        /// steps can leave a message twice, and a lease with two consumers. See <doc:TheLibraryOverREST>.
         case atLeastOnce
     }
 
-    /// The gateways' addresses, such as `http://127.0.0.1:9998`, with an endpoint's path behind it if it has one. A session is
-    /// opened at the first that answers, in turn; all must speak for the same part of the same ensemble.
+    /// The gateways' addresses, such as `http://127.0.0.1:9998`, followed by the endpoint's path if it has
+    /// one. The store tries them in turn, and opens a session at the first that answers. All must serve
+    /// the same part of the same ensemble.
     public var gateways: [String]
-    /// What is done at a gateway that announces less than the full guarantee needs. One that announces all of it always gives
-    /// it. Default: ``Guarantee/full``.
+    /// What to do at a gateway that announces less than the full guarantee needs. A gateway that announces all of it
+    /// always provides it. Default: ``Guarantee/full``.
     public var guarantee: Guarantee
-    /// Name and password for HTTP basic authentication; use it with https. Default: none.
+    /// The user's name and password for HTTP basic authentication; use them with https. Default: none.
     public var credentials: Credentials?
-    /// How long a gateway keeps a session that gives no sign, in whole seconds: 1 second to a day. The session that the gateway has
-    /// at the ensemble has a timeout of its own, and the shorter one counts. Default: 10 seconds.
+    /// How long a gateway keeps a session without a heartbeat, in whole seconds: 1 second to a day. The gateway's
+    /// session at the ensemble has a separate timeout, and the shorter one counts. Default: 10 seconds.
     public var sessionTimeout = Duration.seconds(10)
-    /// How long a call waits for a gateway and its answer before it throws `ZooKeeperError/Code/deadlineExceeded`; while there is
-    /// no session, as long again for one. Without transactions, it is the time of each step. Default: 30 seconds.
+    /// How long a call waits for a gateway and its response before it throws
+    /// `ZooKeeperError/Code/deadlineExceeded`. While there is no session, the call first waits as long for one.
+    /// Without transactions, the limit applies to each step. Default: 30 seconds.
     public var callDeadline = Duration.seconds(30)
-    /// The largest request in bytes, 1,024 to 1,048,575, as for ZooKeeper's client. It counts the bytes of nodes
-    /// themselves, not their encoding in HTTP. A gateway announces its own limit, and one with a lower limit is
-    /// refused. Default: 524,288.
+    /// The largest request in bytes, 1,024 to 1,048,575, as for ZooKeeper's client. It counts the bytes of
+    /// the nodes, not their encoding in HTTP. A gateway announces its limit, and a gateway with a lower
+    /// limit is refused. Default: 524,288.
     public var maximumRequestSize = 512 << 10
-    /// How often a gateway without watches is asked whether something has changed. Default: a second.
+    /// How often to ask a gateway without watches whether something has changed. Default: one second.
     public var pollInterval = Duration.seconds(1)
 
     /// A user's name and password.
@@ -43,22 +46,22 @@ public struct RestConfiguration: Sendable {
         let user: ExactString
         let password: ExactString
 
-        /// Names a user.
+        /// Creates credentials.
         public init(user: String, password: String) {
             self.user = ExactString(user)
             self.password = ExactString(password)
         }
 
-        /// The header field of requests.
+        /// The value of the `Authorization` header.
         var authorization: String {
             "Basic " + Data("\(user.string):\(password.string)".utf8).base64EncodedString()
         }
 
-        /// The kind alone: credentials are never shown.
+        /// The name of the type, because credentials are never shown.
         public var description: String { "Credentials" }
     }
 
-    /// Creates a configuration; what else there is can be set.
+    /// Creates a configuration. The other properties can be set afterwards.
     public init(gateways: [String], guarantee: Guarantee = .full, credentials: Credentials? = nil) {
         self.gateways = gateways
         self.guarantee = guarantee

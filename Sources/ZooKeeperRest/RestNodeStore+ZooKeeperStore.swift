@@ -2,26 +2,26 @@ import GatewayExtensions
 public import ZooKeeper
 
 extension RestNodeStore: ZooKeeperStore {
-    /// What the gateway of the present session can do: everything when it announces transactions and watches, and otherwise nothing
-    /// beyond single reads and writes.
+    /// What the gateway of the present session supports: everything when it announces transactions and watches, and
+    /// otherwise only single reads and writes.
     ///
-    /// - Throws: `ZooKeeperError` when no gateway opens a session by the deadline of a call.
+    /// - Throws: `ZooKeeperError` when no gateway opens a session within ``RestConfiguration/callDeadline``.
     public var capabilities: ZooKeeperCapabilities {
         get async throws {
             let link = try await session.link(until: .now + configuration.callDeadline)
             return link.hasExtensions ? [.transactions, .watches, .quotas, .multiRead] : []
         }
     }
-    /// The largest multi in bytes: the sum of ``size(of:)`` and 32 bytes.
+    /// The largest multi in bytes, as the sum of ``size(of:)`` over its operations and 32 bytes.
     public var maximumRequestSize: Int { configuration.maximumRequestSize }
 
-    /// Returns how many bytes an operation adds to a multi, as ZooKeeper itself counts them, whatever the encoding in
-    /// HTTP. Leaves room for a chroot, with which the gateway may lengthen the path.
+    /// Returns how many bytes an operation adds to a multi, as ZooKeeper counts them, whatever the encoding in HTTP.
+    /// Leaves room for a chroot, with which the gateway may lengthen the path.
     public func size(of operation: Operation) -> Int { operation.sizeInMulti + 64 }
 
-    /// The session now.
+    /// The present state of the session.
     public var sessionState: SessionState { session.source.current }
-    /// The session now and after each change.
+    /// The state of the session: the present one, and each later one.
     public var sessionStates: SessionStates { session.source.states }
 
     /// Creates a node.
@@ -29,62 +29,62 @@ extension RestNodeStore: ZooKeeperStore {
         try check(.create(path, data: data, mode: mode))
         return try await perform { try await $0.create(path, data: data, mode: mode) }
     }
-    /// Deletes a node, if it has the version.
+    /// Deletes a node if it has the version.
     public func delete(_ path: String, version: Int32?) async throws {
         try check(.delete(path, version: version))
         try await perform { try await $0.delete(path, version: version) }
     }
-    /// Sets a node's data, if it has the version.
+    /// Sets a node's data if the node has the version.
     public func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
         try check(.set(path, data: data, version: version))
         return try await perform { try await $0.set(path, data: data, version: version) }
     }
-    /// A node's data and metadata.
+    /// Returns a node's data and metadata.
     public func get(_ path: String) async throws -> Node {
         guard let node = try await get([path])[0] else { throw ZooKeeperError.noNode(path) }
         return node
     }
-    /// Several nodes' data and metadata, each read by itself; `nil` where there is no node.
+    /// Returns the data and metadata of several nodes, each read separately; `nil` where there is no node.
     public func get(_ paths: [String]) async throws -> [Node?] {
         for path in paths { try NodePath.validate(path) }
         return paths.isEmpty ? [] : try await perform { try await $0.get(paths) }
     }
-    /// A node's metadata, `nil` when there is no node.
+    /// Returns a node's metadata; `nil` when there is no node.
     public func exists(_ path: String) async throws -> Stat? {
         try NodePath.validate(path)
         return try await perform { try await $0.exists(path) }
     }
-    /// The names of a node's children.
+    /// Returns the names of a node's children.
     public func children(of path: String) async throws -> NodeChildren {
         try NodePath.validate(path)
         return try await perform { try await $0.children(of: path) }
     }
-    /// Returns the entries of a node's access control list; `nil` with a gateway without extensions.
+    /// Returns the entries of a node's access control list; `nil` when the gateway has no extensions.
     public func aclEntries(of path: String) async throws -> [ACL]? {
         try NodePath.validate(path)
         return try await perform { try await $0.acl(of: path) }
     }
-    /// Makes the servers count the bytes of a node and of all below it.
+    /// Makes the servers count the bytes of a node and of all nodes below it.
     ///
-    /// - Throws: `ZooKeeperError`, and always (`ZooKeeperError.Code.unimplemented`) with a gateway without extensions.
+    /// - Throws: `ZooKeeperError`; always `ZooKeeperError.Code.unimplemented` when the gateway has no extensions.
     public func countBytes(below path: String) async throws {
         try await perform { try await $0.countBytes(below: path) }
     }
-    /// Returns the bytes of a node and of all below it; `nil` where the servers do not count them.
+    /// Returns the bytes of a node and of all nodes below it; `nil` when the servers do not count them.
     public func bytes(below path: String) async throws -> Int? { try await perform { try await $0.bytes(below: path) } }
-    /// Returns when later reads see every write that came before.
+    /// Waits until later reads see every earlier write.
     public func sync(_ path: String) async throws {
         try NodePath.validate(path)
         try await perform { try await $0.sync(path) }
     }
-    /// Applies all operations or none; in steps where ``capabilities`` lacks transactions.
+    /// Applies all operations or none. Without transactions in ``capabilities``, applies them in steps.
     public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
         try Request.multi(operations).validate(maximumSize: .max)
         try checkSize(of: operations)
         return try await perform { try await $0.multi(operations) }
     }
 
-    /// A node's data now and after each change, without a buffer.
+    /// Returns a node's data, now and after each change, without a buffer.
     public func data(of path: String) -> some AsyncSequence<Node?, any Error> & Sendable {
         RestUpdates(
             mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } },
@@ -94,7 +94,7 @@ extension RestNodeStore: ZooKeeperStore {
             },
             change: { [self] mark in try await perform { try await $0.node(path, after: mark) } })
     }
-    /// The names of a node's children now and after each change, without a buffer.
+    /// Returns the names of a node's children, now and after each change, without a buffer.
     public func childrenUpdates(of path: String) -> some AsyncSequence<NodeChildren?, any Error> & Sendable {
         RestUpdates(
             mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.pzxid) } },

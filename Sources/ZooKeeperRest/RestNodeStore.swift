@@ -5,39 +5,43 @@ public import ServiceLifecycle
 import Synchronization
 import ZooKeeper
 
-/// ZooKeeper over its REST interface, for the queue: the same producers, consumers and recoveries, where only HTTP gets through.
+/// ZooKeeper over its REST interface, for a queue where only HTTP gets through.
+///
+/// Producers, consumers and recoveries work on it as they do over ZooKeeper's own protocol.
 ///
 /// ```swift
 /// let zookeeper = try RestNodeStore(.init(gateways: ["http://127.0.0.1:9998"]))
 /// let queue = try MessageQueue(store: zookeeper, path: "/queue")
 /// ```
 ///
-/// At a gateway of this package the queue's full guarantee holds: it announces transactions and watches, which the interface
-/// itself has not. Another one is refused, unless ``RestConfiguration/Guarantee/atLeastOnce`` is asked for; see
-/// <doc:TheLibraryOverREST>.
+/// The queue's full guarantee holds at a gateway of this package, because that announces transactions and watches,
+/// which ZooKeeper's REST interface lacks. Any other gateway is refused, unless the configuration allows
+/// ``RestConfiguration/Guarantee/atLeastOnce``; see <doc:TheLibraryOverREST>.
 ///
-/// It opens a session at once, keeps it alive, and opens another when it has ended, as ``sessionStates`` say. Its writes are sent one
-/// after the other, so that they are applied in their order: several stores have several sessions, and write at once.
+/// The store opens a session at once, keeps it alive, and opens another one when it has ended. ``sessionStates``
+/// reports each change. The store sends one write at a time, so that writes are applied in order. Several stores have
+/// several sessions, and write in parallel.
 ///
-/// Inside a service, put it into a `ServiceGroup`, before the services that use it; otherwise end it with ``close()``.
+/// In a service, add the store to a `ServiceGroup` before the services that use it. Otherwise end it with ``close()``.
 public final class RestNodeStore: Service {
     let configuration: RestConfiguration
     let session: RestSession
     private let extended: ExtendedCalls
     private let plain: PlainCalls
     private let keeper: Task<Void, Never>
-    /// The store's own HTTP clients.
+    /// The HTTP clients that the store has created and must shut down.
     private let owned: [HTTPClient]
     private let closing = Mutex<Task<Void, Never>?>(nil)
 
-    /// Begins to open a session.
+    /// Creates a store, which begins to open a session.
     ///
     /// - Parameters:
-    ///   - configuration: which gateways, and limits.
-    ///   - client: the HTTP client to use, with its settings of TLS. It must outlive the store, should follow no redirects, and
-    ///     must allow more connections to a gateway (`concurrentHTTP1ConnectionsPerHostSoftLimit`) than consumers and recoveries
-    ///     wait at a time, about two each: else signs of life wait behind them. By default two of the store's own.
-    ///   - logger: gets changes of the session, never data, credentials or session ids.
+    ///   - configuration: the gateways, and the store's limits.
+    ///   - client: the HTTP client to use, with its TLS settings. It must outlive the store, and should not follow
+    ///     redirects. It must allow more connections to a gateway (`concurrentHTTP1ConnectionsPerHostSoftLimit`) than
+    ///     consumers and recoveries wait at a time, about two each, because heartbeats would otherwise wait behind
+    ///     them. By default, the store creates two clients.
+    ///   - logger: receives changes of the session, but never data, credentials or session IDs.
     /// - Throws: `ZooKeeperError` (`ZooKeeperError/Code/invalidArgument`) for a setting outside its limits.
     public init(
         _ configuration: RestConfiguration, client: HTTPClient? = nil, logger: Logger = Logger(label: "zookeeper.rest")
@@ -63,7 +67,7 @@ public final class RestNodeStore: Service {
 
     deinit {
         keeper.cancel()
-        // Not a child of anything, since a deinit cannot wait. A `close()` does the same and waits.
+        // An unstructured task, because a deinit cannot wait. `close()` does the same and waits.
         Task { [keeper, session, owned] in
             await keeper.value
             await session.close()
@@ -71,9 +75,9 @@ public final class RestNodeStore: Service {
         }
     }
 
-    /// Makes a store, gives it to `body`, and closes it when `body` has returned or thrown.
+    /// Creates a store, passes it to `body`, and closes it when `body` has returned or thrown.
     ///
-    /// - Throws: what `body` throws, or `ZooKeeperError` for a setting outside its limits.
+    /// - Throws: the error of `body`, or `ZooKeeperError` for a setting outside its limits.
     public static func withStore<Result>(
         _ configuration: RestConfiguration, client: HTTPClient? = nil,
         logger: Logger = Logger(label: "zookeeper.rest"), _ body: (RestNodeStore) async throws -> Result
@@ -89,14 +93,17 @@ public final class RestNodeStore: Service {
         }
     }
 
-    /// Serves until the graceful shutdown, until the task is cancelled, or until somebody else closes the store; closes it then.
+    /// Runs until the graceful shutdown, until the task is cancelled, or until another caller
+    /// closes the store. Then closes the store.
     public func run() async throws {
         await cancelWhenGracefulShutdown { [sessionStates] in for await _ in sessionStates {} }
         await close()
     }
 
-    /// Ends the session, so that its ephemeral nodes go at once. Calls that are under way end without an answer, and new ones are
-    /// refused. Closing again waits for the same end. It is not affected by cancellation.
+    /// Closes the session, so that its ephemeral nodes are deleted at once.
+    ///
+    /// Calls that are in progress end without a response, and new ones are refused. A second call waits for the
+    /// same end. Cancellation has no effect.
     public func close() async {
         let task = closing.withLock { closing in
             let task =
@@ -113,10 +120,10 @@ public final class RestNodeStore: Service {
         await task.value
     }
 
-    /// Runs a call with what the gateway is asked with, which depends on what it announces.
+    /// Runs a call in the form that the gateway supports, which depends on what it announces.
     ///
-    /// A call that belongs to a session which ended before anything was done is repeated in the next session, as
-    /// ZooKeeper's client does. There it finds, and reports, what the end of the session has changed.
+    /// When the session ended before anything was done, the call is repeated in the next session, as ZooKeeper's client
+    /// does. There it finds, and reports, what the end of the session has changed.
     func perform<Value>(_ call: (any GatewayCalls) async throws -> Value) async throws -> Value {
         let deadline = ContinuousClock.now + configuration.callDeadline
         while true {
@@ -126,7 +133,7 @@ public final class RestNodeStore: Service {
             } catch let error as ZooKeeperError
                 where error.code == .sessionMoved && error.outcome == .notApplied && ContinuousClock.now < deadline
             {
-                // A gateway's own session may have moved too, and there is no event to wait for.
+                // The gateway's session may have moved too, and there is no event to wait for.
                 try await Task.sleep(for: Exchange.pause)
             }
         }
@@ -134,12 +141,12 @@ public final class RestNodeStore: Service {
 }
 
 extension HTTPClient.Configuration {
-    /// Many may wait for changes at once, each on a connection.
+    /// Allows many requests to wait for changes at the same time, each on its connection.
     fileprivate static var ofAStore: HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         configuration.httpVersion = .http1Only
         configuration.timeout.connect = .seconds(2)
-        // Below the idle time of gateways, so that no request meets a connection that is just being closed.
+        // Shorter than the idle timeout of gateways, so that no request meets a connection that is just being closed.
         configuration.connectionPool.idleTimeout = .seconds(15)
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 256
         return configuration

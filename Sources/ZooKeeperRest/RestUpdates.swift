@@ -1,16 +1,16 @@
 import GatewayExtensions
 import ZooKeeper
 
-/// The states of a node: the present one first, then one after each change that is seen, as ``ZooKeeperClient`` has them.
+/// The states of a node: the present one first, then one after each change that is seen, as in ``ZooKeeperClient``.
 struct RestUpdates<State: Sendable>: AsyncSequence, Sendable {
-    // Written out, here and in the iterator: the parameter has another name, because a bare `Element` inside the iterator can mean
-    // the iterator's own.
+    // Written out here and in the iterator, because a bare `Element` inside the iterator can mean the iterator's. The
+    // parameter has another name for the same reason.
     typealias Element = State?
 
     let mark: @Sendable (State?) -> ExtensionCall.Mark?
     /// Reads the state.
     let read: @Sendable () async throws -> State?
-    /// Reads it when it may be another than the one of the mark.
+    /// Reads the state when it may differ from the given revision.
     let change: @Sendable (ExtensionCall.Mark?) async throws -> State?
 
     func makeAsyncIterator() -> Iterator { Iterator(updates: self) }
@@ -24,7 +24,9 @@ struct RestUpdates<State: Sendable>: AsyncSequence, Sendable {
 
         init(updates: RestUpdates<State>) { self.updates = updates }
 
-        /// - Returns: `nil` when the task is cancelled, or the store is closed.
+        /// Returns the next state.
+        ///
+        /// - Returns: `nil` when the task is cancelled or the store is closed.
         mutating func next() async throws -> State?? {
             while !hasEnded, !Task.isCancelled {
                 do {
@@ -36,7 +38,8 @@ struct RestUpdates<State: Sendable>: AsyncSequence, Sendable {
                     let seen = updates.mark(last)
                     let state = try await updates.change(seen)
                     if updates.mark(state) == seen {
-                        // As a rule it has waited long; one that answers at once shall not keep us busy.
+                        // The read has usually waited for a long time, but a gateway that answers at once
+                        // must not keep this loop busy.
                         try await Task.sleep(for: .milliseconds(20))
                         continue
                     }
@@ -47,9 +50,9 @@ struct RestUpdates<State: Sendable>: AsyncSequence, Sendable {
                 } catch let error as ZooKeeperError where error.code == .closed {
                     hasEnded = true
                 } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
-                    // It has waited for a gateway; the next attempt does so too.
+                    // The call has waited for a gateway, and so does the next attempt.
                 } catch let error as ZooKeeperError where error.code == .sessionMoved {
-                    // The next one is asked in its own way.
+                    // The next attempt uses the form that the next session's gateway supports.
                 } catch {
                     hasEnded = true
                     throw error

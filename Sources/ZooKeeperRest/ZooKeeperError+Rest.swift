@@ -1,8 +1,8 @@
 public import ZooKeeper
 
 extension ZooKeeperError.Code {
-    /// The gateway sent a response that cannot be understood, which the message quotes. ZooKeeper's own number for data that
-    /// cannot be decoded (`ZMARSHALLINGERROR`).
+    /// The gateway sent a response that cannot be understood, which the message quotes. It has the number of
+    /// ZooKeeper's error for data that cannot be decoded (`ZMARSHALLINGERROR`).
     public static let unreadableResponse = ZooKeeperError.Code(rawValue: -5)
 }
 

@@ -1,15 +1,15 @@
 import Dispatch
 import Glibc
 
-/// ZooKeeper's commands of four letters, over a connection of their own. See
+/// ZooKeeper's four-letter commands, each on its own connection. See
 /// https://zookeeper.apache.org/doc/r3.8.0/zookeeperAdmin.html#sc_zkCommands
 package enum FourLetterWord {
-    /// Returns the server's answer, or `nil` when the server was silent for so many seconds.
+    /// Returns the server's response, or `nil` when there is none within the given seconds.
     package static func ask(
         _ word: String, host: String = "127.0.0.1", port: Int, seconds: Int = 1
     ) async -> String? {
         await withCheckedContinuation { continuation in
-            // Sockets that block, for these seconds at the most, off the pool of Swift's tasks.
+            // Each socket call blocks for up to the given seconds, so this runs outside Swift's thread pool.
             DispatchQueue.global().async {
                 continuation.resume(returning: exchange(word, host: host, port: port, seconds: seconds))
             }

@@ -4,7 +4,7 @@
     import Foundation
 #endif
 
-/// Where Java and ZooKeeper's jars are.
+/// The paths of Java and of ZooKeeper's jars.
 struct Installation: Sendable {
     let java: String
     let classPath: String

@@ -4,7 +4,7 @@
     import Foundation
 #endif
 
-/// The folder of an ensemble's data: the caller's own, or a temporary one.
+/// The folder for an ensemble's data: the caller's, or a temporary one.
 struct LocalDirectory: Sendable {
     let path: String
     let isTemporary: Bool

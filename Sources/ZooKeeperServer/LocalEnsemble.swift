@@ -4,14 +4,15 @@
     import Foundation
 #endif
 
-/// Real ZooKeeper servers on loopback, as child processes: for development, demonstrations and tests.
+/// Real ZooKeeper servers on loopback, as child processes. For development, demonstrations and tests.
 ///
-/// They come from Debian's package `zookeeper` (or the jars that the environment variable `ZOOKEEPER_CLASSPATH` names).
-/// When this process ends without stopping them, even by SIGKILL, they end too and their temporary data is deleted.
+/// The servers run from Debian's package `zookeeper`, or from the jars in the environment variable
+/// `ZOOKEEPER_CLASSPATH`. When this process ends without stopping them, even by SIGKILL, they end too and
+/// their temporary data is deleted.
 public actor LocalEnsemble {
-    /// The clients' addresses of the first servers, `127.0.0.1:port,…`.
+    /// The client addresses of the initial servers: `127.0.0.1:port,…`.
     public nonisolated let connectString: String
-    /// The client port of each of them.
+    /// The client ports of the initial servers.
     public nonisolated let ports: [Int]
     private var servers: [LocalServer]
     private var members: [LocalMember]
@@ -20,9 +21,9 @@ public actor LocalEnsemble {
     private let directory: LocalDirectory
     private let installation: Installation
 
-    /// Chooses ports and writes the servers' configuration; starts nothing.
+    /// Creates an ensemble: chooses ports and writes the servers' configuration. Starts no server.
     ///
-    /// - Throws: ``LocalServerError`` when Java or ZooKeeper is missing, or a port is taken.
+    /// - Throws: ``LocalServerError``, for example when Java or ZooKeeper is missing, or a port is taken.
     public init(_ configuration: LocalEnsembleConfiguration = .init()) throws {
         guard (1...9).contains(configuration.servers) else {
             throw LocalServerError(description: "An ensemble has 1 to 9 servers, not \(configuration.servers).")
@@ -47,7 +48,7 @@ public actor LocalEnsemble {
         }
     }
 
-    /// Starts an ensemble, gives it to `body`, and stops it when `body` has returned or thrown.
+    /// Starts an ensemble, passes it to `body`, and stops it when `body` has returned or thrown.
     public static func withEnsemble<Result>(
         _ configuration: LocalEnsembleConfiguration = .init(), _ body: (LocalEnsemble) async throws -> Result
     ) async throws -> Result {
@@ -63,10 +64,10 @@ public actor LocalEnsemble {
         }
     }
 
-    /// Starts a further server, which learns what the others have stored, and is no member yet. The ensemble must be
-    /// reconfigurable, and have a leader.
+    /// Starts another server, which copies the data of the current ones but is not part of the ensemble yet. The
+    /// ensemble must be reconfigurable and have a leader.
     ///
-    /// - Returns: the server's index, and the member as ``ZooKeeperClient``'s `reconfigure` takes it.
+    /// - Returns: The server's index, and its definition for `reconfigure` of `ZooKeeperClient`.
     package func join() async throws -> (index: Int, member: String) {
         let member = try LocalMember(id: members.count + 1, port: try chooser.free(), chooser: &chooser)
         let server = try LocalServer(
@@ -78,43 +79,52 @@ public actor LocalEnsemble {
         return (servers.count - 1, "server.\(member.id)=\(member.address)")
     }
 
-    /// How many servers there were at first.
+    /// The number of initial servers.
     public nonisolated var count: Int { ports.count }
 
-    /// Starts every server that does not run, and returns when all of them answer, so that there is a leader.
+    /// Starts every server that does not run. Returns when all of them respond, which means that there is a leader.
     ///
-    /// - Throws: ``LocalServerError`` with the end of the server's log when one ends or stays silent for a minute.
+    /// - Throws: ``LocalServerError`` with the end of the server's log when a server ends, or
+    ///   does not respond within a minute.
     public func start() async throws {
         for server in servers { try await server.start() }
         for server in servers { try await server.waitUntilServing() }
     }
 
-    /// Starts one server, and returns when it answers; not before a majority of the ensemble runs.
+    /// Starts one server. Returns when it responds, which requires a majority of the ensemble.
+    ///
+    /// - Throws: ``LocalServerError`` with the end of the server's log when the server ends, or
+    ///   does not respond within a minute.
     public func start(_ index: Int) async throws {
         try await servers[index].start()
         try await servers[index].waitUntilServing()
     }
 
-    /// Kills one server with SIGKILL; its data stays.
+    /// Kills one server with SIGKILL. Its data stays.
     public func kill(_ index: Int) async { await servers[index].kill() }
 
-    /// Stops one server with SIGSTOP, and returns when it has stopped: its connections stay and nothing answers.
+    /// Stops one server with SIGSTOP. Returns when the process has stopped. Its
+    /// connections stay open and do not respond.
     public func pause(_ index: Int) async { await servers[index].pause() }
 
-    /// Lets a paused server go on.
+    /// Continues a paused server.
     public func resume(_ index: Int) async { await servers[index].resume() }
 
-    /// Deletes what a server has stored. It must have been killed, and the others must have a leader before it is
-    /// started again: it has forgotten what it has promised, and could vote for one that lacks what is committed.
+    /// Deletes a server's data.
+    ///
+    /// Kill the server first. Start it again only when the other servers have a leader: it has forgotten its promises,
+    /// and could vote for a server that lacks committed writes.
+    ///
+    /// - Throws: ``LocalServerError`` when the server runs.
     public func eraseData(_ index: Int) async throws { try await servers[index].eraseData() }
 
-    /// Where a server keeps its snapshots and logs.
+    /// Returns the folder of a server's snapshots and logs.
     package func dataFolder(_ index: Int) async -> String { await servers[index].dataFolder }
 
-    /// Makes a server's disk seem full, until it is killed and started again.
+    /// Makes a server's disk appear full until the server is killed and started again.
     package func fillDisk(_ index: Int) async throws { try await servers[index].limitFileSize(1) }
 
-    /// What a server says of itself: `leader`, `follower`, `standalone`, or `nil` when it does not serve.
+    /// Returns the mode that a server reports: `leader`, `follower` or `standalone`. `nil` when it does not serve.
     public func mode(_ index: Int) async -> String? { await servers[index].mode() }
 
     /// Kills all servers and deletes temporary data.

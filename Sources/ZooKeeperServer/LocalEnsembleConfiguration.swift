@@ -1,25 +1,26 @@
-/// What kind of local ensemble to start.
+/// The configuration of a local ensemble.
 public struct LocalEnsembleConfiguration: Sendable {
-    /// How many servers; one runs alone, three or more elect a leader. Default: 1.
+    /// The number of servers, from 1 to 9. One server runs standalone, and three or more elect a leader. Default: 1.
     public var servers: Int
-    /// The client port of the first server, the others' follow on it; `nil` takes free ports (the default).
+    /// The client port of the first server. The other servers use the following ports.
+    /// Default: `nil`, which means free ports.
     public var firstPort: Int?
-    /// Where the data is kept; it stays when the ensemble stops. `nil` is a temporary folder that is deleted with the
-    /// ensemble, also when this process is killed (the default).
+    /// The folder of the data, which stays when the ensemble stops. Default: `nil`, which means a temporary folder that
+    /// is deleted with the ensemble, even when this process is killed.
     public var dataDirectory: String?
     /// ZooKeeper's unit of time. Session timeouts are between 2 and 20 ticks. Default: 2 seconds.
     public var tickTime: Duration
-    /// The most memory of each server's heap, in megabytes. Default: 512.
+    /// The maximum heap size of each server in megabytes. Default: 512.
     public var heapMegabytes: Int
-    /// Further lines of `zoo.cfg`.
+    /// Additional settings of `zoo.cfg`.
     public var settings: [String: String]
-    /// Further system properties of the Java process, such as `zookeeper.extendedTypesEnabled`.
+    /// Additional system properties of the Java process, such as `zookeeper.extendedTypesEnabled`.
     public var systemProperties: [String: String]
-    /// Whether the servers' membership can be changed while they run, by anybody (`reconfigEnabled`, `skipACL`). Default: no.
+    /// Whether any client may reconfigure the ensemble while it runs (`reconfigEnabled`, `skipACL`). Default: false.
     public var isReconfigurable = false
 
-    /// For tests that cut servers off from each other: the port at which a server is told to find the port of another,
-    /// by which followers follow their leader. Servers count from 0.
+    /// Replaces the quorum port in a server's configuration, at which it follows another server as its leader. For
+    /// tests that disconnect servers from each other. The first two arguments are indices from 0.
     package var peerPort: (@Sendable (_ server: Int, _ peer: Int, _ port: Int) throws -> Int)?
 
     /// Creates a configuration.
@@ -37,8 +38,8 @@ public struct LocalEnsembleConfiguration: Sendable {
     }
 }
 
-/// Why a local server could not be started.
+/// The reason why a local server could not be started or changed.
 public struct LocalServerError: Error, Sendable, CustomStringConvertible {
-    /// What is wrong and what to do.
+    /// What failed and what to do.
     public let description: String
 }

@@ -1,4 +1,4 @@
-/// A server as the others know it: its number, from 1 on, and its ports of loopback.
+/// A server's id, from 1 on, and its ports on loopback.
 struct LocalMember: Sendable {
     let id: Int
     let port: Int
@@ -10,8 +10,8 @@ struct LocalMember: Sendable {
         (quorum, election) = (try chooser.free(), try chooser.free())
     }
 
-    /// For a configuration that says where clients are served elsewhere.
+    /// The address for a configuration that has the client port in another line.
     var plainAddress: String { "127.0.0.1:\(quorum):\(election)" }
-    /// For one that can be changed.
+    /// The address for a configuration that can be changed while the servers run.
     var address: String { "\(plainAddress):participant;127.0.0.1:\(port)" }
 }

@@ -21,9 +21,9 @@ actor LocalServer {
 
     private struct Running {
         let pid: pid_t
-        /// The end of a pipe that the process's guard reads: when it closes, the guard kills the server.
+        /// The end of a pipe that the process's guard reads. When it closes, the guard kills the server.
         let lifeline: FileDescriptor
-        /// Ends when the process has ended and been waited for.
+        /// Ends when the process has ended and was reaped.
         let task: Task<Void, Never>
     }
 
@@ -62,8 +62,9 @@ actor LocalServer {
         try Data(text.utf8).write(to: URL(filePath: self.directory + "/zoo.cfg"))
     }
 
-    /// The guard reads the lifeline in the background and the shell becomes the server. When the lifeline ends without
-    /// a word, our process has died: the guard kills the server and deletes the folder, if it is told one.
+    /// The shell starts the guard in the background and becomes the server. The guard reads the lifeline.
+    /// When the lifeline closes without a word, this process has died: the guard kills the server, and
+    /// deletes the folder if it was given one.
     private static let guardScript = """
         exec 3<&0 </dev/null
         (if ! read -r word <&3; then
@@ -78,16 +79,17 @@ actor LocalServer {
 
     func start() async throws {
         guard process == nil else { return }
-        // Another process of ours that held this one's lifeline would keep its guard waiting.
+        // Another child process that inherited this lifeline would keep the guard waiting.
         let (reading, lifeline) = try FileDescriptor.pipe()
         for end in [reading, lifeline] { _ = fcntl(end.rawValue, F_SETFD, FD_CLOEXEC) }
         let log = try FileDescriptor.open(
             FilePath(logPath), .writeOnly, options: [.create, .append, .closeOnExec], permissions: [.ownerReadWrite])
         var options = PlatformOptions()
-        // A session of its own: an interrupt from the terminal is for our process, which stops the server in order.
+        // A separate session, because an interrupt from the terminal is for this process, which
+        // stops the server in an orderly way.
         options.createSession = true
         var properties = ["org.slf4j.simpleLogger.defaultLogLevel": "warn"]
-        // Else only an administrator with credentials may change the members.
+        // Otherwise only an administrator with credentials may reconfigure the ensemble.
         if configuration.isReconfigurable { properties["zookeeper.skipACL"] = "yes" }
         properties.merge(configuration.systemProperties) { $1 }
         let command =
@@ -99,7 +101,7 @@ actor LocalServer {
             ]
         let guarded = ["-c", Self.guardScript, "zookeeper-server", deletesDirectory ? directory : ""] + command
         let (started, report) = AsyncStream.makeStream(of: Result<pid_t, any Error>.self)
-        // Not a child task, since the server outlives this call; `kill()` waits for it.
+        // Not a child task, because the server outlives this call. `kill()` waits for the task.
         let task = Task { [options] in
             do {
                 _ = try await run(
@@ -130,14 +132,15 @@ actor LocalServer {
         self.process = nil
         _ = Glibc.kill(process.pid, SIGKILL)
         await process.task.value
-        // A word, so that the guard ends without deleting anything.
+        // A word makes the guard end without deleting anything.
         _ = try? process.lifeline.writeAll("stopped\n".utf8)
         try? process.lifeline.close()
     }
 
     func pause() async {
         guard let process, Glibc.kill(process.pid, SIGSTOP) == 0 else { return }
-        // The signal takes effect a little later, thread by thread; another process's state can only be asked for.
+        // The signal takes effect a little later, one thread after the other, and the state of
+        // another process can only be polled.
         while !Self.hasStopped(process.pid), Glibc.kill(process.pid, 0) == 0 {
             try? await Task.sleep(for: .milliseconds(2))
         }
@@ -147,8 +150,8 @@ actor LocalServer {
         if let process { _ = Glibc.kill(process.pid, SIGCONT) }
     }
 
-    /// Whether every thread of the process is stopped, or gone: the state is the first word behind the name, which
-    /// stands in parentheses.
+    /// Returns whether every thread of the process has stopped or ended. The state is the first field after
+    /// the name, which is in parentheses.
     private static func hasStopped(_ pid: pid_t) -> Bool {
         let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task")) ?? []
         return tasks.allSatisfy { task in
@@ -158,7 +161,10 @@ actor LocalServer {
         }
     }
 
-    /// Another process's state can only be asked for, so this asks every twentieth of a second.
+    /// Waits until the server responds. Polls every 50 milliseconds, because another
+    /// process does not report its readiness.
+    ///
+    /// - Throws: ``LocalServerError`` with the end of the log when the server has ended or the limit has passed.
     func waitUntilServing(within limit: Duration = .seconds(60)) async throws {
         let end = ContinuousClock.now + limit
         while await mode() == nil {
@@ -166,7 +172,6 @@ actor LocalServer {
                 throw LocalServerError(
                     description: "Server \(id) at port \(port) does not serve. The end of its log:\n\(logTail())")
             }
-            // Another process's readiness can only be asked for.
             try await Task.sleep(for: .milliseconds(50))
         }
     }
@@ -176,7 +181,7 @@ actor LocalServer {
         return answer.split(separator: "\n").first { $0.hasPrefix("Mode: ") }.map { String($0.dropFirst(6)) }
     }
 
-    /// Deletes what the server has stored, but for who it is. It must not run.
+    /// Deletes the server's data, but not its id. The server must not run.
     func eraseData() throws {
         guard process == nil else {
             throw LocalServerError(description: "Server \(id) runs: its data cannot be deleted.")
@@ -186,7 +191,7 @@ actor LocalServer {
 
     var dataFolder: String { directory + "/data/version-2" }
 
-    /// Makes every write beyond so many bytes of a file fail, as on a full disk, until the server is started again.
+    /// Makes every write beyond the given size of a file fail, as on a full disk, until the server is started again.
     func limitFileSize(_ bytes: Int) async throws {
         guard let process else { return }
         let result = try await run(

@@ -1,13 +1,13 @@
 package import Glibc
 
-/// Finds ports of loopback that nobody listens at.
+/// Finds free ports on loopback.
 ///
-/// Below the range from which the kernel takes the ports of outgoing connections, so that a server that is started
-/// again finds its port free.
+/// The ports are below the range that the kernel uses for outgoing connections, so a server that is
+/// started again finds its port free.
 struct PortChooser {
     private var taken: Set<Int> = []
 
-    /// A free port, each time another.
+    /// Returns a free port, a different one each time.
     mutating func free() throws -> Int {
         for _ in 0..<1_000 {
             let port = Int.random(in: 10_000..<32_000)
@@ -19,7 +19,9 @@ struct PortChooser {
         throw LocalServerError(description: "No free port was found on loopback.")
     }
 
-    /// The given port.
+    /// Reserves the given port.
+    ///
+    /// - Throws: ``LocalServerError`` when the port is taken or is not a valid number.
     mutating func take(_ port: Int) throws -> Int {
         guard (1...65_535).contains(port) else {
             throw LocalServerError(description: "A port is a number from 1 to 65535, not \(port).")

@@ -1,22 +1,22 @@
 import Synchronization
 public import ZooKeeper
 
-/// A ZooKeeper in this process's memory, for tests: of the queue, and of programs that use it.
+/// A ZooKeeper in the memory of this process, for tests of the queue and of programs that use it.
 ///
-/// It keeps ZooKeeper's semantics: versions, zxids, sequence numbers, ephemeral nodes, sessions that expire, one-shot
-/// watches, atomic multis, access control lists, and the codes of errors; it is compared with a real server by the
-/// project's tests. On top of that any call can be made to fail, by a ``FaultPlan``.
+/// It has ZooKeeper's semantics: versions, zxids, sequence numbers, ephemeral nodes, sessions that expire, one-shot
+/// watches, atomic multis, access control lists, and error codes. The project's tests compare it with a real server. In
+/// addition, a ``FaultPlan`` can make any call fail.
 ///
 /// ```swift
 /// let zookeeper = InMemoryZooKeeper()
 /// let queue = try MessageQueue(store: zookeeper.connect(), path: "/queue")
 /// ```
 ///
-/// With a ``VirtualClock``, sessions time out, consumers wait and recoveries rest by that clock, which stands still
-/// until the test advances it.
+/// With a ``VirtualClock``, session timeouts and the waits of consumers and recoveries use that clock, which stands
+/// still until the test advances it.
 public final class InMemoryZooKeeper: Sendable {
     let timeline: Timeline
-    /// How long a packet is on its way, asked for each; `nil` when it is there at once.
+    /// Returns the transit time of the next packet. `nil` when packets arrive immediately.
     let latency: (@Sendable () -> Duration)?
     private let ensemble: Mutex<Ensemble>
     private let clients = Mutex<[Int64: WeakSession]>([:])
@@ -28,13 +28,15 @@ public final class InMemoryZooKeeper: Sendable {
 
     /// Creates an empty ZooKeeper.
     ///
-    /// - Parameter clock: the time; `nil` is real time.
+    /// - Parameter clock: The clock. `nil` means real time.
     public convenience init(clock: VirtualClock? = nil) { self.init(clock: clock, latency: nil, observer: nil) }
 
+    /// Creates an empty ZooKeeper.
+    ///
     /// - Parameters:
-    ///   - clock: the time; `nil` is real time.
-    ///   - latency: how long each packet is on its way. Packets of one session never overtake each other.
-    ///   - observer: is called with each change of the tree, in their order.
+    ///   - clock: The clock. `nil` means real time.
+    ///   - latency: Returns the transit time of a packet. Packets of one session never overtake each other.
+    ///   - observer: Called with each change of the tree, in order.
     package init(
         clock: VirtualClock?, latency: (@Sendable () -> Duration)?, observer: (@Sendable (Transaction) -> Void)?
     ) {
@@ -44,19 +46,19 @@ public final class InMemoryZooKeeper: Sendable {
         ensemble = Mutex(Ensemble(time: timeline.milliseconds))
     }
 
-    /// A client's session with this ZooKeeper; what one process would have.
+    /// Opens a session, as one process would have it.
     ///
     /// - Parameters:
-    ///   - name: names the session for the plan of faults.
-    ///   - sessionTimeout: how long the session lives without a connection.
-    ///   - callDeadline: how long a call waits for its answer.
-    ///   - identities: whom the session has proved to be, for access control lists.
-    ///   - faults: what goes wrong.
+    ///   - name: The name of the session in the fault plan.
+    ///   - sessionTimeout: How long the session lives without a connection.
+    ///   - callDeadline: How long a call waits for its response.
+    ///   - identities: The authenticated identities of the session, for access control lists.
+    ///   - faults: The faults to inject.
     public func connect(
         _ name: String = "client", sessionTimeout: Duration = .seconds(10), callDeadline: Duration = .seconds(30),
         identities: [Identity] = [], faults: FaultPlan? = nil
     ) -> InMemorySession {
-        // Only a plan of faults can ask for a read that is behind.
+        // Only a fault plan can request a stale read.
         if faults != nil { ensemble.withLock { $0.remembersPast = true } }
         let session = InMemorySession(
             self, name: name, timeout: sessionTimeout, callDeadline: callDeadline, identities: identities,
@@ -65,18 +67,18 @@ public final class InMemoryZooKeeper: Sendable {
         return session
     }
 
-    // MARK: Looking
+    // MARK: Inspection
 
     /// All nodes by their paths.
     ///
-    /// Paths are compared by their bytes in the tree, as ZooKeeper does. Of several that Swift takes for equal (`é`, and `e`
-    /// with U+0301) this has one: read such nodes through a session.
+    /// Like ZooKeeper, the tree compares paths by their bytes. This dictionary contains only one of several paths that
+    /// Swift treats as equal, such as `é` and `e` with U+0301. Read such nodes through a session.
     public var nodes: [String: Node] {
         let nodes = ensemble.withLock { $0.visibleNodes }
         return Dictionary(nodes.map { ($0.key.string, $0.value) }) { first, _ in first }
     }
 
-    /// Counts the bytes of a node and of all below it.
+    /// Returns the bytes of a node and all its descendants.
     func bytes(below path: String) -> Int { ensemble.withLock { $0.tree.usage(of: path).bytes } }
 
     // MARK: Rollback
@@ -86,17 +88,17 @@ public final class InMemoryZooKeeper: Sendable {
         fileprivate let tree: ZNodeTree
     }
 
-    /// Returns the present tree: data, access control lists, versions, zxids and sequence numbers.
+    /// Returns the current tree: data, access control lists, versions, zxids and sequence numbers.
     package func checkpoint() -> Checkpoint { Checkpoint(tree: ensemble.withLock { $0.tree }) }
 
-    /// Rolls the tree back, as an ensemble does that loses acknowledged writes or is restored from an older backup.
+    /// Rolls the tree back, like an ensemble that loses acknowledged writes or is restored from an older backup.
     ///
-    /// Sessions stay alive, with the ephemeral nodes that they had at the checkpoint; those of sessions that have ended
-    /// since are not restored. Watches stay, and none fires for what the rollback changes, because the servers do not
-    /// notice it. The zxid goes on growing, so that clients that have seen the lost writes stay connected. A write that
-    /// is still on its way is applied to the restored tree.
+    /// Sessions stay alive, with the ephemeral nodes that they had at the checkpoint. Ephemeral nodes of sessions that
+    /// have ended since the checkpoint are not restored. Watches stay, and none of them fires for a change by the
+    /// rollback, because the servers do not notice it. The zxid continues to grow, so clients that have seen the lost
+    /// writes stay connected. A write that is still in transit is applied to the restored tree.
     ///
-    /// - Parameter checkpoint: a checkpoint of this ZooKeeper.
+    /// - Parameter checkpoint: A checkpoint of this ZooKeeper.
     package func restore(_ checkpoint: Checkpoint) {
         ensemble.withLock { ensemble in
             ensemble.restore(checkpoint.tree)
@@ -106,33 +108,38 @@ public final class InMemoryZooKeeper: Sendable {
 
     // MARK: The servers' limits, clock and housekeeping
 
-    /// The largest packet that the servers take, in bytes (`jute.maxbuffer`); `nil` is no limit but the client's own. A larger
-    /// request breaks the connection each time it is sent: a write is not applied, with an unknown outcome to its caller.
+    /// The maximum packet size of the servers in bytes (`jute.maxbuffer`). `nil` means that
+    /// only the client's limit applies.
+    ///
+    /// A larger request breaks the connection each time it is sent. A write is not applied, and its
+    /// outcome is unknown to its caller.
     package var maximumPacketSize: Int? {
         get { ensemble.withLock { $0.maximumPacketSize } }
         set { ensemble.withLock { $0.maximumPacketSize = newValue } }
     }
 
-    /// Whether `exists` needs the right to read the node, as on servers from 3.9 on. By default it does not.
+    /// Whether `exists` requires permission to read the node, as on servers from 3.9 on. Default: false.
     package var existsNeedsRead: Bool {
         get { ensemble.withLock { $0.existsNeedsRead } }
         set { ensemble.withLock { $0.existsNeedsRead = newValue } }
     }
 
-    /// Sets a hard quota on the nodes at and below the path, as servers with `enforceQuota` keep it: `create` and `set` beyond
-    /// it are refused (code −125). The operations of a transaction are each compared with the tree before it, so that a
-    /// full quota refuses a create also next to a delete in the same transaction.
+    /// Sets a hard quota on the node and its descendants, which servers enforce with `enforceQuota`. A `create` or
+    /// `set` that exceeds it fails with the code -125.
+    ///
+    /// The servers compare each operation of a multi with the tree before the multi. A full quota therefore refuses a
+    /// create even when the same multi contains a delete.
     ///
     /// - Parameters:
-    ///   - path: the quota's node, which counts too.
-    ///   - count: the most nodes; `nil` is no limit.
-    ///   - bytes: the most bytes of data; `nil` is no limit.
+    ///   - path: The node of the quota, which counts too.
+    ///   - count: The maximum number of nodes. `nil` means no limit.
+    ///   - bytes: The maximum bytes of data. `nil` means no limit.
     package func setHardQuota(path: String, count: Int?, bytes: Int?) {
         ensemble.withLock { $0.tree.setHardQuota(path, count: count, bytes: bytes) }
     }
 
     /// Removes the container nodes that have lost their last child, as the leader does once a minute. A container that
-    /// becomes empty by this stays until the next time.
+    /// becomes empty by this stays until the next call.
     package func removeEmptyContainers() {
         let notifications = ensemble.withLock { ensemble in
             ensemble.tree.emptyContainers.flatMap { path in
@@ -144,8 +151,8 @@ public final class InMemoryZooKeeper: Sendable {
         deliver(notifications)
     }
 
-    /// Sets the leader's wall clock forward, or back by a negative duration: the times of later changes (`ctime`, `mtime`)
-    /// jump, and nothing else does. Sessions, waits and ``InMemorySession/now`` go by the monotonic clock.
+    /// Moves the leader's wall clock forward, or back by a negative duration. Only the times of later changes (`ctime`,
+    /// `mtime`) jump. Sessions, waits and ``InMemorySession/now`` use the monotonic clock.
     package func jumpServerClock(by duration: Duration) {
         ensemble.withLock { $0.clockJump += Int64(duration / .milliseconds(1)) }
     }
@@ -172,7 +179,7 @@ public final class InMemoryZooKeeper: Sendable {
 
     func disconnected(_ session: Int64) { ensemble.withLock { $0.forgetWatches(of: session) } }
 
-    /// Applies a request; events go out before its answer, as a server sends them.
+    /// Applies a request. Delivers the events before it returns the response, as a server does.
     func apply(_ request: Request, of session: Int64, isStale: Bool) -> Result<Reply, ZooKeeperError> {
         let answer = ensemble.withLock { ensemble in
             let answer = ensemble.apply(request, of: session, time: timeline.milliseconds, isStale: isStale)

@@ -1,11 +1,11 @@
 import CVersion
 
-/// What this build of the tool is.
+/// The version of this build of the tool.
 enum Version {
-    /// The release, or the next one when it has "-dev" at its end.
+    /// The release, or the next release when it ends with "-dev".
     static let number = "0.2.0-dev"
-    /// The commit that it was built from; "unknown" when the package manager saw no git repository.
+    /// The commit of the build; "unknown" when the package manager saw no git repository.
     static let commit = String(cString: zkq_commit())
-    /// Both.
+    /// The release and the commit.
     static let full = "\(number) (\(commit))"
 }

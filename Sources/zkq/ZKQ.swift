@@ -1,6 +1,6 @@
 import ArgumentParser
 
-/// The command-line tool. stdout carries results alone, stderr the rest.
+/// The command-line tool. It writes only results to stdout, and everything else to stderr.
 @main
 struct ZKQ: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -14,7 +14,8 @@ struct ZKQ: AsyncParsableCommand {
 
     static func main() async {
         StandardStreams.occupy()
-        // An argument that is not UTF-8 would be repaired silently, and a different message stored.
+        // The argument parser would silently repair an argument that is not UTF-8, and the
+        // tool would store a different message.
         if let index = argumentThatIsNoText {
             exit(
                 withError: ToolError(

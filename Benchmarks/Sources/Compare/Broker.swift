@@ -2,13 +2,13 @@ import Foundation
 import Glibc
 import Subprocess
 
-/// A broker's server as a child process.
+/// A broker's server in a child process.
 enum Broker {
     static func withBroker<Result: Sendable>(
         _ command: [String], port: Int, _ body: @Sendable @escaping () async throws -> Result
     ) async throws -> Result {
         var options = PlatformOptions()
-        // A session of its own, so that all that it starts ends with it.
+        // The broker starts a process session, so that all of its child processes can be ended with it.
         options.createSession = true
         options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(15))]
         let result = try await run(
@@ -23,16 +23,16 @@ enum Broker {
         return result.closureResult
     }
 
-    /// Another process's readiness can only be asked for.
+    /// Waits until the broker listens. Polls, because no event announces that another process is ready.
     private static func untilListening(_ port: Int) async throws {
         for _ in 0..<600 {
             let isListening = (try? await Shell.call("bash", ["-c", "exec 3<>/dev/tcp/127.0.0.1/\(port)"])) != nil
             if isListening {
-                // A broker may listen before it has begun to serve, and tells nobody when it does.
+                // A broker may listen before it serves, and no event announces when it does.
                 try await Task.sleep(for: .seconds(3))
                 return
             }
-            // Between two questions: there is no event to wait for.
+            // Pauses between two polls, because there is no event to wait for.
             try await Task.sleep(for: .milliseconds(100))
         }
         throw Failure(description: "No broker listens at port \(port).")

@@ -1,6 +1,6 @@
 import Foundation
 
-/// Rates as bars, an SVG picture.
+/// A bar chart of the rates, as an SVG picture.
 struct Chart {
     let results: Results
     private static let phases = [

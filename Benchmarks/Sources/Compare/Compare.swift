@@ -30,7 +30,7 @@ struct Compare: AsyncParsableCommand {
         for peer in Peer.all where !peer.isInstalled { note("\(peer.name) is not installed, and left out") }
         for round in 0..<rounds {
             for scenario in scenarios {
-                // The long ones are done once.
+                // The long scenarios run only once.
                 if round > 0, [.backlog, .memory, .idle].contains(scenario) { continue }
                 note("round \(round + 1) of \(rounds): \(scenario.rawValue)")
                 switch scenario {

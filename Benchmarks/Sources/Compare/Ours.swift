@@ -1,6 +1,6 @@
 import ZooKeeperServer
 
-/// The floor and this package's queue, measured on a server that runs.
+/// The C client's floor and this package's queue, measured on a running server.
 enum Ours {
     static let floor = "C client, 64 in a multi"
     static let single = "C client, one by one"
@@ -12,7 +12,7 @@ enum Ours {
             Shell.programs + "/floor", [servers, "\(work.messages)", "\(work.bytes)", "\(batch)", "256"])
     }
 
-    /// Each request is awaited before the next; and the round trips of a hand-off, one after the other.
+    /// Measures single requests, each awaited before the next, and the round trips of a hand-off, one after the other.
     static func floorOfOnes(_ work: Work, _ servers: String) async throws -> [Figures] {
         let ones = try await Shell.figures(
             Shell.programs + "/floor", [servers, "\(work.ones)", "\(work.bytes)", "1", "1"])

@@ -1,13 +1,13 @@
 import Foundation
 
-/// Something else that a user could pick, measured on the same work.
+/// Another system that a user could choose, measured with the same work.
 struct Peer: Sendable {
     let name: String
-    /// Whether it needs no server of its own.
+    /// Whether it runs on ZooKeeper, and needs no other server.
     let isOnZooKeeper: Bool
-    /// What must be installed.
+    /// The files that must be installed.
     let needs: [String]
-    /// Builds and runs it; a broker's server is started and stopped.
+    /// Builds and runs the load program. Starts and stops the broker's server when there is one.
     let run: @Sendable (_ work: Work, _ address: String, _ folder: String) async throws -> [Figures]
 
     var isInstalled: Bool { needs.allSatisfy { FileManager.default.fileExists(atPath: $0) } }
@@ -26,7 +26,7 @@ struct Peer: Sendable {
             "java",
             [
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=error", "-cp", "\(folder):\(path)", "CuratorLoad", address,
-                // A part of the work, since it is slow.
+                // Only a part of the work, because this peer is slow.
                 "\(work.messages / 32)", "\(work.bytes)",
             ])
     }
@@ -34,7 +34,7 @@ struct Peer: Sendable {
     static let kazoo = Peer(
         name: "kazoo LockingQueue", isOnZooKeeper: true, needs: ["/usr/lib/python3/dist-packages/kazoo"]
     ) { work, address, _ in
-        // A part of the work, since it is slow.
+        // Only a part of the work, because this peer is slow.
         try await Shell.figures(
             "/usr/bin/python3", ["\(sources)/kazoo_load.py", address, "\(work.messages / 64)", "\(work.bytes)"])
     }
@@ -71,7 +71,7 @@ struct Peer: Sendable {
 
     static let all = [curator, kazoo, rabbit, redis]
 
-    /// Builds a load program, starts its broker, and stops the broker after it.
+    /// Builds a load program, starts its broker, runs the program, and stops the broker.
     private static func broker(
         _ program: String, _ library: String, _ port: Int, _ work: Work, _ folder: String, _ server: [String]
     ) async throws -> [Figures] {

@@ -1,6 +1,6 @@
 import Foundation
 
-/// All figures of a run: by system and phase, one for each round.
+/// All figures of a run, by system and phase, one for each round.
 struct Results: Codable {
     var date: String
     var machine: String
@@ -10,12 +10,12 @@ struct Results: Codable {
         for one in all { figures[system, default: [:]][one.phase, default: []].append(one) }
     }
 
-    /// The median over the rounds, with the smallest and the largest.
+    /// Returns the median over the rounds, with the smallest and the largest value.
     func spread(_ system: String, _ phase: String, _ value: (Figures) -> Double? = \.rate) -> Spread? {
         Spread((figures[system]?[phase] ?? []).compactMap(value))
     }
 
-    /// The median of the ratios, each within its round.
+    /// Returns the median of the ratios, where each ratio compares figures of the same round.
     func ratio(
         _ system: String, _ phase: String, to other: String, _ otherPhase: String? = nil,
         _ value: (Figures) -> Double? = \.rate

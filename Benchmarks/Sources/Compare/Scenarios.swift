@@ -1,14 +1,15 @@
 import Foundation
 import ZooKeeperServer
 
-/// The pieces of a run; each adds its figures of one round.
+/// The scenarios of a run. Each adds its figures for one round.
 struct Scenarios {
     let work: Work
     let folder: String
-    /// How many messages stand in the deep queue.
+    /// The number of messages in the deep queue.
     let depth: Int
 
-    /// The same work on one server, one after the other, in an order that turns from round to round.
+    /// Measures every system with the same work, one after the other. Those on ZooKeeper share one server, and their
+    /// order rotates from round to round.
     func throughput(_ round: Int, _ results: inout Results) async throws {
         let peers = Peer.all.filter { $0.isInstalled && $0.isOnZooKeeper }
         try await LocalEnsemble.withEnsemble(.init(heapMegabytes: 1_024)) { ensemble in
@@ -38,7 +39,8 @@ struct Scenarios {
         }
     }
 
-    /// A server runs slowly until its code is compiled, and each kind of multi has code of its own.
+    /// Runs each kind of multi before the measurement, because a server runs slowly until its code is compiled, and
+    /// each kind of multi has separate code.
     private func warmUp(_ servers: String) async throws {
         for _ in 0..<2 {
             _ = try await Ours.floor(work, servers, batch: 64)
@@ -104,7 +106,7 @@ struct Scenarios {
         }
     }
 
-    /// One process puts and takes a tenth of all, then all: what it holds must not grow with it.
+    /// Puts and takes a tenth of the messages ten times in one process, whose memory must not grow with their number.
     func memory(_ results: inout Results) async throws {
         try await LocalEnsemble.withEnsemble(.init(heapMegabytes: 1_024)) { ensemble in
             let tenth = Work(messages: depth / 10, ones: 1, bytes: work.bytes)

@@ -2,7 +2,7 @@ import Foundation
 import Subprocess
 import SystemPackage
 
-/// What a load program says of one phase of its work.
+/// The figures that a load program reports for one phase of its work.
 struct Figures: Codable, Sendable {
     var phase: String
     var messages: Int
@@ -26,7 +26,7 @@ enum Shell {
 
     static func isThere(_ paths: String...) -> Bool { paths.allSatisfy { FileManager.default.fileExists(atPath: $0) } }
 
-    /// Runs a load program and reads its lines of JSON.
+    /// Runs a load program and decodes its lines of JSON.
     static func figures(_ program: String, _ arguments: [String]) async throws -> [Figures] {
         let result = try await run(
             program.contains("/") ? .path(FilePath(program)) : .name(program), arguments: Arguments(arguments),

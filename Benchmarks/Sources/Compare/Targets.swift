@@ -1,4 +1,4 @@
-/// What was asked for, and what was reached, as the table of a report.
+/// The targets and the results, as the tables of a report.
 struct Targets {
     let results: Results
 
@@ -45,7 +45,7 @@ struct Targets {
         return ["| target | asked | reached (spread over the rounds) |", "|---|---|---|"] + lines
     }
 
-    /// What each system reached, in messages a second.
+    /// The rate of each system, in messages a second.
     var rates: [String] {
         let phases = ["put", "put-one", "take", "take-one"]
         let names = results.figures.keys.sorted().filter { name in
@@ -58,7 +58,7 @@ struct Targets {
             }
     }
 
-    /// What a message costs in requests of its client, by phase.
+    /// The number of client requests that a message costs, by phase.
     var requests: [String] {
         ["| requests for a message | put | take |", "|---|---|---|"]
             + [Ours.plain, Ours.batched].map { name in

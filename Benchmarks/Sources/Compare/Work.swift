@@ -1,9 +1,9 @@
-/// How much is done in each phase.
+/// The amount of work in each phase.
 struct Work: Sendable {
-    /// Messages where many are under way at a time.
+    /// The number of messages in phases with many in flight at a time.
     var messages: Int
-    /// Messages where each is awaited before the next.
+    /// The number of messages in phases that await each message before the next.
     var ones: Int
-    /// The length of a payload.
+    /// The length of a payload in bytes.
     var bytes: Int
 }

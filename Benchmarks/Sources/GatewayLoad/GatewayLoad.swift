@@ -4,8 +4,8 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperServer
 
-/// A gateway under load, beside the library without it: the same work on one server, in turns, round after round, and what the
-/// gateway's memory is after each.
+/// Measures a gateway under load against the library without a gateway. Both do the same work on one server, in turns,
+/// round after round. The table also shows the gateway's memory after each round.
 @main
 struct GatewayLoad: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "gateway-load")
@@ -46,7 +46,7 @@ struct GatewayLoad: AsyncParsableCommand {
         lines.forEach { print($0) }
         let http = LoadConnections(port: gateway.port, count: connections, duration: .seconds(seconds))
         for round in 1...rounds {
-            // A client of its own for each round: a process that comes and goes.
+            // A new client for each round, like a process that comes and goes.
             try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { zookeeper in
                 let library = LibraryLoad(
                     queue: try MessageQueue(zookeeper, path: "/library"), tasks: connections,

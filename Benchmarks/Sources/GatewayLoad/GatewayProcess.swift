@@ -2,7 +2,7 @@ import Foundation
 import Subprocess
 import SystemPackage
 
-/// A gateway as a process of its own, whose memory can be told.
+/// A gateway in a separate process, whose memory can be measured.
 struct GatewayProcess: Sendable {
     let port: Int
     let pid: Int32
@@ -28,7 +28,7 @@ struct GatewayProcess: Sendable {
     }
 
     func residentMegabytes() throws -> Int {
-        // The second number is resident pages, of 4 KiB here.
+        // The second number is the resident set in pages, of 4 KiB here.
         let text = try String(contentsOfFile: "/proc/\(pid)/statm", encoding: .utf8)
         return (text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0) * 4 / 1_024
     }

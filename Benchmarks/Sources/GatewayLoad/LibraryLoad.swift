@@ -1,7 +1,7 @@
 import Synchronization
 import ZooKeeperQueue
 
-/// The work without a gateway: as many tasks as there are connections, each with one message at a time.
+/// The work without a gateway: as many tasks as connections, each with one message at a time.
 struct LibraryLoad {
     let queue: MessageQueue
     let tasks: Int

@@ -2,14 +2,16 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Connections that are kept alive, each with one request at a time.
+/// Kept-alive connections, each with one request at a time.
 struct LoadConnections {
     let port: Int
     let count: Int
     let duration: Duration
 
-    /// - Returns: how much work was done a second.
-    /// - Throws: when a connection ends, or an answer is not as it should be.
+    /// Runs a script on each connection.
+    ///
+    /// - Returns: the amount of finished work a second.
+    /// - Throws: an error when a connection ends, or a response is not as it should be.
     func run(_ script: @escaping @Sendable () -> any Script) async throws -> Double {
         let group = MultiThreadedEventLoopGroup.singleton
         let start = ContinuousClock.now
@@ -44,7 +46,7 @@ struct LoadConnections {
 
 struct LoadError: Error, CustomStringConvertible { let description: String }
 
-/// One connection: sends the next request when the answer is complete.
+/// Drives one connection: sends the next request when the response is complete.
 private final class LoadHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart

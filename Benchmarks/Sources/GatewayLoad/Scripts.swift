@@ -2,18 +2,20 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 
-/// What one connection sends, request after request.
+/// The requests that one connection sends, one after the other.
 protocol Script: Sendable {
-    /// - Parameter answer: the answer to the request before; `nil` at first.
+    /// Returns the next step.
+    ///
+    /// - Parameter answer: the response to the previous request; `nil` for the first.
     mutating func next(after answer: Answer?) -> Step
 }
 
 struct Step {
-    /// The next request; `nil` when the answer is not as it should be.
+    /// The next request; `nil` when the response is not as it should be.
     var request: Request?
-    /// Whether the answer has ended the work on a message.
+    /// Whether the response has completed the work on a message.
     var isWorkDone = false
-    /// Whether nothing is held that would have to be given back.
+    /// Whether the script may end here, because it holds no lease that would have to be requeued.
     var mayEnd = true
 }
 

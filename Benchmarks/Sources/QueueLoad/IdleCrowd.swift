@@ -1,13 +1,13 @@
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Many consumers that wait at an empty queue, each with a session of its own.
+/// Many consumers that wait at an empty queue, each with a separate session.
 struct IdleCrowd {
     let servers: String
     let path: String
     let count: Int
 
-    /// What they ask of the ensemble while nothing happens, and for one message.
+    /// Measures the consumers' requests to the ensemble while nothing happens, and for one message.
     func play(_ load: Load) async throws -> [String: Double] {
         let counts = RequestCounts()
         let clients = try (0..<count).map { _ in
@@ -24,11 +24,11 @@ struct IdleCrowd {
                     }
                 }
             }
-            // The sleeps are what is measured: so long a time in which nothing happens. The first is long enough for each
-            // consumer to find its place.
+            // The sleeps are the measured periods, in which nothing happens. The first lets each consumer
+            // take its position in the wait queue.
             try await Task.sleep(for: .seconds(5))
             notes["requests to begin"] = total(counts.take())
-            // The idle time whose requests are counted.
+            // The idle period whose requests are counted.
             try await Task.sleep(for: .seconds(5))
             notes["requests in 5 idle seconds"] = total(counts.take())
             let start = ContinuousClock.now
@@ -36,11 +36,11 @@ struct IdleCrowd {
             if let end = await taken.first(where: { _ in true }) {
                 notes["milliseconds to the message"] = start.duration(to: end) / .milliseconds(1)
             }
-            // So long that whatever the message causes has been caused, and less than the time after which the consumer
-            // stands in line again.
+            // Long enough for every request that the message causes, and shorter than the time after which the
+            // consumer joins the wait queue again.
             try await Task.sleep(for: .milliseconds(900))
             for (kind, number) in counts.take() { notes["\(kind) for one message"] = Double(number) }
-            // And again so long a time in which nothing happens.
+            // Another idle period.
             try await Task.sleep(for: .seconds(5))
             for (kind, number) in counts.take() { notes["\(kind) afterwards"] = Double(number) }
             group.cancelAll()

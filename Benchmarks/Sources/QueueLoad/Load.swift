@@ -2,7 +2,7 @@ import Histogram
 import ZooKeeper
 import ZooKeeperQueue
 
-/// The work itself, as a program would do it.
+/// The measured work, as a program would do it.
 struct Load {
     let queue: MessageQueue
     let payload: [UInt8]
@@ -13,7 +13,7 @@ struct Load {
         try await take(64)
     }
 
-    /// So many tasks, each of which sends one message after the other.
+    /// Sends messages from `tasks` tasks. Each awaits one message before the next.
     func put(_ count: Int) async throws {
         let producer = QueueProducer(queue)
         try await withThrowingDiscardingTaskGroup { group in
@@ -25,7 +25,7 @@ struct Load {
         await producer.close()
     }
 
-    /// Each message is acknowledged by a task of its own, unless there is one task alone.
+    /// Takes messages, and acknowledges each in a separate task, unless there is only one task.
     func take(_ count: Int, prefetch: Int? = nil) async throws {
         let consumer = QueueConsumer(queue, configuration: prefetch.map { .init(prefetch: $0) } ?? .init())
         try await withThrowingDiscardingTaskGroup { group in
@@ -43,9 +43,9 @@ struct Load {
         await consumer.close()
     }
 
-    /// Takes what there is, until nothing comes for two seconds.
+    /// Takes messages until none arrives for two seconds.
     ///
-    /// - Returns: how many messages there were, and how long it took from the first to the last.
+    /// - Returns: the number of messages, and the seconds from the first to the last.
     func drain(prefetch: Int?) async throws -> (Int, Double) {
         let consumer = QueueConsumer(queue, configuration: prefetch.map { .init(prefetch: $0) } ?? .init())
         var taken = 0
@@ -63,7 +63,9 @@ struct Load {
         return (taken, first.duration(to: last) / .seconds(1))
     }
 
-    /// One message at a time, to a consumer that waits at the empty queue.
+    /// Sends one message at a time to a consumer that waits at the empty queue.
+    ///
+    /// - Returns: the times in nanoseconds.
     func handOff(_ count: Int) async throws -> Histogram<UInt32> {
         var times = Histogram<UInt32>(highestTrackableValue: 60_000_000_000, numberOfSignificantValueDigits: .three)
         let producer = QueueProducer(queue)
@@ -76,8 +78,8 @@ struct Load {
             times.record(UInt64(start.duration(to: .now) / .nanoseconds(1)))
             _ = try await receipt
             try await message.acknowledge()
-            // The consumer goes back to waiting after an acknowledgement, which nothing tells from outside; a sender that
-            // comes later finds it there.
+            // The consumer waits again after the acknowledgement, and no event announces that. A sender
+            // that pauses first finds it waiting.
             try await Task.sleep(for: .milliseconds(3))
         }
         await producer.close()

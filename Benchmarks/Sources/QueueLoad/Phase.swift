@@ -1,22 +1,22 @@
 import ArgumentParser
 
-/// One piece of work, measured by itself.
+/// A kind of work that is measured separately.
 enum Phase: String, CaseIterable, ExpressibleByArgument {
     /// Many concurrent senders in one process.
     case put
-    /// Taken and acknowledged one by one, many at the same time.
+    /// Takes messages and acknowledges each of them, many at the same time.
     case take
-    /// One sender that awaits each.
+    /// One sender that awaits each send.
     case putOne = "put-one"
-    /// One message at a time: acknowledged and awaited before the next.
+    /// Takes one message at a time, and awaits its acknowledgement before the next.
     case takeOne = "take-one"
-    /// From the call of `send` to the message in the hands of a consumer that waits.
+    /// The time from the call of `send` until a waiting consumer has the message.
     case handoff
-    /// Taken until none comes for two seconds: one of several processes.
+    /// Takes messages until none arrives for two seconds. Several processes run this at the same time.
     case drain
-    /// How long it takes to count the messages.
+    /// The time to count the messages.
     case stats
-    /// Many consumers that wait, one message, and what that costs.
+    /// Many waiting consumers and one message, and the requests that these cost.
     case idle
 }
 
@@ -27,9 +27,9 @@ struct Figures: Encodable {
     var seconds: Double?
     var p50: Double?
     var p99: Double?
-    /// The client's requests by their kind.
+    /// The number of the client's requests by kind.
     var requests: [String: Int]?
-    /// The most memory that the process has used, in megabytes.
+    /// The peak memory of the process, in megabytes.
     var memory: Int?
     var notes: [String: Double]?
 }

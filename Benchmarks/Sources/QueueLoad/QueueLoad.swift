@@ -4,7 +4,7 @@ import Histogram
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Puts load on a queue and prints a line of JSON for each phase.
+/// Puts load on a queue, and prints a line of JSON for each phase.
 @main
 struct QueueLoad: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -28,7 +28,7 @@ struct QueueLoad: AsyncParsableCommand {
             let load = Load(
                 queue: try MessageQueue(client, path: queue, settings: .init(messagesPerNode: perNode)),
                 payload: [UInt8](repeating: 120, count: bytes), tasks: tasks)
-            // The first calls open the session and make the queue.
+            // The first calls open the session and create the queue.
             if !cold { try await load.warmUp() }
             for phase in phases {
                 _ = counts.take()

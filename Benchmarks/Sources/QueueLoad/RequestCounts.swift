@@ -1,11 +1,11 @@
 import CoreMetrics
 import Synchronization
 
-/// Counts a client's requests by their kind, from the client's own metrics.
+/// Counts a client's requests by kind, from the client's metrics.
 final class RequestCounts: MetricsFactory {
     private let counts = Mutex<[String: Int]>([:])
 
-    /// What was counted since the last time.
+    /// Returns the counts since the last call, and resets them.
     func take() -> [String: Int] {
         counts.withLock { counts in
             defer { counts = [:] }

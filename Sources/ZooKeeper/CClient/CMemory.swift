@@ -1,6 +1,6 @@
 import CZooKeeper
 
-/// Memory for the strings and bytes of one call into the library, freed all at once.
+/// Memory for the strings and bytes of one call of the C client, freed all at once.
 final class CArena {
     private let base: UnsafeMutableBufferPointer<CChar>
     private var used = 0
@@ -8,7 +8,7 @@ final class CArena {
     init(capacity: Int) { base = .allocate(capacity: max(1, capacity)) }
     deinit { base.deallocate() }
 
-    /// A copy of the string with a NUL at its end.
+    /// Returns a copy of the string with a terminating NUL.
     func string(_ string: String) -> UnsafePointer<CChar>? {
         let start = take(string.utf8.count + 1)
         var index = start
@@ -20,7 +20,8 @@ final class CArena {
         return base.baseAddress.map { UnsafePointer($0 + start) }
     }
 
-    /// A copy of the bytes. The library takes a length of -1 as null data, and 0 as empty data (rule 29).
+    /// Returns a copy of the bytes and its length. The C client takes the length -1 as null data and 0 as empty data;
+    /// see "Requests and results" in <doc:OverTheCClient>.
     func data(_ data: [UInt8]?) -> (UnsafePointer<CChar>?, Int32) {
         guard let data else { return (nil, -1) }
         let start = take(max(1, data.count))
@@ -35,7 +36,7 @@ final class CArena {
     }
 }
 
-/// An access control list in the library's form.
+/// An access control list as a structure of the C client.
 final class CACL {
     private let arena: CArena
     private let entries: UnsafeMutableBufferPointer<CZooKeeper.ACL>
@@ -47,7 +48,7 @@ final class CACL {
         arena = CArena(capacity: acl.reduce(0) { $0 + $1.scheme.utf8.count + $1.id.utf8.count + 2 })
         entries = .allocate(capacity: max(1, acl.count))
         for (index, entry) in acl.enumerated() {
-            // The library only reads these strings, though its structure does not say so.
+            // The C client only reads these strings, although its structure declares them mutable.
             let id = Id(
                 scheme: UnsafeMutablePointer(mutating: arena.string(entry.scheme)),
                 id: UnsafeMutablePointer(mutating: arena.string(entry.id)))
@@ -65,7 +66,7 @@ final class CACL {
 }
 
 extension CreateMode {
-    /// The library's flags for the mode.
+    /// The C client's flags for the mode.
     var flags: Int32 {
         switch kind {
         case .persistent: ZOO_PERSISTENT

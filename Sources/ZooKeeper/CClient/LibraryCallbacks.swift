@@ -1,10 +1,12 @@
 import CZooKeeper
 
-// The functions that the library calls, on its own threads. They stand alone in this file and are nonisolated: a closure
-// passed as a callback from isolated code inherits that isolation, and traps when the library calls it (rule 47).
-// Each copies what it was given, since nothing is valid after it returns (rule 8), and hands it on by its token.
+// The functions that the C client calls on its own threads. They are nonisolated and in a file of their own, because a
+// closure that is passed as a callback from isolated code inherits that isolation and traps on another thread. Each
+// function copies its arguments, because they are valid only until it returns, and finds the receiver by an integer
+// token. See "Calls and callbacks" in <doc:OverTheCClient>.
 
-/// One watcher for all handles and all paths; the context says which handle (rule 11).
+/// The one watcher function of all handles and paths. The context identifies the handle; see
+/// "Calls and callbacks" in <doc:OverTheCClient>.
 nonisolated func libraryWatcher(
     _ handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
 ) {
@@ -18,7 +20,8 @@ nonisolated func libraryWatcher(
 }
 
 nonisolated func libraryAuthenticated(code: Int32, data: UnsafeRawPointer?) {
-    // Runs under the library's lock: only records and returns (rule 30).
+    // Can run under the C client's lock, so it only records the result; see
+    // "Calls and callbacks" in <doc:OverTheCClient>.
     let id = HandleID(rawValue: czk_token_value(data))
     LibraryInboxes.shared[id.client]?.authenticated(id, code: code)
 }
@@ -41,13 +44,13 @@ nonisolated func libraryCompletedData(
     data: UnsafeRawPointer?
 ) {
     guard code == 0, let stat else { return deliver(code, nil, data) }
-    // Null data has the length -1 (rule 29).
+    // Null data has the length -1; see "Requests and results" in <doc:OverTheCClient>.
     var bytes: [UInt8]?
     if count >= 0 { bytes = value.map { Array(UnsafeRawBufferPointer(start: $0, count: Int(count))) } ?? [] }
     deliver(code, .node(Node(data: bytes, stat: Stat(stat.pointee))), data)
 }
 
-/// The elements of a C vector. A damaged reply can have a negative count, which would trap.
+/// Returns the elements of a C vector. A damaged response can contain a negative count, which would trap.
 private nonisolated func elements<Element>(
     _ start: UnsafeMutablePointer<Element>?, count: Int32?
 ) -> UnsafeBufferPointer<Element> {

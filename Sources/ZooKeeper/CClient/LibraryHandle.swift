@@ -1,79 +1,86 @@
 import CZooKeeper
 import Glibc
 
-/// A handle of the C client. It is owned by one ``Connection``, which opens and closes it on its own queue and sends
-/// through its gate, one thread at a time (rules 1 and 2).
+/// A handle of the C client. One ``Connection`` owns it, opens and closes it on its own queue, and sends requests
+/// through its gate, one thread at a time; see "Calls and callbacks" in <doc:OverTheCClient>. A ``SessionProbe`` owns a
+/// handle too, and sends no requests.
 ///
-/// `@unchecked Sendable`: requests are sent under the gate's lock; the queue takes the handle out of the gate before it
-/// closes it; what it asks the handle besides only reads a word, and `authenticate` takes the library's own lock.
+/// `@unchecked Sendable` is safe. Requests are sent under the gate's lock, and the queue removes the handle
+/// from the gate before it closes it. The other properties only read a word of the handle, and
+/// `authenticate` takes the C client's own lock.
 struct LibraryHandle: @unchecked Sendable {
     let id: HandleID
     private let handle: OpaquePointer
 
-    /// Opens a handle; callbacks may run before this returns. It blocks while host names are resolved.
+    /// Opens a handle. Blocks while host names are resolved. Callbacks may run before it returns.
     ///
-    /// - Parameter session: the session to go on with, whose former handle is closed; `nil` begins one.
-    /// - Throws: the system's word when none of the hosts can be resolved.
+    /// - Parameter session: The session to continue, whose previous handle is closed. `nil` opens a new session.
+    /// - Throws: The system's error message when none of the hosts can be resolved.
     init(id: HandleID, servers: String, sessionTimeout: Duration, session: SessionIdentity?) throws(LibraryOpenError) {
-        // Process-wide: at INFO the library can crash on a reserved xid, at DEBUG it uses freed memory.
+        // The level is process-wide. At INFO the C client can crash on a reserved xid,
+        // and at DEBUG it uses freed memory.
         zoo_set_debug_level(ZOO_LOG_LEVEL_WARN)
         errno = 0
-        // The library splits at the last colon, and takes brackets for a part of the name.
+        // The C client splits an address at the last colon, and treats brackets as part of the name.
         let hosts = String(servers.filter { $0 != "[" && $0 != "]" })
         let timeout = Int32(clamping: sessionTimeout.milliseconds)
-        // It copies the identity.
+        // The C client copies the identity.
         let identity = session.map { [$0.clientID] }
         guard let handle = czk_open(hosts, libraryWatcher, timeout, identity, id.rawValue, libraryLogged) else {
             throw LibraryOpenError(reason: errno == 0 ? "unknown reason" : String(cString: strerror(errno)))
         }
-        // Else every turn of the library's loop resolves the hosts again (rule 3).
+        // Without this, every iteration of the C client's loop resolves the hosts again; see
+        // "Sessions and credentials" in <doc:OverTheCClient>.
         zoo_set_servers_resolution_delay(handle, -1)
         self.id = id
         self.handle = handle
     }
 
-    /// Whether the session is established, so that requests are sent at once.
+    /// Whether the session is established. Requests are then sent at once.
     var isConnected: Bool { zoo_state(handle) == ZOO_CONNECTED_STATE }
-    /// Whether it neither is connected nor has a connection on which it waits for the session.
+    /// Whether the handle has no connection, not even one on which it waits for the server to accept the session.
     var isDisconnected: Bool {
         let state = zoo_state(handle)
         return state != ZOO_CONNECTED_STATE && state != ZOO_ASSOCIATING_STATE
     }
-    /// Whether the handle will never be connected, because its session has expired or its credentials were refused.
+    /// Whether the handle will never connect again, because its session has expired or the
+    /// ensemble refused its credentials.
     var hasEnded: Bool { [ZOO_EXPIRED_SESSION_STATE, ZOO_AUTH_FAILED_STATE].contains(zoo_state(handle)) }
-    /// The session's number; 0 before the first connection.
+    /// The session's id. 0 before the first connection.
     var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
-    /// The session's number and password, by which another handle takes it over; `nil` before the first connection.
+    /// The session's id and password, with which another handle takes the session over.
+    /// `nil` before the first connection.
     var sessionIdentity: SessionIdentity? {
         guard let id = zoo_client_id(handle), id.pointee.client_id != 0 else { return nil }
         return SessionIdentity(clientID: id.pointee)
     }
-    /// The timeout on which the server and the client agreed.
+    /// The session timeout that the server and the client negotiated.
     var sessionTimeout: Duration { .milliseconds(Int(zoo_recv_timeout(handle))) }
 
-    /// Adds the credentials; the library sends them again on each connection.
+    /// Adds the credentials. The C client sends them again on each new connection.
     func authenticate(scheme: String, credentials: String) -> Int32 {
         zoo_add_auth(
             handle, scheme, credentials, Int32(credentials.utf8.count), libraryAuthenticated, czk_token(id.rawValue))
     }
 
-    /// Closes the session. It blocks for up to some seconds; completions run before it returns and none after it.
+    /// Closes the session. Blocks for up to some seconds. Completions run before it returns, and none runs afterwards.
     func close() {
-        // It takes an xid too, but nobody waits for the answer by that number, so it need not be guarded.
+        // Closing consumes an xid too. It needs no guard, because no response is matched by that number.
         XidGuard.shared.count()
         _ = zookeeper_close(handle)
     }
 
-    /// Hands a request to the library.
+    /// Passes a request to the C client.
     ///
-    /// - Returns: 0 when a completion will come, else the code with which the library refused it: nothing was sent.
+    /// - Returns: 0 when a completion will follow. Otherwise the code with which the C client refused the
+    ///   request, of which nothing was sent.
     func send(_ call: Call) -> Int32 {
         guarded { submit(call) }
     }
 
-    /// Asks for the removal of the session's watches on a path. The token identifies the completion.
+    /// Requests the removal of the session's watches on a path. The token identifies the completion.
     ///
-    /// - Returns: 0 when a completion will follow, else the code with which the library refused the request.
+    /// - Returns: 0 when a completion will follow. Otherwise the code with which the C client refused the request.
     func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
         let type = key.kind == .children ? ZWATCHTYPE_CHILD : ZWATCHTYPE_DATA
         return guarded { czk_remove_watches(handle, key.path, type, libraryRemovedWatches, token) }
@@ -119,7 +126,7 @@ struct LibraryHandle: @unchecked Sendable {
             return zoo_aget_acl(handle, path, libraryCompletedACL, token)
         case .setACL(let path, let acl, let version):
             let list = CACL(acl)
-            // The library only reads the list, though its signature does not say so.
+            // The C client only reads the list, although its signature declares it mutable.
             return withExtendedLifetime(list) {
                 zoo_aset_acl(
                     handle, path, version ?? -1, UnsafeMutablePointer(mutating: list.pointer), libraryCompletedVoid,
@@ -138,7 +145,7 @@ struct LibraryHandle: @unchecked Sendable {
     }
 }
 
-/// A session's number and password.
+/// A session's id and password.
 struct SessionIdentity: Sendable {
     let clientID: clientid_t
 
@@ -146,7 +153,7 @@ struct SessionIdentity: Sendable {
     var password: [UInt8] { withUnsafeBytes(of: clientID.passwd) { Array($0) } }
 }
 
-/// The library could not open a handle.
+/// Thrown when the C client cannot open a handle.
 struct LibraryOpenError: Error {
     let reason: String
 }

@@ -1,9 +1,10 @@
 import Synchronization
 
-/// Which handle of which client: the integer that travels through the library as a watcher's context.
+/// Identifies a handle and its client. It is the integer that the C client passes to a watcher as its context.
 ///
-/// The upper 24 bits name the client and the lower 40 count its handles, or its calls in a call's token. An integer
-/// instead of a pointer, so that a late callback finds nothing instead of freed memory (rules 2, 7 and 11).
+/// The upper 24 bits are the number of the client. The lower 40 bits count its handles, or its calls in the token of a
+/// call. It is an integer instead of a pointer, because a late callback then finds no entry instead of freed memory;
+/// see "Calls and callbacks" in <doc:OverTheCClient>.
 struct HandleID: Sendable, Hashable {
     let rawValue: UInt64
     var client: UInt64 { rawValue >> 40 }
@@ -11,11 +12,11 @@ struct HandleID: Sendable, Hashable {
     init(rawValue: UInt64) { self.rawValue = rawValue }
     init(client: UInt64, generation: UInt64) { rawValue = client << 40 | generation & 0xFF_FFFF_FFFF }
 
-    /// The client that a call's token belongs to.
+    /// Returns the client to which a call's token belongs.
     static func client(ofToken token: UInt64) -> UInt64 { token >> 40 }
 }
 
-/// What the library's threads tell a client. Implementations neither block nor call the library.
+/// Receives the events of the C client, on its threads. Implementations neither block nor call the C client.
 protocol LibraryInbox: AnyObject, Sendable {
     func sessionEvent(_ handle: HandleID, state: Int32)
     func watchEvent(_ event: WatchEvent)
@@ -24,7 +25,7 @@ protocol LibraryInbox: AnyObject, Sendable {
     func completed(_ token: UInt64, code: Int32, reply: Reply?)
 }
 
-/// The process's clients by their numbers, for the library's callbacks.
+/// The clients of the process by their numbers, for the callbacks of the C client.
 final class LibraryInboxes: Sendable {
     static let shared = LibraryInboxes()
 
@@ -36,7 +37,7 @@ final class LibraryInboxes: Sendable {
 
     subscript(client: UInt64) -> (any LibraryInbox)? { state.withLock { $0.inboxes[client] } }
 
-    /// A number for a new client. 2^24 clients may be made in a process's life before numbers come again.
+    /// Returns a number for a new client. Numbers repeat after 2^24 - 1 clients of one process.
     func nextClient() -> UInt64 {
         state.withLock { state in
             defer { state.next = state.next % 0xFF_FFFF + 1 }
@@ -44,9 +45,9 @@ final class LibraryInboxes: Sendable {
         }
     }
 
-    /// Keeps an inbox while a handle of its client is open.
+    /// Registers the inbox of a client, for as long as one of the client's handles is open.
     func add(_ inbox: any LibraryInbox, client: UInt64) { state.withLock { $0.inboxes[client] = inbox } }
 
-    /// Forgets it: the client's handle is closed, so that nothing can call it any more.
+    /// Removes the inbox of a client. The client's handle is closed, so no callback can arrive any more.
     func remove(client: UInt64) { _ = state.withLock { $0.inboxes.removeValue(forKey: client) } }
 }

@@ -1,14 +1,15 @@
 import DequeModule
 import Synchronization
 
-/// The lines that the library logs, taken on its threads and handed to a logger elsewhere.
+/// Collects the log lines of the C client on its threads, for loggers that run elsewhere.
 ///
-/// The library names no handle in a line, so the lines of all handles of the process meet here. They are bounded: while
-/// it cannot connect, the library may write thousands of lines a second (rules 40 and 44).
+/// The C client names no handle in a line, so this one object collects the lines of all handles of the process. Its
+/// size is bounded, because the C client may log thousands of lines a second while it cannot connect; see
+/// "Process-wide state" in <doc:OverTheCClient>.
 final class LibraryLog: Sendable {
     static let shared = LibraryLog()
 
-    /// One line: its level in the library's words, and its text without time, process and function.
+    /// One line: the level in the C client's notation, and the text without the time, process and function.
     struct Line: Sendable, Hashable {
         let level: String
         let text: String
@@ -21,7 +22,7 @@ final class LibraryLog: Sendable {
     private static let capacity = 64
     private let state = Mutex(State())
 
-    /// Takes a line of the form `2026-01-01 00:00:00,000:1(0x7f):ZOO_WARN@function@12: text`.
+    /// Adds a line of the form `2026-01-01 00:00:00,000:1(0x7f):ZOO_WARN@function@12: text`.
     func append(_ message: String) {
         state.withLock { state in
             if state.lines.count < Self.capacity {
@@ -32,7 +33,8 @@ final class LibraryLog: Sendable {
         }
     }
 
-    /// Takes up to `limit` lines out, and how many were dropped since the last time; the rest is dropped too.
+    /// Removes all lines. Returns the first `limit` of them, and the number of lines that were dropped in total since
+    /// the last call, including those beyond `limit`.
     func drain(limit: Int) -> (lines: [Line], dropped: Int) {
         let (messages, dropped) = state.withLock { state in
             defer { state = State() }
@@ -51,7 +53,7 @@ final class LibraryLog: Sendable {
 }
 
 extension StringProtocol {
-    /// The first place of a string in this one; the core does without Foundation.
+    /// Returns the first range of a string in this one. The target does not link Foundation.
     fileprivate func range(of other: String) -> Range<Index>? {
         var start = startIndex
         while start < endIndex {

@@ -1,6 +1,6 @@
 import CZooKeeper
 
-/// What a session event of the library says.
+/// The meaning of a session event of the C client.
 enum LibrarySessionPhase: Sendable {
     case connecting, connected, expired, authenticationFailed, other
 

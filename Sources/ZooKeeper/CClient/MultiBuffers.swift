@@ -1,18 +1,18 @@
 import CZooKeeper
 
-/// The memory of one multi: where the library writes the results of its operations.
+/// The memory into which the C client writes the results of one multi.
 ///
-/// The library writes through these pointers until the multi's completion has run, or the handle is closed, so the
-/// object is owned by the call's entry, which lives as long (rule 25). What the library only reads (operations, paths,
-/// data) it copies inside `zoo_amulti`, so that lives no longer than `withOperations`.
+/// The C client writes through these pointers until the multi's completion has run or the handle is closed, so the
+/// entry of the call owns this object and lives as long. The C client copies the operations, paths and data inside
+/// `zoo_amulti`, so those live only as long as `withOperations`. See "Requests and results" in <doc:OverTheCClient>.
 ///
-/// `@unchecked Sendable` is safe: after `zoo_amulti` only the library's threads write, and they are done before the
-/// completion reads; one thread at a time reads, under the lock of the calls' queue.
+/// `@unchecked Sendable` is safe. After `zoo_amulti`, only the C client's threads write, and they have finished before
+/// the completion reads. Only one thread at a time reads, under the lock around the call queue.
 final class MultiBuffers: @unchecked Sendable {
     private let operations: [Operation]
     private let results: UnsafeMutableBufferPointer<zoo_op_result_t>
     private let stats: UnsafeMutableBufferPointer<CZooKeeper.Stat>
-    /// The names of created nodes, one after the other.
+    /// The names of the created nodes, one after the other.
     private let names: UnsafeMutableBufferPointer<CChar>
 
     init(_ operations: [Operation]) {
@@ -31,7 +31,8 @@ final class MultiBuffers: @unchecked Sendable {
         names.deallocate()
     }
 
-    /// The path, a number of up to eleven characters, and the end: the library cuts silently what does not fit.
+    /// Returns the size of the path, a number of up to eleven characters, and a NUL. The C client
+    /// silently truncates a longer name.
     private static func nameCapacity(_ operation: Operation) -> Int {
         guard case .create(let path, _, _, _) = operation else { return 0 }
         return path.utf8.count + 12
@@ -39,13 +40,13 @@ final class MultiBuffers: @unchecked Sendable {
 
     // MARK: Sending
 
-    /// Calls `body` with the operations in the library's form, and the place for their results.
+    /// Calls `body` with the operations as structures of the C client, and the memory for their results.
     func withOperations(
         _ body: (_ count: Int32, UnsafePointer<zoo_op_t>, UnsafeMutablePointer<zoo_op_result_t>) -> Int32
     ) -> Int32 {
         guard let resultsBase = results.baseAddress else { return Int32(ZBADARGUMENTS.rawValue) }
         let arena = CArena(capacity: operations.reduce(0) { $0 + Self.arenaSize($1) })
-        // One after the other they are mostly the same.
+        // Consecutive operations mostly have the same list.
         var acls: [(list: [ACL], pointer: CACL)] = []
         var nameOffset = 0
         return withUnsafeTemporaryAllocation(of: zoo_op_t.self, capacity: operations.count) { ops in
@@ -73,7 +74,7 @@ final class MultiBuffers: @unchecked Sendable {
                     zoo_check_op_init(op, arena.string(path), version ?? -1)
                 }
             }
-            // Non-nil: a multi has at least one operation, which `Request.validate` has seen to.
+            // Never `nil`, because `Request.validate` refuses a multi without operations.
             return withExtendedLifetime((arena, acls)) {
                 guard let base = ops.baseAddress else { return Int32(ZBADARGUMENTS.rawValue) }
                 return body(Int32(operations.count), UnsafePointer(base), resultsBase)
@@ -91,7 +92,7 @@ final class MultiBuffers: @unchecked Sendable {
 
     // MARK: Results
 
-    /// The results, once the completion has run with success.
+    /// Returns the results, after the completion has reported success.
     func outcome() -> [OperationResult] {
         var nameOffset = 0
         return operations.enumerated().map { index, operation in
@@ -107,8 +108,9 @@ final class MultiBuffers: @unchecked Sendable {
         }
     }
 
-    /// The operation that failed the multi: the first with a real error. Those before it say 0 though they were rolled
-    /// back, and those after it say -2 (rule 27).
+    /// Returns the operation that made the multi fail: the first with a real error code. Operations before
+    /// it report 0 although they were rolled back, and operations after it report -2; see
+    /// "Requests and results" in <doc:OverTheCClient>.
     func failure() -> (index: Int, code: ZooKeeperError.Code, path: String)? {
         guard let index = results.firstIndex(where: { $0.err != 0 && $0.err != ZRUNTIMEINCONSISTENCY.rawValue }) else {
             return nil

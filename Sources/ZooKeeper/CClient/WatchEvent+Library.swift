@@ -1,7 +1,7 @@
 import CZooKeeper
 
 extension WatchEvent.Kind {
-    /// The kind for the library's number; `nil` for one that says nothing about a node.
+    /// Creates the kind for a type of the C client. `nil` for a type that is not about a node.
     init?(libraryType: Int32) {
         switch libraryType {
         case ZOO_CREATED_EVENT: self = .created

@@ -1,36 +1,39 @@
 import Glibc
 import Synchronization
 
-/// Keeps the library's process-wide request number, the xid, away from the values that have a meaning of their own.
+/// Keeps the xid, the C client's process-wide request number, away from reserved values.
 ///
-/// The xid starts at the time in seconds, grows by one a call, wraps, and after about 2.5 thousand million calls comes
-/// to -8…-2: an answer to such a request is taken for a ping, a watch event or an authentication, and the request hangs
-/// or the process crashes (ZOOKEEPER-3286). Shortly before, this burns numbers with a call that the library refuses
-/// after it has taken one (rule 43); when the counter reaches -1, the library starts again from the time.
+/// The xid starts at the time in seconds, grows by one with each call, wraps, and reaches -8…-2 after about 2.5 billion
+/// calls. The C client takes the response to such a request for a ping, a watch event or an authentication, and the
+/// request hangs or the process crashes (ZOOKEEPER-3286). Shortly before, this guard skips numbers with a call that the
+/// C client refuses after it has consumed a number. At -1, the C client starts again at the current time. See
+/// "Process-wide state" in <doc:OverTheCClient>.
 final class XidGuard: Sendable {
     static let shared = XidGuard(now: { Int32(truncatingIfNeeded: time(nil)) })
 
-    /// How far the count here may be off: the library's own count began perhaps in another second.
+    /// The tolerance of this count, because the C client may have started its own count in another second.
     private static let slack: Int32 = 256
-    /// The first of the values that have a meaning of their own; the last one before the library begins anew is -2.
+    /// The first reserved value. The last one is -2, after which the C client starts again.
     private static let firstReserved: Int32 = -8
 
-    /// The number that the library takes next; `nil` before the first.
+    /// The number that the C client uses next. `nil` before the first call.
     private let next: Mutex<Int32?> = Mutex(nil)
     private let now: @Sendable () -> Int32
 
     init(now: @escaping @Sendable () -> Int32) { self.now = now }
 
-    /// Counts a number that the library takes for itself.
+    /// Counts a number that the C client consumes by itself.
     func count() { next.withLock { $0 = after($0 ?? now()) } }
 
-    /// Makes one call that takes a number. The lock is held over it, process-wide, so that no other call can take a
-    /// number of those that are being burnt; no callback of the library ever takes this lock.
+    /// Makes one call that consumes a number.
+    ///
+    /// Holds the process-wide lock during the call, because no other call may consume a number that is being skipped.
+    /// No callback of the C client ever takes this lock.
     func guarding(burn: () -> Int32, call: () -> Int32) -> Int32 {
         next.withLock { next in
             var xid = next ?? now()
             if xid >= Self.firstReserved - Self.slack, xid < 0 {
-                // Until it is certain that the library has begun anew, however far off the count is.
+                // Skips so many numbers that the C client has certainly started again, even when this count is off.
                 for _ in xid..<Self.slack {
                     _ = burn()
                     xid = after(xid)
@@ -41,7 +44,7 @@ final class XidGuard: Sendable {
         }
     }
 
-    /// As the library counts: where it finds -1, it begins anew with the time.
+    /// Counts as the C client does, which starts again at the current time when it reaches -1.
     private func after(_ xid: Int32) -> Int32 {
         let next = xid &+ 1
         return next == -1 ? now() : next

@@ -1,9 +1,10 @@
-/// The parts of a connect string, checked: the C client itself reads past a host that has no port.
+/// The validated parts of a connect string. The validation is necessary because the C client reads past
+/// the end of a host without a port.
 struct ServerList: Sendable, Hashable {
     /// `host:port,…` for the C client.
     let servers: String
-    /// The chroot, or an empty string. It is never given to the C client, whose own handling of it frees memory
-    /// twice (rule 5).
+    /// The chroot, or an empty string. The C client never receives it, because its own handling of a chroot frees
+    /// memory twice; see "Sessions and credentials" in <doc:OverTheCClient>.
     let chroot: String
 
     init(parsing string: String) throws {

@@ -15,10 +15,10 @@ extension ZooKeeperConfiguration {
     /// | `callDeadlineSeconds` | double | 30 |
     /// | `maximumRequestSize` | int | 524288 |
     ///
-    /// - Throws: ``ZooKeeperError`` for a value that is not valid, and the reader's error when `servers` is missing.
+    /// - Throws: ``ZooKeeperError`` for an invalid value, and the reader's error when `servers` is missing.
     public init(config: ConfigReader) throws {
         func seconds(_ key: ConfigKey, _ fallback: Double) -> Duration {
-            // Clamped, since a Duration traps on a value that is out of all bounds; `validate` refuses it then.
+            // Clamped, because a Duration traps on a value far out of range. `validate` refuses the clamped value.
             .seconds(max(-1, min(1e9, config.double(forKey: key, default: fallback))))
         }
         try self.init(
@@ -35,9 +35,10 @@ extension ZooKeeperConfiguration {
 }
 
 extension ZooKeeperConfiguration.Authentication {
-    /// Reads `user:password`.
+    /// Parses `user:password`.
     ///
-    /// - Throws: ``ZooKeeperError`` when there is no colon; the text is not repeated, since it may be a password.
+    /// - Throws: ``ZooKeeperError`` when there is no colon or no user. The error does not repeat the
+    ///   text, because it may be a password.
     public init(parsing text: String) throws {
         guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")), colon != text.startIndex else {
             throw ZooKeeperError(

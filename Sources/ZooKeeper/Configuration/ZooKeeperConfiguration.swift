@@ -1,72 +1,76 @@
-/// How a client reaches its ensemble, and its limits. Every value but the servers has a default.
+/// The servers of a client's ensemble, and the client's limits. Every setting but the servers has a default.
 public struct ZooKeeperConfiguration: Sendable {
-    /// Credentials that a session gives with each connection.
+    /// Credentials that a session presents on each connection.
     public struct Authentication: Sendable, Hashable, CustomStringConvertible {
         let scheme: String
         let credentials: String
 
-        /// ZooKeeper's `digest` scheme: a user's name and password. The password crosses the network in the clear.
+        /// Credentials of ZooKeeper's `digest` scheme. The password crosses the network in the clear.
         public static func digest(user: String, password: String) -> Authentication {
             Authentication(scheme: "digest", credentials: "\(user):\(password)")
         }
 
-        /// Compares by bytes, as servers do.
+        /// Compares by bytes, as the servers do.
         public static func == (a: Authentication, b: Authentication) -> Bool {
             a.scheme.isIdentical(to: b.scheme) && a.credentials.isIdentical(to: b.credentials)
         }
 
-        /// Hashes what `==` compares.
+        /// Hashes the same bytes that `==` compares.
         public func hash(into hasher: inout Hasher) {
             hasher.combine(ExactString(scheme))
             hasher.combine(ExactString(credentials))
         }
 
-        /// The scheme alone: credentials are never shown.
+        /// The scheme only. Credentials are never shown.
         public var description: String { "Authentication(\(scheme))" }
     }
 
-    /// The servers, as `host:port,host:port,…`, an IPv6 address in brackets.
+    /// The servers, as `host:port,host:port,…`, with IPv6 addresses in brackets.
     ///
-    /// Prefer addresses to names: while a name server fails, the C client asks it again without a pause.
-    /// Calls keep their deadlines all the same.
+    /// Prefer addresses to names, because the C client queries a failing name server again without a pause.
+    /// Calls still end at their deadlines.
     public internal(set) var servers: String
-    /// The path below which everything is done, as if it were the root; empty for none. It must exist:
+    /// The path below which the client works as if it were the root, or an empty string. The node must exist;
     /// ``ZooKeeperClient/ensurePath(_:acl:timeout:)`` of `"/"` creates it.
     public internal(set) var chroot: String
-    /// Whether the client follows the ensemble when its members change (default: yes): it reads who they are from
-    /// `/zookeeper/config`, and when its connection ends, goes on with them in the same session, also when none of ``servers``
-    /// is left. An ensemble whose configuration does not say where each member serves clients is not followed.
+    /// Whether the client follows a reconfiguration of the ensemble. Default: true.
     ///
-    /// They are tried when none of the present servers has answered for a tenth of the session timeout, and then the two lists in
-    /// turn, each for a third. Set it to `false` where the members cannot be reached by the names that they have for each other,
-    /// or should not: when ``servers`` are chosen from them on purpose.
+    /// The client reads the current servers from `/zookeeper/config`. When its connection is lost, it continues on them
+    /// in the same session, even when none of the configured ``servers`` is left. It ignores a configuration that does
+    /// not say where each server accepts clients.
+    ///
+    /// The client first tries the servers that it knows for a tenth of the session timeout, and then alternates between
+    /// the two lists, each for a third of the timeout. Set this to `false` when the servers cannot be reached, or
+    /// should not be, by the addresses in their configuration: for example, when ``servers`` is a deliberate selection.
     public var followsMembers: Bool
-    /// How long the ensemble keeps a session alive that is silent. Default: 10 seconds. The ensemble may clamp it,
-    /// by default to between 2 and 20 of its ticks; ``SessionState/timeout`` says what was agreed.
+    /// How long the ensemble keeps a session without contact alive. Default: 10 seconds. The ensemble may clamp it, by
+    /// default to between 2 and 20 ticks. ``SessionState/timeout`` is the negotiated value.
     public var sessionTimeout: Duration
-    /// Credentials, or `nil` for none (the default).
+    /// The credentials. Default: `nil`, which means none.
     public var authentication: Authentication?
     /// The access control list of nodes that are created without one. Default: anyone may do anything.
     public var defaultACL: [ACL]
-    /// The most requests that are sent and not answered, 1…4096; further calls wait. Default: 500. A server itself
-    /// stops reading at 1,000 over all its clients (`globalOutstandingLimit`).
+    /// The maximum number of requests without a response, 1…4096. Further requests wait. Default: 500. A server itself
+    /// stops reading at 1,000 requests of all its clients (`globalOutstandingLimit`).
     public var inFlightWindow: Int
-    /// The most bytes of requests that are sent and not answered. Default: 16 MiB.
+    /// The maximum size of the requests without a response, in bytes. Default: 16 MiB.
     public var inFlightBytes: Int
-    /// The most calls that wait to be sent; a further one throws ``ZooKeeperError/Code/overloaded``. Default: 65,536.
+    /// The maximum number of requests that wait to be sent. A further call throws
+    /// ``ZooKeeperError/Code/overloaded``. Default: 65,536.
     public var maximumWaitingCalls: Int
-    /// How long a call waits for a connection and its answer before it throws
+    /// How long a call waits for a connection and its response before it throws
     /// ``ZooKeeperError/Code/deadlineExceeded``. Default: 30 seconds.
     public var callDeadline: Duration
-    /// The largest request in bytes; a larger one throws ``ZooKeeperError/Code/requestTooLarge`` before anything is
-    /// sent. Default: 512 KiB; at most 1,048,575, where a server with default settings drops the connection.
+    /// The maximum size of a request in bytes. A larger one throws ``ZooKeeperError/Code/requestTooLarge``
+    /// before anything is sent. Default: 512 KiB. At most 1,048,575, because a server with default settings
+    /// closes the connection on a larger one.
     public var maximumRequestSize: Int
 
-    /// Creates a configuration; each value is described at its property.
+    /// Creates a configuration. Each property describes its setting.
     ///
-    /// `servers` is `host:port,…`, with an optional chroot at its end (`127.0.0.1:2181/apps/orders`).
+    /// `servers` is `host:port,…`, optionally followed by a chroot (`127.0.0.1:2181/apps/orders`).
     ///
-    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) that says what is wrong.
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) with the reason.
     public init(
         servers: String,
         followsMembers: Bool = true,
@@ -94,7 +98,8 @@ public struct ZooKeeperConfiguration: Sendable {
         try validate()
     }
 
-    /// Throws for a value outside its limits; also called when a client is made, since the values can be changed.
+    /// Throws for a value outside its limits. The client calls it again when it is created,
+    /// because the properties are mutable.
     func validate() throws {
         func require(_ condition: Bool, _ message: String) throws {
             if condition { return }

@@ -1,15 +1,15 @@
-/// One request on its way: who waits for it, how long, and what the library may still write to.
+/// One request between its submission and its completion.
 struct Call: Sendable {
     let token: UInt64
     let request: Request
     let size: Int
     let deadline: ContinuousClock.Instant
-    /// `nil` when nobody waits: a heartbeat, or a caller that was cancelled or gave up. The entry stays until the
-    /// library has called back, since the library cannot be told to forget a request.
+    /// `nil` for a heartbeat, and after the caller was cancelled or the deadline has passed. The entry stays until the
+    /// C client calls back, because the C client cannot be told to forget a request.
     var waiter: Waiter?
-    /// When it was handed to the library; `nil` while it waits to be sent.
+    /// When the request was passed to the C client. `nil` while it waits to be sent.
     var sentAt: ContinuousClock.Instant?
-    /// The memory into which the library writes a multi's results. It lives as long as this entry.
+    /// The memory into which the C client writes the results of a multi. It lives as long as this entry.
     var multi: MultiBuffers?
 
     init(

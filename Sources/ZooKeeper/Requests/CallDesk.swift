@@ -1,22 +1,23 @@
 import Dispatch
 import Synchronization
 
-/// The lock around the calls of one client, and the clock that ends those whose deadline has passed.
+/// The lock around the requests of one client, and the timer that ends requests whose deadline has passed.
 ///
-/// It is entered by callers, by the connection's queue and by the library's threads. Nothing is called while the lock
-/// is held: waiters are resumed, and the library is entered, after it.
+/// Callers, the connection's queue and the threads of the C client take the lock. Neither a waiter nor the C client is
+/// called while the lock is held, only afterwards.
 final class CallDesk: Sendable {
     private struct State {
         var queue: CallQueue
-        /// The earliest moment for which a check of the deadlines is under way.
+        /// The earliest time for which a deadline check is scheduled.
         var nextCheck: ContinuousClock.Instant?
     }
 
     private let state: Mutex<State>
-    /// Deadlines hold also while the connection's own queue is held up, by a slow name server for example.
+    /// A separate queue, because deadlines must also hold while the connection's own queue is blocked,
+    /// for example by a slow name server.
     private let clockQueue = DispatchQueue(label: "zookeeper.deadlines")
     private let watches: WatchTable
-    /// Says for an error's text what the client is doing instead of answering.
+    /// Returns a sentence for an error message, about why no response came.
     private let hint: @Sendable () -> String
 
     init(queue: CallQueue, watches: WatchTable, hint: @escaping @Sendable () -> String) {
@@ -25,24 +26,24 @@ final class CallDesk: Sendable {
         self.hint = hint
     }
 
-    /// Changes the calls and resumes whom that concerns.
+    /// Changes the requests and resumes the waiter of the completed one.
     func update(_ change: (inout CallQueue) -> CallQueue.Completion?) {
         if let completion = state.withLock({ change(&$0.queue) }) { finish(completion) }
     }
 
-    /// Changes the calls and resumes whom that concerns.
+    /// Changes the requests and resumes the waiters of the completed ones.
     func updateAll(_ change: (inout CallQueue) -> [CallQueue.Completion]) {
         for completion in state.withLock({ change(&$0.queue) }) { finish(completion) }
     }
 
-    /// Reads from, or changes, the calls in a way that concerns no waiter.
+    /// Reads the requests, or changes them in a way that completes none.
     func read<T: Sendable>(_ body: (inout CallQueue) -> T) -> T { state.withLock { body(&$0.queue) } }
 
-    /// Takes a call and sees to its deadline: in one step, since a check that came before the call would find nothing
-    /// and be the last.
+    /// Adds a request and schedules its deadline check, under one lock. A check that ran before the request was added
+    /// would find nothing and would not schedule another.
     func submit(_ call: Call) { enter(call) { $0.submit(call) } }
 
-    /// Takes a call that is handed to the library at once, and sees to its deadline.
+    /// Adds a request that is passed to the C client at once, and schedules its deadline check.
     func begin(_ call: Call) {
         enter(call) { queue in
             queue.begin(call)
@@ -63,7 +64,7 @@ final class CallDesk: Sendable {
         if let completion { finish(completion) }
     }
 
-    /// The watch first: who waits may drop its interest as soon as it is resumed.
+    /// Settles the watch before it resumes the waiter, because the waiter may remove its interest immediately.
     private func finish(_ completion: CallQueue.Completion) {
         if let watch = completion.watch { watches.settle(watch.key, isArmed: watch.isArmed) }
         completion.waiter?.resume(with: completion.result)
@@ -77,7 +78,7 @@ final class CallDesk: Sendable {
             let hint = hint()
             let (completions, next) = state.withLock { state in
                 let result = state.queue.expire(now: now, hint: hint)
-                // An earlier check than this one may have been asked for meanwhile; it looks after itself.
+                // An earlier check may have been scheduled in the meantime, which schedules the following one.
                 if let pending = state.nextCheck, pending > now + .milliseconds(1),
                     result.next.map({ $0 >= pending }) ?? true
                 {

@@ -1,33 +1,39 @@
 import DequeModule
 
-/// Every call of a client from its submission to its completion: a value, apart from the library that is driven by it.
+/// The state machine of all requests of a client, from submission to completion. It is a value, and
+/// never calls the C client itself.
 ///
-/// A call can transition:
-/// waiting → in flight → completed;
-/// waiting → completed (cancelled, deadline passed, client closed: definite, nothing was sent);
-/// in flight → waiting (a read whose answer was lost, or a request that the library would not take just now);
-/// in flight → abandoned (cancelled, deadline passed) → forgotten, when the library calls back.
+/// A request has these transitions:
 ///
-/// Methods return the waiter to resume, which is done after the lock around this value has been left.
+/// - waiting → in flight → completed
+/// - waiting → completed, when it was cancelled, its deadline has passed, or the client was closed. The outcome is
+///   definite, because nothing was sent.
+/// - in flight → waiting, for a read whose response was lost, and for a request that the C client did not
+///   accept because it was not connected
+/// - in flight → abandoned, when it was cancelled or its deadline has passed
+/// - abandoned → removed, when the C client calls back
+///
+/// Methods return the waiter, which the caller resumes after it has released the lock around this value.
 struct CallQueue {
-    /// What follows from the end of a call, or of its waiting.
+    /// The consequence when a request ends, or when its caller stops waiting.
     struct Completion {
-        /// Who waits, and what it is told.
+        /// The waiter to resume with the result.
         let waiter: Waiter?
         let result: ReplyResult
-        /// The watch that the call asked for, when the call itself has ended, and whether the library has set it.
+        /// The request's watch, and whether the C client has set it. `nil` when the request sets no watch, and when
+        /// only its caller has stopped waiting.
         var watch: (key: WatchKey, isArmed: Bool)?
     }
 
     private var calls: [UInt64: Call] = [:]
-    /// Tokens of waiting calls, in the order of their submission. It may hold tokens of calls that are gone.
+    /// The tokens of waiting requests, in the order of submission. Tokens of removed requests may remain in it.
     private var waiting: Deque<UInt64> = []
-    /// How many of them are still there.
+    /// The number of requests that still wait.
     private var waitingCount: Int { calls.count - inFlight }
     private(set) var inFlight = 0
     private var inFlightBytes = 0
     private var isClosing = false
-    /// When the last request was sent to which a server has answered: the session lived at that moment.
+    /// When the most recent answered request was sent. The session was alive at that moment.
     private(set) var lastHeard: ContinuousClock.Instant?
 
     private let window: Int
@@ -40,14 +46,14 @@ struct CallQueue {
         self.maximumWaiting = maximumWaiting
     }
 
-    /// Whether a call waits that could be sent now.
+    /// Whether a request waits and the in-flight limit allows one more.
     var hasWork: Bool { !waiting.isEmpty && inFlight < window }
-    /// Whether nothing is known of any call.
+    /// Whether there are no requests, neither waiting nor in flight.
     var isEmpty: Bool { calls.isEmpty }
 
     // MARK: From callers
 
-    /// Takes a call; a completion is returned when it is refused at once.
+    /// Adds a request. Returns a completion when the request is refused immediately.
     mutating func submit(_ call: Call) -> Completion? {
         if isClosing { return Self.completion(of: call, .failure(Self.closed(call))) }
         if waitingCount >= maximumWaiting {
@@ -57,18 +63,18 @@ struct CallQueue {
             return Self.completion(of: call, .failure(error))
         }
         calls[call.token] = call
-        // While nothing can be sent, calls that were given up would pile up.
+        // While nothing can be sent, the tokens of abandoned requests would accumulate.
         if waiting.count > 2 * waitingCount + 1_000 { waiting.removeAll { calls[$0] == nil } }
         waiting.append(call.token)
         return nil
     }
 
-    /// The caller's task was cancelled: its waiter goes, and nothing else.
+    /// Removes the waiter of a request whose task was cancelled.
     mutating func cancel(_ token: UInt64) -> Completion? {
         abandon(token) { _ in CancellationError() }
     }
 
-    /// Ends every call whose deadline has passed; says when the next one does.
+    /// Ends every request whose deadline has passed. Returns the earliest remaining deadline.
     mutating func expire(
         now: ContinuousClock.Instant, hint: String
     ) -> (completions: [Completion], next: ContinuousClock.Instant?) {
@@ -99,15 +105,15 @@ struct CallQueue {
             calls[token] = nil
         } else {
             calls[token] = call
-            // The library will still call back, and sets the watch then.
+            // The C client will still call back, and that completion settles the watch.
             completion.watch = nil
         }
         return completion
     }
 
-    // MARK: To the library
+    // MARK: To the C client
 
-    /// Takes a call that is handed to the library at once, before those that wait.
+    /// Adds a request that is passed to the C client at once, ahead of the waiting ones.
     mutating func begin(_ call: Call) {
         var call = call
         call.sentAt = .now
@@ -116,15 +122,15 @@ struct CallQueue {
         inFlightBytes += call.size
     }
 
-    /// The next call to hand to the library, which counts as in flight from here on: its completion may run before
-    /// the library's function has returned.
+    /// Returns the next request to pass to the C client. The request counts as in flight from now on, because its
+    /// completion may run before the C client's function has returned.
     mutating func nextToSend(now: ContinuousClock.Instant) -> Call? {
         while inFlight < window, let token = waiting.first {
             guard var call = calls[token] else {
                 waiting.removeFirst()
                 continue
             }
-            // One request is always let through, or a large one would wait for ever.
+            // One request is always allowed, because one larger than the limit would wait forever.
             if inFlight > 0, inFlightBytes + call.size > windowBytes { return nil }
             waiting.removeFirst()
             call.sentAt = now
@@ -137,21 +143,21 @@ struct CallQueue {
         return nil
     }
 
-    /// The library did not take it, since it is not connected just now: nothing was sent.
+    /// Puts back a request that the C client did not accept because it is not connected. Nothing was sent.
     mutating func postpone(_ token: UInt64) -> Completion? {
         guard let call = land(token) else { return nil }
         return requeue(call)
     }
 
-    /// The library refused it: nothing was sent.
+    /// Ends a request that the C client refused. Nothing was sent.
     mutating func refuse(_ token: UInt64, _ code: ZooKeeperError.Code) -> Completion? {
         guard let call = land(token) else { return nil }
         return Self.completion(of: call, .failure(ZooKeeperError(code: code, path: call.request.path, sent: false)))
     }
 
-    // MARK: From the library
+    // MARK: From the C client
 
-    /// The library called back. A token that is not known any more is ignored.
+    /// Handles a completion of the C client. Ignores an unknown token.
     mutating func complete(_ token: UInt64, code: Int32, reply: Reply?) -> Completion? {
         guard let call = land(token) else { return nil }
         let code = ZooKeeperError.Code(rawValue: code)
@@ -163,24 +169,24 @@ struct CallQueue {
         if code.leavesOutcomeUnknown || code == .sessionMoved, call.request.isRead, code != .authenticationFailed {
             return requeue(call)
         }
-        // A watch is set by a good answer, and for existence also by the answer that there is no node (rule 12).
+        // For `exists`, the response that there is no node also sets the watch; see "Watches" in <doc:OverTheCClient>.
         let isArmed = code == .noNode && call.request.watch?.kind == .existence
         return Self.completion(of: call, .failure(Self.error(for: call, code: code)), isArmed: isArmed)
     }
 
-    /// The handle is closed, so the library will call back for nothing that was sent through it.
+    /// Ends every request that was sent through a closed handle, because the C client will not call back.
     mutating func handleClosed() -> [Completion] {
         calls.values.filter { $0.sentAt != nil }.map(\.token).sorted().compactMap {
             complete($0, code: ZooKeeperError.Code.closing.rawValue, reply: nil)
         }
     }
 
-    /// A server has accepted or kept the session at that moment.
+    /// Notes that a server has accepted or kept the session at that moment.
     mutating func heard(at instant: ContinuousClock.Instant) { lastHeard = max(lastHeard ?? instant, instant) }
 
-    // MARK: The end
+    // MARK: Closing
 
-    /// Takes no more calls, and ends those that were not sent.
+    /// Refuses further requests, and ends those that were not sent.
     mutating func close() -> [Completion] {
         isClosing = true
         let tokens = waiting
@@ -188,7 +194,7 @@ struct CallQueue {
         return tokens.compactMap { token in calls[token].flatMap { fail($0, Self.closed($0)) } }
     }
 
-    /// Ends every call that was not sent, with an error that makes waiting pointless.
+    /// Ends every request that was not sent, with an error for which waiting is pointless.
     mutating func failWaiting(_ code: ZooKeeperError.Code) -> [Completion] {
         let tokens = waiting
         waiting.removeAll()
@@ -202,7 +208,7 @@ struct CallQueue {
         return Self.completion(of: call, .failure(error))
     }
 
-    /// Takes a call that was in flight out of the books.
+    /// Removes a request that was in flight.
     private mutating func land(_ token: UInt64) -> Call? {
         guard let call = calls[token], call.sentAt != nil else { return nil }
         calls[token] = nil
@@ -211,7 +217,7 @@ struct CallQueue {
         return call
     }
 
-    /// Puts a call back to its place among those that wait, if somebody still waits for it.
+    /// Returns a request to its position among the waiting ones, if its caller still waits for it.
     private mutating func requeue(_ call: Call) -> Completion? {
         guard call.waiter != nil else { return Self.completion(of: call, .success(.done)) }
         if isClosing { return Self.completion(of: call, .failure(Self.closed(call))) }

@@ -1,4 +1,4 @@
-/// A server's answer, copied out of the library's memory.
+/// A server's response, copied from the memory of the C client.
 package enum Reply: Sendable {
     case done
     case created(CreatedNode)
@@ -9,5 +9,5 @@ package enum Reply: Sendable {
     case multi([OperationResult])
 }
 
-/// What came back for a request: an answer, or an error.
+/// The result of a request: a response or an error.
 typealias ReplyResult = Result<Reply, any Error>

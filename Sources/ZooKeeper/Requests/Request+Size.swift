@@ -1,7 +1,7 @@
 extension Request {
-    /// The size of the packet in bytes, as jute encodes it (never less than the true size).
+    /// The size of the packet in bytes in the jute encoding, never less than the true size.
     ///
-    /// The server counts what follows the four bytes of length against its `jute.maxbuffer`.
+    /// The server compares the packet without its length field of four bytes with `jute.maxbuffer`.
     package var encodedSize: Int {
         let header = 8
         switch self {
@@ -15,7 +15,7 @@ extension Request {
         case .reconfigure(let joining, let leaving):
             return header + Self.size(joining ?? "") + Self.size(leaving ?? "") + Self.size("") + 8
         case .multi(let operations):
-            // Each operation, and the end, has a header of nine bytes: type, done, error.
+            // Each operation, and the end of the multi, has a header of nine bytes: type, done, error.
             return operations.reduce(header + 9) { $0 + 9 + $1.encodedSize }
         }
     }
@@ -39,6 +39,6 @@ extension Operation {
         }
     }
 
-    /// What the operation adds to a multi's packet, in bytes.
+    /// The bytes that the operation adds to the packet of a multi.
     package var sizeInMulti: Int { 9 + encodedSize }
 }

@@ -1,8 +1,9 @@
 extension Request {
-    /// Most operations of one multi, the server's own practical limit and ours.
+    /// The maximum number of operations in one multi. It is also the practical limit of a server.
     package static let maximumOperations = 1_000
 
-    /// Throws a definite, typed error for everything that could be refused later, or could harm the process.
+    /// Throws a definite error for an invalid request, which the C client or the server would refuse later,
+    /// or which could harm the process.
     package func validate(maximumSize: Int) throws {
         switch self {
         case .create(let path, _, let mode, let acl):
@@ -57,7 +58,7 @@ extension Request {
 
     private static func validate(_ mode: CreateMode) throws {
         guard let ttl = mode.timeToLive else { return }
-        // EphemeralType.TTL in the server's source keeps the time in 40 bits.
+        // `EphemeralType.TTL` in the server's source stores the time to live in 40 bits.
         guard ttl >= .milliseconds(1), ttl.milliseconds <= 0xFF_FFFF_FFFF else {
             throw invalid("A time to live must be from 1 millisecond to 2^40-1 milliseconds.")
         }
@@ -78,7 +79,8 @@ extension Request {
 }
 
 extension Duration {
-    /// Whole milliseconds, towards zero; clamped, so that a nonsensical Duration cannot trap.
+    /// The duration in whole milliseconds, rounded towards zero. Clamped, because a conversion of a
+    /// nonsensical duration would trap.
     var milliseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000)

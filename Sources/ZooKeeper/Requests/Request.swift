@@ -1,4 +1,4 @@
-/// A request to ZooKeeper as a value, with full paths (the chroot is already in front).
+/// A request to ZooKeeper as a value. Its paths are complete, including the chroot.
 package enum Request: Sendable {
     case create(path: String, data: [UInt8]?, mode: CreateMode, acl: [ACL])
     case delete(path: String, version: Int32?)
@@ -9,12 +9,12 @@ package enum Request: Sendable {
     case getACL(path: String)
     case setACL(path: String, acl: [ACL], version: Int32?)
     case sync(path: String)
-    /// Members as ZooKeeper writes them, separated by commas; `nil` for none.
+    /// Servers in ZooKeeper's notation, separated by commas. `nil` means none.
     case reconfigure(joining: String?, leaving: String?)
-    /// The operations' ACLs are filled in.
+    /// The operations carry their access control lists.
     case multi([Operation])
 
-    /// The path to name in an error; a multi has one for each operation.
+    /// The path to name in an error. `nil` for a multi, whose operations have paths of their own.
     package var path: String? {
         switch self {
         case .create(let path, _, _, _), .delete(let path, _), .exists(let path, _), .get(let path, _),
@@ -24,7 +24,7 @@ package enum Request: Sendable {
         }
     }
 
-    /// A read changes nothing, so it is simply asked again when its answer was lost.
+    /// Whether the request changes nothing. The client then repeats it after a lost response.
     package var isRead: Bool {
         switch self {
         case .exists, .get, .children, .getACL, .sync: true
@@ -32,7 +32,7 @@ package enum Request: Sendable {
         }
     }
 
-    /// Whether the request, or the given operation of a multi, creates a node.
+    /// Whether the request, or the operation of a multi at the index, creates a node.
     func creates(at index: Int?) -> Bool {
         switch self {
         case .create: return true
@@ -43,7 +43,7 @@ package enum Request: Sendable {
         }
     }
 
-    /// What the library is asked to watch with this read.
+    /// The watch that the C client is asked to set with this read.
     var watch: WatchKey? {
         switch self {
         case .exists(let path, watch: true): WatchKey(kind: .existence, path: path)
@@ -53,7 +53,7 @@ package enum Request: Sendable {
         }
     }
 
-    /// The dimension under which the request is counted.
+    /// The value of the metrics' dimension `operation`.
     package var name: String {
         switch self {
         case .create: "create"
@@ -70,7 +70,7 @@ package enum Request: Sendable {
         }
     }
 
-    /// The names under which requests are counted, each once.
+    /// All values of the metrics' dimension `operation`.
     static let names = [
         "create", "delete", "exists", "get", "children", "set", "getACL", "setACL", "sync", "reconfigure", "multi",
     ]

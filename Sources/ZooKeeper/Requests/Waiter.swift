@@ -1,11 +1,11 @@
 import Synchronization
 
-/// Who is told of the end of a call.
+/// The receiver of a request's result.
 enum Waiter: Sendable {
     case reply(PendingReply)
-    /// One of several calls that are waited for together, with its place among them.
+    /// One of several requests that a caller awaits together, with its index among them.
     case gathering(Gathering, Int)
-    /// The connection itself. It is told on the library's thread, so it only hands on.
+    /// The connection itself. The closure runs on the C client's thread, so it must only hand the result on.
     case inner(@Sendable (ReplyResult) -> Void)
 
     func resume(with result: ReplyResult) {
@@ -17,10 +17,11 @@ enum Waiter: Sendable {
     }
 }
 
-/// The result of a call, which may come before anybody waits for it.
+/// The result of a request, which may arrive before the caller waits for it.
 ///
-/// A call is submitted before its caller waits, and not by the closure that waits: `withTaskCancellationHandler` runs that
-/// closure off the caller's actor, where the calls of one actor could overtake each other.
+/// The client submits a request before the caller waits, and not in the closure that waits.
+/// `withTaskCancellationHandler` runs that closure off the caller's actor, where the requests of one
+/// actor could overtake each other.
 final class PendingReply: Sendable {
     private struct State {
         var result: ReplyResult?
@@ -28,7 +29,7 @@ final class PendingReply: Sendable {
     }
     private let state = Mutex(State())
 
-    /// The result, once it is there. It is asked for once.
+    /// The result, as soon as it exists. May be read only once.
     var value: Reply {
         get async throws {
             try await withCheckedThrowingContinuation { continuation in
@@ -51,8 +52,8 @@ final class PendingReply: Sendable {
     }
 }
 
-/// The results of calls that are waited for together: whoever waits is woken once, when the last one has ended, instead of
-/// once for each.
+/// The results of requests that a caller awaits together. The caller is resumed once, when the last request has
+/// ended, instead of once for each.
 final class Gathering: Sendable {
     private struct State {
         var results: [ReplyResult?]

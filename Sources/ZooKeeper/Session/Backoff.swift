@@ -1,5 +1,5 @@
-/// How long to wait before the next attempt to open a session: doubling, with full jitter, so that the clients of a
-/// restarted ensemble do not all come at once.
+/// An exponential backoff between attempts to open a session. It has full jitter, because otherwise all clients of a
+/// restarted ensemble would connect at once.
 struct Backoff: Sendable {
     let base: Duration
     let maximum: Duration
@@ -10,13 +10,13 @@ struct Backoff: Sendable {
         self.maximum = maximum
     }
 
-    /// The wait before the next attempt.
+    /// Returns the delay before the next attempt.
     mutating func next(random: (ClosedRange<Double>) -> Double = { .random(in: $0) }) -> Duration {
         defer { attempts += 1 }
         let ceiling = min(maximum, base * (1 << min(attempts, 16)))
         return ceiling * random(0...1)
     }
 
-    /// The attempt succeeded.
+    /// Resets the backoff after a successful attempt.
     mutating func reset() { attempts = 0 }
 }

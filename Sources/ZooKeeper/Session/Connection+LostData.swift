@@ -1,15 +1,16 @@
 import Logging
 
-/// An ensemble that has lost acknowledged data: all its servers were wiped, or restored from an older backup.
+/// Detects an ensemble that has lost acknowledged data, because all its servers were wiped
+/// or restored from an older backup.
 ///
-/// The library tells each server the newest zxid that it has seen. A server that knows less closes the connection, and
-/// the client tries the next one. After such a loss no server is up to date, and the library tries them for ever. It
-/// does not report the reason, and it neither shows that zxid nor forgets it while the handle lives.
+/// The C client tells each server the newest zxid that it has seen. A server that is behind that zxid closes the
+/// connection, and the C client tries the next server. After such a loss every server is behind, and the C client tries
+/// them forever. It does not report the reason, and it neither exposes that zxid nor forgets it while the handle lives.
 ///
-/// An outage of all servers looks the same from here, and must not end the session, because the leader restarts the
-/// session's timeout when the servers return. A *probe* tells the two apart: a second handle that has seen no data.
-/// When the servers keep the probe's session and never accept the client's, they refuse the client's. The probe needs
-/// no four-letter word, which a server may not allow, and no zxid, of which replies show only a lower bound.
+/// An outage of all servers looks the same to the client, and must not end the session, because the leader restarts the
+/// session's timeout when the servers return. A *probe* distinguishes the two: a second handle that has seen no data.
+/// When the servers accept the probe's session and never the client's, they refuse the client's. The probe needs no
+/// four-letter word, which a server may not allow, and no zxid, of which responses show only a lower bound.
 extension Connection {
     /// Ends the session after the servers have refused it for longer than it can live.
     func lookForLostData(_ handle: LibraryHandle) {
@@ -46,9 +47,9 @@ extension Connection {
         ended(handle, reason: "refused by every server")
     }
 
-    /// Returns how long the servers must accept the probe before the client's session counts as refused and is ended.
-    /// It is at least the session timeout, because the ensemble has expired the session by then. It is also long enough
-    /// for the library to try each server: one that does not answer takes two thirds of the timeout.
+    /// Returns how long the servers must accept the probe before the client ends its own session as refused. It is at
+    /// least the session timeout, because the ensemble has expired the session by then. It is also long enough for the
+    /// C client to try each server: one that does not respond takes two thirds of the timeout.
     static func refusalPatience(timeout: Duration, servers: Int) -> Duration {
         max(timeout, timeout * 2 / 3 * (servers - 1)) + min(timeout / 3, .seconds(2))
     }

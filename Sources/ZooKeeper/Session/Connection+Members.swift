@@ -1,13 +1,13 @@
 import Logging
 
-/// The ensemble's members may change while a client lives, until none of the servers that it was given is left.
+/// Follows a reconfiguration of the ensemble, even when none of the configured servers is left.
 ///
-/// The library can be told of other servers, but mixes up answers then (rule 14). So the present handle stays with its list for
-/// as long as it is connected; when that has ended, and none of its list answers, another handle with the other list goes on
-/// with the same session.
+/// The C client can be given other servers, but then mixes up responses; see "Sessions and credentials" in
+/// <doc:OverTheCClient>. So the current handle keeps its list for as long as it is connected. When the connection is
+/// lost and no server of the list responds, another handle continues the same session with the other list.
 extension Connection {
-    /// Asks who the members are, and to be told when that changes. An ensemble before 3.5, or one whose administrator keeps it
-    /// secret, does not say.
+    /// Reads the ensemble's servers, and watches for changes. An ensemble before ZooKeeper 3.5, or one that denies
+    /// access to its configuration, reveals no servers.
     func readMembers() {
         guard configuration.followsMembers, mayReadMembers, case .open(let handle) = phase else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
@@ -29,16 +29,18 @@ extension Connection {
         drain()
     }
 
-    /// Unless the next connection has asked already.
+    /// Reads the servers again, unless a newer connection has already done so.
     private func readMembers(through handle: LibraryHandle) {
         if case .open(let current) = phase, current.id == handle.id, handle.isConnected { readMembers() }
     }
 
-    /// How long the library tries its own list when a connection is lost, before another list is tried.
+    /// Returns how long the C client tries its own list after a lost connection, before
+    /// the client tries the other list.
     func firstPatience(_ timeout: Duration) -> Duration { timeout / 10 }
 
-    /// Tries the other list when this one leads nowhere: first after a moment, and then again and again, each for a third of
-    /// the session timeout, since a server that does not answer at all takes the library two thirds.
+    /// Tries the other list when no server of the current one responds: first after a short delay, then
+    /// each list in turn for a third of the session timeout, because the C client needs two thirds for a
+    /// server that does not respond at all.
     func tryOtherServers(_ handle: LibraryHandle) {
         let timeout = session.current.timeout
         guard timeout > .zero, let triedSince else { return }
@@ -49,9 +51,11 @@ extension Connection {
         moveSession(from: handle)
     }
 
-    /// Opens another handle for the same session, if there are other servers to be tried. To close a handle that is connected
-    /// would end the session, so one that is about to be is left alone too; when it connects in this very moment, the session
-    /// has expired for the new handle, and a new one is opened.
+    /// Opens another handle for the same session, if the other list has other servers.
+    ///
+    /// Closing a connected handle would end the session, so the client also leaves alone a handle that is about to
+    /// connect. If the handle connects at this very moment, closing it ends the session: the new handle finds it
+    /// expired, and the client opens a new one.
     private func moveSession(from handle: LibraryHandle) {
         guard handle.isDisconnected, choice.tryOther() else { return }
         inherited = handle.sessionIdentity
@@ -62,15 +66,15 @@ extension Connection {
         open()
     }
 
-    /// A new handle does not know what its session has seen, so that the library would be content with a server that is behind
-    /// it. The first thing that is sent through it makes that server catch up.
+    /// Makes the server of a new handle catch up, with the first request that is sent through the handle. A new handle
+    /// does not know what its session has seen, so the C client would accept a server that is behind it.
     func catchUp(_ handle: LibraryHandle) {
         let call = Call(
             token: nextToken(), request: .sync(path: "/"), deadline: .now + max(session.current.timeout, .seconds(1)),
             waiter: .inner { [weak self] result in
                 switch result {
                 case .success: self?.onQueue { $0.caughtUp(handle) }
-                // Rarely: a lost answer is asked for again by the next connection.
+                // This is rare, because a `sync` whose response was lost is repeated on the next connection.
                 case .failure: self?.onQueue(after: .milliseconds(100)) { $0.catchUpAgain(handle) }
                 }
             })

@@ -10,7 +10,8 @@ extension Connection {
         onQueue(after: .milliseconds(500)) { $0.pulse() }
     }
 
-    /// Looks after what no callback tells: whether the session is in doubt, and that it is not for want of requests.
+    /// Checks what no callback reports: whether other servers must be tried, and whether the ensemble has lost data.
+    /// Sends a heartbeat on an idle connection, because the session would become `inDoubt` without requests.
     func pulse() {
         drainLog(force: false)
         switch phase {
@@ -30,18 +31,18 @@ extension Connection {
         onQueue(after: untilNextLook) { $0.pulse() }
     }
 
-    /// Soon after a connection was lost.
+    /// Runs soon after a lost connection.
     func lookForServers() {
         if case .open(let handle) = phase { tryOtherServers(handle) }
     }
 
-    /// How long no server has answered; zero when there is no session.
+    /// The time since a server last responded. Zero while there is no session.
     private nonisolated var silence: Duration {
         guard session.current.sessionID != 0, let heard = desk.read({ $0.lastHeard }) else { return .zero }
         return heard.duration(to: .now)
     }
 
-    /// After how long to look again.
+    /// The delay until the next check.
     private nonisolated var untilNextLook: Duration {
         let state = session.current
         if state.sessionID == 0 { return .seconds(1) }
@@ -51,8 +52,8 @@ extension Connection {
         return state.timeout / 12
     }
 
-    /// Says in time that the session is in doubt, on a clock of its own: the connection's queue may be held up by a slow name
-    /// server.
+    /// Reports in time that the session is `inDoubt`. It runs on a separate queue, because a slow name server
+    /// may block the connection's queue.
     private nonisolated func watchForDoubt() {
         tellDoubt()
         if session.current.phase == .closed { return }
@@ -61,7 +62,7 @@ extension Connection {
         }
     }
 
-    /// Says whether the session is in doubt.
+    /// Updates the session's state when it becomes `inDoubt`, or is no longer.
     nonisolated func tellDoubt() {
         let state = session.current
         guard state.sessionID != 0 else { return }
@@ -77,7 +78,8 @@ extension Connection {
         }
     }
 
-    /// A cheap request of our own: the library's pings are invisible (rule 32).
+    /// Sends a cheap request, because the C client does not report the responses to its own pings; see
+    /// "Sessions and credentials" in <doc:OverTheCClient>.
     func sendHeartbeat() {
         let token = nextToken()
         heartbeatToken.store(token, ordering: .relaxed)

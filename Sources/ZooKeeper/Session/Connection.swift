@@ -3,20 +3,21 @@ import Dispatch
 import Logging
 import Synchronization
 
-/// The owner of the library's handle, which it opens and closes on a queue of its own. Requests go through a
-/// ``LibraryGate``, one thread at a time (rule 1); the library's threads enter only through the ``LibraryInbox`` methods,
-/// which do not wait.
+/// Owns the handle of the C client, and opens and closes it on its own queue. Requests go through a ``LibraryGate``,
+/// one thread at a time; see "Calls and callbacks" in <doc:OverTheCClient>. The threads of the C client call only the
+/// ``LibraryInbox`` methods, which do not wait.
 ///
-/// It opens a session at the first call, opens another when one has expired, and closes it once.
+/// It opens a session at the first call, opens another one when the session has expired, and closes once.
 actor Connection {
     enum Phase {
-        /// Nothing was asked for yet. Can transition to opening, closed.
+        /// No call was made yet. Can transition to opening, closing.
         case idle
-        /// A session is to be opened, now or after a pause. Can transition to open, closed.
+        /// A handle is to be opened, now or after a delay. Can transition to open, closing.
         case opening
-        /// There is a handle, connected or not. Can transition to opening (session expired, credentials refused), closed.
+        /// There is a handle, connected or not. Can transition to opening (the session has ended, or another
+        /// handle takes it over) and closing.
         case open(LibraryHandle)
-        /// `close()` was called and goes on. Can transition to closed.
+        /// `close()` is in progress. Can transition to closed.
         case closing(LibraryHandle?)
         case closed
     }
@@ -32,7 +33,7 @@ actor Connection {
     private nonisolated let isStarted = Atomic<Bool>(false)
     nonisolated let doubtClock = DispatchQueue(label: "zookeeper.doubt")
     nonisolated let heartbeatToken = Atomic<UInt64>(0)
-    /// Raised when a client that is being closed has no call left in flight.
+    /// Raised when a client that is being closed has no request left in flight.
     private nonisolated let drained = WatchSignal()
     let configuration: ZooKeeperConfiguration
     let logger: Logger
@@ -42,25 +43,25 @@ actor Connection {
     private var generation: UInt64 = 0
     private var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
     private var mustAuthenticate = false
-    /// Which servers to try, and since when the present ones were tried in vain.
+    /// The servers to try, and when the client began to try the current ones. The time is `nil` while it is connected.
     var choice: ServerChoice
     var triedSince: ContinuousClock.Instant?
-    /// When the connection was lost; `nil` while there is one.
+    /// When the connection was lost. `nil` while there is one.
     var disconnectedSince: ContinuousClock.Instant?
-    /// The handle that tests whether servers accept new sessions, and the time since which every check found that they
-    /// do.
+    /// The handle that tests whether servers accept new sessions, and since when every check has found that they do.
     var probe: SessionProbe?
     var acceptedSince: ContinuousClock.Instant?
-    /// Whether the present servers are tried by the library alone, since the connection was lost just now.
+    /// Whether the connection was lost only recently. The C client then still tries its own list of servers.
     var isFirstTry = false
-    /// The session that the next handle goes on with.
+    /// The session that the next handle continues.
     var inherited: SessionIdentity?
-    /// Whether the present handle must catch up with what its session has seen before anything is sent through it.
+    /// Whether the server must catch up with what the session has seen before other requests are sent.
     var mustSync = false
-    /// Whether the servers close the connection of a client that asks for the members.
+    /// Whether the client may read the ensemble's servers. A server that requires
+    /// authentication closes the connection instead.
     var mayReadMembers = true
     var hasPulse = false
-    /// Who has called `close()` while it was under way.
+    /// The callers of `close()` that wait for an earlier call to finish.
     private var closeWaiters: [CheckedContinuation<Void, Never>] = []
     var lastLogDrain = ContinuousClock.now
 
@@ -91,12 +92,12 @@ actor Connection {
 
     // MARK: Calls
 
-    /// A number for a call that names this client.
+    /// Returns a number for a request. It contains the number of this client.
     nonisolated func nextToken() -> UInt64 {
         client << 40 | nextSerial.wrappingAdd(1, ordering: .relaxed).oldValue & 0xFF_FFFF_FFFF
     }
 
-    /// Takes calls, which are sent as soon as the session and the window allow.
+    /// Adds requests, which are sent as soon as the session and the in-flight limit allow it.
     nonisolated func submit(_ calls: Call...) { submit(calls) }
 
     nonisolated func submit(_ calls: [Call]) {
@@ -105,13 +106,13 @@ actor Connection {
         if !gate.drainIfFree(desk) { scheduleDrain() }
     }
 
-    /// Opens a session, unless that was done.
+    /// Opens a session at the first call, and does nothing afterwards.
     nonisolated func start() {
         if isStarted.load(ordering: .relaxed) || isStarted.exchange(true, ordering: .relaxed) { return }
         onQueue { $0.begin() }
     }
 
-    /// Hands what waits to the library, soon; many callers share one turn of the queue.
+    /// Schedules the sending of waiting requests. Many callers share one job of the queue.
     private nonisolated func scheduleDrain() {
         if isDrainScheduled.exchange(true, ordering: .acquiringAndReleasing) { return }
         onQueue { $0.drain() }
@@ -169,7 +170,8 @@ actor Connection {
         return HandleID(client: client, generation: generation)
     }
 
-    /// Opens a second handle. Its events are ignored, like those of every handle but the present one.
+    /// Opens a second handle. The connection ignores its events, as it ignores those of
+    /// every handle but the current one.
     func openProbe() {
         probe = SessionProbe(
             id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout)
@@ -179,7 +181,8 @@ actor Connection {
         guard mustAuthenticate, let authentication = configuration.authentication else { return }
         gate.isAuthenticating = true
         let code = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
-        // The library refuses it between two attempts to connect; the next change of state tries again (rule 30).
+        // The C client refuses credentials between two attempts to connect. The next session event tries again; see
+        // "Sessions and credentials" in <doc:OverTheCClient>.
         mustAuthenticate = code != 0
     }
 
@@ -243,7 +246,7 @@ actor Connection {
         readMembers()
     }
 
-    /// The handle is dead: it is closed at once and a new session opened (rule 31).
+    /// Closes a dead handle at once and opens a new session; see "Sessions and credentials" in <doc:OverTheCClient>.
     func ended(_ handle: LibraryHandle, reason: String) {
         logger.info(
             "The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
@@ -263,13 +266,13 @@ actor Connection {
     func closeHandle(_ handle: LibraryHandle) {
         gate.use(nil)
         handle.close()
-        // The library may drop completions when it closes (ZOOKEEPER-2894), so what is left ends here.
+        // The C client may drop completions when it closes (ZOOKEEPER-2894), so this ends the remaining requests.
         desk.updateAll { $0.handleClosed() }
         watches.handleClosed()
         drainLog(force: true)
     }
 
-    /// What another handle needs to take over the session; for tests.
+    /// The credentials with which another handle can take over the session. For tests.
     var sessionIdentity: SessionIdentity? {
         guard case .open(let handle) = phase else { return nil }
         return handle.sessionIdentity
@@ -277,16 +280,17 @@ actor Connection {
 
     // MARK: Closing
 
-    /// How long closing waits for the answers of calls in flight.
+    /// How long closing waits for the responses to requests in flight.
     private static let drainLimit = Duration.seconds(3)
-    /// How long `close()` takes at most. With a server that hangs, it takes the drain and, as a rule, a second and a
-    /// half in the library's own close. Full sockets and name servers that do not answer take longer, and go on in the
-    /// background.
+    /// The maximum duration of `close()`. With a server that hangs, closing takes ``drainLimit`` and usually
+    /// another second and a half in the C client. Full sockets and name servers that do not respond take
+    /// longer, and continue in the background.
     private static let closeLimit = Duration.seconds(5)
 
-    /// Refuses new calls, waits for those in flight, closes the handle and ends every sequence. Returns when that is
-    /// done, or after ``closeLimit``. Calling it again waits for the same end. Call it from a task that is not
-    /// cancelled.
+    /// Refuses new calls, waits for requests in flight, closes the handle and ends every sequence.
+    ///
+    /// Returns when that is done, or after ``closeLimit``. Another call waits for the same end. Call it
+    /// from a task that is not cancelled.
     nonisolated func close() async {
         isStarted.store(true, ordering: .relaxed)
         // Done here, because the connection's own queue may be blocked.
@@ -300,7 +304,7 @@ actor Connection {
             isDone.end()
         }
         await isDone.wait()
-        // The sequences end even when the rest goes on in the background.
+        // The sequences end even when the rest continues in the background.
         watches.end()
         session.update { $0.phase = .closed }
     }
@@ -314,7 +318,7 @@ actor Connection {
         }
         if case .closing(.some) = phase, desk.read({ $0.inFlight > 0 }) {
             let state = session.current
-            // The library itself gives them up after two thirds of the timeout.
+            // The C client itself gives up requests after two thirds of the session timeout.
             let patience = (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3
             onQueue(after: min(patience, Self.drainLimit)) { $0.drained.end() }
             while desk.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
@@ -322,7 +326,7 @@ actor Connection {
         finish()
     }
 
-    /// Closes without waiting for anybody: the client object itself is gone.
+    /// Closes without waiting for requests in flight, because the client object no longer exists.
     nonisolated func abandon() {
         onQueue { connection in
             switch connection.phase {
@@ -349,13 +353,14 @@ actor Connection {
     }
 }
 
-// MARK: - From the library's threads
+// MARK: - From the C client's threads
 
 extension Connection: LibraryInbox {
     nonisolated func sessionEvent(_ handle: HandleID, state: Int32) {
         let phase = LibrarySessionPhase(libraryState: state)
         let instant = ContinuousClock.now
-        // A dispatch queue keeps the order of the library's one thread, which tasks would not (rule 10).
+        // A dispatch queue keeps the order of the C client's thread, and tasks would not; see
+        // "Calls and callbacks" in <doc:OverTheCClient>.
         onQueue { $0.sessionEvent(handle, phase: phase, at: instant) }
     }
 

@@ -1,13 +1,14 @@
-/// Where the members of an ensemble serve clients, as its node `/zookeeper/config` says it: lines of the form
-/// `server.1=host:quorum-port:election-port:role;client-host:client-port`, and a version.
+/// The client addresses of an ensemble's servers, from the node `/zookeeper/config`. Its lines have the form
+/// `server.1=host:quorum-port:election-port:role;client-host:client-port`, and the last one is a version.
 struct EnsembleMembers: Sendable, Hashable {
     static let path = "/zookeeper/config"
 
     /// `host:port,…` for the C client.
     let servers: String
 
-    /// - Returns: `nil` unless every member says where it serves clients; one that stands in a configuration of the old form
-    ///   does not.
+    /// Parses the data of the node.
+    ///
+    /// - Returns: `nil` unless every server has a client address. A server in a configuration of the old form has none.
     init?(_ configuration: [UInt8]?) {
         var addresses: [String] = []
         for line in String(decoding: configuration ?? [], as: UTF8.self).split(whereSeparator: \.isNewline)
@@ -28,7 +29,7 @@ struct EnsembleMembers: Sendable, Hashable {
         let port = colon.map { client[client.index(after: $0)...] } ?? client
         let host = colon.map { client[..<$0] } ?? ""
         if !isUnspecified(host) { return "\(host):\(port)" }
-        // It serves at all of its addresses, so at the one by which the others know it.
+        // The server listens on all its addresses, including the one at which the other servers reach it.
         guard let name = self.name(ofServer: line[line.index(after: start)..<end]) else { return nil }
         return "\(name):\(port)"
     }

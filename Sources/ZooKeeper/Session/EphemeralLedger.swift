@@ -1,9 +1,10 @@
 import Synchronization
 
-/// The ephemeral nodes that this client has made in its session.
+/// Tracks the ephemeral nodes that this client has created in its session.
 ///
-/// When a session ends, the ensemble deletes all its ephemeral nodes in one transaction, and one above 1 MB can take the
-/// whole ensemble down (ZOOKEEPER-4306), so the sum of their paths is bounded (rule 38).
+/// When a session ends, the ensemble deletes all its ephemeral nodes in one transaction, and one of more than 1 MB can
+/// stop the whole ensemble (ZOOKEEPER-4306). So the total size of their paths is limited; see
+/// "Sessions and credentials" in <doc:OverTheCClient>.
 final class EphemeralLedger: Sendable {
     static let maximumBytes = 500_000
 
@@ -12,17 +13,19 @@ final class EphemeralLedger: Sendable {
         var bytes = 0
         var costs: [ExactString: Int] = [:]
 
-        /// Another session: the nodes of the one before are gone.
+        /// Starts again for another session, because the nodes of the previous one are gone.
         mutating func begin(_ id: Int64) {
             if id != sessionID { self = State(sessionID: id) }
         }
     }
     private let state = Mutex(State())
 
-    /// The bytes of the paths that exist, or may exist.
+    /// The bytes of the paths of nodes that exist or may exist.
     var bytes: Int { state.withLock { $0.bytes } }
 
-    /// Makes room before a request is sent.
+    /// Reserves the bytes of a request before it is sent.
+    ///
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/tooManyEphemerals``) when the limit would be exceeded.
     func reserve(_ request: Request, sessionID: Int64) throws {
         let cost = request.ephemeralCost
         guard cost > 0 else { return }
@@ -39,7 +42,7 @@ final class EphemeralLedger: Sendable {
         }
     }
 
-    /// The request certainly made nothing.
+    /// Releases the bytes of a request that certainly created nothing.
     func release(_ request: Request, sessionID: Int64) {
         let cost = request.ephemeralCost
         guard cost > 0 else { return }
@@ -49,7 +52,7 @@ final class EphemeralLedger: Sendable {
         }
     }
 
-    /// The request was applied: remembers what it made, so that its deletion makes room, and forgets what it deleted.
+    /// Records the nodes that an applied request created, and releases the bytes of those that it deleted.
     func applied(_ request: Request, _ reply: Reply, sessionID: Int64) {
         switch (request, reply) {
         case (.create(_, _, let mode, _), .created(let node)) where mode.isEphemeral:
@@ -82,7 +85,7 @@ final class EphemeralLedger: Sendable {
 }
 
 extension Request {
-    /// What the request adds to the paths of the session's ephemeral nodes.
+    /// The bytes that the request adds to the paths of the session's ephemeral nodes.
     fileprivate var ephemeralCost: Int {
         switch self {
         case .create(let path, _, let mode, _): return Self.ephemeralCost(of: path, mode)
@@ -95,7 +98,8 @@ extension Request {
         }
     }
 
-    /// By the path that is asked for; a number that the server appends has at most eleven characters.
+    /// Returns the cost of the requested path. For a sequential node it includes the number that the server appends,
+    /// which has at most eleven characters.
     fileprivate static func ephemeralCost(of path: String, _ mode: CreateMode) -> Int {
         mode.isEphemeral ? 4 + path.utf8.count + (mode.isSequential ? 11 : 0) : 0
     }

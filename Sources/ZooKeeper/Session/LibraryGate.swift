@@ -1,13 +1,15 @@
 import Synchronization
 
-/// Lets one thread at a time hand requests to the library (rule 1): whoever submits a call does it at once when nobody
-/// else is at it, without waking another thread for it; that is a quarter of a lone request's way.
+/// Lets one thread at a time pass requests to the C client; see "Calls and callbacks" in <doc:OverTheCClient>. A
+/// caller passes its own request on when the lock is free, without waking another thread. That saves a quarter of
+/// the latency of a single request.
 ///
-/// Nothing waits for the lock but the connection's own queue, and nothing in it waits for an answer.
+/// Only the connection's queue waits for the lock, and no code waits for a response while it holds the lock.
 final class LibraryGate: Sendable {
     private struct State {
         var handle: LibraryHandle?
-        /// Requests wait until the credentials were answered: a multi that is sent before may abort the process (rule 24).
+        /// Whether credentials await a response. Requests wait until then, because a multi that is sent before may
+        /// abort the process; see "Requests and results" in <doc:OverTheCClient>.
         var isAuthenticating = false
     }
     private let state = Mutex(State())
@@ -17,7 +19,7 @@ final class LibraryGate: Sendable {
         set { state.withLock { $0.isAuthenticating = newValue } }
     }
 
-    /// From here on requests go to this handle, or nowhere.
+    /// Sends further requests through this handle. `nil` holds them back.
     func use(_ handle: LibraryHandle?) {
         state.withLock { state in
             state.handle = handle
@@ -25,12 +27,13 @@ final class LibraryGate: Sendable {
         }
     }
 
-    /// Hands over what waits, if that is possible now.
+    /// Passes waiting requests to the C client, if the handle accepts them now.
     func drain(_ desk: CallDesk) { state.withLock { Self.drain($0, desk) } }
 
-    /// The same, unless somebody is at it.
+    /// Passes waiting requests to the C client, unless another thread holds the lock.
     ///
-    /// - Returns: whether it was done; else it must be done later, since the other one may be through already.
+    /// - Returns: Whether the lock was free. Otherwise the caller must schedule another attempt, because the other
+    ///   thread may already have sent its last request.
     func drainIfFree(_ desk: CallDesk) -> Bool {
         state.withLockIfAvailable {
             Self.drain($0, desk)
@@ -38,7 +41,7 @@ final class LibraryGate: Sendable {
         } ?? false
     }
 
-    /// Asks for the removal of watches.
+    /// Requests the removal of watches.
     ///
     /// - Returns: 0 when a completion will follow.
     func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
@@ -56,7 +59,7 @@ final class LibraryGate: Sendable {
             let code = handle.send(call)
             if code == 0 { continue }
             if ZooKeeperError.Code(rawValue: code) == .invalidState {
-                // It broke off just now. The next CONNECTED drains again.
+                // The connection was lost a moment ago. The next connection sends the request.
                 desk.update { $0.postpone(call.token) }
                 return
             }
@@ -66,6 +69,7 @@ final class LibraryGate: Sendable {
 }
 
 extension ZooKeeperError.Code {
-    /// The library's word for a handle that is not connected; callers never see it, since such a call is postponed.
+    /// The C client's code for a handle that is not connected. Callers never see it, because the
+    /// client postpones such a request.
     fileprivate static let invalidState = Self(rawValue: -9)
 }

@@ -1,6 +1,6 @@
 import Dispatch
 
-/// Runs an actor on a dispatch queue of its own, where blocking calls of the C client hold up nobody else.
+/// Runs an actor on its own dispatch queue, where blocking calls of the C client delay no other task.
 final class QueueExecutor: SerialExecutor {
     let queue: DispatchQueue
 

@@ -1,14 +1,16 @@
-/// Which servers a client tries: those that it was given, or those that the ensemble has since named as its members. A value.
+/// Chooses the servers that a client tries: those of its configuration, or those that the ensemble
+/// has since reported. It is a value.
 ///
-/// The present ones come first: as a rule, another of them answers at once. When none does for a moment, the members are tried,
-/// since the others may be gone; and then each list in turn, since a client may be somewhere from where it cannot reach the
-/// members by the names that they have for each other.
+/// The current list comes first, because usually another server of it responds at once. When none responds for a
+/// moment, the client tries the reported servers, because the configured ones may be gone. Then it alternates
+/// between the two lists, because the client may be in a network from which it cannot reach the servers by the
+/// addresses in their configuration.
 struct ServerChoice: Sendable, Hashable {
-    /// What the client was given.
+    /// The servers of the client's configuration.
     let configured: String
-    /// What the ensemble has said last, when it said it in full.
+    /// The servers that the ensemble has last reported in full.
     private(set) var members: String?
-    /// What is tried, or connected to.
+    /// The servers that the client tries, or to which it is connected.
     private(set) var current: String
 
     init(configured: String) {
@@ -16,17 +18,16 @@ struct ServerChoice: Sendable, Hashable {
         current = configured
     }
 
-    /// The ensemble has said who its members are. What does not say where each of them serves clients is no reason to forget
-    /// what did.
+    /// Stores the servers that the ensemble has reported. An incomplete report does not replace a complete one.
     mutating func learn(_ members: EnsembleMembers?) { self.members = members?.servers ?? self.members }
 
-    /// The present list has led nowhere for some time.
+    /// Switches to the other list, after no server of the current one has responded for some time.
     ///
-    /// - Returns: whether another list is to be tried now.
+    /// - Returns: Whether there are other servers to try now.
     mutating func tryOther() -> Bool {
         let first = members ?? configured
         let next = Self.areSame(current, first) ? configured : first
-        // The same servers in another order are no reason to move.
+        // The same servers in another order do not justify another handle.
         if Self.areSame(current, next) { return false }
         current = next
         return true

@@ -1,14 +1,15 @@
 import Dispatch
 import Synchronization
 
-/// A second handle with a session of its own, which tells whether the servers accept new sessions.
+/// A second handle with its own session, which tests whether the servers accept new sessions.
 ///
-/// Opens and closes it on its own queue, because both calls block and the connection's queue must stay responsive.
+/// Opens and closes the handle on its own queue, because both calls block and the
+/// connection's queue must stay responsive.
 final class SessionProbe: Sendable {
     private enum State {
         case opening
         case open(LibraryHandle)
-        /// The handle could not be opened, or is closed.
+        /// The handle could not be opened, or was closed.
         case ended
     }
     private let state = Mutex(State.opening)
@@ -21,10 +22,10 @@ final class SessionProbe: Sendable {
         }
     }
 
-    /// Whether a server has accepted the probe's session, and still answers.
+    /// Whether a server has accepted the probe's session, and the connection is still open.
     var isAccepted: Bool { state.withLock { if case .open(let handle) = $0 { handle.isConnected } else { false } } }
 
-    /// Whether this probe will never be accepted: its servers cannot be resolved, or its session has expired.
+    /// Whether this probe will never be accepted, because its servers cannot be resolved or its session has expired.
     var hasEnded: Bool {
         state.withLock { state in
             switch state {
@@ -35,7 +36,7 @@ final class SessionProbe: Sendable {
         }
     }
 
-    /// Closes the handle without waiting for completion.
+    /// Closes the handle without waiting until it is closed.
     func close() {
         queue.async { [self] in
             let handle = state.withLock { state -> LibraryHandle? in

@@ -1,36 +1,36 @@
-/// What a client knows of its session.
+/// The client's view of its session.
 public struct SessionState: Sendable, Hashable {
-    /// How things stand between the client and the ensemble.
+    /// The relation between the client and the ensemble.
     public enum Phase: Sendable, Hashable {
-        /// There is no session yet, or not again after an expiry.
+        /// There is no session: none was opened yet, or the last one has ended.
         case connecting
-        /// A server answers.
+        /// The client is connected to a server.
         case connected
-        /// The connection is broken; the session lives on at the ensemble for now.
+        /// The connection is lost, and the ensemble still keeps the session.
         case suspended
-        /// No server has answered for two thirds of the session timeout, so the session may end soon, and with it
-        /// ephemeral nodes and leases. Said **before** the ensemble can expire the session, as far as clocks run
-        /// alike; see ``SessionState/timeout``.
+        /// No server has responded for two thirds of the session timeout, so the session may soon expire, with its
+        /// ephemeral nodes and leases. The client reports this **before** the ensemble can expire the session, provided
+        /// that the clocks run at the same rate. See ``SessionState/timeout``.
         case inDoubt
         /// The client is closed.
         case closed
     }
 
-    /// How things stand.
+    /// The current phase.
     public internal(set) var phase: Phase = .connecting
-    /// The session's number; 0 while there is none. Another number is another session: the ephemeral nodes of the
-    /// one before are gone.
+    /// The session's id. 0 while there is no session. A different id means a different session: the ephemeral
+    /// nodes of the previous one are gone.
     public internal(set) var sessionID: Int64 = 0
-    /// The session timeout on which client and server agreed; zero before the first connection.
+    /// The session timeout that the client and the server negotiated. Zero before the first connection.
     public internal(set) var timeout: Duration = .zero
-    /// How many sessions of this client have expired.
+    /// How many sessions of this client have ended: expired, or refused by the ensemble.
     public internal(set) var expirations = 0
-    /// How often the connection came back, to the same session or to a new one.
+    /// How many times the connection was restored, to the same session or to a new one.
     public internal(set) var reconnections = 0
 
     init() {}
 
-    /// Creates a state. Meant for other implementations of a ZooKeeper.
+    /// Creates a state. For other implementations of ``ZooKeeperStore``.
     public init(phase: Phase, sessionID: Int64, timeout: Duration, expirations: Int) {
         self.phase = phase
         self.sessionID = sessionID

@@ -1,27 +1,27 @@
 import Synchronization
 
-/// The states of a session: the present one first, then the newest after each change.
+/// The states of a session: the current one first, then the newest after each change.
 ///
-/// A state that was not read is replaced by the next; ``SessionState/expirations`` tells of a session that came and went
-/// in between. It ends after ``SessionState/Phase/closed``, and when the task is cancelled.
+/// A new state replaces one that was not read. ``SessionState/expirations`` counts the sessions that began and ended in
+/// between. The sequence ends after ``SessionState/Phase/closed``, and when the task is cancelled.
 public struct SessionStates: AsyncSequence, Sendable {
     /// The elements are states.
     public typealias Element = SessionState
-    /// It never throws.
+    /// The sequence never throws.
     public typealias Failure = Never
 
     let source: SessionStateSource
 
-    /// Begins with the present state.
+    /// Returns an iterator that begins with the current state.
     public func makeAsyncIterator() -> Iterator { Iterator(subscription: source.subscribe()) }
 
-    /// Waits for one task.
+    /// An iterator for one task.
     public struct Iterator: AsyncIteratorProtocol {
         private let subscription: SessionStateSource.Subscription
 
         init(subscription: SessionStateSource.Subscription) { self.subscription = subscription }
 
-        /// The present state at the first call, and the newest that differs at each further call.
+        /// Returns the current state at the first call, and the newest state that differs at each further call.
         ///
         /// - Returns: `nil` after the client was closed, and when the task is cancelled.
         public mutating func next() async -> SessionState? { await subscription.next() }
@@ -31,7 +31,8 @@ public struct SessionStates: AsyncSequence, Sendable {
 @available(*, unavailable)
 extension SessionStates.Iterator: Sendable {}
 
-/// Keeps the newest state and wakes those who read it. Open to other implementations of a ZooKeeper.
+/// Keeps the newest state and resumes the tasks that wait for one. Public for other
+/// implementations of ``ZooKeeperStore``.
 public final class SessionStateSource: Sendable {
     private struct State {
         var current: SessionState
@@ -39,7 +40,7 @@ public final class SessionStateSource: Sendable {
     }
     private let state: Mutex<State>
 
-    /// Starts with the given state.
+    /// Creates a source with an initial state.
     public init(_ initial: SessionState) { state = Mutex(State(current: initial)) }
 
     /// The newest state.
@@ -48,7 +49,7 @@ public final class SessionStateSource: Sendable {
     /// The states from now on.
     public var states: SessionStates { SessionStates(source: self) }
 
-    /// Changes the state and wakes whoever waits for one.
+    /// Changes the state and resumes the tasks that wait for a change.
     public func update(_ change: @Sendable (inout SessionState) -> Void) {
         let signals = state.withLock { state -> [WatchSignal] in
             let before = state.current
@@ -64,7 +65,7 @@ public final class SessionStateSource: Sendable {
         return subscription
     }
 
-    /// One reader's place; its end takes the reader out.
+    /// A subscription of one reader. Its deinitializer unsubscribes the reader.
     final class Subscription {
         let signal = WatchSignal()
         private let source: SessionStateSource

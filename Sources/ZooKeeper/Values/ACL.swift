@@ -1,4 +1,4 @@
-/// One entry of a node's access control list: who may do what.
+/// One entry of a node's access control list: an identity and its permissions.
 public struct ACL: Sendable, Hashable {
     /// The operations that an entry allows.
     public struct Permissions: OptionSet, Sendable, Hashable {
@@ -7,25 +7,25 @@ public struct ACL: Sendable, Hashable {
         /// Creates permissions from ZooKeeper's bit mask.
         public init(rawValue: Int32) { self.rawValue = rawValue }
 
-        /// Read the data and list the children.
+        /// Permission to read the data and list the children.
         public static let read = Permissions(rawValue: 1)
-        /// Set the data.
+        /// Permission to set the data.
         public static let write = Permissions(rawValue: 2)
-        /// Create a child.
+        /// Permission to create a child.
         public static let create = Permissions(rawValue: 4)
-        /// Delete a child.
+        /// Permission to delete a child.
         public static let delete = Permissions(rawValue: 8)
-        /// Set the access control list.
+        /// Permission to set the access control list.
         public static let admin = Permissions(rawValue: 16)
-        /// All of them.
+        /// All permissions.
         public static let all = Permissions(rawValue: 31)
     }
 
-    /// What is allowed.
+    /// The permissions of the identity.
     public var permissions: Permissions
-    /// How the identity is proved: `world`, `auth`, `digest`, `ip`, …
+    /// The scheme that authenticates the identity: `world`, `auth`, `digest`, `ip`, …
     public var scheme: String
-    /// The identity, in the form that the scheme asks for.
+    /// The identity, in the format of the scheme.
     public var id: String
 
     /// Creates an entry.
@@ -35,22 +35,22 @@ public struct ACL: Sendable, Hashable {
         self.id = id
     }
 
-    /// Compares the scheme and the identity by their bytes, as servers do.
+    /// Compares the scheme and the identity by their bytes, as the servers do.
     public static func == (a: ACL, b: ACL) -> Bool {
         a.permissions == b.permissions && a.scheme.isIdentical(to: b.scheme) && a.id.isIdentical(to: b.id)
     }
 
-    /// Hashes what `==` compares.
+    /// Hashes the same values that `==` compares.
     public func hash(into hasher: inout Hasher) {
         hasher.combine(permissions)
         hasher.combine(ExactString(scheme))
         hasher.combine(ExactString(id))
     }
 
-    /// Anyone may do these.
+    /// Grants the permissions to anyone.
     public static func world(_ permissions: Permissions) -> ACL { ACL(permissions, scheme: "world", id: "anyone") }
 
-    /// Whoever this session has authenticated as may do these; needs
+    /// Grants the permissions to the authenticated identities of this session. Requires
     /// ``ZooKeeperConfiguration/authentication``.
     public static func creator(_ permissions: Permissions) -> ACL { ACL(permissions, scheme: "auth", id: "") }
 }
@@ -60,18 +60,18 @@ extension [ACL] {
     public static var open: [ACL] { [.world(.all)] }
     /// Anyone may read.
     public static var readOnly: [ACL] { [.world(.read)] }
-    /// Only whoever created the node may touch it; needs ``ZooKeeperConfiguration/authentication``.
+    /// Only the creator of the node may access it. Requires ``ZooKeeperConfiguration/authentication``.
     public static var creatorOnly: [ACL] { [.creator(.all)] }
 }
 
-/// A node's access control list together with the node's metadata, from one read.
+/// A node's access control list and metadata, from one read.
 public struct NodeACL: Sendable, Hashable {
     /// The entries.
     public var entries: [ACL]
     /// The node's metadata at the same moment.
     public var stat: Stat
 
-    /// Creates a value. Meant for other implementations of a ZooKeeper.
+    /// Creates a value. For other implementations of ``ZooKeeperStore``.
     public init(entries: [ACL], stat: Stat) {
         self.entries = entries
         self.stat = stat

@@ -1,4 +1,4 @@
-/// What kind of node a create makes.
+/// The kind of node that a create makes.
 public struct CreateMode: Sendable, Hashable {
     enum Kind: Sendable, Hashable {
         case persistent, ephemeral, persistentSequential, ephemeralSequential, container
@@ -6,7 +6,7 @@ public struct CreateMode: Sendable, Hashable {
     }
 
     let kind: Kind
-    /// How long a node with a time to live may be unchanged and childless before the server removes it.
+    /// How long a node with a time to live may remain unchanged and without children before the server removes it.
     public let timeToLive: Duration?
 
     private init(_ kind: Kind, timeToLive: Duration? = nil) {
@@ -14,31 +14,31 @@ public struct CreateMode: Sendable, Hashable {
         self.timeToLive = timeToLive
     }
 
-    /// Stays until it is deleted.
+    /// The node remains until it is deleted.
     public static let persistent = CreateMode(.persistent)
-    /// Is removed by the server when the session that created it ends. It can have no children.
+    /// The server removes the node when the session that created it ends. The node cannot have children.
     public static let ephemeral = CreateMode(.ephemeral)
-    /// Persistent; the server appends the parent's next number, as ten digits.
+    /// A persistent node. The server appends the parent's next number to its name, as ten digits.
     public static let persistentSequential = CreateMode(.persistentSequential)
-    /// Ephemeral; the server appends the parent's next number, as ten digits.
+    /// An ephemeral node. The server appends the parent's next number to its name, as ten digits.
     public static let ephemeralSequential = CreateMode(.ephemeralSequential)
-    /// Is removed by the server some time after its last child has gone.
+    /// The server removes the node some time after its last child was deleted.
     public static let container = CreateMode(.container)
 
-    /// Persistent, and removed by the server when it was unchanged and childless for so long.
+    /// A persistent node that the server removes when it has been unchanged and without children for the given time.
     ///
-    /// The server must allow it (`zookeeper.extendedTypesEnabled=true`), or answers
+    /// The server must allow it (`zookeeper.extendedTypesEnabled=true`). Otherwise it responds with
     /// ``ZooKeeperError/Code/unimplemented``.
     public static func persistent(timeToLive: Duration) -> CreateMode {
         CreateMode(.persistentWithTTL, timeToLive: timeToLive)
     }
 
-    /// Like ``persistent(timeToLive:)``, with the parent's next number appended to its name.
+    /// A node like ``persistent(timeToLive:)``, with the parent's next number appended to its name.
     public static func persistentSequential(timeToLive: Duration) -> CreateMode {
         CreateMode(.persistentSequentialWithTTL, timeToLive: timeToLive)
     }
 
-    /// Whether the node goes when its session ends.
+    /// Whether the node is removed when its session ends.
     public var isEphemeral: Bool { kind == .ephemeral || kind == .ephemeralSequential }
 
     /// Whether the server appends a number to the name.
@@ -49,7 +49,7 @@ public struct CreateMode: Sendable, Hashable {
         }
     }
 
-    /// Whether the mode may stand in a multi. The C client aborts the process on a container there and refuses a
-    /// time to live.
+    /// Whether a multi may contain the mode. In a multi, the C client aborts the process for a
+    /// container, and refuses a time to live.
     var isAllowedInMulti: Bool { kind != .container && timeToLive == nil }
 }

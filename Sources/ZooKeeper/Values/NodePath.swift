@@ -1,11 +1,17 @@
-/// The rules for paths, checked before anything reaches the C client: a bad path inside a multi makes it free
+/// Validates paths before they reach the C client, because a bad path in a multi makes it free
 /// memory twice and abort the process.
 ///
-/// They are the server's (`PathUtils.validatePath` in ZooKeeper's Java source), which are stricter than the C
-/// client's.
+/// The rules are the server's (`PathUtils.validatePath` in ZooKeeper's Java source), which are
+/// stricter than those of the C client.
 public enum NodePath {
-    /// Throws ``ZooKeeperError/Code/invalidArgument``, saying what is wrong, unless `path` is an absolute path
-    /// that the server accepts. A sequential create may end in `/`: the number becomes the whole name.
+    /// Validates an absolute path by the server's rules.
+    ///
+    /// - Parameters:
+    ///   - path: The path.
+    ///   - sequential: Whether the path is for a sequential create, which may end in `/`.
+    ///     The number is then the whole name.
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) with the
+    ///   reason, when the path is invalid.
     public static func validate(_ path: String, sequential: Bool = false) throws {
         if isPlain(path) { return }
         func refuse(_ why: String) -> ZooKeeperError {
@@ -28,21 +34,21 @@ public enum NodePath {
         }
     }
 
-    /// The last name of a path.
+    /// Returns the last component of a path.
     package static func name(of path: String) -> String {
         let bytes = path.utf8
         guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return path }
         return String(path[bytes.index(after: slash)...])
     }
 
-    /// The path of a node's parent; `nil` for the root.
+    /// Returns the path of a node's parent, or `nil` for the root.
     package static func parent(of path: String) -> String? {
         guard path.utf8.count > 1, let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")) else { return nil }
         return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 
-    /// Whether a path is of the usual kind, which is certainly good: printable ASCII, and each name has something in it that
-    /// does not begin with a dot. In one pass over the bytes, since each operation of a multi comes through here.
+    /// Returns whether a path is certainly valid: it consists of printable ASCII, and no component is empty or begins
+    /// with a dot. Reads the bytes only once, because every operation of a multi is checked here.
     private static func isPlain(_ path: String) -> Bool {
         let (slash, dot) = (UInt8(ascii: "/"), UInt8(ascii: "."))
         guard path.utf8.first == slash else { return false }
@@ -55,8 +61,8 @@ public enum NodePath {
         return previous != slash
     }
 
-    /// Control characters, and those that ZooKeeper's server refuses: it looks at UTF-16, and takes both halves of what is beyond
-    /// the basic plane for bad.
+    /// Returns whether a character is a control character, or one that the server refuses. The server looks at UTF-16,
+    /// and refuses both halves of a character beyond the basic multilingual plane.
     private static func isForbidden(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0x00...0x1F, 0x7F...0x9F, 0xE000...0xF8FF, 0xFFF0...0x10FFFF: true
@@ -64,7 +70,7 @@ public enum NodePath {
         }
     }
 
-    /// The path for a message: escaped, and cut when it is long, since it came from outside.
+    /// Returns the path for a message. Escapes and truncates it, because it comes from outside.
     private static func quoted(_ path: String) -> String {
         let shown = path.unicodeScalars.prefix(120).map { $0.escaped(asASCII: true) }.joined()
         return "\"\(shown)\(path.unicodeScalars.count > 120 ? "…" : "")\""

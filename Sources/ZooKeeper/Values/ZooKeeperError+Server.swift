@@ -1,8 +1,8 @@
 extension ZooKeeperError {
-    /// The error for a result code of the C client.
+    /// Creates the error for a result code of the C client.
     ///
-    /// - Parameter sent: whether the request had left when the code came. Codes by which the library itself ends a
-    ///   sent request leave its outcome unknown; codes that a server sends are definite. See
+    /// - Parameter sent: Whether the request had been sent when the C client reported the code. Codes with which the C
+    ///   client itself ends a sent request leave its outcome unknown. Codes from a server are definite. See
     ///   https://zookeeper.apache.org/doc/r3.8.0/zookeeperProgrammers.html#ch_zkErrorHandling (connection loss).
     init(code: Code, path: String?, operationIndex: Int? = nil, sent: Bool) {
         self.init(
@@ -52,7 +52,8 @@ extension ZooKeeperError {
 }
 
 extension ZooKeeperError.Code {
-    /// Codes by which the C client itself ends a request that it has sent, without a server's answer.
+    /// Whether a sent request may have been applied although it ended with this code. The C client itself ends a
+    /// request with such a code when no response arrives.
     var leavesOutcomeUnknown: Bool {
         switch self {
         case .runtimeInconsistency, .connectionLoss, .operationTimeout, .sessionExpired, .authenticationFailed,

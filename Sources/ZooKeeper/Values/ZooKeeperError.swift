@@ -1,83 +1,83 @@
-/// What went wrong, whether it may have been applied all the same, and what to do.
+/// An error: what failed, whether the request may nevertheless have been applied, and what to do.
 public struct ZooKeeperError: Error, Sendable, Hashable {
-    /// The kind of an error: ZooKeeper's own codes are negative, this library's are positive.
+    /// The kind of an error. ZooKeeper's own codes are negative, and those of this package are positive.
     public struct Code: RawRepresentable, Sendable, Hashable {
-        /// ZooKeeper's code (`enum ZOO_ERRORS` in `zookeeper.h`), or a positive number of this library.
+        /// ZooKeeper's code (`enum ZOO_ERRORS` in `zookeeper.h`), or a positive number of this package.
         public let rawValue: Int32
         /// Creates a code from its number.
         public init(rawValue: Int32) { self.rawValue = rawValue }
 
-        /// The node is not there.
+        /// The node does not exist.
         public static let noNode = Code(rawValue: -101)
-        /// The access control list does not allow it.
+        /// The access control list does not permit the operation.
         public static let noAuth = Code(rawValue: -102)
         /// The node's version is not the expected one.
         public static let badVersion = Code(rawValue: -103)
         /// An ephemeral node cannot have children.
         public static let noChildrenForEphemerals = Code(rawValue: -108)
-        /// The node is there already.
+        /// The node already exists.
         public static let nodeExists = Code(rawValue: -110)
         /// The node has children and cannot be deleted.
         public static let notEmpty = Code(rawValue: -111)
-        /// The session ended before an answer came.
+        /// The session expired before a response arrived.
         public static let sessionExpired = Code(rawValue: -112)
-        /// The server does not know the session yet, or no longer; nothing was done.
+        /// The server does not know the session yet, or no longer. Nothing was changed.
         public static let unknownSession = Code(rawValue: -12)
-        /// The access control list is not valid.
+        /// The access control list is invalid.
         public static let invalidACL = Code(rawValue: -114)
         /// The ensemble refused the credentials.
         public static let authenticationFailed = Code(rawValue: -115)
-        /// The client was closed before an answer came.
+        /// The client was closed before a response arrived.
         public static let closing = Code(rawValue: -116)
-        /// The session went on at another server; nothing was done.
+        /// The session has moved to another server. Nothing was changed.
         public static let sessionMoved = Code(rawValue: -118)
-        /// A majority of the new members is not connected and in step; nothing was changed.
+        /// A majority of the new servers is not connected and in sync. Nothing was changed.
         public static let newConfigNoQuorum = Code(rawValue: -13)
-        /// Another change of the members is under way; nothing was changed.
+        /// Another reconfiguration of the ensemble is in progress. Nothing was changed.
         public static let reconfigInProgress = Code(rawValue: -14)
-        /// The servers do not allow to change their members (`reconfigEnabled`).
+        /// Dynamic reconfiguration is disabled (`reconfigEnabled`).
         public static let reconfigDisabled = Code(rawValue: -123)
-        /// The session is local to its server, which does not create ephemeral nodes for local sessions.
+        /// The session is local to its server, which creates no ephemeral nodes for local sessions.
         public static let ephemeralOnLocalSession = Code(rawValue: -120)
-        /// The server holds no such watch.
+        /// The server has no such watch.
         public static let noWatcher = Code(rawValue: -121)
-        /// The request took longer than is allowed, so that its outcome is unknown.
+        /// The request took longer than allowed. Its outcome is unknown.
         public static let requestTimeout = Code(rawValue: -122)
         /// The servers require authentication and close connections without it (`enforce.auth.schemes`,
-        /// `sessionRequireClientSASLAuth`). Nothing was done.
+        /// `sessionRequireClientSASLAuth`). Nothing was changed.
         public static let sessionClosedRequireSaslAuth = Code(rawValue: -124)
         /// A hard quota of the path or of an ancestor would be exceeded (`enforceQuota`). Nothing was changed.
         public static let quotaExceeded = Code(rawValue: -125)
         /// The server is read-only.
         public static let notReadOnly = Code(rawValue: -119)
-        /// The server had too much to do; nothing was done.
+        /// The server was overloaded. Nothing was changed.
         public static let throttled = Code(rawValue: -127)
-        /// The connection broke before an answer came.
+        /// The connection was lost before a response arrived.
         public static let connectionLoss = Code(rawValue: -4)
-        /// The server said nothing for two thirds of the session timeout.
+        /// The server sent nothing for two thirds of the session timeout.
         public static let operationTimeout = Code(rawValue: -7)
-        /// The answers no longer matched the questions, so the C client dropped the connection.
+        /// Responses no longer matched requests, so the C client closed the connection.
         public static let runtimeInconsistency = Code(rawValue: -2)
-        /// The server could not read the request.
+        /// The server could not decode the request.
         public static let marshallingError = Code(rawValue: -5)
-        /// The server does not know the operation, or is not configured to allow it.
+        /// The server does not support the operation, or is not configured to allow it.
         public static let unimplemented = Code(rawValue: -6)
-        /// The server, or the C client, refused the arguments.
+        /// The server or the C client refused the arguments.
         public static let badArguments = Code(rawValue: -8)
 
-        /// An argument was refused by this library; nothing was sent.
+        /// The client refused an argument. Nothing was sent.
         public static let invalidArgument = Code(rawValue: 1)
-        /// The request is larger than ``ZooKeeperConfiguration/maximumRequestSize``; nothing was sent.
+        /// The request is larger than ``ZooKeeperConfiguration/maximumRequestSize``. Nothing was sent.
         public static let requestTooLarge = Code(rawValue: 2)
-        /// The call's deadline passed.
+        /// The call's deadline has passed.
         public static let deadlineExceeded = Code(rawValue: 3)
-        /// The client is closed, or was closed while the call waited to be sent.
+        /// The client is closed, or was closed while the request waited to be sent.
         public static let closed = Code(rawValue: 4)
-        /// The session's watched paths would be too long altogether to be sent again in one packet.
+        /// The watched paths of the session would be too long to be sent again in one packet.
         public static let tooManyWatches = Code(rawValue: 5)
-        /// Too many calls wait to be sent.
+        /// Too many requests wait to be sent.
         public static let overloaded = Code(rawValue: 6)
-        /// The session's ephemeral nodes would be too many to be deleted in one transaction.
+        /// The session would have too many ephemeral nodes to delete in one transaction.
         public static let tooManyEphemerals = Code(rawValue: 8)
         /// `run()` was called a second time.
         public static let alreadyRunning = Code(rawValue: 7)
@@ -85,25 +85,26 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
 
     /// Whether the call may have changed something.
     public enum Outcome: Sendable, Hashable {
-        /// Certain: nothing was changed by this call.
+        /// The call certainly changed nothing.
         case notApplied
-        /// The request was sent and no answer came: it may or may not have been applied. Read, or repeat it in a
-        /// form that cannot be applied twice.
+        /// The request was sent and no response arrived. It may or may not have been applied. Read the node, or repeat
+        /// the request in a form that cannot be applied twice.
         case unknown
     }
 
-    /// The kind.
+    /// The kind of the error.
     public let code: Code
-    /// What was wrong and what to do, for a person.
+    /// What failed and what to do, for people.
     public let message: String
-    /// The path that the call, or the failing operation of a multi, was about.
+    /// The path of the call, or of the failed operation of a multi.
     public let path: String?
-    /// Which operation of a multi failed, from 0; `nil` when it was no multi, or failed as a whole.
+    /// The index of the failed operation of a multi. `nil` when the request was not a
+    /// multi, or the multi failed as a whole.
     public let operationIndex: Int?
-    /// Whether something may have been changed.
+    /// Whether the request may have changed something.
     public let outcome: Outcome
 
-    /// Creates an error. Meant for other implementations of a ZooKeeper.
+    /// Creates an error. For other implementations of ``ZooKeeperStore``.
     public init(code: Code, message: String, path: String?, operationIndex: Int? = nil, outcome: Outcome) {
         self.code = code
         self.message = message
@@ -114,7 +115,7 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
 }
 
 extension ZooKeeperError: CustomStringConvertible {
-    /// What was wrong and what to do, without payloads or secrets.
+    /// What failed and what to do, without payloads or secrets.
     public var description: String {
         var text = message
         if let path { text += " Path: \(path)." }

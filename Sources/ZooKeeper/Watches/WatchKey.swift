@@ -1,4 +1,4 @@
-/// Which of the library's three tables a watch stands in, and for which path.
+/// The key of a watch: one of the C client's three tables, and a path.
 package struct WatchKey: Sendable, Hashable {
     package enum Kind: Sendable, Hashable { case data, existence, children }
     package let kind: Kind
@@ -11,7 +11,7 @@ package struct WatchKey: Sendable, Hashable {
     }
 }
 
-/// An event by which the server answers a watch, once.
+/// An event with which the server fires a watch. A watch fires once.
 package struct WatchEvent: Sendable, Hashable {
     package enum Kind: Sendable, Hashable { case created, deleted, dataChanged, childrenChanged }
     package let kind: Kind
@@ -23,7 +23,7 @@ package struct WatchEvent: Sendable, Hashable {
         bytes = ExactString(path)
     }
 
-    /// The watches that this event uses up, as the library's `collectWatchers` does.
+    /// The watches that this event removes, as `collectWatchers` of the C client does.
     var keys: [WatchKey] {
         let kinds: [WatchKey.Kind] =
             switch kind {

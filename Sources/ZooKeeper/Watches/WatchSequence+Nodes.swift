@@ -1,8 +1,8 @@
-// The sequences that a ZooKeeper offers of its nodes, made from its reads with a watch. A path that is refused has no
-// keys, since no event can concern it; its refusal is thrown by the first read.
+// The watch sequences of a store, which are built from its reads with a watch. A path of `nil` was refused and has no
+// keys, because no event can concern it. The first read throws the reason.
 
 extension WatchSequence where State == Node? {
-    /// A node's data, `nil` while there is no node.
+    /// Creates a sequence of a node's data. The element is `nil` while the node does not exist.
     package init(
         _ table: WatchTable, path: String?, node: @escaping @Sendable () async throws -> Node,
         stat: @escaping @Sendable () async throws -> Stat?
@@ -16,7 +16,7 @@ extension WatchSequence where State == Node? {
 }
 
 extension WatchSequence where State == NodeChildren? {
-    /// The names of a node's children, `nil` while there is no node.
+    /// Creates a sequence of the names of a node's children. The element is `nil` while the node does not exist.
     package init(
         _ table: WatchTable, path: String?, children: @escaping @Sendable () async throws -> NodeChildren,
         stat: @escaping @Sendable () async throws -> Stat?
@@ -30,7 +30,7 @@ extension WatchSequence where State == NodeChildren? {
 }
 
 extension WatchSequence where State == Stat? {
-    /// A node's metadata, `nil` while there is no node.
+    /// Creates a sequence of a node's metadata. The element is `nil` while the node does not exist.
     init(_ table: WatchTable, path: String?, stat: @escaping @Sendable () async throws -> Stat?) {
         self.init(
             source: WatchSource(
@@ -39,7 +39,7 @@ extension WatchSequence where State == Stat? {
     }
 }
 
-/// Reads with a watch; for a node that is not there, watches for its creation instead.
+/// Reads with a watch. When the node does not exist, watches for its creation instead and returns `nil`.
 private func watchedOrAbsent<T>(
     _ read: () async throws -> T, _ stat: () async throws -> Stat?
 ) async throws -> T? {
@@ -47,7 +47,7 @@ private func watchedOrAbsent<T>(
         do {
             return try await read()
         } catch let error as ZooKeeperError where error.code == .noNode {
-            // Created in between: then there is something to read.
+            // When the node was created between the two requests, the loop reads again.
             if try await stat() == nil { return nil }
         }
     }

@@ -1,26 +1,26 @@
-/// The states of one node: the present one first, then one after each change that is seen.
+/// The states of one node: the current one first, then one after each change that the client notices.
 ///
-/// Nothing is buffered: an element is read when it is asked for, so the newest state stands for all that were missed.
-/// A sequence goes on over lost connections and expired sessions: it reads again, and yields when something has
-/// changed. It ends (`nil`) when the task is cancelled or the client is closed. It throws a ``ZooKeeperError`` that
-/// waiting cannot cure, such as ``ZooKeeperError/Code/noAuth``.
+/// Nothing is buffered. The sequence reads an element when it is requested, so the newest state replaces those that
+/// were missed. The sequence continues after lost connections and expired sessions: it reads again, and yields an
+/// element when something has changed. It ends (`nil`) when the task is cancelled or the client is closed. It throws a
+/// ``ZooKeeperError`` that waiting cannot fix, such as ``ZooKeeperError/Code/noAuth``.
 ///
-/// Each iterator watches by itself; dropping it ends its watch.
+/// Each iterator has its own watch, which ends when the iterator is released.
 public struct WatchSequence<State: Sendable>: AsyncSequence, Sendable {
     let source: WatchSource<State>
 
     init(source: WatchSource<State>) { self.source = source }
 
-    /// Begins to watch at the first call of `next()`.
+    /// Returns an iterator, which begins to watch at the first call of `next()`.
     public func makeAsyncIterator() -> Iterator { Iterator(source: source) }
 
-    /// Reads and waits for one task.
+    /// An iterator for one task.
     public struct Iterator: AsyncIteratorProtocol {
         private let reader: WatchReader<State>
 
         init(source: WatchSource<State>) { reader = WatchReader(source: source) }
 
-        /// The present state at the first call, and the next one that differs at each further call.
+        /// Returns the current state at the first call, and the next state that differs at each further call.
         ///
         /// - Returns: `nil` when the task is cancelled or the client is closed.
         /// - Throws: ``ZooKeeperError`` when the node cannot be read.
@@ -31,18 +31,18 @@ public struct WatchSequence<State: Sendable>: AsyncSequence, Sendable {
 @available(*, unavailable)
 extension WatchSequence.Iterator: Sendable {}
 
-/// How a watch sequence reads its node, and what wakes it.
+/// The reads of a watch sequence, and the watches that trigger them.
 struct WatchSource<Element: Sendable>: Sendable {
     let table: WatchTable
     /// All watches that a read may set.
     let keys: [WatchKey]
     /// Reads the state and sets a watch.
     let read: @Sendable () async throws -> Element
-    /// Whether two states are the same one.
+    /// Whether two states are equal.
     let isSame: @Sendable (Element, Element) -> Bool
 }
 
-/// One iterator's place, whose end takes the interest out of the table.
+/// The state of one iterator. Its deinitializer removes the interest from the table.
 private final class WatchReader<Element: Sendable> {
     private let source: WatchSource<Element>
     private let signal = WatchSignal()
@@ -79,9 +79,9 @@ private final class WatchReader<Element: Sendable> {
         source.table.remove(signal, for: source.keys)
     }
 
-    /// The state, if it is not the last one.
+    /// Reads the state, and returns it if it differs from the last one.
     private func readChange() async throws -> Element? {
-        // Before the read: what changes during it raises the signal again.
+        // Cleared before the read, because a change during the read must raise the signal again.
         signal.clear()
         do {
             let element = try await source.read()
@@ -94,10 +94,10 @@ private final class WatchReader<Element: Sendable> {
             signal.end()
             return nil
         } catch let error as ZooKeeperError where error.code == .deadlineExceeded || error.code == .overloaded {
-            // Nobody tells when a full queue of calls has room again.
+            // The client does not report when its queue of requests has room again.
             if error.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
-            // No server for now. The signal is raised at the reconnect; raising it here tries again at once, which
-            // waits for a connection in its turn.
+            // No server responds for now. A reconnect raises the signal. Raising it here repeats the read at once,
+            // which then waits for a connection itself.
             signal.raise()
             return nil
         }

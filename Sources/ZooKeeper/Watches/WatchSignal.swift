@@ -1,7 +1,7 @@
 import Synchronization
 
-/// A flag that one task waits for: raising it twice before it is seen is the same as raising it once, so nothing is
-/// ever buffered.
+/// A flag that one task waits for. Raising it twice before the task sees it has the same effect as raising it
+/// once, so nothing is ever buffered.
 package final class WatchSignal: Sendable {
     private struct State {
         var isRaised = false
@@ -10,7 +10,7 @@ package final class WatchSignal: Sendable {
     }
     private static let count = Atomic<UInt64>(0)
 
-    /// Signals are raised in the order of their numbers, so that a simulation can be repeated.
+    /// Signals are raised in the order of their numbers, which makes a simulation repeatable.
     let number = WatchSignal.count.wrappingAdd(1, ordering: .relaxed).newValue
     private let state = Mutex(State())
 
@@ -19,16 +19,16 @@ package final class WatchSignal: Sendable {
     /// Whether something may have changed since the signal was cleared.
     package var isRaised: Bool { state.withLock { $0.isRaised } }
 
-    /// Whether nothing more will come.
+    /// Whether no more changes will follow.
     var hasEnded: Bool { state.withLock { $0.hasEnded } }
 
-    /// Says that something may have changed.
+    /// Signals that something may have changed.
     func raise() { wake { $0.isRaised = true } }
 
-    /// Says that nothing more will come.
+    /// Signals that no more changes will follow.
     func end() { wake { $0.hasEnded = true } }
 
-    /// Forgets what was raised: whoever reads after this sees it.
+    /// Clears the flag. A read that starts afterwards sees every change that was signalled before.
     package func clear() { state.withLock { $0.isRaised = false } }
 
     /// Returns when the signal was raised or has ended, or when the task is cancelled.

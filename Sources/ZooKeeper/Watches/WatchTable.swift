@@ -1,16 +1,16 @@
 import Synchronization
 
-/// Which watches the library holds for the session, and who wants to know of their events.
+/// The watches that the C client holds for the session, and the signals to raise at their events.
 ///
-/// It is updated on the library's completion thread, in the order of replies and events, which is the order in which
-/// the server sent them (rule 10).
+/// The C client's completion thread updates the table in the order of responses and events, which is the order in which
+/// the server sent them; see "Calls and callbacks" in <doc:OverTheCClient>.
 package final class WatchTable: Sendable {
     private struct Entry {
-        /// Reads under way that ask for this watch.
+        /// The number of reads in progress that set this watch.
         var pending = 0
-        /// Whether the library holds it, so that it is sent again on each reconnect.
+        /// Whether the C client holds the watch, and so sends it again after each reconnect.
         var isArmed = false
-        /// Whether the library was asked to remove it.
+        /// Whether the C client was asked to remove the watch.
         var isLeaving = false
         /// Whether the watch is wanted although no signal is registered here.
         var isKept = false
@@ -19,19 +19,20 @@ package final class WatchTable: Sendable {
         var entries: [WatchKey: Entry] = [:]
         var bytes = 0
         var interests: [WatchKey: [UInt64: WatchSignal]] = [:]
-        /// Abandoned watches, which the library holds without an interested sequence, and the bytes of their paths.
+        /// Watches that the C client holds although no sequence is interested, and the bytes of their paths.
         var abandoned: Set<WatchKey> = []
         var abandonedBytes = 0
-        /// Removals that the library has not answered, by their tokens.
+        /// Removals to which the C client has not responded, by their tokens.
         var leaving: [UInt64: WatchKey] = [:]
         var hasEnded = false
     }
 
-    /// The library sends all watched paths in one packet when it reconnects, and a packet above 1 MB makes it connect
-    /// and disconnect for ever (ZOOKEEPER-706), so their sum is bounded (rule 15).
+    /// The C client sends all watched paths in one packet after a reconnect. A packet of more than 1 MB
+    /// makes it connect and disconnect forever (ZOOKEEPER-706), so their total size is limited; see
+    /// "Watches" in <doc:OverTheCClient>.
     static let maximumBytes = 500_000
-    /// The bytes of abandoned watches that are left alone, because most are soon wanted again or used up. The event of
-    /// a node that is never created does not come, so the rest must be removed.
+    /// The maximum bytes of abandoned watches that the table leaves alone, because most of them are soon wanted again
+    /// or fire. The watch of a node that is never created does not fire, so the table must remove the rest.
     static let maximumAbandonedBytes = maximumBytes / 8
 
     private let state = Mutex(State())
@@ -40,7 +41,7 @@ package final class WatchTable: Sendable {
 
     // MARK: Interest
 
-    /// From now on raises the signal at each event of these watches.
+    /// Raises the signal at each event of these watches from now on.
     package func add(_ signal: WatchSignal, for keys: [WatchKey]) {
         let hasEnded = state.withLock { state in
             for key in keys {
@@ -52,8 +53,8 @@ package final class WatchTable: Sendable {
         if hasEnded { signal.end() }
     }
 
-    /// Forgets the signal. A watch that the library still holds costs one ignored event later, or is removed when there
-    /// are many.
+    /// Removes the signal. A watch that the C client still holds costs one ignored event later. When there
+    /// are many, the client removes them.
     package func remove(_ signal: WatchSignal, for keys: [WatchKey]) {
         state.withLock { state in
             for key in keys {
@@ -64,17 +65,18 @@ package final class WatchTable: Sendable {
         }
     }
 
-    /// How many interests there are, for tests that look for what is left behind.
+    /// The number of watches with an interested signal. For tests that look for leaks.
     package var interestCount: Int { state.withLock { $0.interests.count } }
-    /// The bytes of the paths that the library holds or is about to hold.
+    /// The bytes of the paths that the C client holds or is about to hold.
     var watchedBytes: Int { state.withLock { $0.bytes } }
 
-    // MARK: The library's watches
+    // MARK: The C client's watches
 
-    /// Makes room for a watch before the read that sets it is sent.
+    /// Reserves bytes for a watch before the read that sets it is sent.
     ///
-    /// - Parameter isKept: whether the watch is wanted without a signal.
-    /// - Returns: whether abandoned watches are to be removed.
+    /// - Parameter isKept: Whether the watch is wanted without a signal.
+    /// - Returns: Whether the caller must remove abandoned watches.
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/tooManyWatches``) when the limit would be exceeded.
     @discardableResult
     func reserve(_ key: WatchKey, isKept: Bool = false) throws -> Bool {
         try state.withLock { state in
@@ -95,8 +97,8 @@ package final class WatchTable: Sendable {
         }
     }
 
-    /// Takes some abandoned watches, if there are many and no removal is under way. The caller asks the library to
-    /// remove each, and passes the answer to ``removed(_:code:)``.
+    /// Takes up to 500 abandoned watches, if there are many and no removal is in progress. The caller asks the C client
+    /// to remove each of them, and passes the result to ``removed(_:code:)``.
     func takeAbandoned(token: () -> UInt64) -> [(token: UInt64, key: WatchKey)] {
         state.withLock { state in
             guard state.abandonedBytes > Self.maximumAbandonedBytes, state.leaving.isEmpty else { return [] }
@@ -109,8 +111,8 @@ package final class WatchTable: Sendable {
         }
     }
 
-    /// Notes that a removal has ended. The server has one watch for data and existence, so both are gone. A read may
-    /// have set the watch again before it was removed, so every interested sequence reads again.
+    /// Records that a removal has ended. The server has one watch for data and existence, so both are removed. A read
+    /// may have set the watch again before it was removed, so every interested sequence reads again.
     func removed(_ token: UInt64, code: Int32) {
         let signals = state.withLock { state -> [WatchSignal] in
             guard let key = state.leaving.removeValue(forKey: token) else { return [] }
@@ -127,7 +129,7 @@ package final class WatchTable: Sendable {
         for signal in signals { signal.raise() }
     }
 
-    /// The read has ended, and the library holds the watch or not.
+    /// Records that a read has ended, and whether the C client holds the watch.
     func settle(_ key: WatchKey, isArmed: Bool) {
         state.withLock { state in
             Self.change(&state, key) { entry in
@@ -137,7 +139,8 @@ package final class WatchTable: Sendable {
         }
     }
 
-    /// An event has used up the watches on its path; whoever is interested reads again.
+    /// Removes the watches that an event has fired, and raises the signals of the interested
+    /// sequences, which then read again.
     package func received(_ event: WatchEvent) {
         let signals = state.withLock { state in
             event.keys.flatMap { key in
@@ -148,13 +151,13 @@ package final class WatchTable: Sendable {
         for signal in signals { signal.raise() }
     }
 
-    /// The connection is back: the library's own way of re-sending watches misses a node that was created and deleted
-    /// meanwhile, so everybody reads again (rule 13).
+    /// Raises all signals after a reconnect, and every sequence reads again. The C client sets its watches again, but
+    /// misses a node that was created and deleted in the meantime; see "Watches" in <doc:OverTheCClient>.
     package func reconnected() {
         for signal in signals() { signal.raise() }
     }
 
-    /// The handle is closed, and its watches with it.
+    /// Removes the watches of a handle that was closed.
     func handleClosed() {
         state.withLock { state in
             state.leaving = [:]
@@ -162,7 +165,7 @@ package final class WatchTable: Sendable {
         }
     }
 
-    /// The client is closed: all sequences end.
+    /// Ends all sequences, because the client is closed.
     package func end() {
         state.withLock { $0.hasEnded = true }
         for signal in signals() { signal.end() }
@@ -188,7 +191,7 @@ package final class WatchTable: Sendable {
         sort(&state, key)
     }
 
-    /// Adds the watch to the abandoned ones, or takes it out of them, as its state says.
+    /// Adds the watch to the abandoned ones or removes it from them, depending on its state.
     private static func sort(_ state: inout State, _ key: WatchKey) {
         let entry = state.entries[key] ?? Entry()
         if entry.isArmed, entry.pending <= 0, !entry.isLeaving, !entry.isKept, state.interests[key] == nil {

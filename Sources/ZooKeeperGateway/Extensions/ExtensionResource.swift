@@ -9,13 +9,13 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// `/extensions/v1`: what ZooKeeper's REST interface lacks, for clients that know of it: transactions, watches, and what else
-/// the queue's full guarantee needs. It is announced by GET, and done by POST, with a call in JSON.
+/// The resource `/extensions/v1`: transactions, watches, and whatever else the queue's full guarantee needs and
+/// ZooKeeper's REST interface lacks. A GET returns the names of the extensions. A POST runs one call, which is JSON.
 struct ExtensionResource {
     let endpoint: Endpoint
     let request: GatewayRequest
 
-    /// What one answer holds at most, in bytes of data.
+    /// When a response holds this many bytes of data, no further node is added.
     private static let largestAnswer = 4 << 20
     private static let readAtOnce = 16
 
@@ -75,7 +75,7 @@ struct ExtensionResource {
         switch asked.call {
         case .heartbeat:
             guard await endpoint.sessions.touch(asked.session) else { throw Self.noSession }
-            // What its client is told must come from the ensemble: the gateway may have lost it.
+            // Asks the ensemble, because the gateway's own session may have been lost.
             _ = try await client.exists("/", timeout: patience)
             let state = client.sessionState
             return .session(owner: state.sessionID, timeout: Int(state.timeout / .milliseconds(1)))
@@ -85,7 +85,7 @@ struct ExtensionResource {
             guard paths.count <= ExtensionCall.mostPaths else {
                 throw Self.refused("One call asks for \(ExtensionCall.mostPaths) nodes at most.")
             }
-            // So few at once that an answer is never much larger.
+            // Reads only a few nodes at a time, so that a response does not exceed the limit by much.
             for start in stride(from: 0, to: paths.count, by: Self.readAtOnce) where size < Self.largestAnswer {
                 let some = Array(paths[start..<min(start + Self.readAtOnce, paths.count)])
                 for node in try await client.get(some, timeout: patience)
@@ -115,7 +115,7 @@ struct ExtensionResource {
         }
     }
 
-    /// The first state that is looked for, or the last that was seen when the time is over, or the gateway ends.
+    /// Returns the first wanted state. Returns the latest state when the time is over or the gateway shuts down.
     private func change<Element: Sendable>(
         _ seconds: Int, in states: WatchSequence<Element?>, _ isWanted: @escaping @Sendable (Element?) -> Bool
     ) async throws -> Element? {
@@ -130,7 +130,7 @@ struct ExtensionResource {
                     }
                 }
                 group.addTask {
-                    // A time limit: that nothing changes is no event.
+                    // A timer is needed, because no event says that nothing changes.
                     try? await Task.sleep(for: limit)
                 }
                 defer { group.cancelAll() }
@@ -173,7 +173,7 @@ struct ExtensionResource {
 }
 
 extension ExtensionCall {
-    /// How many bytes of data it carries.
+    /// How many bytes of data the call carries.
     fileprivate var dataSize: Int {
         switch self {
         case .create(_, let data, _), .set(_, let data, _): data?.count ?? 0

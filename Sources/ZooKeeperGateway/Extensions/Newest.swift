@@ -1,13 +1,15 @@
 import Synchronization
 import ZooKeeper
 
-/// The state of a node that was seen last.
+/// The latest state that was seen of a node.
 final class Newest<Element: Sendable>: Sendable {
     private let state = Mutex<Element??>(nil)
 
     func note(_ element: Element?) { state.withLock { $0 = .some(element) } }
 
-    /// - Throws: when none was seen in time.
+    /// The latest state.
+    ///
+    /// - Throws: ``ZooKeeperError`` when no state was seen.
     var value: Element? {
         get throws {
             guard let seen = state.withLock({ $0 }) else {

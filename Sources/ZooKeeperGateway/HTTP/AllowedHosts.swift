@@ -1,15 +1,16 @@
 import HTTPTypes
 import NIOCore
 
-/// The hosts that requests may be for. A site can let its own name point to the gateway, and its page can then read the
-/// gateway's answers through a visitor's browser (DNS rebinding). An address, or a name that cannot be registered, is
-/// no site's name.
+/// The host names that requests may use.
+///
+/// A site can make its own name point to the gateway, and its page can then read the gateway's responses through a
+/// visitor's browser (DNS rebinding). An address, or a name that cannot be registered, is not the name of a site.
 struct AllowedHosts: Sendable {
-    /// Lower-case names; `nil` when any may be asked for.
+    /// The allowed names in lower case; `nil` when every name is allowed.
     private let names: Set<String>?
 
     init(_ configuration: GatewayConfiguration) {
-        // The browser sends no password to a page under another name, and takes no certificate of another name.
+        // A browser sends no password to a page under another name, and accepts no certificate of another name.
         let isProtected =
             configuration.tls != nil
             || configuration.endpoints.allSatisfy { !$0.users.isEmpty || !configuration.users.isEmpty }
@@ -17,13 +18,15 @@ struct AllowedHosts: Sendable {
         names = isOpen ? nil : Set((configuration.allowedHosts + [configuration.host]).map { $0.lowercased() })
     }
 
-    /// Domains that are reserved for a machine or a network, so that no site is below them.
+    /// Domains that are reserved for a machine or a network. No site has a name below them.
     private static let privateDomains = [".localhost", ".local", ".internal"]
 
-    /// - Parameter authority: a host and maybe a port, in ASCII.
+    /// Returns whether a request may be for a host.
+    ///
+    /// - Parameter authority: a host, optionally with a port, in ASCII.
     func allow(_ authority: String) -> Bool {
         guard let names else { return true }
-        // Only a literal of IPv6 has a bracket.
+        // Only an IPv6 literal has a bracket.
         if authority.hasPrefix("[") { return true }
         var host = authority.lowercased()
         if let colon = host.lastIndex(of: ":") { host = String(host[..<colon]) }

@@ -2,7 +2,7 @@ import HTTPTypes
 import HummingbirdCore
 import NIOCore
 
-/// What is answered to a request. It can be thrown, where there is nothing more to do.
+/// A response to a request. It can be thrown, which ends the request early.
 struct Answer: Error {
     var status: HTTPResponse.Status
     var headers: HTTPFields = [:]
@@ -10,16 +10,16 @@ struct Answer: Error {
 
     init(_ status: HTTPResponse.Status) { self.status = status }
 
-    /// The resource does not know the method.
+    /// Returns a response with status 405.
     ///
-    /// - Parameter allowed: those that it knows.
+    /// - Parameter allowed: the methods that the resource supports.
     static func methodNotAllowed(_ allowed: String) -> Answer {
         var answer = Answer(.methodNotAllowed)
         answer.headers[.allow] = allowed
         return answer
     }
 
-    /// Without a body, but with the type that one would have.
+    /// Creates a response without a body, but with the content type that a body would have.
     init(_ status: HTTPResponse.Status, _ format: Format) {
         self.status = status
         headers[.contentType] = format.contentType
@@ -30,7 +30,7 @@ struct Answer: Error {
         body = bytes
     }
 
-    /// - Parameter callback: the function of JavaScript to call.
+    /// - Parameter callback: the JavaScript function to call.
     init(_ status: HTTPResponse.Status, _ format: Format, _ document: Document, callback: String = "callback") {
         let text =
             switch format {
@@ -42,7 +42,7 @@ struct Answer: Error {
         self.init(status, format, bytes: Array(text.utf8))
     }
 
-    /// Something is wrong, which is said in the client's form.
+    /// Creates an error response in the client's media type.
     init(_ status: HTTPResponse.Status, _ format: Format, _ message: String, _ request: GatewayRequest) {
         if format == .octets {
             self.init(status, format, bytes: Array("\(request.server)\(request.rawURL): \(message)\n".utf8))
@@ -53,15 +53,15 @@ struct Answer: Error {
         }
     }
 
-    /// Reports an error in JSON: a short name for programs, and a message.
+    /// Returns an error response in JSON: a short name for programs, and a message.
     static func problem(_ status: HTTPResponse.Status, _ error: String, _ message: String) -> Answer {
         Answer(status, .json, Document("problem", ["error": .text(error), "message": .text(message)]))
     }
 
-    /// For hummingbird.
+    /// The response as Hummingbird sends it.
     var response: Response {
         var headers = headers
-        // No browser guesses another type, which could be a script's.
+        // Keeps browsers from guessing another type, which could be a script's.
         headers[.xContentTypeOptions] = "nosniff"
         let isEmpty = body.isEmpty || status == .noContent
         return Response(

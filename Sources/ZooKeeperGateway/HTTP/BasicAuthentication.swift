@@ -7,9 +7,9 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// Who may use an endpoint: names and passwords, by HTTP basic authentication (RFC 7617).
+/// The users of an endpoint: names and passwords, for HTTP basic authentication (RFC 7617).
 struct BasicAuthentication: Sendable {
-    /// The bytes of passwords, by user. When it is empty, every request is admitted.
+    /// The bytes of the passwords by user name. When it is empty, every request is admitted.
     private let users: [ExactString: [UInt8]]
 
     init(users: [String: String]) {
@@ -28,7 +28,7 @@ struct BasicAuthentication: Sendable {
         return Self.areEqual(Array(data[(colon + 1)...]), expected ?? []) && expected != nil
     }
 
-    /// In a time that does not tell how much of it is right.
+    /// Compares in a time that does not reveal how much of the password is right.
     private static func areEqual(_ a: [UInt8], _ b: [UInt8]) -> Bool {
         var difference = UInt8(a.count == b.count ? 0 : 1)
         for index in a.indices { difference |= a[index] ^ (b.isEmpty ? 0 : b[index % b.count]) }

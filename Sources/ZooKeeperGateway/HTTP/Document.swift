@@ -1,14 +1,14 @@
-/// A structure of the interface, with its fields in their order, to be written as JSON or as XML.
+/// A structure of the REST interface with ordered fields, which can be written as JSON or as XML.
 struct Document {
     enum Value {
         case text(String)
         case number(Int64)
         case null
-        /// Texts; in XML each is an element of the name.
+        /// Strings. In XML, each one is an element with the given name.
         case list(String, [String])
     }
 
-    /// The name of the element that holds it in XML.
+    /// The name of the root element in XML.
     let name: String
     private(set) var fields: [(name: String, value: Value)] = []
 
@@ -43,7 +43,7 @@ struct Document {
             case "\n": json += "\\n"
             case "\r": json += "\\r"
             case "\t": json += "\\t"
-            // The last two end a line in scripts.
+            // JavaScript treats the last two as line terminators.
             case "\u{0}"..."\u{1F}", "\u{7F}"..."\u{9F}", "\u{2028}", "\u{2029}":
                 let digits = String(scalar.value, radix: 16)
                 json += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
@@ -78,7 +78,7 @@ struct Document {
             case "<": xml += "&lt;"
             case ">": xml += "&gt;"
             case "\r": xml += "&#13;"
-            // XML 1.0 cannot say them in any way.
+            // XML 1.0 cannot represent these characters, even as references.
             case "\u{0}"..."\u{8}", "\u{B}", "\u{C}", "\u{E}"..."\u{1F}", "\u{FFFE}", "\u{FFFF}": xml += "\u{FFFD}"
             default: xml.unicodeScalars.append(scalar)
             }

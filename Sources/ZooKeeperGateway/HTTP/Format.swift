@@ -1,9 +1,9 @@
 import HTTPTypes
 
-/// The form of an answer, as the client accepts it.
+/// The media type of a response.
 enum Format: Hashable {
     case json
-    /// JSON as the argument of a function.
+    /// JSON as the argument of a JavaScript function.
     case javascript
     case xml
     case octets
@@ -19,8 +19,10 @@ enum Format: Hashable {
 
     private static let all = [Format.xml, .json, .javascript, .octets]
 
-    /// - Parameter standard: the format for a client that names none, or accepts anything.
-    /// - Returns: `nil` when nothing that there is would be accepted.
+    /// Chooses the supported media type that the client prefers.
+    ///
+    /// - Parameter standard: the media type for a client that names none, or accepts anything.
+    /// - Returns: `nil` when the client accepts none of the supported types.
     init?(accepting headers: HTTPFields, standard: Format) {
         let accepted = headers[values: .accept].flatMap { $0.split(separator: ",") }
         if accepted.isEmpty {

@@ -2,27 +2,27 @@ import GatewayExtensions
 import HTTPTypes
 import ZooKeeper
 
-/// A request as the resources see it: its head is checked, and its body is there.
+/// A request as the resources see it: with a checked header, and with its body once that was read.
 struct GatewayRequest {
     let method: HTTPRequest.Method
-    /// Such as `127.0.0.1:9998`.
+    /// The requested host with its port, such as `127.0.0.1:9998`.
     let host: String
-    /// Such as `http://127.0.0.1:9998`.
+    /// The scheme and the host, such as `http://127.0.0.1:9998`.
     let server: String
-    /// The path as it was written, still encoded, without the query.
+    /// The path as the client wrote it, still encoded, without the query.
     let rawPath: String
-    /// The path and the query as they were written.
+    /// The path and the query as the client wrote them.
     let rawURL: String
-    /// The query's parameters, decoded; of several of one name the first.
+    /// The decoded parameters of the query. When a name appears more than once, the first value counts.
     let query: [ExactString: String]
     let headers: HTTPFields
     var body: [UInt8] = []
 
-    /// - Throws: an ``Answer`` that says what is wrong.
+    /// - Throws: ``Answer`` when the request is invalid.
     init(_ head: HTTPRequest, scheme: String) throws(Answer) {
         let url = head.path ?? "/"
         guard url.hasPrefix("/"), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw Answer(.badRequest) }
-        // There must be exactly one, because it comes back in answers. A second one is among the other headers.
+        // A request must have exactly one host, because responses repeat it. A second one is among the other headers.
         guard let authority = head.authority, !authority.isEmpty,
             authority.utf8.allSatisfy({ URLText.isPlain($0) || "[]:".utf8.contains($0) }),
             Self.hostName.flatMap({ head.headerFields[$0] }) == nil
@@ -55,7 +55,7 @@ struct GatewayRequest {
         (headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased().isIdentical(to: Format.json.contentType)
     }
 
-    /// Refuses a name in the query that is not one of these, because it may be a misspelt one.
+    /// Throws an ``Answer`` with 400 when the query has another name than these, because it may be a misspelt one.
     func allowQuery(_ names: Set<ExactString>) throws(Answer) {
         guard let unknown = query.keys.filter({ !names.contains($0) }).min() else { return }
         throw .problem(.badRequest, "invalidArgument", "The query has an unknown name: \(unknown.string)")
@@ -63,7 +63,7 @@ struct GatewayRequest {
 
     private static let hostName = HTTPField.Name("Host")
 
-    /// The body is read in chunks, and in no other coding.
+    /// Returns whether the body can be decoded. The only supported transfer coding is `chunked`.
     private static func canDecode(_ codings: [String]) -> Bool {
         guard let coding = codings.first else { return true }
         return codings.count == 1 && coding.utf8.count == "chunked".utf8.count && coding.lowercased() == "chunked"

@@ -4,14 +4,16 @@
     import Darwin
 #endif
 
-/// A moment as headers of HTTP have it (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// Formats times for HTTP headers (RFC 9110, section 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
 enum HTTPDate {
     private static let weekdays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
     private static let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
     static var now: String { text(time(nil)) }
 
-    /// - Parameter seconds: since 1970.
+    /// Returns a time in the format of HTTP headers.
+    ///
+    /// - Parameter seconds: seconds since 1970.
     static func text(_ seconds: time_t) -> String {
         var (seconds, parts) = (seconds, tm())
         gmtime_r(&seconds, &parts)

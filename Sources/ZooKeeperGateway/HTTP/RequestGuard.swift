@@ -1,21 +1,23 @@
 import NIOCore
 import NIOHTTP1
 
-/// What hummingbird leaves open about requests of HTTP/1.
+/// Enforces what Hummingbird does not check in HTTP/1 requests.
 ///
-/// - A body has a deadline, also when the answer did not wait for it: hummingbird reads on to its end, however slowly it comes.
-/// - A request of HTTP/1.0 may lack `Host`, one of HTTP/1.1 may not, and hummingbird forgets which of them a request was.
+/// - The body of a request has a deadline, even when the response did not wait for the body. Hummingbird keeps reading
+///   to the end of the body, however slowly it arrives.
+/// - An HTTP/1.0 request may lack `Host`, but an HTTP/1.1 request may not. Hummingbird
+///   does not keep the version of a request.
 final class RequestGuard: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart
 
     private let bodyTimeout: TimeAmount
-    /// Whether a request has begun that has not ended.
+    /// Whether a request has begun and has not ended.
     private var isOpen = false
-    /// Closes the connection when the body of a request has not ended by then.
+    /// Closes the connection when the body of a request does not end in time.
     private var deadline: Scheduled<Void>?
-    /// Whether more bytes are waited for. Otherwise it is this side that does not read on.
+    /// Whether the server wants more bytes. If not, it is the server that delays the body.
     private var isReading = false
 
     init(bodyTimeout: TimeAmount) { self.bodyTimeout = bodyTimeout }
@@ -44,7 +46,7 @@ final class RequestGuard: ChannelDuplexHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         isReading = false
-        // Most requests come whole, in one read, and need none.
+        // Most requests arrive in one read, and need no deadline.
         if isOpen, deadline == nil { setDeadline(context) }
         context.fireChannelReadComplete()
     }
@@ -56,21 +58,21 @@ final class RequestGuard: ChannelDuplexHandler {
 
     private func setDeadline(_ context: ChannelHandlerContext) {
         deadline = context.eventLoop.assumeIsolated().scheduleTask(in: bodyTimeout) { [self] in
-            // Requests that are sent ahead wait for those before them.
+            // While the server does not read, a pipelined request is waiting for the requests before it.
             if isReading { context.close(promise: nil) } else { setDeadline(context) }
         }
     }
 
-    /// An address as a URL has it.
+    /// Returns an address as it appears in a URL.
     private static func address(_ address: SocketAddress?) -> String {
         guard let address, let host = address.ipAddress, let port = address.port else { return "localhost" }
         return host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    /// Puts a guard behind the decoder. Hummingbird adds an application's own handlers further back, where a request has no
-    /// version any more.
+    /// Adds a guard directly after the decoder. Hummingbird adds an application's handlers further back, where
+    /// a request no longer has a version.
     final class Installer: ChannelInboundHandler, RemovableChannelHandler {
-        // It passes on whatever comes.
+        // The handler forwards everything unread.
         typealias InboundIn = Never
 
         private let bodyTimeout: Duration
@@ -86,7 +88,7 @@ final class RequestGuard: ChannelDuplexHandler {
                     RequestGuard(bodyTimeout: timeout),
                     position: ChannelPipeline.SynchronousOperations.Position.after(decoder))
             } catch {
-                // Without its guard, a connection is not served.
+                // A connection without a guard must not be served.
                 context.close(promise: nil)
             }
         }

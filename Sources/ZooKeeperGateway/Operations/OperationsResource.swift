@@ -2,12 +2,12 @@ import HTTPTypes
 import ZooKeeper
 import ZooKeeperQueue
 
-/// The gateway's health and metrics: `/health`, `/health/live`, `/health/ready`, `/metrics`.
+/// The gateway's health and metrics: `/health`, `/health/live`, `/health/ready` and `/metrics`.
 struct OperationsResource {
     let endpoints: [Endpoint]
     let authentication: BasicAuthentication
     let counts: RequestCounts
-    /// Requests at work.
+    /// The number of requests in progress.
     let requests: Int
     let version: String
 
@@ -15,7 +15,9 @@ struct OperationsResource {
         ["/health", "/health/live", "/health/ready"].contains { path.isIdentical(to: $0) }
     }
 
-    /// - Returns: `nil` for another path.
+    /// Responds to a request for the health or the metrics.
+    ///
+    /// - Returns: `nil` for any other path.
     func answer(_ request: GatewayRequest) async throws -> Answer? {
         guard Self.isHealth(request.rawPath) || request.rawPath == "/metrics" else { return nil }
         guard request.method == .get || request.method == .head else { return .methodNotAllowed("GET, HEAD") }
@@ -33,13 +35,14 @@ struct OperationsResource {
                 ? Self.text(.ok, "ready\n") : Self.text(.serviceUnavailable, "an ensemble does not answer\n")
         default:
             guard authentication.admits(request.headers) else { return BasicAuthentication.refusal }
-            // Of an endpoint with users of its own, only they are told.
+            // When an endpoint has its own users, only they may see its metrics.
             let visible = endpoints.filter { $0.authentication.admits(request.headers) }
             return Self.text(.ok, await metrics(visible), type: "text/plain; version=0.0.4")
         }
     }
 
-    /// Whether each ensemble answers. Asks the servers, because a client opens its session only at the first call.
+    /// Returns whether every ensemble answers. Asks the servers, because a client opens
+    /// its session only at the first call.
     private func isReady() async -> Bool {
         for endpoint in endpoints {
             guard (try? await endpoint.client.exists("/", timeout: endpoint.patience(endpoint.client))) != nil
@@ -57,7 +60,7 @@ struct OperationsResource {
 
     // MARK: Metrics
 
-    /// In Prometheus' text format.
+    /// Returns the metrics in Prometheus' text format.
     private func metrics(_ endpoints: [Endpoint]) async -> String {
         var lines = MetricLines()
         lines.type("zookeeper_gateway_requests_total", "counter", "Requests that were answered.")
@@ -97,7 +100,7 @@ struct OperationsResource {
     }
 }
 
-/// Lines of Prometheus' text format.
+/// Lines in Prometheus' text format.
 struct MetricLines {
     private(set) var text = ""
 
@@ -110,7 +113,7 @@ struct MetricLines {
         text += name + (pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}") + " \(value)\n"
     }
 
-    /// Scalar by scalar: with a combining mark behind it, a quote is a part of another character.
+    /// Escapes scalar by scalar, because a quote that is followed by a combining mark is part of another character.
     private static func escaped(_ text: String) -> String {
         text.unicodeScalars.reduce(into: "") { escaped, scalar in
             switch scalar {

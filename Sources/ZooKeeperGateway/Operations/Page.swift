@@ -1,4 +1,5 @@
-/// The page's parts. What comes from queues is written as text, never as HTML.
+/// The HTML, the style and the script of the dashboard. Anything that comes from a queue
+/// is inserted as text, never as HTML.
 enum Page {
     static let html = """
         <!doctype html>

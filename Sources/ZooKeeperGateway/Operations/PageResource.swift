@@ -1,11 +1,14 @@
 import HTTPTypes
 
-/// A small page: the queues, what is in them, and their dead letters. It has no outside resources.
+/// The dashboard, which shows the queues, their counts and their dead letters, and the OpenAPI
+/// document. It loads nothing from other sites.
 enum PageResource {
+    /// Responds to a request for the dashboard or the document.
+    ///
     /// - Parameters:
-    ///   - path: behind the endpoint's prefix.
-    ///   - version: the program's.
-    /// - Returns: `nil` for another path.
+    ///   - path: the path after the endpoint's prefix.
+    ///   - version: the program's version.
+    /// - Returns: `nil` for any other path.
     static func answer(_ path: Substring, _ method: HTTPRequest.Method, version: String) -> Answer? {
         let (type, body): (String, [UInt8])
         switch path {

@@ -7,24 +7,26 @@ import ZooKeeperQueue
     import Foundation
 #endif
 
-/// The leases that clients of one queue hold over HTTP. They belong to the gateway's own session: one that is not extended in
-/// time is given back, and when the gateway itself dies, a recovery gives all of them back, as those of any consumer.
+/// The leases that HTTP clients hold on one queue.
+///
+/// The leases belong to the gateway's session. The gateway requeues a message whose lease its client does not extend in
+/// time. When the gateway dies, a recovery redelivers all of the messages, as it does for any consumer.
 actor HTTPLeases {
     struct Lease {
         let message: QueueMessage
         let end: ContinuousClock.Instant
-        /// Gives the message back when the time is over.
+        /// Requeues the message when the lease expires.
         let watch: Task<Void, Never>
     }
 
     private let queue: MessageQueue
     private let maximum: Int
-    /// How long a look through the queue may take.
+    /// How long the queue may take to answer, beyond the time that the client wants to wait.
     private let patience: Duration
-    /// Made when the first message is asked for.
+    /// Created at the first request for messages.
     private var consumer: QueueConsumer?
     private var leases: [ExactString: Lease] = [:]
-    /// How many messages those who wait have asked for.
+    /// How many messages the pending requests have asked for.
     private var asked = 0
     private var waits: [UUID: Task<QueueMessage?, any Error>] = [:]
     private var isClosed = false
@@ -36,7 +38,7 @@ actor HTTPLeases {
         self.patience = patience
     }
 
-    /// Whether nobody holds or waits for anything.
+    /// Whether the queue has neither a lease nor a pending request.
     var isIdle: Bool {
         prune()
         return leases.isEmpty && asked == 0
@@ -44,17 +46,19 @@ actor HTTPLeases {
 
     // MARK: Taking
 
-    /// Whether somebody has got a message within the last seconds.
+    /// Whether a client received a message within the last five seconds.
     var isTaking: Bool { lastTaken.map { $0.duration(to: .now) < .seconds(5) } ?? false }
 
-    /// Takes messages, as soon as there is one.
+    /// Leases messages as soon as there is one.
     ///
     /// - Parameters:
-    ///   - count: how many at most.
-    ///   - wait: how long to wait for the first.
-    ///   - duration: how long each is leased.
-    /// - Returns: what there was; `nil` when too many are leased or asked for.
-    /// - Throws: `CancellationError` when the task is cancelled; what was taken by then goes back.
+    ///   - count: the maximum number of messages.
+    ///   - wait: how long to wait for the first message.
+    ///   - duration: how long each lease lasts.
+    /// - Returns: the leased messages, which can be none; `nil` when their number would exceed the limit, or
+    ///   when the gateway is shutting down.
+    /// - Throws: `CancellationError` when the task is cancelled, and then requeues
+    ///   the messages that were taken by then.
     func take(_ count: Int, wait: Duration, for duration: Duration) async throws -> [(
         id: String, message: QueueMessage
     )]? {
@@ -65,7 +69,8 @@ actor HTTPLeases {
         asked += count
         defer { asked -= count }
         guard let first = try await next(of: consumer, within: wait) else { return [] }
-        // All at once, so that they are claimed together. What fails now fails again with the next request.
+        // Requests the messages at the same time, so that the consumer claims them together. Errors are ignored here,
+        // because the next request meets them again.
         let rest = await withTaskGroup(of: QueueMessage?.self) { group in
             for _ in 1..<count { group.addTask { try? await self.next(of: consumer, within: .zero) } }
             var messages: [QueueMessage] = []
@@ -79,14 +84,16 @@ actor HTTPLeases {
         return taken.map { (hold($0, for: duration), $0) }
     }
 
-    /// It takes no more than was asked for: what is taken in advance is kept from others.
+    /// Creates a consumer that claims no more than was requested, because prefetched messages
+    /// are unavailable to other consumers.
     private static func consumer(_ queue: MessageQueue) -> QueueConsumer {
         var configuration = ConsumerConfiguration()
         configuration.takesOnDemand = true
         return QueueConsumer(queue, configuration: configuration)
     }
 
-    /// Ends also when the gateway does, and when the ensemble does not answer.
+    /// Returns the next message. The wait also ends when the gateway shuts down, and when
+    /// the ensemble does not answer in time.
     private func next(of consumer: QueueConsumer, within wait: Duration) async throws -> QueueMessage? {
         if isClosed { return nil }
         let id = UUID()
@@ -94,7 +101,7 @@ actor HTTPLeases {
             var messages = consumer.makeAsyncIterator()
             return try await messages.next(within: wait)
         }
-        // A time limit: that no answer comes is no event.
+        // A timer is needed, because no event says that no response comes.
         let limit = Task { [patience] in
             try await Task.sleep(for: wait + patience)
             waiting.cancel()
@@ -114,7 +121,7 @@ actor HTTPLeases {
     // MARK: Holding
 
     private func hold(_ message: QueueMessage, for duration: Duration) -> String {
-        // Random, so that nobody guesses it.
+        // Random, so that other clients cannot guess it.
         let id = UUID().uuidString.lowercased()
         keep(message, as: id, for: duration)
         return id
@@ -122,7 +129,7 @@ actor HTTPLeases {
 
     private func keep(_ message: QueueMessage, as id: String, for duration: Duration) {
         let watch = Task {
-            // How long a lease lasts is a length of time.
+            // A lease expires by time, and no event announces that.
             guard (try? await Task.sleep(for: duration)) != nil else { return }
             await expire(id)
         }
@@ -130,22 +137,22 @@ actor HTTPLeases {
     }
 
     private func expire(_ id: String) async {
-        // It may have been extended in the same moment.
+        // The client may have extended the lease at the same moment.
         guard let lease = leases[ExactString(id)], lease.end <= .now else { return }
         leases[ExactString(id)] = nil
         try? await lease.message.giveBack(reason: "its lease over HTTP has ended")
     }
 
-    /// Forgets what was lost with the gateway's session, or has ended otherwise.
+    /// Removes the leases that were settled, or were lost with the gateway's session.
     private func prune() {
         for (id, lease) in leases where [.lost, .settled].contains(lease.message.state) { forget(id.string) }
     }
 
     func lease(_ id: String) -> QueueMessage? { leases[ExactString(id)]?.message }
 
-    /// From now on it lasts so long.
+    /// Extends a lease to `duration` from now.
     ///
-    /// - Returns: whether there is such a lease.
+    /// - Returns: whether the lease exists.
     func extend(_ id: String, by duration: Duration) -> Bool {
         guard let lease = leases[ExactString(id)] else { return false }
         lease.watch.cancel()
@@ -157,13 +164,13 @@ actor HTTPLeases {
 
     // MARK: The end
 
-    /// Takes no more messages: those who wait get none.
+    /// Stops taking messages. Pending requests get none.
     func stop() {
         isClosed = true
         for waiting in waits.values { waiting.cancel() }
     }
 
-    /// Gives everything back.
+    /// Requeues every leased message.
     func close() async {
         stop()
         let ended = leases.values

@@ -2,8 +2,7 @@ import Logging
 import ZooKeeper
 import ZooKeeperQueue
 
-/// The queues of an endpoint into which something is sent, or from which something is leased: each with a producer, and the leases
-/// of its clients.
+/// The queues that an endpoint serves for sends and leases. Each has a producer, and the leases of its clients.
 actor HTTPQueues {
     struct Member: Sendable {
         let producer: QueueProducer
@@ -18,7 +17,7 @@ actor HTTPQueues {
     private let client: ZooKeeperClient
     private let configuration: GatewayConfiguration
     private let logger: Logger
-    /// By their paths.
+    /// The served queues by path.
     private var members: [ExactString: Member] = [:]
     private var isClosed = false
 
@@ -28,20 +27,22 @@ actor HTTPQueues {
         self.logger = logger
     }
 
-    /// A queue to look at. It is not made where there is none.
+    /// Returns a queue that is not created when it is missing.
     ///
-    /// - Throws: ``QueueError`` for a path that is none.
+    /// - Throws: ``QueueError`` for an invalid path.
     nonisolated func queue(_ path: String) throws -> MessageQueue {
         try MessageQueue(client, path: path, settings: .init(createsQueue: false), logger: logger)
     }
 
-    /// - Returns: `nil` when there are too many at work, or this is the end.
-    /// - Throws: ``QueueError`` for a path that is none.
+    /// Returns a served queue. Begins to serve the queue when necessary.
+    ///
+    /// - Returns: `nil` when the gateway serves too many queues already, or is shutting down.
+    /// - Throws: ``QueueError`` for an invalid path.
     func member(_ path: String) async throws -> Member? {
         let key = ExactString(path)
         if let member = members[key] { return member }
         let existing = try queue(path)
-        // Producers make a queue where there is none; who takes does not.
+        // A producer creates a missing queue, but a consumer does not.
         let queue = try MessageQueue(client, path: path, logger: logger)
         if members.count >= configuration.maximumQueues { await makeRoom() }
         if let member = members[key] { return member }
@@ -54,7 +55,8 @@ actor HTTPQueues {
         return member
     }
 
-    /// Lets a queue go of which nothing is leased. A send that is under way ends first.
+    /// Stops serving one queue that has neither a lease nor a pending request. A send
+    /// that is in progress finishes first.
     private func makeRoom() async {
         for (path, member) in members where await member.leases.isIdle {
             guard members.removeValue(forKey: path) != nil else { continue }
@@ -62,10 +64,11 @@ actor HTTPQueues {
         }
     }
 
-    /// The leases of a queue, if there are any.
+    /// Returns the leases of a queue; `nil` when the gateway does not serve the queue.
     func leases(_ path: String) -> HTTPLeases? { members[ExactString(path)]?.leases }
 
-    /// The queues that are at work, and those directly below the root, if they exist.
+    /// Returns the paths of the served queues, and of the first 1,000 directly below
+    /// the root, as far as the queues exist.
     func paths(_ endpoint: Endpoint) async throws -> [String] {
         let patience = endpoint.patience(client)
         var paths = Set(members.keys)
@@ -73,7 +76,7 @@ actor HTTPQueues {
             let names = try await client.children(of: "/", timeout: patience).names
             paths.formUnion(names.map { ExactString("/" + $0) }.sorted().prefix(1_000))
         } catch let error as ZooKeeperError where error.code == .noAuth {
-            // The gateway may not list the root, which does not affect the queues that are at work.
+            // The gateway may lack the permission to list the root. The served queues are listed all the same.
         }
         var found: [String] = []
         var rest = paths.sorted()[...]
@@ -86,10 +89,10 @@ actor HTTPQueues {
 
     private static let askedAtOnce = 100
 
-    /// Returns the paths at which there is a queue, in order. Reads only metadata, which no access control list
-    /// protects.
+    /// Returns the paths at which there is a queue, in order. Reads only metadata,
+    /// which no access control list protects.
     ///
-    /// - Throws: when no path can be checked. A single failure is passed over.
+    /// - Throws: an error when no path can be checked. A single failure is ignored.
     private func queues(at paths: some Sequence<ExactString>, _ patience: Duration) async throws -> [String] {
         let results = await withTaskGroup(of: (ExactString, Result<Bool, any Error>).self) { [client] group in
             for path in paths {
@@ -116,16 +119,16 @@ actor HTTPQueues {
         return found.sorted().map(\.string)
     }
 
-    /// Of the queues that are at work, and are there; of none while no server is connected.
+    /// Returns the statistics of the served queues that exist; of none while no server is connected.
     ///
-    /// - Returns: no statistics for a queue whose counts cannot be read.
+    /// - Returns: `nil` as the statistics of a queue whose messages cannot be counted.
     func statistics() async -> [(path: String, statistics: QueueStatistics?)] {
         var all: [(path: String, statistics: QueueStatistics?)] = []
         for path in members.keys.sorted().map(\.string) where client.sessionState.phase == .connected {
             do {
                 all.append((path, try await queue(path).statistics()))
             } catch let error as QueueError where error.code == .queueMissing {
-                // The queue was requested and does not exist.
+                // A client requested this queue, but it does not exist.
             } catch {
                 all.append((path, nil))
             }
@@ -133,12 +136,12 @@ actor HTTPQueues {
         return all
     }
 
-    /// Those who wait for messages get none any more.
+    /// Ends the pending requests for messages without a message.
     func stop() async {
         for member in members.values { await member.leases.stop() }
     }
 
-    /// Gives back what is leased, and removes producers' lanes.
+    /// Requeues the leased messages, and removes the producers' nodes.
     func close() async {
         isClosed = true
         await withTaskGroup(of: Void.self) { group in

@@ -7,7 +7,8 @@ import ZooKeeperQueue
     import Foundation
 #endif
 
-/// What is sent and answered in JSON. A payload that is UTF-8 is a text, `payload`; any other is `payloadBase64`.
+/// The JSON bodies of requests and responses. A payload that is UTF-8 is the string `payload`.
+/// Any other payload is `payloadBase64`.
 enum QueueForms {
     struct Send: Decodable {
         struct Message: Decodable {
@@ -17,7 +18,9 @@ enum QueueForms {
             var headers: [String: String]?
             var id: String?
 
-            /// - Throws: a text that says what is wrong.
+            /// Returns the message to send.
+            ///
+            /// - Throws: ``FormError`` that says what is wrong.
             func outgoing() throws(FormError) -> OutgoingMessage {
                 let bytes: [UInt8]
                 switch (payload, payloadBase64) {
@@ -36,7 +39,10 @@ enum QueueForms {
 
         private static let names: Set = ["payload", "payloadBase64", "priority", "headers", "id"]
 
-        /// - Throws: a text that says what is wrong. A name that is not known may be one that was meant, and is wrong too.
+        /// Reads the body of a request.
+        ///
+        /// - Throws: ``FormError`` that says what is wrong. An unknown name is refused,
+        ///   because it may be a misspelt one.
         init(reading body: [UInt8]) throws(FormError) {
             let data = Data(body)
             do {
@@ -82,7 +88,7 @@ enum QueueForms {
         }
     }
 
-    /// What is told of a ready or leased message.
+    /// A ready or leased message.
     struct Message: Encodable {
         private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, headers, id }
         let name: String
@@ -127,7 +133,7 @@ enum QueueForms {
         func encode(to encoder: any Encoder) throws {
             var container = encoder.container(keyedBy: Key.self)
             try container.encode(lease, forKey: .lease)
-            // A number of 64 bits is more than scripts can hold.
+            // A string, because JavaScript cannot hold every 64-bit integer.
             try container.encode("\(message.fencingToken)", forKey: .token)
             try container.encode(seconds, forKey: .seconds)
             try Message(message).encode(to: encoder)

@@ -9,14 +9,14 @@ import ZooKeeperQueue
     import Foundation
 #endif
 
-/// `/queues/v1/<queue path>`: a queue, for programs that speak HTTP.
+/// The resource `/queues/v1/<queue path>`: a queue, for programs that speak HTTP.
 struct QueueResource {
     let endpoint: Endpoint
     let request: GatewayRequest
     let route: QueueRoute
     let path: String
 
-    /// - Parameter rawPath: what stands behind `/queues/v1/`, still encoded.
+    /// - Parameter rawPath: the part of the path after `/queues/v1/`, still percent-encoded.
     init(_ endpoint: Endpoint, _ request: GatewayRequest, rawPath: String) throws(Answer) {
         self.endpoint = endpoint
         self.request = request
@@ -60,7 +60,7 @@ struct QueueResource {
         }
     }
 
-    /// `/queues/v1` itself: the queues that are known.
+    /// Lists the known queues, at `/queues/v1` itself.
     static func list(_ endpoint: Endpoint, _ request: GatewayRequest) async throws -> Answer {
         guard request.method == .get else { return .methodNotAllowed("GET") }
         try request.allowQuery([])
@@ -98,7 +98,7 @@ struct QueueResource {
             receipts = try await member.producer.send(messages)
         } else {
             let id = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
-            // Headers are decoded without a loss only as far as they are ASCII.
+            // Decoding a header preserves ASCII only.
             guard id?.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) ?? true else {
                 throw QueueForms.FormError(message: "an Idempotency-Key is printable ASCII")
             }
@@ -112,7 +112,7 @@ struct QueueResource {
         return try Self.json(.ok, QueueForms.Browsed(messages: messages.map { .init($0) }))
     }
 
-    /// All of them are in memory at once, and each may have half a megabyte.
+    /// All of these messages are in memory at once, and each can have half a megabyte.
     private static let mostShown = 100
 
     private func counts(_ queue: MessageQueue) async throws -> Answer {
@@ -120,8 +120,8 @@ struct QueueResource {
             throw QueueForms.FormError(message: "age is true or false")
         }
         let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
-        // The gateway may not be allowed to list the items, or the list may be too long to read in time. The counts are
-        // sent anyway.
+        // The gateway may lack the permission to list the items, or the list may be too long to read in time. The
+        // response contains the other counts in either case.
         let age = request.flag("age") ? try? await queue.oldestAge() : nil
         return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestAge: age))
     }
@@ -140,7 +140,8 @@ struct QueueResource {
         let count = try number("count", 1...100, 1)
         let wait = try number("wait", 0...Self.longestWait, 0)
         let seconds = try number("seconds", 1...Self.longestLease, 30)
-        // A queue that is not there is told at once, and not waited for. One of which something was taken tells by itself.
+        // Reports a missing queue at once instead of waiting for it. While clients receive messages from the queue, no
+        // check is needed: the consumer itself reports that the queue is missing.
         if await endpoint.queues.leases(path)?.isTaking != true { _ = try await queue.bound() }
         let member = try await member()
         guard
@@ -192,7 +193,7 @@ struct QueueResource {
         return Answer(.noContent)
     }
 
-    /// The lease is forgotten when it has certainly ended.
+    /// Runs `body`, and removes the lease once it has certainly ended.
     private func settling(
         _ leases: HTTPLeases, _ id: String, _ message: QueueMessage, _ body: () async throws -> Void
     ) async throws {

@@ -1,7 +1,7 @@
 import HTTPTypes
 import ZooKeeper
 
-/// What a path below `/queues/v1` means: a queue, and what of it.
+/// A resource below `/queues/v1`, parsed from the path of a request.
 enum QueueRoute: Hashable {
     enum LeaseAction: String, CaseIterable {
         case acknowledge, giveBack = "give-back", deadLetter = "dead-letter", extend
@@ -15,7 +15,7 @@ enum QueueRoute: Hashable {
     case redriveAll
     case redrive(String)
 
-    /// The methods that there are.
+    /// The methods that the resource supports.
     var methods: [HTTPRequest.Method] {
         switch self {
         case .queue: [.get]
@@ -25,7 +25,7 @@ enum QueueRoute: Hashable {
         }
     }
 
-    /// The names that the query of a request with the method may have.
+    /// Returns the query parameters that a request with this method may have.
     func queryNames(_ method: HTTPRequest.Method) -> Set<ExactString> {
         switch (self, method) {
         case (.queue, _): ["age"]
@@ -39,8 +39,10 @@ enum QueueRoute: Hashable {
         }
     }
 
-    /// - Parameter segments: the path's, decoded.
-    /// - Returns: the route, and how many of the segments are the queue's; the rest names the route.
+    /// Parses a path.
+    ///
+    /// - Parameter segments: the decoded segments of the path.
+    /// - Returns: the route, and how many of the segments form the queue's path. The remaining segments name the route.
     static func of(_ segments: [String]) -> (route: QueueRoute, queue: Int) {
         let count = segments.count
         func at(_ fromEnd: Int) -> String? { count > fromEnd ? segments[count - 1 - fromEnd] : nil }

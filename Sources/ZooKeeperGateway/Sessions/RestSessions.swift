@@ -7,25 +7,28 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// The sessions that clients have asked for, each with a session of its own at the ensemble, to which their ephemeral nodes
-/// belong. One that gives no sign for as long as its client has said is closed, and its nodes go with it.
+/// The sessions that clients have opened. Each has a separate session at the ensemble,
+/// which owns the client's ephemeral nodes.
+///
+/// A session is closed when its client sends no heartbeat for as long as the client has
+/// requested. Its nodes are deleted with it.
 actor RestSessions {
     private struct Session {
         let client: ZooKeeperClient
         let patience: Duration
         var end: ContinuousClock.Instant
-        /// Closes the session when its time is over.
+        /// Closes the session when it expires.
         let watch: Task<Void, Never>
-        /// The number of its newest write, of those that are numbered.
+        /// The number of the newest write, among the writes that have a number.
         var newestWrite = 0
     }
 
     private let configuration: ZooKeeperConfiguration
     private let maximum: Int
     private let logger: Logger
-    /// By their names.
+    /// The sessions by ID.
     private var sessions: [ExactString: Session] = [:]
-    /// Sessions that are being opened.
+    /// How many sessions are being opened.
     private var opening = 0
     private var isClosed = false
 
@@ -37,9 +40,9 @@ actor RestSessions {
 
     var count: Int { sessions.count }
 
-    /// Opens a session; returns when the ensemble has it.
+    /// Opens a session. Returns when the session exists at the ensemble.
     ///
-    /// - Returns: its name; `nil` when there are too many.
+    /// - Returns: the session's ID; `nil` when there are too many sessions, or the gateway is shutting down.
     func open(patience: Duration, within limit: Duration) async throws -> String? {
         guard !isClosed, sessions.count + opening < maximum else { return nil }
         opening += 1
@@ -55,11 +58,11 @@ actor RestSessions {
             await client.close()
             return nil
         }
-        // Version 4: random, so that nobody guesses it.
+        // A UUID of version 4 is random, so that other clients cannot guess it.
         let id = UUID().uuidString.lowercased()
         let watch = Task {
             while let rest = timeLeft(id) {
-                // How long a session lives is a length of time.
+                // A session expires by time, and no event announces that.
                 if rest <= .zero { return await expire(id) }
                 try? await Task.sleep(for: rest)
                 if Task.isCancelled { return }
@@ -78,7 +81,7 @@ actor RestSessions {
         await sessions.removeValue(forKey: ExactString(id))?.client.close()
     }
 
-    /// One whose session at the ensemble has expired has ended too: its nodes are gone.
+    /// Closes a session whose session at the ensemble has expired, because its nodes are gone.
     private func prune(_ id: String) async {
         if sessions[ExactString(id)]?.client.sessionState.expirations ?? 0 > 0 { await close(id) }
     }
@@ -88,9 +91,9 @@ actor RestSessions {
         return sessions[ExactString(id)]?.client
     }
 
-    /// A sign of life.
+    /// Notes a heartbeat of the client.
     ///
-    /// - Returns: whether there is such a session.
+    /// - Returns: whether the session exists.
     func touch(_ id: String) async -> Bool {
         await prune(id)
         guard let session = sessions[ExactString(id)] else { return false }
@@ -98,8 +101,12 @@ actor RestSessions {
         return true
     }
 
-    /// Begins a write, unless a newer one has begun: whoever has sent that one has given this one up, and may have told that to
-    /// others. What begins at once is sent in the order in which it begins.
+    /// Begins a write, unless a newer one has begun. A client that sent the newer write has given up on this one, and
+    /// may have reported that to its callers.
+    ///
+    /// The task runs immediately, because writes must be sent in the order in which they begin.
+    ///
+    /// - Throws: ``ZooKeeperError`` when there is no such session, or when a newer write has begun.
     func begin<Result: Sendable>(
         _ id: String, number: Int, _ write: @escaping @Sendable (ZooKeeperClient) async throws -> Result
     ) throws -> Task<Result, any Error> {
@@ -123,7 +130,7 @@ actor RestSessions {
         await session.watch.value
     }
 
-    /// The end: closes all, and opens no more.
+    /// Closes all sessions, and opens no more.
     func closeAll() async {
         isClosed = true
         await withTaskGroup(of: Void.self) { group in

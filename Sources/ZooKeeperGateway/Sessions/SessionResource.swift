@@ -1,12 +1,12 @@
 import HTTPTypes
 import ZooKeeper
 
-/// `/sessions/v1`: sessions, to which ephemeral nodes belong.
+/// The resource `/sessions/v1`: sessions, which own ephemeral nodes.
 struct SessionResource {
     let endpoint: Endpoint
     let request: GatewayRequest
     let format: Format
-    /// What stands behind `/sessions/v1/`: a session's name, or nothing.
+    /// The part of the path after `/sessions/v1/`: a session's ID, or nothing.
     let id: String
 
     func answer() async throws -> Answer {
@@ -18,14 +18,14 @@ struct SessionResource {
             }
             return Answer(.ok, format)
         case .delete where !id.isEmpty:
-            // Also where there is none: it is gone, which is what was asked for.
+            // Answers 204 even when there is no such session, because the client wanted it to be gone.
             await endpoint.sessions.close(id)
             return Answer(.noContent, format)
         default: return .methodNotAllowed(id.isEmpty ? "POST" : "PUT, DELETE")
         }
     }
 
-    /// The longest time that a client can ask for, in seconds.
+    /// The longest expiry that a client can request, in seconds.
     private static let longest = 86_400
 
     private func create() async throws -> Answer {

@@ -1,15 +1,15 @@
-/// What the members of the queue must agree on.
+/// The settings that every process must agree on.
 extension MessageQueue {
-    /// Changes how many messages a producer may store in one node: see ``QueueSettings/messagesPerNode``. Producers
-    /// that are at work learn it at their next step; consumers take both forms.
+    /// Changes how many messages a producer may store in one node. See ``QueueSettings/messagesPerNode``. Running
+    /// producers apply the change at their next transaction. Consumers read both formats.
     ///
     /// - Throws: ``QueueError``.
     public func setMessagesPerNode(_ count: Int) async throws {
         try await change({ $0.messagesPerNode = count }, storing: { $0.messagesPerNode = count })
     }
 
-    /// Changes how much may stand in the queue; one without messages and bytes is no bound. Producers that are at work
-    /// learn it at their next step. What stands in the queue already stays.
+    /// Changes the queue's capacity. A value with neither messages nor bytes removes the limit. Running producers apply
+    /// the change at their next transaction. Messages that are in the queue already stay.
     ///
     /// - Throws: ``QueueError``.
     public func setBound(_ bound: QueueBound) async throws {
@@ -23,7 +23,7 @@ extension MessageQueue {
         try await change { $0.bound = bound }
     }
 
-    /// Returns how much may stand in the queue, as it is kept in the tree.
+    /// Returns the queue's capacity, as stored in the tree.
     ///
     /// - Throws: ``QueueError``.
     public func bound() async throws -> QueueBound {
@@ -32,14 +32,14 @@ extension MessageQueue {
         }
     }
 
-    /// Changes how long the ids of messages are remembered: see ``QueueSettings/idRetention``.
+    /// Changes the deduplication window. See ``QueueSettings/idRetention``.
     ///
     /// - Throws: ``QueueError``.
     public func setIDRetention(_ retention: Duration) async throws {
         try await change({ $0.idRetention = retention }, storing: { $0.idRetention = retention })
     }
 
-    /// Changes how often a message is delivered before it goes to the dead letters: see
+    /// Changes how often a message is delivered before it moves to the dead letters. See
     /// ``QueueSettings/maximumDeliveries``.
     ///
     /// - Throws: ``QueueError``.
@@ -47,14 +47,14 @@ extension MessageQueue {
         try await change({ $0.maximumDeliveries = count }, storing: { $0.maximumDeliveries = count })
     }
 
-    /// Changes how long a recovery keeps the message of a failed consumer: see ``QueueSettings/redeliveryDelay``.
+    /// Changes how long a recovery holds back the message of a failed consumer. See ``QueueSettings/redeliveryDelay``.
     ///
     /// - Throws: ``QueueError``.
     public func setRedeliveryDelay(_ delay: Duration) async throws {
         try await change({ $0.redeliveryDelay = delay }, storing: { $0.redeliveryDelay = delay })
     }
 
-    /// Checks a setting as one of this member's own, and stores it for all.
+    /// Validates a change against this process's own settings, and then stores it for every process.
     private func change(
         _ change: (inout QueueSettings) -> Void, storing store: (inout SharedSettings) -> Void
     ) async throws {

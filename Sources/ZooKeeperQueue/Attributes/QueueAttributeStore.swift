@@ -1,13 +1,13 @@
 import ZooKeeper
 
-/// Reads and changes what the members of a queue must agree on, which stands in the tree.
+/// Reads and changes the settings in the tree, which every process must agree on.
 struct QueueAttributeStore: Sendable {
     let store: any ZooKeeperStore
     let tree: QueueTree
     let reader: NodeReader
     let usage: QueueUsage
 
-    /// Returns what stands in the tree.
+    /// Returns the settings in the tree.
     func read() async throws -> SharedSettings {
         do {
             return SharedSettings(try await store.get(tree.settings).data)
@@ -16,8 +16,8 @@ struct QueueAttributeStore: Sendable {
         }
     }
 
-    /// Stores those of the settings that are not the default. This comes before the last folder, which marks the queue
-    /// as complete: until then, no other member uses the queue.
+    /// Stores the settings that differ from the defaults. This must precede the creation of the last folder, which
+    /// marks the queue as complete: until then, no other client uses the queue.
     func create(from settings: QueueSettings) async throws {
         var shared = SharedSettings()
         if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
@@ -32,7 +32,7 @@ struct QueueAttributeStore: Sendable {
         if shared != SharedSettings() { try await store.createIfMissing(tree.settings, data: shared.encoded()) }
     }
 
-    /// Changes what stands in the tree, for all members.
+    /// Changes the settings in the tree, for every process.
     func change(_ change: (inout SharedSettings) -> Void) async throws {
         try await store.createIfMissing(tree.settings)
         while true {
@@ -41,8 +41,8 @@ struct QueueAttributeStore: Sendable {
             change(&shared)
             let epoch = try await reader.sequenceEpoch()
             do {
-                // Each member that is at work checks the version of the epoch, finds another, and reads the settings
-                // too.
+                // Every running producer checks the version of `epoch`. When the version has changed, the
+                // producer reads the settings again.
                 _ = try await store.multi([
                     .set(tree.settings, data: shared.encoded(), version: node.stat.version),
                     epoch.change(to: epoch.phase, in: tree),
@@ -51,7 +51,7 @@ struct QueueAttributeStore: Sendable {
             } catch let error as ZooKeeperError
                 where error.code == .badVersion || error.outcome == .unknown && error.code != .deadlineExceeded
             {
-                // Another client was faster, or the answer was lost: changing it once more is harmless.
+                // Another client was faster, or the answer was lost. Repeating the change is harmless.
             }
         }
     }

@@ -1,12 +1,12 @@
 import ZooKeeper
 
-/// Measures how full a queue is.
+/// Measures the fill level of a queue.
 struct QueueUsage: Sendable {
     let store: any ZooKeeperStore
     let tree: QueueTree
     let reader: NodeReader
 
-    /// Makes the servers count the bytes of the queue, which a bound in bytes needs.
+    /// Makes the servers count the bytes of the queue, which a capacity in bytes requires.
     func trackBytes() async throws {
         guard try await store.capabilities.contains(.quotas) else {
             throw QueueError(
@@ -15,7 +15,7 @@ struct QueueUsage: Sendable {
         try await store.countBytes(below: tree.root)
     }
 
-    /// Returns how full the queue is.
+    /// Returns the fill level of the queue.
     func fill(countingBytes: Bool) async throws -> SendRoom.Fill {
         async let (items, earlier, producers) = (
             reader.childCount(tree.items), reader.childCount(tree.earlier), reader.childCount(tree.producers)
@@ -23,7 +23,7 @@ struct QueueUsage: Sendable {
         async let counted = countingBytes ? try await store.bytes(below: tree.root) : nil
         var bytes = try await counted
         if countingBytes, bytes == nil {
-            // Another client has removed the count.
+            // Another client has removed the byte count.
             try await trackBytes()
             bytes = try await store.bytes(below: tree.root)
         }

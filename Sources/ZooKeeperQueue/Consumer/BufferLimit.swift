@@ -1,16 +1,15 @@
-/// How many messages a consumer buffers beyond those that are being handled: a value.
+/// How many messages a consumer buffers beyond those that its handlers are processing: a value.
 ///
-/// A message that waits in a consumer's buffer waits for that consumer alone. So the buffer shrinks when its messages
-/// wait long,
-/// because their handlers are slow, and grows when it is used up at once.
+/// A message in a consumer's buffer waits for that consumer alone. So the buffer shrinks when its messages wait long,
+/// because their handlers are slow. It grows when it is used up quickly.
 struct BufferLimit: Sendable, Hashable {
-    /// The largest value that the limit grows to.
+    /// The largest value of the limit.
     let maximum: Int
     private(set) var value: Int
 
-    /// A buffer that is used up within this time grows.
+    /// The buffer grows when it is used up within this time.
     static let quick = Duration.milliseconds(250)
-    /// A message that has waited longer shows that the buffer is too large.
+    /// The buffer is too large when a message has waited longer than this.
     static let slow = Duration.milliseconds(500)
 
     init(maximum: Int, startingWith value: Int? = nil) {
@@ -18,7 +17,7 @@ struct BufferLimit: Sendable, Hashable {
         self.value = max(1, min(value ?? maximum, self.maximum))
     }
 
-    /// Notes that a message was handed out after this wait.
+    /// Records that a message was handed out after this wait.
     mutating func handedOut(after wait: Duration, wasLast: Bool) {
         if wait > Self.slow {
             shrink()

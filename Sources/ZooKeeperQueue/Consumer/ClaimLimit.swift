@@ -1,23 +1,24 @@
-/// How many bytes a consumer claims with one transaction when a server closes the connection at larger requests: a
-/// value.
+/// How many bytes a consumer claims with one transaction when a server closes the connection
+/// at larger requests: a value.
 struct ClaimLimit: Sendable, Hashable {
-    /// The limit; `nil` when only the client's own applies.
+    /// The limit; `nil` when only the client's own limit applies.
     private(set) var bytes: Int?
-    /// How many transactions have passed since the limit was set.
+    /// How many transactions were answered since the limit last changed.
     private var passed = 0
 
-    /// After this many transactions a larger claim is tried, because the connection may have broken for another reason.
+    /// After this many transactions the limit is raised, because the connection may have broken for another reason.
     private static let patience = 100
 
-    /// No server has a smaller limit: a smaller transaction is broken off for another reason.
+    /// The smallest limit of any server. When the connection breaks at a smaller transaction,
+    /// the reason is another one.
     static let smallestServerLimit = 32 << 10
 
     func allows(_ bytes: Int) -> Bool { self.bytes.map { bytes <= $0 } ?? true }
 
-    /// Notes that the connection broke at a claim of this size.
+    /// Records that the connection broke at a claim of this size.
     mutating func shrink(from bytes: Int) { (self.bytes, passed) = (max(1, bytes / 4), 0) }
 
-    /// Notes that a transaction was answered.
+    /// Records that a transaction was answered.
     mutating func pass(of maximum: Int) {
         guard let bytes else { return }
         passed += 1

@@ -1,30 +1,32 @@
 import ZooKeeper
 
-/// One atomic step of a consumer: the leases that end with it and those that begin. A value, apart from the consumer
-/// that sends it.
+/// A consumer's transaction: the leases that it ends and the leases that it begins. A value that is independent of
+/// the consumer that sends it.
 ///
-/// Each step sets the consumer's node at the version that it has, so that one whose answer was lost can be sent again:
-/// it is refused at that operation if it was applied before.
+/// Each transaction sets the consumer's node at the version that it expects. So a transaction whose answer was lost can
+/// be sent again: ZooKeeper refuses that operation if the transaction was applied before.
 struct ConsumerCommit {
     let registration: Registration
     /// The epoch in which the claimed nodes were read.
     var epoch: SequenceEpoch
-    /// How often a message is delivered before it goes to the dead letters.
+    /// How often a message is delivered before it moves to the dead letters.
     var maximumDeliveries: Int
     var settlements: [Settlement] = []
     var claims: [MessageNode] = []
-    /// The place in the line of idle consumers that is given up with it.
+    /// The position in the wait queue of idle consumers that the transaction gives up.
     var place: String?
-    /// Whether it was sent without an answer, so that it may have been applied.
+    /// Whether an attempt was sent without an answer, so it may have been applied.
     var isUnresolved = false
-    /// Whether the messages of a batch go back one by one, because the batch's place is taken.
+    /// Whether the messages of a batch are requeued one by one, because another node has the batch's name.
     var releasesSingly = false
 
     var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
 
-    /// A part of it was refused in such a way that no earlier attempt of it can have been applied either; one that was
-    /// given up in doubt before may have been. What is still to be sent, though its asker was told that no answer had
-    /// come, stays unresolved for who asks again.
+    /// Records a refusal which shows that no earlier attempt of this transaction was applied either.
+    ///
+    /// An abandoned transaction without an answer may still have been applied, so its settlements return to what was
+    /// unresolved before this one. A settlement whose caller was already told that no answer arrived stays unresolved,
+    /// for the case that the caller tries again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
         for settlement in settlements where settlement.waiter != nil {
@@ -32,13 +34,13 @@ struct ConsumerCommit {
         }
     }
 
-    /// It was sent without an answer.
+    /// Records that an attempt was sent without an answer.
     mutating func mayBeApplied() {
         isUnresolved = true
         for settlement in settlements { settlement.lease.unresolved.insert(settlement.kind) }
     }
 
-    /// Each settlement, and each claim, as a transaction of its own.
+    /// Each settlement and each claim as a separate transaction.
     var parts: [ConsumerCommit] {
         settlements.map { part(settlements: [$0]) } + claims.map { part(claims: [$0]) }
     }
@@ -53,30 +55,30 @@ struct ConsumerCommit {
         for number in numbers.sorted(by: >) { settlements.remove(at: number) }
     }
 
-    /// What an operation of the multi is about.
+    /// The subject of an operation of the multi.
     enum Part {
         /// The consumer's session.
         case session
         /// The consumer's node.
         case registration
-        /// The epoch of the server's numbers.
+        /// The epoch of the sequence numbers.
         case epoch
         /// The node of a lease, which ends with these settlements.
         case lease([Int])
-        /// What else a settlement does.
+        /// The further effects of a settlement.
         case settlement(Int)
-        /// A batch of which no message was handed out goes back as it is, with these settlements.
+        /// A batch of which no message was handed out. These settlements requeue it as a whole.
         case wholeRelease([Int])
         case claim(Int)
-        /// The place in the line.
+        /// The position in the wait queue.
         case place
     }
 
-    /// The multi, and what the consumer holds when it is applied.
+    /// The multi, and what the consumer holds once the multi is applied.
     struct Plan {
         var operations: [Operation] = []
         var parts: [Part] = []
-        /// The place of each operation within its part.
+        /// The index of each operation within its part.
         var places: [Int] = []
         var holdings: Holdings
 
@@ -98,7 +100,8 @@ struct ConsumerCommit {
             if let index = lease.index {
                 if !touched.contains(lease.node) {
                     touched.insert(lease.node)
-                    // Also where the batch stays: nothing of it may come back when it is gone.
+                    // Check it even when the batch stays leased: none of its messages may be
+                    // requeued once the lease is gone.
                     ends.add([.check(lease.path)], .lease(numbers(of: lease.node)))
                 }
                 if ends.holdings.settle(index, of: lease.node) {
@@ -134,15 +137,15 @@ struct ConsumerCommit {
         return plan
     }
 
-    /// Whether it names nodes that would be other ones in another epoch.
+    /// Whether the transaction uses names that would mean other nodes in another epoch.
     var usesNames: Bool { !claims.isEmpty || settlements.contains { $0.givesBack } }
 
-    /// The settlements of the messages of a node.
+    /// Returns the indices of the settlements of a node's messages.
     private func numbers(of node: String) -> [Int] {
         settlements.indices.filter { settlements[$0].lease.node == node }
     }
 
-    /// What claims a node.
+    /// Returns the operations that claim a node.
     static func moves(_ node: MessageNode, _ queue: MessageQueue, _ registration: Registration) -> [Operation] {
         [
             .delete(node.entry.path(in: queue.tree), version: node.stat.version),
@@ -150,7 +153,7 @@ struct ConsumerCommit {
         ]
     }
 
-    /// Batches that nobody has seen anything of, and that are given back as they are.
+    /// Returns the batches that are requeued as a whole, because none of their messages was handed out.
     private func wholeReleases(_ holdings: Holdings) -> [String: RecordBatch] {
         if releasesSingly { return [:] }
         var released: [String: [Int: [UInt8]]] = [:]
@@ -164,17 +167,17 @@ struct ConsumerCommit {
     }
 }
 
-/// What stands in the tree below and in a consumer's node: a value.
+/// The contents of a consumer's node, and its leases: a value.
 struct Holdings {
     /// The version of the consumer's node.
     var version: Int32 = 0
-    /// How many messages each leased batch had.
+    /// The number of messages in each leased batch.
     private(set) var batches: [String: Int] = [:]
     private(set) var progress = LeaseProgress()
 
-    /// A message of a batch is settled.
+    /// Records that a message of a batch is settled.
     ///
-    /// - Returns: whether it was the last one.
+    /// - Returns: whether it was the batch's last message.
     mutating func settle(_ index: Int, of batch: String) -> Bool {
         let settled = progress.settle(index, of: batch)
         guard settled == batches[batch] else { return false }
@@ -183,13 +186,13 @@ struct Holdings {
         return true
     }
 
-    /// The consumer's node as it was found: what stands there is what holds.
+    /// Adopts the consumer's node as it was read from the tree.
     mutating func found(_ node: Node) {
         version = node.stat.version
         progress = LeaseProgress(node.data)
     }
 
-    /// A node is leased.
+    /// Records that a node is leased.
     mutating func add(_ node: MessageNode) {
         if node.messages.first?.index != nil { batches[node.name.string] = node.messages.count }
     }

@@ -1,18 +1,21 @@
-/// How a consumer takes messages.
+/// The configuration of a consumer.
 public struct ConsumerConfiguration: Sendable, Hashable {
-    /// The most messages that the consumer holds and has not settled, those that wait to be handed out included; more
-    /// when the last node that it takes has several messages (``QueueSettings/messagesPerNode``).
-    /// Default: 128. More are taken together, which is faster; fewer leave more for others, and less to recover.
+    /// The most unsettled messages that the consumer holds, including those in its buffer. Default: 128.
+    ///
+    /// The consumer exceeds it when the last node that it claims has several messages
+    /// (``QueueSettings/messagesPerNode``). A larger value claims more messages together, which is faster. A smaller
+    /// one leaves more messages to other consumers, and less to recover after a failure.
     public var prefetch: Int
 
-    /// Whether the consumer takes a message for each iterator that waits for one, and none in advance, however many
-    /// it holds.
+    /// Whether the consumer claims a message for each iterator that waits for one, and none in advance,
+    /// however many messages it holds.
     package var takesOnDemand = false
 
-    /// After how many steps the consumer takes nothing in advance, and registers anew as soon as it holds nothing.
+    /// After how many transactions the consumer claims nothing in advance, and registers again
+    /// as soon as it holds nothing.
     package var stepsOfARegistration: Int32 = 1_000_000_000
 
-    /// How long the steps of ``QueueConsumer/close(gracePeriod:)`` may take besides the grace period.
+    /// How long ``QueueConsumer/close(gracePeriod:)`` may take beyond the grace period.
     package var closingTime = Duration.seconds(4)
 
     /// Creates a configuration.

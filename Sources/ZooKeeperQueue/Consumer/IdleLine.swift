@@ -1,11 +1,11 @@
 import ZooKeeper
 
-/// The line in which idle consumers stand, so that a message wakes one of them instead of all.
+/// The wait queue of idle consumers, in which a message wakes one consumer instead of all of them.
 ///
-/// A place is an ephemeral node, named by a ticket and by its consumer. The first in the line watches the items; every
-/// other one watches the place before its own, as in ZooKeeper's recipe for locks. A ticket is one more than the
-/// largest that was seen: two consumers may draw the same, and their names decide. Should two take themselves for the
-/// first, both try for a message, and one gets it.
+/// A position is an ephemeral node, named by a ticket and by its consumer. The first consumer watches the items, and
+/// every other one watches the position before its own, as in ZooKeeper's recipe for locks. A ticket is one more than
+/// the largest ticket seen. Two consumers may draw the same ticket, and then their names decide. When two consumers
+/// consider themselves the first, both try to claim a message, and one of them gets it.
 ///
 /// https://zookeeper.apache.org/doc/r3.8.0/recipes.html#sc_recipes_Locks
 struct IdleLine {
@@ -13,13 +13,13 @@ struct IdleLine {
     /// The name of the consumer's registration.
     let consumer: String
 
-    /// How long a consumer waits for messages by itself before it goes to stand in line.
+    /// How long a consumer waits for messages before it enters the wait queue.
     static let patience = Duration.seconds(1)
 
     private var store: any ZooKeeperStore { queue.store }
     private var tree: QueueTree { queue.tree }
 
-    /// Takes a place at the end, or finds the one that was taken by an attempt whose answer was lost.
+    /// Enters the wait queue at its end, or finds the position from an earlier attempt whose answer was lost.
     func join() async throws -> String {
         while true {
             do {
@@ -30,26 +30,28 @@ struct IdleLine {
                 _ = try await store.create(tree.idle(place), data: [], mode: .ephemeral)
                 return place
             } catch let error as ZooKeeperError where error.code == .noNode {
-                // A queue from before there was a line; or something has removed it.
+                // The queue is older than the wait queue, or another client has removed the folder.
                 try await queue.folders.restoreMissing()
             } catch let error as ZooKeeperError
                 where error.code == .nodeExists || error.outcome == .unknown && error.code != .deadlineExceeded
             {
-                // Looked at again, when every server has seen what was on its way.
+                // Read the positions again once this server has caught up with the earlier writes.
                 try await store.sync(tree.idle)
             }
         }
     }
 
-    /// Waits until nobody stands before the place.
+    /// Waits until the position is the first, or until it is the second and messages are ready that the first
+    /// consumer leaves unclaimed.
     ///
-    /// - Returns: `false` when the place is gone.
+    /// - Returns: `false` when the position is gone.
     func untilFirst(_ place: String) async throws -> Bool {
         while true {
             let places = try await places()
             guard let index = places.firstIndex(of: place) else { return false }
             if index == 0 { return true }
-            // The second one looks now and then itself: the first may hang, or be nobody's.
+            // The second consumer checks the items now and then, because the first one may hang or its position
+            // may belong to no consumer.
             let former = places[index - 1]
             if try await !isGone(former, within: index == 1 ? Self.oversight : nil) {
                 for folder in [tree.items, tree.earlier] {
@@ -60,7 +62,7 @@ struct IdleLine {
         }
     }
 
-    /// How often the second in line looks whether the first one lets messages lie.
+    /// How often the second consumer checks whether the first one leaves messages unclaimed.
     private static let oversight = Duration.seconds(10)
 
     private func isGone(_ place: String, within limit: Duration?) async throws -> Bool {
@@ -71,7 +73,7 @@ struct IdleLine {
                     for try await node in store.dataUntilDeleted(of: path) {
                         guard let node else { break }
                         if node.stat.ephemeralOwner == 0 {
-                            // It belongs to no session, and would stand there for ever.
+                            // It belongs to no session, so it would stay for ever.
                             skipped.skip(path, .notEphemeral)
                             break
                         }
@@ -92,7 +94,7 @@ struct IdleLine {
         }
     }
 
-    /// Whether another consumer stands in the line.
+    /// Whether another consumer is in the wait queue.
     func hasOthers() async throws -> Bool {
         for place in try await places() where !place.hasSuffix("-" + consumer) {
             guard let stat = try await queue.reader.usableStat(tree.idle(place)) else { continue }
@@ -102,16 +104,17 @@ struct IdleLine {
         return false
     }
 
-    /// Gives the place up. It goes with the session, too; as long as that lives, it would keep others from being first.
+    /// Gives up the position. The session's end would remove it too, but until then it would keep other
+    /// consumers from becoming the first.
     func leave(_ place: String) async throws {
         do {
             try await store.delete(tree.idle(place), version: nil)
         } catch let error as ZooKeeperError where error.code == .noNode {
-            // Gone with its session, or by an attempt whose answer was lost.
+            // The session's end has removed it, or an attempt whose answer was lost.
         }
     }
 
-    /// The places in the line, but for nodes that are none.
+    /// Returns the positions in order, without nodes that are not positions.
     private func places() async throws -> [String] {
         let names = try await store.children(of: tree.idle).names
         return queue.skipped.usable(names, in: tree.idle).filter { name in

@@ -1,32 +1,32 @@
 import Synchronization
 import ZooKeeper
 
-/// One message's lease, shared by the consumer that keeps it and by the message that was handed out.
+/// The lease of one message, shared by the consumer and the message that was handed out.
 final class Lease: Sendable {
     let name: ItemName
     /// The name of the leased node, which may hold several messages.
     let nodeName: ItemName
-    /// The same as it stands in the tree.
+    /// The same name, as used in the tree.
     let node: String
-    /// Its place among the messages of the node; `nil` when it stands alone.
+    /// The index among the messages of the node; `nil` for a node with one message.
     let index: Int?
-    /// The bytes that a node of its own has: they are written when the message is given back.
+    /// The data of a node for this message alone. It is written when the message is requeued.
     let data: [UInt8]
     let envelope: Envelope
     let stat: Stat
     let fencingToken: Int64
-    /// When it was taken, by the store's clock.
+    /// When the message was claimed, by the store's clock.
     let takenAt: Duration
-    /// The registration whose session it depends on.
+    /// The registration whose session the lease depends on.
     let registration: Registration
 
     private struct State {
         var lease = LeaseState.held
-        /// Whether a settlement is under way, so that a second one is refused.
+        /// Whether a settlement is in progress, so that a second one is refused.
         var isSettling = false
         /// The caller of the last settlement.
         var settler: SettlementWaiter?
-        /// Settlements that were sent without an answer, so that one of them may have been applied.
+        /// The settlements that were sent without an answer. One of them may have been applied.
         var unresolved: Set<Settlement.Kind> = []
         var waiters: [UInt64: CheckedContinuation<LeaseState, Never>] = [:]
         var nextWaiter: UInt64 = 0
@@ -49,17 +49,19 @@ final class Lease: Sendable {
         self.registration = registration
     }
 
-    /// The lease's node.
+    /// The path of the leased node.
     var path: String { registration.paths.lease(node) }
 
     var state: LeaseState { storage.withLock { $0.lease } }
 
     // MARK: Settling
 
-    /// Begins a settlement; there is only one at a time, and one that succeeds.
+    /// Begins a settlement. Only one can be in progress at a time, and only one can succeed.
     ///
-    /// - Returns: whether there is something to do: an earlier attempt of the same kind, whose asker was told that no
-    ///   answer had come, may have succeeded since.
+    /// - Returns: `false` when the message is settled already by an earlier attempt of the same kind, whose caller was
+    ///   told that no answer arrived.
+    /// - Throws: ``QueueError/Code/leaseLost``, ``QueueError/Code/outcomeUnknown`` when the lease is lost and an
+    ///   earlier attempt may have been applied, ``QueueError/Code/alreadySettled``.
     func beginSettling(by kind: Settlement.Kind) throws -> Bool {
         try storage.withLock { state in
             switch state.lease {
@@ -80,7 +82,7 @@ final class Lease: Sendable {
 
     func waitsForSettlement(_ waiter: SettlementWaiter) { storage.withLock { $0.settler = waiter } }
 
-    /// Tells the caller of a settlement that is under way that its outcome is not known; nothing if there is none.
+    /// Tells the caller of a settlement in progress, if there is one, that its outcome is unknown.
     func giveUpSettling() {
         let settler = storage.withLock { state in
             defer { state.settler = nil }
@@ -89,10 +91,10 @@ final class Lease: Sendable {
         settler?.resume(with: .failure(Self.unknownError))
     }
 
-    /// The settlement failed, and may be tried again unless the lease is lost.
+    /// Records that the settlement failed. It may be tried again unless the lease is lost.
     func settlingFailed() { storage.withLock { $0.isSettling = false } }
 
-    /// Settlements of which one may have been applied, though nobody was told.
+    /// The settlements without an answer. One of them may have been applied.
     var unresolved: Set<Settlement.Kind> {
         get { storage.withLock { $0.unresolved } }
         set { storage.withLock { $0.unresolved = newValue } }
@@ -109,7 +111,7 @@ final class Lease: Sendable {
 
     // MARK: States
 
-    /// Changes the state; lost and settled are final.
+    /// Changes the state. The states `lost` and `settled` are final.
     func update(_ new: LeaseState) {
         let waiters = storage.withLock { state -> [CheckedContinuation<LeaseState, Never>] in
             guard state.lease != .lost, state.lease != .settled, state.lease != new else { return [] }
@@ -120,7 +122,7 @@ final class Lease: Sendable {
         for waiter in waiters { waiter.resume(returning: new) }
     }
 
-    /// Returns the state once it is not the given one any more, or at once when the task is cancelled.
+    /// Returns the state once it differs from the given one, or at once when the task is cancelled.
     func change(from old: LeaseState) async -> LeaseState {
         let id = storage.withLock { state in
             defer { state.nextWaiter += 1 }

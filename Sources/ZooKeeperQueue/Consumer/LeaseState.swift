@@ -1,12 +1,15 @@
-/// How things stand with the lease of a message.
+/// The state of a message's lease.
 public enum LeaseState: Sendable, Hashable {
-    /// The message is this consumer's, and nobody else's.
+    /// The message is leased to this consumer, and to no other.
     case held
-    /// The ensemble has not answered for two thirds of the session timeout: the lease may end soon. It may become held
-    /// again, or lost. Said before anybody else can have the message, as far as clocks run alike.
+    /// The lease is suspended: the ensemble has not answered for two thirds of the session timeout, so the lease may
+    /// end soon. It becomes held again, or lost.
+    ///
+    /// The lease is suspended before any other consumer can claim the message, as long as the
+    /// clocks run at the same rate.
     case inDoubt
-    /// The consumer's session has ended: somebody else has the message, or will have it.
+    /// The consumer no longer holds the lease: its session has ended, and the message has been or will be redelivered.
     case lost
-    /// The message was acknowledged, given back or dead-lettered by this consumer.
+    /// This consumer has acknowledged, requeued or dead-lettered the message.
     case settled
 }

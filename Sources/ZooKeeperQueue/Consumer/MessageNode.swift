@@ -1,29 +1,29 @@
 import ZooKeeper
 
-/// A node that holds messages, as it was read and before a consumer claims it: one message, or a batch.
+/// A node with one message or a batch, as read before a consumer claims it.
 struct MessageNode: Sendable {
-    /// Its name, and where it stands among the ready messages.
+    /// The node's name, and its position among the ready messages.
     let entry: ReadyList.Entry
-    /// The node's bytes.
+    /// The node's data.
     let data: [UInt8]
     let stat: Stat
     let messages: [Message]
 
     struct Message: Sendable {
         let name: ItemName
-        /// Its place in the batch; `nil` when it stands alone.
+        /// The index in the batch; `nil` for a single message.
         let index: Int?
-        /// The bytes that a node of its own has.
+        /// The data of a node for this message alone.
         let data: [UInt8]
         let envelope: Envelope
     }
 
     var name: ItemName { entry.name }
 
-    /// The assumed size of a node in bytes before one was read. It keeps the first read of long messages small.
+    /// The assumed size of a node, in bytes, before one was read. It keeps the first read of long messages small.
     static let assumedSize = 64 << 10
 
-    /// - Returns: `nil` when this library does not know the form of the node's data.
+    /// Returns `nil` when this library does not know the format of the node's data.
     init?(_ entry: ReadyList.Entry, node: Node) {
         let data = node.data ?? []
         guard let messages = Self.messages(in: data, of: entry.name) else { return nil }
@@ -33,14 +33,14 @@ struct MessageNode: Sendable {
         stat = node.stat
     }
 
-    /// Returns the messages that the data of the node of this name holds.
+    /// Decodes the messages in the data of a node with this name.
     ///
-    /// - Returns: `nil` when this library does not know the form of the data.
+    /// - Returns: `nil` when this library does not know the format of the data.
     static func messages(in data: [UInt8], of name: ItemName) -> [Message]? {
         switch Envelope.read(data) {
         case .message(let envelope): return [Message(name: name, index: nil, data: data, envelope: envelope)]
         case .batch(let batch):
-            // A message that was in a batch once stands alone, and is no batch itself.
+            // A message that has left a batch is stored alone, and is no batch itself.
             guard name.index == nil else { return nil }
             var messages: [Message] = []
             for (index, record) in batch.records.enumerated() {

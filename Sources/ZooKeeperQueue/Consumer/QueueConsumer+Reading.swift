@@ -20,7 +20,7 @@ extension QueueConsumer {
             } catch is CancellationError {
                 return handle { $0.forgetList() }
             } catch {
-                // What was not tried must not be overtaken by what comes after it in the list.
+                // Messages that were not tried must not be overtaken by later ones in the list.
                 handle { $0.forgetList() }
                 let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
                 if let cause, cause.isPassing {
@@ -33,7 +33,9 @@ extension QueueConsumer {
         }
     }
 
-    /// Reads the epoch. A change of it makes the list and the messages that were read invalid.
+    /// Reads the epoch. A change of the epoch invalidates the list and the messages that were read.
+    ///
+    /// - Returns: whether the epoch has changed.
     @discardableResult
     func readEpoch() async throws -> Bool {
         let current = try await queue.reader.sequenceEpoch()
@@ -44,27 +46,28 @@ extension QueueConsumer {
         return changed
     }
 
-    /// Creates the queue's folders that are missing, after ZooKeeper has said that one is.
+    /// Restores missing folders, after ZooKeeper has reported one.
     ///
-    /// - Returns: whether all are there now: this consumer, or another member, has created them.
+    /// - Returns: whether the caller may try again: this client or another one has created the folders, or the attempt
+    ///   failed with a retryable error.
     func restoreFolders() async -> Bool {
         do {
-            // Another member was faster, and this server may be behind, so the consumer does not try again at once.
+            // Another client was faster, and this server may lag behind, so the consumer does not try again at once.
             if try await !queue.folders.restoreMissing() { try? await queue.store.sleep(for: .milliseconds(50)) }
             return true
         } catch let error as ZooKeeperError where error.isPassing {
             await error.pauseIfRefusedAtOnce(queue.store)
             return true
         } catch {
-            // The caller reports what failed. A missing root is one of the reasons.
+            // The caller reports its own error. A missing root is one of the possible reasons.
             handle { $0.foldersAreMissing() }
             return false
         }
     }
 
-    /// The consumer's part of the list, by its rank among those that live.
+    /// Returns the consumer's share of the list, by its rank among the live consumers.
     private func share(_ found: Scan.Findings, _ registration: Registration) async throws -> ReadyList.Share {
-        // For a single message it makes no difference who tries first.
+        // For a single message it makes no difference which consumer tries first.
         guard found.entries.count > 1 else { return .init() }
         let registered = try await queue.store.children(of: queue.tree.consumers).names
         guard registered.count > 1 else { return .init() }

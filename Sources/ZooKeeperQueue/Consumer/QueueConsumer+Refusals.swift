@@ -1,10 +1,9 @@
 import ZooKeeper
 
-/// How a consumer handles a refused transaction and its parts.
+/// Handles a refused transaction and its parts.
 extension QueueConsumer {
-    /// Handles a transaction of which ZooKeeper refused one part. Either nothing of it was applied, or an earlier
-    /// attempt was
-    /// applied as a whole.
+    /// Handles the refusal of one part of a transaction. Either nothing of the transaction was applied, or an earlier
+    /// attempt was applied as a whole.
     func refused(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan, _ error: ZooKeeperError) async {
         guard let index = error.operationIndex, plan.parts.indices.contains(index) else {
             return await refusedAsAWhole(&commit, error)
@@ -14,7 +13,7 @@ extension QueueConsumer {
             if error.code == .badVersion { return await resolve(&commit) }
             if error.code == .noNode { return await sessionHasEnded(&commit) }
         }
-        // The consumer's node had the expected version, so that no earlier attempt was applied.
+        // The consumer's node had the expected version, so no earlier attempt was applied.
         commit.isCertainlyNotApplied()
         switch plan.parts[index] {
         case .session, .registration: abandon(&commit, error)
@@ -47,7 +46,7 @@ extension QueueConsumer {
             return handle { $0.fail(&commit, [number], refusal) }
         }
         if error.code == .nodeExists, commit.settlements[number].canTakeAnotherName {
-            // A message of that name is there from before the server's sequence numbers rolled over.
+            // A message with that name is left from before a sequence rollover.
             commit.settlements[number].extraReturns += 1
         } else if await !isMended(error) {
             handle { $0.fail(&commit, [number], error) }

@@ -1,18 +1,18 @@
 import Logging
 import ZooKeeper
 
-/// How a consumer enters the tree, and leaves it.
+/// Registers the consumer in the tree, and removes it.
 extension QueueConsumer {
-    /// Registers the consumer, unless it is, and watches over the session that its leases depend on.
+    /// Registers the consumer, unless it is registered already, and watches the session that its leases depend on.
     func register() async throws -> Registration {
         if let registration = state.registration { return registration }
         if !state.isPrepared {
             try await queue.prepare()
             handle { $0.foldersExist() }
         }
-        // Before anything is written: a tree of a later format is left alone.
+        // This must precede every write, because a tree of a later format must be left alone.
         if state.needsEpoch { try await readEpoch() }
-        // Never abandoned halfway: what it made would look alive as long as the session.
+        // Never abandoned halfway: its nodes would look like a live consumer until the session ends.
         let registration = try await Task { try await makeRegistration() }.value
         handle { $0.registered(registration) }
         watchSession()
@@ -21,10 +21,10 @@ extension QueueConsumer {
 
     /// Creates the consumer's nodes.
     ///
-    /// The parent of the leases comes before the ephemeral node: a recovery that looks in between sees a consumer that
-    /// holds nothing, and may remove it; then it starts over with a new number. After a lost answer it goes on with the
-    /// number that it has: what is there already is its own, because no other client knows the number. A second one
-    /// would count as a second consumer as long as the session lives.
+    /// The parent of the leases is created before the ephemeral node. A recovery that comes in between sees a consumer
+    /// that holds nothing, and may remove it. The consumer then starts again with a new number. After a lost answer it
+    /// continues with the number that it has. Existing nodes of that number are its own, because no other client knows
+    /// the number. A second ephemeral node would count as a second consumer until the session ends.
     private func makeRegistration() async throws -> Registration {
         while true {
             do {
@@ -36,7 +36,7 @@ extension QueueConsumer {
             } catch let error as ZooKeeperError where error.code == .noNode && state.pendingName != nil {
                 handle { $0.registrationPending(nil) }
             } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                // The same operation again.
+                // Repeat the same operation.
             }
         }
     }
@@ -44,8 +44,8 @@ extension QueueConsumer {
     private func ownName() async throws -> String {
         if let name = state.pendingName { return name }
         let name = try await createOwnNode()
-        // A lost answer may leave a node that no consumer uses. A recovery removes it, because it has no ephemeral
-        // node.
+        // A lost answer may leave a node that no consumer uses. A recovery removes it,
+        // because it has no ephemeral node.
         handle { $0.registrationPending(name) }
         return name
     }
@@ -57,7 +57,7 @@ extension QueueConsumer {
                     queue.tree.consumers + "/consumer-", data: [], mode: .persistentSequential)
                 return NodePath.name(of: created.path)
             } catch let error as ZooKeeperError where error.code == .nodeExists {
-                // The server has no number left, after two thousand million consumers: any that is free will do.
+                // The sequence numbers are exhausted, after two billion consumers. Any free number will do.
             }
         }
         while true {
@@ -66,7 +66,7 @@ extension QueueConsumer {
                 _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
                 return name
             } catch let error as ZooKeeperError where error.code == .nodeExists {
-                // Another consumer has drawn it.
+                // Another consumer has the same random name.
             }
         }
     }
@@ -75,11 +75,13 @@ extension QueueConsumer {
         do {
             _ = try await queue.store.create(path, data: [], mode: .persistent)
         } catch let error as ZooKeeperError where error.code == .nodeExists {
-            // Its answer was lost before.
+            // The node exists from an earlier attempt whose answer was lost.
         }
     }
 
-    /// - Returns: the session that owns the ephemeral node; `nil` when that session has ended meanwhile.
+    /// Creates the ephemeral node.
+    ///
+    /// - Returns: the session that owns the node; `nil` when that session has ended in the meantime.
     private func activate(_ paths: ConsumerPaths) async throws -> Int64? {
         do {
             return try await queue.store.create(paths.active, data: [], mode: .ephemeral).stat.ephemeralOwner
@@ -88,18 +90,18 @@ extension QueueConsumer {
         }
     }
 
-    // MARK: The end
+    // MARK: Leaving
 
     func remove(_ registration: Registration) async {
         handle { $0.leaves() }
         await insistOnRemoving { [store = queue.store] in try await registration.remove(from: store) }
     }
 
-    /// Gives up a registration. A recovery gives back what it holds, and the consumer registers again.
+    /// Gives up a registration. A recovery requeues its messages, and the consumer registers again.
     func leaveToRecovery(_ registration: Registration) async {
         handle { $0.lose(registration) }
         await insistOnRemoving { [store = queue.store] in
-            // A folder that was restored may have given the name to another consumer.
+            // In a restored folder, another consumer may have been given the same name.
             guard try await store.exists(registration.paths.active)?.ephemeralOwner == registration.sessionID else {
                 return
             }
@@ -107,11 +109,11 @@ extension QueueConsumer {
         }
     }
 
-    /// Removes a registration, or its ephemeral node, and tries again after errors that pass, until `close()` has no
-    /// time left.
+    /// Removes a registration or its ephemeral node. Repeats the removal after retryable errors, until
+    /// `close()` has no time left.
     ///
-    /// A registration that stays counts as a consumer as long as the session lives, and no recovery gives back what it
-    /// holds.
+    /// A registration that stays counts as a live consumer until the session ends, and no
+    /// recovery requeues its messages.
     private func insistOnRemoving(_ remove: @Sendable () async throws -> Void) async {
         while state.phase != .closed {
             do {

@@ -1,14 +1,15 @@
 import ZooKeeper
 
-/// How a consumer gives messages back that no handler has, and leaves the tree when it is not in use.
+/// Requeues messages that no handler has, and removes an unused consumer from the tree.
 extension QueueConsumer {
-    /// Gives back what waits in the buffer, in its old places.
+    /// Requeues the buffered messages at their old positions.
     func releaseBuffered() async {
         await release(handle { $0.takeBuffer() })
         handle { $0.forgetList() }
     }
 
-    /// Gives leases back uncounted, together and in order, so that the next consumer finds them in order.
+    /// Requeues leased messages without counting the delivery. Requeues them together and in order, because the next
+    /// consumer must find them in order.
     func release(_ leases: [Lease]) async {
         await withTaskGroup(of: Void.self) { group in
             handle { $0.gatheringBegins() }
@@ -24,7 +25,8 @@ extension QueueConsumer {
 
     private func releaseEnded(_ lease: Lease) { handle { $0.releaseEnded(lease) } }
 
-    /// Settles what no handler will settle: tries again until `close()` has no time left.
+    /// Settles a message that no handler will settle. Repeats the settlement after retryable errors, until
+    /// `close()` has no time left.
     func insist(on kind: Settlement.Kind, for lease: Lease) async {
         while true {
             do {
@@ -32,13 +34,13 @@ extension QueueConsumer {
             } catch let error as QueueError where error.cause?.isPassing == true && state.phase != .closed {
                 await error.cause?.pauseIfRefusedAtOnce(queue.store)
             } catch {
-                // Settled or lost; or the session's end will give it to a recovery.
+                // The message is settled or its lease lost, or a recovery requeues it after the session's end.
                 return
             }
         }
     }
 
-    /// The last iterator is gone, so that no caller will fetch what is buffered.
+    /// Requeues the buffered messages after the last iterator is gone, because no caller will ask for them.
     func iteratorEnded() async {
         guard await hasRested(), state.phase == .open, !iterators.isPositive else { return }
         await stopTaking()
@@ -47,18 +49,17 @@ extension QueueConsumer {
         await deregisterIfUnused()
     }
 
-    /// Without iterators and leases there is no need to stand in the tree.
+    /// Removes the consumer from the tree when it has neither iterators nor leases.
     func deregisterIfUnused() async {
         guard state.isUnused, await hasRested(), state.isUnused else { return }
         await deregister()
     }
 
-    /// How long a consumer that takes on demand keeps what it has read after the last request.
+    /// How long a consumer that pulls on demand keeps the messages that it has read, after the last request.
     private static let rest = Duration.seconds(1)
 
-    /// Waits for the next request of a consumer that takes on demand. It comes soon, as a rule, and gets what was
-    /// listed and
-    /// read for the last one.
+    /// Waits for the next request of a consumer that pulls on demand. The next request usually comes soon, and uses
+    /// what was listed and read for the last one.
     ///
     /// - Returns: whether no request came.
     private func hasRested() async -> Bool {

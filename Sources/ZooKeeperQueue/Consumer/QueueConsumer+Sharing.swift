@@ -1,18 +1,20 @@
 import ZooKeeper
 
-/// How a consumer shares its buffer with idle consumers, and lets more urgent messages go first.
+/// Shares the buffer with idle consumers, and lets more urgent messages go first.
 extension QueueConsumer {
-    /// Checks the buffer again and again, for as long as messages wait there.
+    /// Checks the buffer periodically, as long as messages wait in it.
     func oversee() async {
         var pause = ConsumerStateMachine.oversightPeriod
         while !Task.isCancelled, state.needsOversight {
             // The consumer polls, because a watch would cost a busy consumer an event for each message.
             guard (try? await queue.store.sleep(for: pause)) != nil else { break }
-            // A twentieth of the time may go into listing a long queue.
+            // Listing a long queue may take a twentieth of the time.
             pause = Swift.max(ConsumerStateMachine.oversightPeriod, await checkBuffer() * 20)
         }
     }
 
+    /// Requeues the buffer if other consumers are idle, and otherwise looks for more urgent messages.
+    ///
     /// - Returns: how long it took to list the ready messages.
     private func checkBuffer() async -> Duration {
         guard let registration = state.registration, state.hasOldMessages(now: now) else { return .zero }

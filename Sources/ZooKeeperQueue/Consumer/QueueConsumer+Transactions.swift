@@ -3,11 +3,11 @@ import ZooKeeper
 
 /// The committer: sends transactions until their outcomes are certain.
 extension QueueConsumer {
-    /// Ends a lease.
+    /// Settles a leased message.
     func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
         guard try lease.beginSettling(by: kind) else { return }
-        // Waited for without a handler for cancellation: an acknowledgement of work that is done is worth its end, and
-        // every attempt has the deadline of a call.
+        // This wait ignores cancellation, because an acknowledgement of completed work is worth waiting for, and
+        // every attempt has a deadline.
         try await withCheckedThrowingContinuation { continuation in
             let waiter = SettlementWaiter { continuation.resume(with: $0) }
             lease.waitsForSettlement(waiter)
@@ -21,8 +21,8 @@ extension QueueConsumer {
     /// connection at a request that is larger than its `jute.maxbuffer`.
     private static let suspiciousBreaks = 2
 
-    /// Sends a transaction until its outcome is certain. Removes the parts that are refused, and sends
-    /// the rest again.
+    /// Sends a transaction until its outcome is certain. Removes the parts that are refused,
+    /// and sends the others again.
     func carryOut(_ commit: ConsumerCommit) async {
         var commit = commit
         var breaks = 0
@@ -76,17 +76,17 @@ extension QueueConsumer {
         await error.pauseIfRefusedAtOnce(queue.store)
     }
 
-    /// A transaction was given up before it was certain: what stands in the tree is what holds.
+    /// Reads the consumer's node, after a transaction was abandoned before its outcome was certain.
     ///
-    /// - Returns: the version of the consumer's node, where it is lower than it was: servers have lost acknowledged
-    /// writes.
+    /// - Returns: the version of the node when it is lower than before, because the servers have lost
+    ///   acknowledged writes; otherwise `nil`.
     private func readHoldings(_ registration: Registration) async throws -> Int32? {
         guard state.registration == registration else {
             handle { $0.skipHoldingsRead() }
             return nil
         }
         do {
-            // A read alone may come before a transaction that is still on its way between the servers.
+            // Without the `sync`, the read may overtake a transaction that is still on its way between the servers.
             try await queue.store.sync(registration.paths.path)
             let node = try await queue.store.get(registration.paths.path)
             return handle { $0.holdingsRead(node, of: registration) }
@@ -97,21 +97,22 @@ extension QueueConsumer {
         }
     }
 
-    /// Tries each part by itself, because the refusal does not say which one it is about.
+    /// Tries each part by itself, because the refusal does not name the refused part.
     func carryOutSingly(_ commit: inout ConsumerCommit) async {
         for part in commit.parts { await carryOut(part) }
         commit.settlements = []
         commit.claims = []
     }
 
-    // MARK: A server that breaks off large requests
+    // MARK: Servers that refuse large requests
 
-    /// The connection broke at this transaction again and again. If it is large, smaller ones may pass.
+    /// Handles a transaction at which the connection breaks repeatedly. If it is large,
+    /// smaller transactions may succeed.
     private func shrink(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan) async {
         let bytes = plan.operations.reduce(0) { $0 + queue.store.size(of: $1) }
         guard bytes > ClaimLimit.smallestServerLimit else { return }
         await resolve(&commit)
-        // Applied after all, or still not known.
+        // The transaction was applied after all, or its outcome is still unknown.
         if commit.isEmpty || commit.isUnresolved { return }
         let isAlone = commit.claims.count + commit.settlements.count == 1
         if isAlone, !commit.claims.isEmpty {
@@ -132,10 +133,9 @@ extension QueueConsumer {
     // MARK: Resolving
 
     /// Reads the version of the consumer's node, which tells whether the transaction was applied. Every transaction
-    /// raises it
-    /// by one, and no other client writes there.
+    /// raises it by one, and no other client writes to the node.
     func resolve(_ commit: inout ConsumerCommit) async {
-        // What is known of the node is that of the present registration.
+        // The known version is that of the current registration's node.
         guard state.registration == commit.registration else { return await sessionHasEnded(&commit) }
         let path = commit.registration.paths.path
         let expected = state.holdings.version
@@ -167,8 +167,8 @@ extension QueueConsumer {
         abandon(&commit, Lease.unknownError)
     }
 
-    /// Handles a version of the consumer's node that is lower than before: the servers have lost acknowledged writes,
-    /// and nothing that this registration knows is certain any more.
+    /// Handles a version of the consumer's node that is lower than before. The servers have lost acknowledged writes,
+    /// so nothing that this registration knows is certain any more.
     private func ensembleLostWrites(_ commit: inout ConsumerCommit, found version: Int32) async {
         queue.logger.error(
             "The ensemble has lost acknowledged writes; registering the consumer again",
@@ -180,9 +180,8 @@ extension QueueConsumer {
         await loseTrack(of: &commit, Self.lostWrites)
     }
 
-    /// Handles a version of the consumer's node that another client has changed, so that it does not tell what became
-    /// of a
-    /// transaction.
+    /// Handles a version of the consumer's node that another client has changed, so that it does not tell whether
+    /// a transaction was applied.
     private func nodeWasChanged(_ commit: inout ConsumerCommit, found version: Int32) async {
         queue.logger.error(
             "Another client has written to the consumer's node; registering the consumer again",
@@ -200,8 +199,8 @@ extension QueueConsumer {
         "The servers have lost writes that they had acknowledged: the message may be settled, or will be delivered again."
     )
 
-    /// Handles the end of the registration's session. This attempt was not applied; an earlier one without an answer
-    /// may have been.
+    /// Handles the end of the registration's session. This attempt was not applied. An earlier one
+    /// without an answer may have been.
     func sessionHasEnded(_ commit: inout ConsumerCommit) async {
         handle { $0.lose(commit.registration) }
         for settlement in commit.settlements {
@@ -215,12 +214,11 @@ extension QueueConsumer {
         handle { $0.dropClaims(&commit) }
     }
 
-    /// Whether the lease was certainly not ended by the consumer: it still stands, and no request of an ended session
-    /// can
-    /// end it any more.
+    /// Whether the consumer certainly did not end the lease: the lease still exists, and no request of an ended
+    /// session can end it any more.
     private func stillStands(_ lease: Lease) async -> Bool {
         do {
-            // The server of the new session may be behind.
+            // The server of the new session may lag behind.
             try await queue.store.sync(lease.path)
             let consumer = try await queue.store.get(lease.registration.paths.path)
             guard try await queue.store.exists(lease.path) != nil else { return false }

@@ -1,15 +1,15 @@
 import Logging
 import ZooKeeper
 
-/// How the reader waits for messages, alone or in line with other idle consumers.
+/// The reader's wait for messages, alone or in the wait queue of idle consumers.
 extension QueueConsumer {
-    /// What ends a wait for messages.
+    /// The reason why a wait for messages ended.
     private enum Wakening { case found(Scan.Findings), rescan, impatient, barred, busy, full }
 
-    /// Scans for messages that can be tried for, until there is one: a child was added, or one that was being written
-    /// has changed. The folders are read with a watch, which says when to read them again.
+    /// Scans for messages to claim until there is one: a child was added, or an item that was being written has
+    /// changed. Reads the folders with a watch, which tells when to read them again.
     ///
-    /// - Returns: `nil` when there is nothing, and nothing to wait for, or the task is cancelled.
+    /// - Returns: `nil` when there is no message and no reason to wait for one, or when the task is cancelled.
     func scan(_ registration: Registration) async throws -> Scan.Findings? {
         defer { needsNoRescans() }
         let line = IdleLine(queue: queue, consumer: registration.name)
@@ -33,11 +33,12 @@ extension QueueConsumer {
 
     private func stand(in line: IdleLine) async throws {
         do {
-            // Never abandoned halfway: a position without a consumer would keep others from being first.
+            // Never abandoned halfway: a position without a consumer would keep other
+            // consumers from becoming the first.
             let name = try await Task { try await line.join() }.value
             handle { $0.joined(name) }
         } catch let error as ZooKeeperError where error.code == .noAuth {
-            // Without the right to stand in line, a consumer waits by itself, as those do that know of no line.
+            // Without the permission for the wait queue, a consumer waits alone, as consumers of older releases do.
             handle { $0.barred() }
             queue.logger.notice("A consumer may not stand in the line of idle ones")
         }
@@ -46,8 +47,8 @@ extension QueueConsumer {
     func leaveLine() async {
         guard let left = handle({ $0.leaveLine() }) else { return }
         let line = IdleLine(queue: queue, consumer: "")
-        // In a task of its own, which is not cancelled. What the last attempt leaves behind goes with the session;
-        // until then the second in line looks for itself.
+        // Runs in a separate task, which is not cancelled. If the last attempt fails, the position lasts until the
+        // session ends. Until then the second consumer in the wait queue checks the items itself.
         await Task {
             for _ in 0..<3 {
                 do {
@@ -70,7 +71,7 @@ extension QueueConsumer {
         return try await withThrowingTaskGroup(of: Wakening.self) { group in
             if scan.position == .outside {
                 group.addTask {
-                    // A time limit: that nothing has come is no event.
+                    // A timer is needed, because the absence of messages is no event.
                     try await store.sleep(for: IdleLine.patience)
                     return .impatient
                 }
@@ -94,10 +95,10 @@ extension QueueConsumer {
                 for await _ in requests { break }
                 return .rescan
             }
-            // Only a consumer that lists the messages itself can try one again.
+            // Only a consumer that lists the messages itself can try a skipped one again.
             if let retry, scan.listsByItself {
                 group.addTask {
-                    // No event tells that a node was mended.
+                    // A timer is needed, because no event tells that a node was repaired.
                     try await store.sleep(for: Swift.max(.milliseconds(100), retry - store.now))
                     return .rescan
                 }
@@ -118,7 +119,7 @@ extension QueueConsumer {
 
     private func positionIsGone(_ name: String) { handle { $0.positionIsGone(name) } }
 
-    /// Reads both folders, and again after each change, until there is something.
+    /// Reads both folders, and reads them again after each change, until there is a reason to stop waiting.
     private func untilListed() async throws -> Wakening {
         let (store, tree, usesEarlier) = (queue.store, queue.tree, state.epoch.usesEarlier)
         handle { $0.listingBegins(now: now) }
@@ -128,7 +129,7 @@ extension QueueConsumer {
                     guard let children else { throw Self.missing(tree.items) }
                     if let wakening = try await self.listed(children.names) { return wakening }
                 }
-                // The sequence ends with its client, or its task: a read says so.
+                // The sequence ends with its client or its task. This read throws the corresponding error.
                 _ = try await store.exists(tree.items)
                 return .rescan
             }
@@ -157,7 +158,8 @@ extension QueueConsumer {
 
     private func listed(_ names: [String]) async throws -> Wakening? {
         handle { $0.listed(names) }
-        // A message that moves meanwhile is in one folder or the other when they are read in this order.
+        // A rollover moves messages from `items` to `earlier`. Read in this order, each message
+        // is in one of the two lists.
         if state.epoch.phase != .open {
             let earlier = try await queue.store.children(of: queue.tree.earlier)
             handle { $0.listed(earlier: earlier) }

@@ -1,7 +1,7 @@
 import Logging
 import ZooKeeper
 
-/// Takes messages from a queue: an `AsyncSequence` of leased messages.
+/// Receives messages from a queue: an `AsyncSequence` of leased messages.
 ///
 /// ```swift
 /// for try await message in QueueConsumer(queue) {
@@ -9,56 +9,56 @@ import ZooKeeper
 /// }
 /// ```
 ///
-/// It waits without polling when the queue is empty, and goes on by itself after lost connections and expired sessions,
-/// with a new registration. The sequence ends when its task is cancelled or the consumer is closed. It throws only what
-/// waiting cannot cure: no permission, a queue that is gone, a client that is closed.
+/// The consumer waits without polling when the queue is empty. After a lost connection or an expired session
+/// it continues by itself, with a new registration if necessary. The sequence ends when its task is
+/// cancelled or the consumer is closed. It throws only errors that retrying cannot fix: a missing
+/// permission, a deleted queue, a closed client.
 ///
-/// Several tasks may iterate over one consumer; each message goes to one of them. When the last iterator is dropped,
-/// what was taken and not handed out goes back to its place.
+/// Several tasks may iterate over one consumer. Each message goes to one of them. When the last iterator is dropped,
+/// claimed messages that were not handed out are requeued at their old positions.
 ///
-/// A lease lasts as long as the session of the client. Run a ``QueueRecovery`` somewhere: it gives the messages of
-/// failed consumers back to the queue.
+/// A lease lasts as long as the client's session. Run a ``QueueRecovery`` in at least one process, because it requeues
+/// the messages of failed consumers.
 public actor QueueConsumer {
     nonisolated let queue: MessageQueue
     nonisolated let configuration: ConsumerConfiguration
     nonisolated let iterators = IteratorCount()
 
-    /// Everything that the consumer knows. It changes by ``handle(_:)`` alone.
+    /// The consumer's whole state. Only ``handle(_:)`` changes it.
     private(set) var state: ConsumerStateMachine
 
-    // Tasks of the consumer's own. Each is waited for by `close()`, and ends when there is nothing for it to do. They
-    // begin
-    // at once, on the thread that starts them: for a lone message that saves a tenth of the time.
+    // The consumer's tasks. `close()` waits for each of them, and each ends when it has nothing to do. They begin at
+    // once, on the thread that starts them, which saves a tenth of the time for a lone message.
     private var reader: Task<Void, Never>?
     private var committer: Task<Void, Never>?
     private var overseer: Task<Void, Never>?
     private var sessionWatch: Task<Void, Never>?
-    /// Takes the last registration out of the tree.
+    /// Removes the last registration from the tree.
     private var leaving: Task<Void, Never>?
     private var closing: Task<Void, Never>?
 
     private var waiters: [UInt64: CheckedContinuation<Void, Never>] = [:]
     private var nextWaiter: UInt64 = 0
-    /// Wakes the reader while it waits for something to read.
+    /// Wakes the reader while it waits for messages to read.
     private var rescans: AsyncStream<Void>.Continuation?
-    /// The close that waits until nothing is held any more.
+    /// The `close()` that waits until the consumer holds no more messages.
     private var emptyWaiter: CheckedContinuation<Void, Never>?
 
-    /// Creates a consumer; it registers itself in the tree when it is first asked for a message.
+    /// Creates a consumer. It registers itself in the tree at the first request for a message.
     public init(_ queue: MessageQueue, configuration: ConsumerConfiguration = .init()) {
         self.queue = queue
         self.configuration = configuration
         state = ConsumerStateMachine(queue, configuration, iterators)
     }
 
-    /// Starts with as many places in the buffer as there are handlers.
+    /// Starts with one buffer slot for each handler.
     func expect(handlers: Int) { handle { $0.expect(handlers: handlers) } }
 
     nonisolated var now: Duration { queue.store.now }
 
     // MARK: Events and actions
 
-    /// Changes the state by an event, and then runs the actions that it demands.
+    /// Applies an event to the state, and then runs the resulting actions.
     @discardableResult
     func handle<Value>(_ event: (inout ConsumerStateMachine) -> Value) -> Value {
         let result = event(&state)
@@ -75,9 +75,9 @@ public actor QueueConsumer {
                 handle { $0.readerEnded(isCancelled: Task.isCancelled) }
             }
         case .commit(let first):
-            // Never abandoned: no consumer would hold what it claims.
+            // Never abandoned, because no consumer would hold the claimed messages.
             let task = Task.immediate { await commit(first) }
-            // It may have ended by now.
+            // The task may have ended by now.
             if state.isCommitting { committer = task }
         case .oversee: overseeIfNeeded()
         case .rescan: rescans?.yield()
@@ -105,7 +105,7 @@ public actor QueueConsumer {
             await carryOut(commit)
             next = handle { $0.nextCommit(now: now) }
         }
-        // What follows waits for transactions that are under way, not for itself.
+        // The next call waits for transactions in progress, and must not wait for this task itself.
         if !state.isCommitting { committer = nil }
         await deregisterIfUnused()
     }
@@ -129,7 +129,7 @@ public actor QueueConsumer {
 
     private func sessionChanged() { handle { $0.sessionChanged(queue.store.sessionState) } }
 
-    /// Requests to the reader to look again, from here on.
+    /// Returns the requests to scan again that the reader receives from now on.
     func rescanRequests() -> AsyncStream<Void> {
         let (requests, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         rescans = continuation
@@ -138,13 +138,13 @@ public actor QueueConsumer {
 
     func needsNoRescans() { rescans = nil }
 
-    // MARK: Handing out
+    // MARK: Handing out messages
 
     func next(within limit: Duration?) async throws -> QueueMessage? {
         let request = handle { $0.requested(within: limit, now: now) }
         var isAsking = true
         defer { if isAsking { handle { $0.withdrawn() } } }
-        // A time limit: that nothing comes is no event.
+        // A timer is needed, because the absence of messages is no event.
         let timer = limit.map { limit in
             Task { [weak self, store = queue.store] in
                 try? await store.sleep(for: limit)
@@ -190,17 +190,17 @@ public actor QueueConsumer {
 
     private func wakeAll() { handle { $0.wake() } }
 
-    // MARK: The end
+    // MARK: Closing
 
-    /// Stops taking messages, gives back what was not handed out, waits until what was handed out is settled, gives
-    /// back what is left after `gracePeriod`, and takes the consumer out of the tree.
+    /// Closes the consumer.
     ///
-    /// What is given back here counts as no delivery: neither its place nor its delivery count changes.
+    /// Stops claiming messages, requeues messages that were not handed out, and waits until the others are settled.
+    /// After `gracePeriod` it requeues the remaining ones, and removes the consumer from the tree. Messages that are
+    /// requeued here keep their position and their delivery count.
     ///
-    /// Iterations end. It is not affected by cancellation; closing again waits for the same end. When no server
-    /// answers, it
-    /// returns five seconds after the grace period at the latest. A recovery then gives the messages back, once the
-    /// client's session has ended.
+    /// Iterations end. Cancellation has no effect, and a second call waits for the same completion. When no server
+    /// answers, the method returns at most five seconds after the grace period. A recovery then requeues the messages,
+    /// once the client's session has ended.
     ///
     /// - Parameter gracePeriod: how long handlers may take. Default: 30 seconds.
     public func close(gracePeriod: Duration = .seconds(30)) async {
@@ -226,7 +226,7 @@ public actor QueueConsumer {
         await deregister()
     }
 
-    /// Waits for `body` up to the limit. After that, the body's calls end at their own deadlines.
+    /// Waits for `body`, up to the limit. After that, the calls in `body` end at their own deadlines.
     private func withinTime(_ limit: Duration, _ body: @escaping @Sendable (QueueConsumer) async -> Void) async {
         let (ends, end) = AsyncStream.makeStream(of: Void.self)
         let work = Task {
@@ -234,7 +234,7 @@ public actor QueueConsumer {
             end.finish()
         }
         let timer = Task { [store = queue.store] in
-            // A timer is needed, because no event says that the servers do not answer.
+            // A timer is needed, because no event tells that the servers do not answer.
             try? await store.sleep(for: limit)
             end.finish()
         }
@@ -246,7 +246,7 @@ public actor QueueConsumer {
     private func untilEmpty(within gracePeriod: Duration) async {
         guard !state.leases.isEmpty else { return }
         let timer = Task {
-            // A time limit: there is no event to wait for.
+            // A timer is needed, because there is no event to wait for.
             try? await queue.store.sleep(for: gracePeriod)
             becameEmpty()
         }
@@ -263,19 +263,19 @@ public actor QueueConsumer {
     func stopTaking() async {
         reader?.cancel()
         await reader?.value
-        // What is read or released again must not be overtaken by what comes after it in the list.
+        // Messages that are read or requeued now must not be overtaken by later ones in the list.
         handle { $0.forgetList() }
-        // A transaction that is under way may claim something.
+        // A transaction in progress may claim messages.
         await committer?.value
     }
 
-    /// Takes the consumer out of the tree, unless it is in use again.
+    /// Removes the consumer from the tree, unless it is in use again.
     func deregister() async {
         await committer?.value
         if let registration = state.registrationToLeave { await leave(registration) }
     }
 
-    /// Removes a registration from the tree in a task of its own, which `close()` waits for.
+    /// Removes a registration from the tree in a separate task, which `close()` waits for.
     func leave(_ registration: Registration) async {
         let task = Task.immediate { await remove(registration) }
         leaving = task
@@ -287,24 +287,24 @@ public actor QueueConsumer {
 // MARK: - The sequence
 
 extension QueueConsumer: AsyncSequence {
-    /// Begins to take messages at the first call of `next()`.
+    /// Returns an iterator. The consumer claims messages from the first call of `next()` on.
     public nonisolated func makeAsyncIterator() -> Iterator { Iterator(place: IteratorPlace(self)) }
 
-    /// Hands out messages to one task.
+    /// Iterates over the messages of a consumer, for one task.
     public struct Iterator: AsyncIteratorProtocol {
         let place: IteratorPlace
 
-        /// The next message, as soon as there is one.
+        /// Returns the next message, as soon as there is one.
         ///
         /// - Returns: `nil` when the task is cancelled or the consumer is closed.
-        /// - Throws: ``QueueError`` for what waiting cannot cure. The next call tries again.
+        /// - Throws: ``QueueError`` for errors that retrying cannot fix. The next call tries again.
         public mutating func next() async throws -> QueueMessage? { try await place.consumer.next(within: nil) }
 
-        /// The next message, if one comes within the time.
+        /// Returns the next message, if there is one in time.
         ///
-        /// - Parameter limit: how long to wait; zero returns as soon as the queue was looked through and had nothing.
-        /// - Returns: `nil` when none came, the task is cancelled, or the consumer is closed.
-        /// - Throws: as ``next()``.
+        /// - Parameter limit: how long to wait. Zero returns as soon as a scan of the queue has found no message.
+        /// - Returns: `nil` when there was no message in time, the task is cancelled, or the consumer is closed.
+        /// - Throws: the same errors as ``next()``.
         public mutating func next(within limit: Duration) async throws -> QueueMessage? {
             try await place.consumer.next(within: Swift.max(.zero, limit))
         }
@@ -314,7 +314,7 @@ extension QueueConsumer: AsyncSequence {
 @available(*, unavailable)
 extension QueueConsumer.Iterator: Sendable {}
 
-/// Counts an iterator while it lives.
+/// Counts an iterator as long as it lives.
 final class IteratorPlace {
     let consumer: QueueConsumer
 
@@ -326,7 +326,7 @@ final class IteratorPlace {
     deinit {
         guard consumer.iterators.decrement() else { return }
         let consumer = consumer
-        // Not a child of anything, since a deinit cannot wait. A `close()` does the same and waits.
+        // An unstructured task, because a deinitializer cannot wait. `close()` does the same work and waits for it.
         Task { await consumer.iteratorEnded() }
     }
 }

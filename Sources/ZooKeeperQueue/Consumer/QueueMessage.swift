@@ -1,9 +1,9 @@
 public import ZooKeeper
 
-/// A message with its lease: nobody else has it while the lease is held.
+/// A leased message. No other consumer has it while the lease is held.
 ///
-/// Settle it once: ``acknowledge(with:)``, ``giveBack(reason:)``, ``deadLetter(reason:)``, or let
-/// ``process(cancelsWhenInDoubt:_:)`` do it. A message that is dropped unsettled is given back.
+/// Settle it once: call ``acknowledge(with:)``, ``giveBack(reason:)`` or ``deadLetter(reason:)``, or let
+/// ``process(cancelsWhenInDoubt:_:)`` do it. A message that is dropped without settling it is requeued.
 public struct QueueMessage: Sendable {
     private let holder: LeaseHolder
     private var lease: Lease { holder.lease }
@@ -12,80 +12,79 @@ public struct QueueMessage: Sendable {
 
     /// The bytes that were sent.
     public var payload: [UInt8] { lease.envelope.payload }
-    /// The names and values that were sent with the payload.
+    /// The headers that were sent with the payload.
     public var headers: [String: String] { lease.envelope.headers }
-    /// The id that the message was sent with: see ``OutgoingMessage/id``.
+    /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public var id: String? { lease.envelope.id }
-    /// The name of the message's node. It stays the same over deliveries, but for the count at its end.
+    /// The name of the message's node. Across deliveries only the count at its end changes.
     public var name: String { lease.name.string }
-    /// 0…999; lower ones are served first.
+    /// 0…999; a lower number is delivered first.
     public var priority: Int { lease.name.priority }
-    /// How often the message was delivered, this time included; above 1 it may have been worked on before.
+    /// How often the message was delivered, including this time. Above 1, a handler may have processed it before.
     ///
-    /// Of a consumer that failed, a recovery cannot tell which of its messages had been handed out, so it counts all
-    /// that
-    /// the consumer had taken. A message that has come back twice is therefore taken by itself, when somebody waits
-    /// for it:
-    /// a message that brings its consumer down each time does not take others to the dead letters.
+    /// After a crash, every message that the consumer had claimed counts as delivered, because the recovery cannot tell
+    /// which ones reached a handler. Therefore a message that was redelivered twice (once, if
+    /// ``QueueSettings/maximumDeliveries`` is 2) is claimed alone, and only when a caller waits for it. So a message
+    /// that crashes its consumer each time does not take other messages to the dead letters.
     public var deliveryCount: Int { lease.name.returns + 1 }
-    /// When the message became ready, by the ensemble's clock: milliseconds since 1970. For a message that was given
-    /// back it is the time of that.
+    /// When the message became ready, by the ensemble's clock, in milliseconds since 1970. Requeueing a
+    /// message resets this time.
     public var enqueueTime: Int64 { lease.stat.ctime }
-    /// A number that only grows over the whole ensemble: of two leases, the later one has the larger. A store that
-    /// remembers the largest number it has seen can refuse a consumer whose lease was lost unnoticed.
+    /// The fencing token of the lease: a number that only grows across the whole ensemble. Of two leases, the
+    /// later one has the larger token. A store that remembers the largest token can refuse a consumer that has
+    /// lost its lease without noticing.
     ///
-    /// It is the zxid of the transaction that took the lease.
+    /// It is the zxid of the transaction that claimed the message.
     public var fencingToken: Int64 { lease.fencingToken }
-    /// How things stand with the lease now.
+    /// The current state of the lease.
     public var state: LeaseState { lease.state }
 
-    /// Waits until the lease is in another state than the given one.
+    /// Waits until the state of the lease differs from the given one.
     ///
-    /// - Returns: the new state, or the present one when the task is cancelled.
+    /// - Returns: the new state, or the current one when the task is cancelled.
     public func stateChange(from state: LeaseState) async -> LeaseState { await lease.change(from: state) }
 
-    /// Removes the message from the queue: it is done, and never comes again.
+    /// Removes the message from the queue. It will not be delivered again.
     ///
-    /// - Parameter operations: changes in ZooKeeper that are applied together with it or not at all, so that an effect
-    ///   that a handler has in ZooKeeper happens exactly once.
-    /// - Throws: ``QueueError``: ``QueueError/Code/leaseLost`` when the message is somebody else's by now, and nothing
-    ///   was changed; ``QueueError/Code/alreadySettled``; ``QueueError/Code/outcomeUnknown`` when the session ended
-    ///   before the answer came. It is not affected by cancellation.
+    /// - Parameter operations: changes to ZooKeeper that are applied atomically with the acknowledgement, so that a
+    ///   handler's effect in ZooKeeper happens exactly once.
+    /// - Throws: ``QueueError`` with ``QueueError/Code/leaseLost`` when the lease is lost, and nothing was changed;
+    ///   ``QueueError/Code/alreadySettled``; ``QueueError/Code/operationRefused`` when ZooKeeper refuses one of
+    ///   `operations`; ``QueueError/Code/outcomeUnknown`` when no answer arrived in time, or the session ended first.
+    ///   Cancellation has no effect.
     public func acknowledge(with operations: [Operation] = []) async throws {
         try await holder.consumer.settle(lease, by: .acknowledge(operations))
     }
 
-    /// Puts the message back to its place in the queue, or to the dead letters when it was delivered
+    /// Requeues the message at its old position, or moves it to the dead letters when it was delivered
     /// ``QueueSettings/maximumDeliveries`` times.
     ///
-    /// - Parameter reason: is logged, and kept with the dead letter if it becomes one.
-    /// - Throws: as ``acknowledge(with:)``.
+    /// - Parameter reason: is logged, and stored with the dead letter if the message becomes one.
+    /// - Throws: the same errors as ``acknowledge(with:)``.
     public func giveBack(reason: String? = nil) async throws {
         try await holder.consumer.settle(lease, by: .giveBack(reason: reason))
     }
 
-    /// Moves the message to the dead letters, with its payload intact.
+    /// Moves the message to the dead letters. Its payload stays intact.
     ///
-    /// - Parameter reason: is kept with it, as the data of the child `cause`.
-    /// - Throws: as ``acknowledge(with:)``.
+    /// - Parameter reason: is stored as the data of the dead letter's child `cause`.
+    /// - Throws: the same errors as ``acknowledge(with:)``.
     public func deadLetter(reason: String) async throws {
         try await holder.consumer.settle(lease, by: .deadLetter(reason: reason))
     }
 
-    /// Runs `body` and settles the message: acknowledges it when `body` returns, gives it back when `body` throws.
+    /// Runs `body` and settles the message: acknowledges it when `body` returns, and requeues it when `body` throws.
     ///
-    /// The task of `body` is cancelled when the lease is lost, or when the surrounding task is. What `body` throws
-    /// after the
-    /// surrounding task was cancelled counts as no delivery: the message keeps its delivery count, as at the end of a
-    /// consumer's
-    /// grace period.
+    /// The task of `body` is cancelled when the lease is lost, when the message is settled, or when the surrounding
+    /// task is cancelled. When `body` throws after the cancellation of the surrounding task, the message is requeued
+    /// without counting the delivery, as at the end of a consumer's grace period.
     ///
     /// - Parameters:
-    ///   - cancelsWhenInDoubt: cancels it already when the lease is in doubt, which is before anybody else can have the
-    ///     message.
-    ///   - body: works on the message.
-    /// - Returns: what `body` returns, once the message is acknowledged.
-    /// - Throws: what `body` throws, or as ``acknowledge(with:)``.
+    ///   - cancelsWhenInDoubt: whether to cancel `body` as soon as the lease is suspended, which is before any other
+    ///     consumer can claim the message.
+    ///   - body: processes the message.
+    /// - Returns: the result of `body`, once the message is acknowledged.
+    /// - Throws: the error of `body`, or the same errors as ``acknowledge(with:)``.
     public func process<Result: Sendable>(
         cancelsWhenInDoubt: Bool = false, _ body: @escaping @Sendable (QueueMessage) async throws -> Result
     ) async throws -> Result {
@@ -109,7 +108,8 @@ public struct QueueMessage: Sendable {
             try await acknowledge()
             return result
         case .failure(let error):
-            // Settled by the handler itself, or lost: then there is nothing to give back.
+            // The settlement fails when the handler has settled the message itself, or when the lease is lost. Then
+            // there is nothing to requeue.
             let kind: Settlement.Kind = Task.isCancelled ? .release : .giveBack(reason: "the handler failed")
             try? await holder.consumer.settle(lease, by: kind)
             if state == .lost { throw Lease.lostError }
@@ -119,7 +119,7 @@ public struct QueueMessage: Sendable {
     }
 }
 
-/// Gives the lease back when the last copy of a message is dropped unsettled.
+/// Requeues the message when its last copy is dropped without settling it.
 private final class LeaseHolder: Sendable {
     let lease: Lease
     let consumer: QueueConsumer
@@ -132,7 +132,8 @@ private final class LeaseHolder: Sendable {
     deinit {
         guard lease.state == .held || lease.state == .inDoubt else { return }
         let (lease, consumer) = (lease, consumer)
-        // Not a child of anything, since a deinit cannot wait; the consumer's `close()` waits for its settlements.
+        // An unstructured task, because a deinitializer cannot wait. The consumer's `close()`
+        // waits for its settlements.
         Task { await consumer.insist(on: .giveBack(reason: "the message was dropped unsettled"), for: lease) }
     }
 }

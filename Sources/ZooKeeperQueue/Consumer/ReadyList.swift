@@ -1,14 +1,13 @@
-/// A consumer's share of the names of the ready messages, and how far the consumer has worked through it: a value.
+/// A consumer's share of the names of the ready messages, and its progress through them: a value.
 ///
-/// Several consumers work on different parts of the list, by their rank among the active ones, so that they do not all
-/// try for the same messages: a multi that fails costs the ensemble as much as one that succeeds. The list is made
-/// again when it is used up, or too old: a message of higher priority may have come, and another consumer may have left
-/// its part lying.
+/// Several consumers work on different parts of the list, by their rank among the live consumers, because a multi that
+/// fails costs the ensemble as much as one that succeeds. The list is read again when it is used up or too old: a
+/// message of higher priority may have arrived, and another consumer may have left its part unclaimed.
 struct ReadyList {
-    /// The name of a ready message's node, and which of the two folders it stands in.
+    /// The name of a ready message's node, and which of the two folders the node is in.
     struct Entry: Sendable, Hashable, Comparable {
         let name: ItemName
-        /// Whether it stands in `earlier`, and not in `items`.
+        /// Whether the node is in `earlier`, and not in `items`.
         let isEarlier: Bool
 
         func path(in tree: QueueTree) -> String {
@@ -18,17 +17,17 @@ struct ReadyList {
         static func < (a: Entry, b: Entry) -> Bool { a.name < b.name }
     }
 
-    /// One consumer's rank among so many.
+    /// A consumer's rank, and the number of live consumers.
     struct Share: Sendable, Hashable {
         var rank = 0
         var consumers = 1
     }
 
     private var entries: ArraySlice<Entry> = []
-    /// Entries that were taken and are tried again, before the rest.
+    /// Entries that were taken and must be tried again, before the others.
     private var returned: ArraySlice<Entry> = []
     private var validUntil: Duration?
-    /// How often the list was made.
+    /// How often the list was read.
     private(set) var refills = 0
 
     /// Takes this consumer's share of all ready messages.
@@ -37,33 +36,34 @@ struct ReadyList {
     mutating func refill(_ all: [Entry], share: Share, prefetch: Int, listingTook: Duration, now: Duration) {
         refills += 1
         returned = []
-        // A twentieth of the time may go into listing a long queue, so that even a slow ensemble's list is soon
-        // renewed.
+        // Listing a long queue may take a twentieth of the time. Ten seconds at most, because the list must not become
+        // too old even on a slow ensemble.
         validUntil = now + min(max(.seconds(1), listingTook * 20), .seconds(10))
         let sorted = all.sorted()
         guard share.consumers > 1 else {
             entries = sorted[...]
             return
         }
-        // Now and then each takes a part before its own, or that of a consumer that is busy would wait for ever. The
-        // first one stays at the head, so that the order is kept as far as the others leave it.
+        // Every fourth time, each consumer takes the part of a consumer before it, because the part of a busy
+        // consumer would otherwise wait for ever. The first consumer stays at the head, which preserves the order as
+        // far as the other consumers allow.
         let rank = refills % 4 == 0 && share.rank > 0 ? (refills / 4) % share.rank : share.rank
         let part = max(1, min(prefetch, (sorted.count + share.consumers - 1) / share.consumers))
         var mine: [Entry] = []
         for start in stride(from: rank * part, to: sorted.count, by: part * share.consumers) {
             mine += sorted[start..<min(start + part, sorted.count)]
         }
-        // With fewer messages than consumers, those without a part of their own try for any.
+        // With fewer messages than consumers, the consumers without a part try for any message.
         entries = (mine.isEmpty ? sorted : mine)[...]
     }
 
-    /// Whether a message of higher priority may have come since.
+    /// Whether the list is so old that a message of higher priority may have arrived since.
     func isStale(now: Duration) -> Bool { validUntil.map { now >= $0 } ?? true }
 
     /// Whether a new list is needed.
     func isEmpty(now: Duration) -> Bool { entries.isEmpty && returned.isEmpty || isStale(now: now) }
 
-    /// The next messages to try for.
+    /// Takes the next messages to try.
     mutating func take(_ count: Int) -> [Entry] {
         let first = returned.prefix(count)
         let next = entries.prefix(count - first.count)
@@ -72,9 +72,9 @@ struct ReadyList {
         return Array(first) + next
     }
 
-    /// Puts back messages that are tried again, in their places.
+    /// Puts back messages that must be tried again, at their positions.
     mutating func putBack(_ taken: [Entry]) {
-        // Entries that were taken come before the rest, which therefore need not be sorted again.
+        // Entries that were taken precede the rest, which therefore need not be sorted again.
         returned = (returned + taken).sorted()[...]
     }
 

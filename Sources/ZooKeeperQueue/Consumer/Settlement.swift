@@ -1,27 +1,27 @@
 import ZooKeeper
 
-/// The end of a lease that was asked for, and who waits for it.
+/// A requested end of a lease, and the caller that waits for it.
 struct Settlement {
     enum Kind: Sendable, Hashable {
         case acknowledge([Operation])
         case giveBack(reason: String?)
         case deadLetter(reason: String)
-        /// Given back without having been delivered: neither its place nor its count changes.
+        /// Requeued without a delivery: neither its position nor its delivery count changes.
         case release
     }
 
     let lease: Lease
     let kind: Kind
-    /// Who asked for it, until it is told.
+    /// The caller that waits; `nil` once it was told the result.
     var waiter: SettlementWaiter?
-    /// When it was asked for, by the store's clock.
+    /// When the settlement was requested, by the store's clock.
     let since: Duration
-    /// What of the lease had been sent without an answer before.
+    /// The settlements of the lease that had been sent without an answer before.
     let unresolvedBefore: Set<Kind>
-    /// Raised when the name under which a message is to come back is taken.
+    /// Raised when another node has the name that the message would get.
     var extraReturns = 0
 
-    /// What happens together with the end of the lease.
+    /// Returns the operations that accompany the end of the lease.
     func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> [Operation] {
         let tree = queue.tree
         switch kind {
@@ -46,7 +46,7 @@ struct Settlement {
         }
     }
 
-    /// Whether the message may come back to the ready ones.
+    /// Whether the message may return to the ready messages.
     var givesBack: Bool {
         switch kind {
         case .giveBack, .release: true
@@ -54,7 +54,7 @@ struct Settlement {
         }
     }
 
-    /// Whether the message can come back under a name with a higher count.
+    /// Whether the message can get a name with a higher count.
     var canTakeAnotherName: Bool {
         switch kind {
         case .giveBack, .deadLetter, .release: extraReturns < 1_000

@@ -1,7 +1,7 @@
 import Synchronization
 
-/// The caller of a settlement, who is told its end once: when it is known, or when the consumer's time to close is
-/// over.
+/// The caller of a settlement. It is told the result once: when the result is known, or when the
+/// consumer's time to close is over.
 final class SettlementWaiter: Sendable {
     private let resume: Mutex<(@Sendable (Result<Void, any Error>) -> Void)?>
 

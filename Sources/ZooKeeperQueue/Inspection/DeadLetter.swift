@@ -1,38 +1,38 @@
 import ZooKeeper
 
-/// A message that was given up.
+/// A message that was moved to the dead letters.
 public struct DeadLetter: Sendable, Hashable {
-    /// The name of its node.
+    /// The name of the message's node.
     public let name: String
-    /// The bytes that were sent, or the whole node when its form is not known.
+    /// The bytes that were sent, or the data of the whole node when its format is unknown.
     public let payload: [UInt8]
-    /// The names and values that were sent with the payload.
+    /// The headers that were sent with the payload.
     public let headers: [String: String]
-    /// The id that the message was sent with: see ``OutgoingMessage/id``.
+    /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
-    /// Why it was given up.
+    /// Why the message was dead-lettered.
     public let cause: String
-    /// When it was given up, by the ensemble's clock: milliseconds since 1970.
+    /// When the message was dead-lettered, by the ensemble's clock, in milliseconds since 1970.
     public let time: Int64
 
-    /// Returns the operations that create a dead letter. Shortens the cause, because they must fit into one request
-    /// with the end of a lease.
+    /// Returns the operations that create a dead letter. Shortens the cause, because the operations must fit into one
+    /// request together with the end of a lease.
     static func operations(
         at path: String, data: [UInt8], cause: String, in store: any ZooKeeperStore
     ) -> [Operation] {
         let letter = Operation.create(path, data: data)
-        // The other operations of the transaction always fit into the rest.
+        // The remainder is always enough for the other operations of the transaction.
         let room = store.maximumRequestSize - 2 * store.size(of: .create(path, data: [])) - data.count - 1_024
         let cause = Array(shortened(cause, to: min(maximumCause, max(0, room))).utf8)
         return [letter, .create(path + "/cause", data: cause)]
     }
 
-    /// The longest cause in bytes of UTF-8.
+    /// The longest cause, in bytes of UTF-8.
     private static let maximumCause = 4_096
 
     private static func shortened(_ text: String, to count: Int) -> Substring {
         guard text.utf8.count > count else { return text[...] }
-        // Cut between characters, so that it stays readable.
+        // Cut between characters, because the text must stay valid UTF-8.
         var end = text.utf8.index(text.startIndex, offsetBy: count)
         while end > text.startIndex, end.samePosition(in: text.unicodeScalars) == nil {
             end = text.utf8.index(before: end)

@@ -1,6 +1,6 @@
 import ZooKeeper
 
-/// Reads, sends back and deletes the messages of a queue that were given up.
+/// Lists, redrives and purges the dead letters of a queue.
 struct DeadLetterQueue: Sendable {
     let queue: MessageQueue
 
@@ -8,7 +8,7 @@ struct DeadLetterQueue: Sendable {
     private var tree: QueueTree { queue.tree }
     private var reader: NodeReader { queue.reader }
 
-    // MARK: All of them
+    // MARK: All dead letters
 
     func list(limit: Int) async throws -> [DeadLetter] {
         try await QueueError.translating(while: "listing dead letters", queue: queue.path) {
@@ -29,9 +29,9 @@ struct DeadLetterQueue: Sendable {
         }
     }
 
-    /// Sends all back, and skips those that cannot be moved.
+    /// Redrives every dead letter, and skips those that cannot be moved.
     ///
-    /// - Returns: how many.
+    /// - Returns: how many were redriven.
     func redriveAll(progress: (_ done: Int, _ total: Int) -> Void) async throws -> Int {
         let names = try await QueueError.translating(while: "listing dead letters", queue: queue.path) {
             try await sortedNames()
@@ -45,14 +45,16 @@ struct DeadLetterQueue: Sendable {
         return done
     }
 
+    /// Deletes every dead letter.
+    ///
     /// - Returns: how many were deleted.
     func purge(progress: (_ done: Int, _ total: Int) -> Void) async throws -> Int {
         try await QueueError.translating(while: "purging dead letters", queue: queue.path) {
-            // A tree of a later format is left alone.
+            // Throws for a tree of a later format, which must be left alone.
             _ = try await reader.currentEpoch()
             var groups: [[Operation]] = []
             for name in try await sortedNames() {
-                // A foreign client may have left one without a cause.
+                // A foreign client may have left a dead letter without a cause.
                 let cause = try await hasCause(name) ? [Operation.delete(tree.cause(ofDead: name))] : []
                 groups.append(cause + [.delete(tree.dead(name))])
             }
@@ -64,12 +66,12 @@ struct DeadLetterQueue: Sendable {
         do {
             return try await reader.names(tree.dead(name)).contains("cause")
         } catch let error as ZooKeeperError where error.code == .noAuth {
-            // The permission to delete it comes from its folder.
+            // The permission to delete a node comes from its parent.
             return true
         }
     }
 
-    /// Returns the names in the order of the messages that they were, those of other kinds last.
+    /// Returns the names in message order, with names that are not those of messages last.
     private func sortedNames() async throws -> [String] {
         let names = try await reader.names(tree.dead)
         queue.skipped.keep(names, in: tree.dead)
@@ -83,7 +85,7 @@ struct DeadLetterQueue: Sendable {
         }
     }
 
-    // MARK: One of them
+    // MARK: A single dead letter
 
     func redrive(_ name: String) async throws {
         guard try await redriveIfPresent(name) else {
@@ -101,7 +103,8 @@ struct DeadLetterQueue: Sendable {
             queue.skipped.handled(tree.dead(name))
             return isDone
         } catch let error as QueueError {
-            // Reading the letter and deleting its cause are the letter's own matter, all else its folder's.
+            // A refusal to read the dead letter or to delete its cause concerns this letter alone. Any other refusal
+            // concerns the whole folder.
             guard let cause = error.cause, cause.isRefusal, cause.concernsOneNode || (cause.operationIndex ?? 0) == 0
             else {
                 throw error
@@ -135,11 +138,11 @@ struct DeadLetterQueue: Sendable {
                     ])
                     return true
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    // The next look tells: when the dead letter is gone, it was sent back.
+                    // The next attempt resolves this: a dead letter that is gone was redriven.
                     wasSent = true
                 } catch let error as ZooKeeperError where error.code == .noNode || error.code == .badVersion {
-                    // Another client is moving it, so look again. A dead letter without a cause comes from another kind
-                    // of client.
+                    // Another client is moving it, so try again. A dead letter without a cause
+                    // comes from a foreign client.
                     switch error.operationIndex {
                     case 0 where try await store.exists(tree.dead(name)) != nil: try await addCause(name)
                     case 3 where try await !queue.folders.restoreMissing(): throw error

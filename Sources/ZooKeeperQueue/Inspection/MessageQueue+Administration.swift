@@ -1,30 +1,30 @@
 extension MessageQueue {
-    /// Deletes every ready message, at any depth. Leased, partial and dead messages stay.
+    /// Deletes every ready message, however long the queue is. Leased, partial and dead messages stay.
     ///
-    /// - Parameter progress: is told, now and then, how many are deleted of how many.
+    /// - Parameter progress: is called now and then with the number of deleted messages and their total.
     /// - Returns: how many were deleted.
-    /// - Throws: ``QueueError``; `CancellationError`. What was deleted by then stays deleted.
+    /// - Throws: ``QueueError``; `CancellationError`. Messages that were deleted by then stay deleted.
     @discardableResult
     public func purge(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
         try await QueuePurge(queue: self).run(progress: progress)
     }
 
-    /// Returns the messages that were given up, in their old order.
+    /// Returns the dead letters, in the order in which the messages were stored.
     ///
     /// - Throws: ``QueueError``.
     public func deadLetters(limit: Int = 100) async throws -> [DeadLetter] {
         try await deadLetterQueue.list(limit: limit)
     }
 
-    /// Sends a dead letter back to its old place in the queue; its deliveries are counted anew.
+    /// Moves a dead letter back to its old position in the queue. Its delivery count starts again.
     ///
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such dead letter.
     public func redrive(_ name: String) async throws { try await deadLetterQueue.redrive(name) }
 
-    /// Sends all dead letters back. One that cannot be moved is skipped and stays: see ``skippedNodes()``.
+    /// Moves all dead letters back to the queue. Skips a dead letter that cannot be moved: see ``skippedNodes()``.
     ///
-    /// - Returns: how many.
-    /// - Throws: ``QueueError``; `CancellationError`. What was sent back by then stays in the queue.
+    /// - Returns: how many were moved.
+    /// - Throws: ``QueueError``; `CancellationError`. Messages that were moved by then stay in the queue.
     @discardableResult
     public func redriveAll(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws -> Int {
         try await deadLetterQueue.redriveAll(progress: progress)
@@ -32,8 +32,8 @@ extension MessageQueue {
 
     /// Deletes all dead letters.
     ///
-    /// - Returns: how many.
-    /// - Throws: ``QueueError``; `CancellationError`. What was deleted by then stays deleted.
+    /// - Returns: how many were deleted.
+    /// - Throws: ``QueueError``; `CancellationError`. Dead letters that were deleted by then stay deleted.
     @discardableResult
     public func purgeDeadLetters(progress: @Sendable (_ done: Int, _ total: Int) -> Void = { _, _ in }) async throws
         -> Int

@@ -1,23 +1,25 @@
 extension MessageQueue {
-    /// Returns the message counts by state. It costs a few reads and one for each consumer, however long the queue.
+    /// Returns message counts by state. Costs a few reads and one for each consumer, however long the queue is.
     ///
     /// - Throws: ``QueueError``; ``QueueError/Code/queueMissing`` when there is no queue.
     public func statistics() async throws -> QueueStatistics { try await inspector.statistics() }
 
-    /// Returns how far the counters of the queue and its ensemble are. It costs a few reads, one for each producer and
-    /// consumer, and one write: of a node that is gone at once, because only a write tells where the ensemble is.
+    /// Returns the values of the finite counters of the queue and its ensemble.
+    ///
+    /// Costs a few reads, one read for each producer and consumer, and one write. The write creates a node that is gone
+    /// at once, because only a write reveals the ensemble's current transaction number.
     ///
     /// - Throws: ``QueueError``; ``QueueError/Code/queueMissing`` when there is no queue.
     public func counters() async throws -> [QueueCounter] { try await inspector.counters() }
 
     /// Returns how long the oldest ready message has waited, by this machine's clock; `nil` when none is ready.
     ///
-    /// It reads the list of all ready messages.
+    /// Reads the list of all ready messages.
     ///
     /// - Throws: ``QueueError``.
     public func oldestAge() async throws -> Duration? { try await inspector.oldestAge() }
 
-    /// Returns the first ready messages, in the order in which they will be handed out. Nothing is taken.
+    /// Returns the first ready messages, in delivery order, without claiming them.
     ///
     /// - Throws: ``QueueError``.
     public func browse(limit: Int = 100) async throws -> [BrowsedMessage] { try await inspector.browse(limit: limit) }

@@ -1,27 +1,27 @@
-/// A number in a queue's tree, or in its ensemble, that grows and has an end; and what happens there by itself.
+/// A finite counter of a queue's tree or its ensemble, and what happens at its limit.
 public struct QueueCounter: Sendable, Hashable {
-    /// What is counted.
+    /// The kinds of counters.
     public enum Kind: String, Sendable, Hashable, CaseIterable {
-        /// Messages that were given a number since the numbers last began anew.
+        /// Message nodes that were numbered since the last rollover.
         case messages
         /// Consumers that were ever registered.
         case consumers
-        /// Batches of the producer that has sent the most of them.
+        /// Batches of the producer with the most batches.
         case batches
-        /// Steps of the consumer that has made the most of them.
+        /// Transactions of the consumer with the most transactions.
         case steps
-        /// Changes of the whole ensemble since its last election: the low 32 bits of the zxid.
+        /// Changes to the whole ensemble since its last leader election: the low 32 bits of the zxid.
         case transactions
     }
 
-    /// What is counted.
+    /// The kind of the counter.
     public let kind: Kind
-    /// How far it is.
+    /// The current value.
     public let value: Int
-    /// Where it ends or begins anew.
+    /// The limit, at which the counter ends or starts again.
     public let end: Int
 
-    /// What happens at the end, by itself.
+    /// What happens at the limit, without any intervention.
     public var remedy: String {
         switch kind {
         case .messages: "a recovery lets the numbers begin anew"

@@ -1,7 +1,7 @@
 import Glibc
 import ZooKeeper
 
-/// Looks at a queue without changing it.
+/// Reads the state of a queue without changing its messages.
 struct QueueInspector: Sendable {
     let queue: MessageQueue
 
@@ -9,7 +9,7 @@ struct QueueInspector: Sendable {
     private var tree: QueueTree { queue.tree }
     private var reader: NodeReader { queue.reader }
 
-    // MARK: The queue
+    // MARK: Counts
 
     func statistics() async throws -> QueueStatistics {
         try await QueueError.translating(while: "counting", queue: queue.path) {
@@ -23,7 +23,7 @@ struct QueueInspector: Sendable {
             statistics.consumers = consumers.count
             for name in consumers {
                 guard let stat = try await reader.usableStat(tree.consumer(name).item) else { continue }
-                // The Python ancestor holds its one message as the data of this node.
+                // The legacy Python client keeps its one message as the data of this node.
                 statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
             }
             return statistics
@@ -55,7 +55,7 @@ struct QueueInspector: Sendable {
         }
     }
 
-    // MARK: Its ready messages
+    // MARK: Ready messages
 
     func oldestAge() async throws -> Duration? {
         try await QueueError.translating(while: "looking for the oldest message", queue: queue.path) {

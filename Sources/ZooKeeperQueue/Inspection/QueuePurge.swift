@@ -15,8 +15,8 @@ struct QueuePurge: Sendable {
                     progress(done + $0, done + $1)
                 }
                 done += outcome.done
-                // In another epoch the names mean other messages, and messages may have moved to another folder. A node
-                // that cannot be deleted stays. When nothing was deleted, looking again would not change that.
+                // In another epoch the same names mean other messages, and messages may have moved to another folder. A
+                // node that cannot be deleted stays. When a pass deletes nothing, another pass would not either.
                 let hasMoved = epoch.phase != .open && outcome.done < groups.count
                 if outcome.isComplete, !hasMoved || outcome.done == 0 { return done }
             }

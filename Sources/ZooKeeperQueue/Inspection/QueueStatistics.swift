@@ -1,38 +1,40 @@
-/// How many messages are where, read one after the other, so that they can be some milliseconds apart.
+/// Message counts by state. Not an atomic snapshot: the counts can be some milliseconds apart.
+///
+/// A node that holds several messages counts once. See ``QueueSettings/messagesPerNode``.
 public struct QueueStatistics: Sendable, Hashable {
-    /// Messages that wait to be taken.
+    /// Messages that are ready to be claimed.
     public var ready: Int
-    /// Messages that consumers hold.
+    /// Messages that consumers have leased.
     public var leased: Int
-    /// Messages of failed consumers, not yet given back.
+    /// Messages of failed consumers that were not redelivered yet.
     public var partial: Int
-    /// Messages that were given up.
+    /// Dead letters.
     public var dead: Int
-    /// Registered consumers, those that have failed and are not yet recovered included.
+    /// Registered consumers, including failed ones that were not recovered yet.
     public var consumers: Int
-    /// How many nodes were ever created among the ready messages since the server's numbers began anew: it grows with each
-    /// message (or node of several) that is sent or comes back, so that two looks tell a rate.
+    /// How many nodes of ready messages were created since the last rollover. It grows with each message, or node of
+    /// several messages, that is sent or returns to the queue, so two readings give a rate.
     public var created: Int
-    /// The bytes of all that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueBound`` of bytes.
+    /// The bytes that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueBound`` in bytes.
     public var bytes: Int?
-    /// Nodes that the members of this process skip, because they cannot be handled: see ``MessageQueue/skippedNodes()``.
+    /// Nodes that this process skips because it cannot handle them. See ``MessageQueue/skippedNodes()``.
     public var skipped = 0
 }
 
-/// A message that was looked at without being taken.
+/// A ready message that was read without claiming it.
 public struct BrowsedMessage: Sendable, Hashable {
-    /// The name of its node.
+    /// The name of the message's node.
     public let name: String
-    /// 0…999; lower ones are served first.
+    /// 0…999; a lower number is delivered first.
     public let priority: Int
-    /// How often it would have been delivered with its next delivery.
+    /// The delivery count that the next delivery will have.
     public let deliveryCount: Int
     /// The bytes that were sent.
     public let payload: [UInt8]
-    /// The names and values that were sent with the payload.
+    /// The headers that were sent with the payload.
     public let headers: [String: String]
-    /// The id that the message was sent with: see ``OutgoingMessage/id``.
+    /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
-    /// When it became ready, by the ensemble's clock: milliseconds since 1970.
+    /// When the message became ready, by the ensemble's clock, in milliseconds since 1970.
     public let enqueueTime: Int64
 }

@@ -1,23 +1,24 @@
 import ZooKeeper
 
-/// The operations of a batch, and what the refusal of one of them means.
+/// The transaction that stores a batch, and the meaning of ZooKeeper's refusal of one of its operations.
 struct BatchPlan: Sendable {
     let batch: SendLane.Batch
     let groups: [ArraySlice<SendLane.Entry>]
     private let epoch: SequenceEpoch
     private(set) var operations: [Operation]
-    /// Where the creates of the messages' nodes begin.
+    /// The index of the first create of a message node.
     private let firstNode: Int
-    /// The entries whose ids are stored by the operations behind those, one for each operation.
+    /// The entries whose IDs are stored by the operations after those creates, one for each operation.
     private var idOwners: [SendLane.Entry] = []
 
-    /// Its place among the operations, behind the lane's own.
+    /// The index of the epoch check, after the `set` of the producer's node.
     static let epochCheck = 1
-    /// The most operations that an entry with an id has.
+    /// The most operations that an entry's ID adds.
     static let operationsOfAnID = 3
-    /// The most operations that are left for the entries, with the lane's own and the checks of the epoch and of the ids.
+    /// The most operations that the entries may have. The `set` of the producer's node and the checks of the epoch and
+    /// of the ID buckets take the other three.
     static let maximumEntryOperations = Request.maximumOperations - 3
-    /// Room in bytes for the multi's own header, and for the same three operations.
+    /// The bytes that are reserved for the multi's own header and those three operations.
     static let overhead = 512
 
     init(
@@ -41,9 +42,9 @@ struct BatchPlan: Sendable {
         }
     }
 
-    // MARK: What its results mean
+    // MARK: Results
 
-    /// The names of the batch's messages.
+    /// Returns the names of the batch's messages.
     func names(_ results: [OperationResult]) -> [String?] {
         var names: [String?] = []
         names.reserveCapacity(batch.entries.count)
@@ -53,14 +54,14 @@ struct BatchPlan: Sendable {
         return names
     }
 
-    /// Whether the server has given the last number that a producer may use.
+    /// Whether the server has assigned the last sequence number that a producer may use.
     func hasUsedTheNumbers(_ results: [OperationResult]) -> Bool {
         guard let last = nodes(of: results).last.flatMap(Self.name), let name = ItemName(last, inEpoch: epoch.number)
         else { return false }
         return name.sequence > SequenceEpoch.lastNumber || name.sequence < 0
     }
 
-    /// The results of the creates of the messages' nodes.
+    /// Returns the results of the creates of the message nodes.
     private func nodes(of results: [OperationResult]) -> ArraySlice<OperationResult> {
         results.dropFirst(firstNode).prefix(groups.count)
     }
@@ -70,7 +71,7 @@ struct BatchPlan: Sendable {
         return NodePath.name(of: path)
     }
 
-    /// An error in the producer's words, when it is about ids.
+    /// Translates an error that concerns IDs to a ``Refusal``. Returns any other error unchanged.
     func judged(_ error: any Error) -> any Error {
         guard let cause = error as? ZooKeeperError, let index = cause.operationIndex else { return error }
         if index > Self.epochCheck, index < firstNode { return Refusal.idsAreElsewhere(cause) }
@@ -83,11 +84,11 @@ struct BatchPlan: Sendable {
         }
     }
 
-    /// Why a batch was not stored, though nothing is wrong.
+    /// Why a batch was not stored although nothing is wrong.
     enum Refusal: Error {
-        /// A message of this id was stored before.
+        /// A message with this ID was stored before.
         case duplicate(SendLane.Entry)
-        /// Another bucket is the present one.
+        /// Another bucket is the current one now.
         case idsAreElsewhere(ZooKeeperError)
     }
 }

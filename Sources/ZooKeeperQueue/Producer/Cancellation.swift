@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Brings together a cancellation and the number of what is to be cancelled, whichever comes first.
+/// Joins the cancellation of a task with the number of its send. Either may come first.
 final class Cancellation: Sendable {
     private enum State {
         case waiting
@@ -9,9 +9,9 @@ final class Cancellation: Sendable {
     }
     private let state = Mutex(State.waiting)
 
-    /// The number is known now.
+    /// Records the number of the send.
     ///
-    /// - Returns: whether the cancellation came before it.
+    /// - Returns: whether the task was cancelled before.
     func arm(_ id: SendID) -> Bool {
         state.withLock { state in
             if case .fired = state { return true }
@@ -20,9 +20,9 @@ final class Cancellation: Sendable {
         }
     }
 
-    /// The task was cancelled.
+    /// Records that the task was cancelled.
     ///
-    /// - Returns: the number, if it is known already.
+    /// - Returns: the number of the send, if it is known already.
     func fire() -> SendID? {
         state.withLock { state in
             defer { state = .fired }

@@ -1,30 +1,30 @@
 import ZooKeeper
 
-/// A message in the form in which it is stored.
+/// A message in its stored form.
 struct EncodedMessage: Sendable {
     let priority: Int
-    /// The bytes of a node of its own.
+    /// The data of the message's node, if the node holds no other message.
     let data: [UInt8]
-    /// What the create of a node of its own adds to a multi, in bytes.
+    /// The bytes that the create of such a node adds to a multi.
     let size: Int
-    /// The name of the node that remembers the message's id.
+    /// The name of the node that marks the message's ID as stored.
     let id: String?
 }
 
-/// Turns messages into the bytes of their nodes, or says why that cannot be, before anything is sent.
+/// Validates messages and encodes them, before anything is sent.
 struct MessageEncoder: Sendable {
     private let tree: QueueTree
     private let store: any ZooKeeperStore
-    /// What the create of a message's node adds to a multi beside the message's own bytes.
+    /// The bytes that the create of a message node adds to a multi besides the message's own bytes.
     private let emptyNodeSize: Int
-    /// The longest payload in bytes; headers and an id take from it.
+    /// The longest payload in bytes. Headers and an ID reduce it.
     let maximumPayloadSize: Int
 
     init(_ queue: MessageQueue) {
         (tree, store) = (queue.tree, queue.store)
         let path = tree.item(ItemName.prefix(priority: 0))
         emptyNodeSize = store.size(of: .create(path, data: [], mode: .persistentSequential))
-        // A claim moves the message with a delete and a create, whose path is longer than that of the first create.
+        // A claim moves the message with a delete and a create whose path is longer than that of the first create.
         maximumPayloadSize = store.maximumRequestSize - 2 * emptyNodeSize - BatchPlan.overhead - 256
     }
 
@@ -58,7 +58,7 @@ struct MessageEncoder: Sendable {
         return IDBuckets.nodeName(of: id)
     }
 
-    /// What an id adds to a multi, with the longest number of a bucket.
+    /// Returns the bytes that an ID adds to a multi, assuming the longest bucket number.
     private func size(ofID name: String?) -> Int {
         guard let name else { return 0 }
         let path = tree.id(name, inBucket: .max)

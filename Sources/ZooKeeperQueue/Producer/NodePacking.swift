@@ -1,17 +1,19 @@
 import ZooKeeper
 
-/// How a producer's messages are put into nodes: each into one of its own, or several that follow each other with the same
-/// priority into one.
+/// Packs a producer's messages into nodes: one message into each node, or several consecutive messages of the
+/// same priority into one node.
 struct NodePacking {
-    /// The most messages of one node.
+    /// The most messages in one node.
     var messagesPerNode = 1
-    /// The most bytes of a node's messages, each with a create of its own: a batch must come apart in one multi.
+    /// The most bytes of a node's messages, counting a create for each message, because a batch
+    /// must be split with one multi.
     let maximumBytes: Int
 
-    /// What a single message's create has more when a batch comes apart: the server's number, the index, the count.
+    /// The bytes that a single message's create gains when a batch is split: the sequence
+    /// number, the index and the count.
     private static let margin = 32
 
-    /// The messages of each node, in their order.
+    /// Returns the messages of each node, in order.
     func groups(_ entries: [SendLane.Entry]) -> [ArraySlice<SendLane.Entry>] {
         var groups: [ArraySlice<SendLane.Entry>] = []
         var start = 0
@@ -29,9 +31,9 @@ struct NodePacking {
         return groups
     }
 
-    /// The creates of the messages' nodes.
+    /// Returns the creates of the message nodes.
     static func creates(_ groups: [ArraySlice<SendLane.Entry>], in tree: QueueTree) -> [Operation] {
-        // Most messages of a batch have the same priority.
+        // Most messages of a batch have the same priority, so the path is reused.
         var (priority, path) = (-1, "")
         return groups.compactMap { group in
             guard let first = group.first else { return nil }
@@ -44,9 +46,9 @@ struct NodePacking {
         }
     }
 
-    /// Adds the names of so many messages, when their node has got this one.
+    /// Appends the names of `count` messages that are stored in the node with this name.
     static func add(_ count: Int, node: String?, in epoch: SequenceEpoch, to names: inout [String?]) {
-        // Without a tag, the name is the whole one.
+        // In epoch 0 the name has no epoch tag, so it is complete.
         if count == 1, epoch.number == 0 { return names.append(node) }
         guard let item = node.flatMap({ ItemName($0, inEpoch: epoch.number) }) else {
             return names.append(contentsOf: repeatElement(node, count: count))

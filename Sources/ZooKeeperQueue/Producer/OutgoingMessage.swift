@@ -1,20 +1,22 @@
-/// A message to be sent.
+/// A message to send.
 public struct OutgoingMessage: Sendable, Hashable {
     /// The bytes to deliver. They may be empty.
     public var payload: [UInt8]
-    /// 0…999; a lower number is served first. Default: 100.
+    /// 0…999; a lower number is delivered first. Default: 100.
     public var priority: Int
-    /// Names and values that travel with the payload. A message with headers is stored in an envelope, which foreign
-    /// clients see.
+    /// The headers that travel with the payload. A message with headers is stored in an envelope,
+    /// which foreign clients see.
     public var headers: [String: String]
-    /// A name for the message, of 1 to 255 bytes of UTF-8: of all sends with the same id, by any producer and any process, one is
-    /// stored, as long as the id is remembered (``QueueSettings/idRetention``). It travels with the payload, in an envelope.
+    /// The deduplication ID: 1 to 255 bytes of UTF-8. Default: none.
     ///
-    /// So a process that does not know whether it sent a message before it was killed sends it again. Each costs the ensemble a
-    /// further node for that time.
+    /// Of all messages with the same ID, sent by any producer of any process within the deduplication window
+    /// (``QueueSettings/idRetention``), the queue stores one. The ID travels with the payload, in an envelope.
+    ///
+    /// After a crash, a process that does not know whether it sent a message can send the message again. Each ID costs
+    /// the ensemble one more node until the window ends.
     public var id: String?
 
-    /// Creates a message of bytes.
+    /// Creates a message from bytes.
     public init(_ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:], id: String? = nil) {
         self.id = id
         self.payload = payload
@@ -22,22 +24,22 @@ public struct OutgoingMessage: Sendable, Hashable {
         self.headers = headers
     }
 
-    /// Creates a message of a text's UTF-8 bytes.
+    /// Creates a message from the UTF-8 bytes of a text.
     public init(_ text: String, priority: Int = 100, headers: [String: String] = [:], id: String? = nil) {
         self.init(Array(text.utf8), priority: priority, headers: headers, id: id)
     }
 }
 
-/// What is known of a message that was stored.
+/// The result of sending one message.
 public struct SendReceipt: Sendable, Hashable {
-    /// The name of the message's node below `items`; `nil` when the message is stored but the answer with its name was
-    /// lost, and for a duplicate.
+    /// The name of the message's node. It is `nil` for a duplicate, and for a message that is stored although the
+    /// answer with its name was lost.
     public let name: String?
-    /// Whether a message of the same ``OutgoingMessage/id`` had been stored before, so that this one was not.
+    /// Whether a message with the same ``OutgoingMessage/id`` had already been stored, so this one was not.
     public var isDuplicate = false
 }
 
-/// Names a send of one producer, so that it can be repeated.
+/// Identifies a send of one producer, for waiting for its outcome again.
 public struct SendID: Sendable, Hashable {
     let number: UInt64
 }

@@ -1,9 +1,9 @@
 import HeapModule
 
-/// The callers that wait for sends, their deadlines, and the results of sends without a waiting caller: a value. Whatever a
-/// caller must be told is returned as an ``Answer``.
+/// The waiting callers of sends, their deadlines, and the results of sends without a waiting caller: a value. A method
+/// that concludes a caller's wait returns an ``Answer``.
 struct PendingSends<Waiter: Sendable>: Sendable {
-    /// What a caller is told.
+    /// The result to resume a waiting caller with.
     struct Answer: Sendable {
         let waiter: Waiter
         let result: Result<[SendReceipt], any Error>
@@ -15,9 +15,9 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         var remaining: Int
         var error: (any Error)?
         var waiter: Waiter?
-        /// By the store's clock.
+        /// The caller's deadline, by the store's clock.
         var deadline: Duration
-        /// Whether a caller was told that the outcome is unknown. Such a send goes on, whatever else happens.
+        /// Whether a caller was told that the outcome is unknown. Such a send continues in any case.
         var isUnknown = false
     }
 
@@ -28,20 +28,20 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     private var sends: [SendID: Send] = [:]
-    /// The deadlines of sends that have a waiter, and of some that no longer have one.
+    /// The deadlines of all sends with a waiter, and of some sends that no longer have one.
     private var deadlines: Heap<Deadline> = []
-    /// Results that nobody has fetched, oldest first, bounded.
+    /// The sends with a result but without a waiter, oldest first. Their number is limited.
     private var unclaimed: [SendID] = []
     private static var maximumUnclaimed: Int { 1_000 }
     private var next: UInt64 = 1
 
-    /// Messages whose sends have no result yet, and their bytes.
+    /// The number of messages whose sends have no result yet, and their bytes.
     private(set) var messages = 0
     private(set) var bytes = 0
     /// How many sends have a waiter.
     private(set) var waiters = 0
 
-    /// A number for a send of so many messages.
+    /// Adds a send of `count` messages, and returns its number.
     mutating func add(count: Int, bytes: Int, deadline: Duration, waiter: Waiter) -> SendID {
         defer { next += 1 }
         let id = SendID(number: next)
@@ -55,9 +55,9 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         return id
     }
 
-    /// One message of a send has its result.
+    /// Records the result of one message of a send.
     mutating func finish(_ id: SendID, index: Int, with result: Result<SendReceipt, any Error>) -> Answer? {
-        // In place: a copy of the receipts for each of them would be much.
+        // Changed in place, because copying the receipts for each message would be expensive.
         guard let place = sends.index(forKey: id) else { return nil }
         sends.values[place].remaining -= 1
         switch result {
@@ -75,7 +75,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         return conclude(at: place)
     }
 
-    /// How many messages a send has; `nil` when no caller waits for it.
+    /// Returns the number of messages of a send; `nil` when no caller waits for it.
     func awaitedCount(_ id: SendID) -> Int? {
         guard let send = sends[id], send.waiter != nil else { return nil }
         return send.receipts.count
@@ -87,7 +87,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         return send.remaining == send.receipts.count && !send.isUnknown
     }
 
-    /// The waiter goes, with an error; the send itself goes on.
+    /// Ends the caller's wait with an error. The send itself continues.
     mutating func detach(_ id: SendID, with error: any Error) -> Answer? {
         guard let waiter = sends[id]?.waiter else { return nil }
         sends[id]?.waiter = nil
@@ -96,9 +96,9 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         return Answer(waiter: waiter, result: .failure(error))
     }
 
-    /// Waits again for a send whose waiter has gone.
+    /// Waits again for a send that no longer has a waiter.
     ///
-    /// - Returns: the answer, when the result is known.
+    /// - Returns: the answer, when the result is known already.
     mutating func reattach(_ id: SendID, deadline: Duration, waiter: Waiter) -> Answer? {
         guard let place = sends.index(forKey: id), sends.values[place].waiter == nil else {
             let error = QueueError(.notFound, "No send of this number waits to be repeated.")
@@ -135,7 +135,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
 
     // MARK: Deadlines
 
-    /// The earliest deadline of a waiter.
+    /// Returns the earliest deadline of a waiter.
     mutating func nextDeadline() -> Duration? {
         while let first = deadlines.min {
             if isAwaited(first) { return first.time }
@@ -153,7 +153,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
 
     private mutating func insert(_ deadline: Deadline) {
         deadlines.insert(deadline)
-        // Most sends end long before their deadline, and must not be kept until then.
+        // Most sends end long before their deadlines, and their entries must not stay until then.
         guard deadlines.count > 2 * sends.count + 64 else { return }
         deadlines = Heap(deadlines.unordered.filter { isAwaited($0) })
     }

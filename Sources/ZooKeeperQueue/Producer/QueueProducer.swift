@@ -3,13 +3,13 @@ import ZooKeeper
 
 /// Stores messages in a queue, each exactly once, in the order of the calls.
 ///
-/// A lost connection, an expired session and a restarted server are survived: a batch whose answer was lost is repeated
-/// in a form that cannot be stored twice (see the lane protocol in the documentation). While a batch is under way, further
-/// messages gather, and go with the next one; when many have gathered, a next one goes at once, up to four at a time. A lone
-/// message waits for nobody.
+/// A producer survives lost connections, expired sessions and server restarts. When the answer to a batch is lost, the
+/// producer sends the batch again in a form that cannot be stored twice (see <doc:HowItWorks>). Messages that arrive
+/// during a write go out in the next one (group commit). When many have arrived, the next batch goes out at once, and
+/// up to four batches are in flight. A lone message is sent without delay.
 ///
-/// Close it with ``close()``, which removes its lane from the tree. A producer that is dropped unclosed leaves a small
-/// node, which a recovery removes later.
+/// Close a producer with ``close()``, which removes its node from the tree. A producer that is dropped without closing
+/// it leaves a small node behind, which a recovery removes later.
 public actor QueueProducer {
     private typealias Waiter = CheckedContinuation<[SendReceipt], any Error>
     private typealias StateMachine = ProducerStateMachine<Waiter>
@@ -18,32 +18,32 @@ public actor QueueProducer {
     private nonisolated let encoder: MessageEncoder
     private let sendTimeout: Duration
 
-    /// Everything that the producer knows. It changes by ``handle(_:)`` alone.
+    /// The producer's whole state. Only ``handle(_:)`` changes it.
     private var state: StateMachine
-    /// Ends the sends whose deadlines have passed; `close()` waits for it.
+    /// Ends the sends whose deadlines have passed. `close()` waits for it.
     private var timer: Task<Void, Never>?
-    /// Callers of `close()`, until nothing is under way.
+    /// The callers of `close()`, until no send waits or is in flight.
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
 
-    /// What a send does when the queue has reached its bound.
+    /// What a send does when the queue has reached its capacity.
     public enum WhenFull: Sendable, Hashable {
-        /// It throws ``QueueError/Code/queueFull``.
+        /// The send throws ``QueueError/Code/queueFull``.
         case fail
-        /// It waits until there is room, for as long as a send may take; then it throws ``QueueError/Code/queueFull``. It looks
-        /// up to twenty times a second, and once a second after a while.
+        /// The send waits for capacity, up to its timeout. Then it throws ``QueueError/Code/queueFull``. The producer
+        /// checks the fill level up to twenty times a second at first, and once a second after a while.
         case wait
     }
 
-    /// Creates a producer; nothing is sent before its first message.
+    /// Creates a producer. Sends nothing to the ensemble before the first message.
     ///
     /// - Parameters:
-    ///   - queue: where the messages go.
+    ///   - queue: the queue to send to.
     ///   - whenFull: what a send does when the queue has reached its ``QueueBound``. Default: it throws.
-    ///   - sendTimeout: how long a send may take before it throws, unless the call says otherwise. Default: 30 seconds.
-    ///   - maximumQueuedSends: how many messages may wait in the producer or be under way. When there are so many, a send
-    ///     throws ``QueueError/Code/overloaded`` at once. It does not wait, because a task that waits keeps its messages in
-    ///     memory too. A send of several messages is accepted as a whole as long as the limit is not reached.
-    ///     Default: 100,000.
+    ///   - sendTimeout: how long a send may take before it throws, unless the call has its own
+    ///     timeout. Default: 30 seconds.
+    ///   - maximumQueuedSends: how many messages may wait in the producer or be in flight. At this limit, a send throws
+    ///     ``QueueError/Code/overloaded`` at once. It does not wait, because a waiting task keeps its messages in
+    ///     memory too. A send of several messages is accepted as a whole below the limit. Default: 100,000.
     ///   - maximumQueuedBytes: the same limit for the bytes of their payloads and headers. Default: 256 MiB.
     public init(
         _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration = .seconds(30),
@@ -55,8 +55,8 @@ public actor QueueProducer {
     }
 
     /// - Parameters:
-    ///   - minimumBatch: how many messages must have gathered before a further batch is sent beside others.
-    ///   - batchesOfALane: after how many the producer begins another lane.
+    ///   - minimumBatch: how many messages must be waiting before another batch is sent while others are in flight.
+    ///   - batchesOfALane: after how many batches the producer creates another node for itself.
     package init(
         _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration, maximumQueuedSends: Int = 100_000,
         maximumQueuedBytes: Int = 256 << 20, minimumBatch: Int, batchesOfALane: Int32 = ProducerLimits.batchesOfANode
@@ -71,14 +71,14 @@ public actor QueueProducer {
                 minimumBatch: minimumBatch, batchesOfANode: batchesOfALane))
     }
 
-    /// The longest payload in bytes that a message of this queue can have; headers take from it.
+    /// The longest payload, in bytes, of a message in this queue. Headers reduce it.
     public nonisolated var maximumPayloadSize: Int { encoder.maximumPayloadSize }
 
     deinit { timer?.cancel() }
 
     // MARK: Events and actions
 
-    /// Changes the state by an event, and then runs the actions that it demands.
+    /// Applies an event to the state, and then runs the resulting actions.
     @discardableResult
     private func handle<Value>(
         _ event: (inout StateMachine) throws -> Value
@@ -90,8 +90,8 @@ public actor QueueProducer {
 
     private func run(_ action: StateMachine.Action) {
         switch action {
-        // Batches begin on this thread, so that they are sent in the order of their versions, and a lone message wakes no
-        // other thread.
+        // Batches begin on this thread, because they must be sent in the order of their versions. Besides, a lone
+        // message wakes no other thread.
         case .send(let plan):
             Task.immediate {
                 let answer = await send(plan)
@@ -122,7 +122,7 @@ public actor QueueProducer {
     private func wake(at time: Duration) {
         timer?.cancel()
         let store = queue.store
-        // Weakly, so that a producer that is dropped ends at once, and its timer with it.
+        // A weak reference, because a producer that is dropped must end at once, together with its timer.
         timer = Task { [weak self] in
             guard (try? await store.sleep(for: max(.zero, time - store.now))) != nil else { return }
             await self?.deadlinePassed()
@@ -130,7 +130,7 @@ public actor QueueProducer {
     }
 
     private func deadlinePassed() {
-        // Another timer has taken its place.
+        // Another timer has replaced this one.
         if Task.isCancelled { return }
         timer = nil
         handle { $0.deadlinePassed(now: now) }
@@ -143,11 +143,13 @@ public actor QueueProducer {
     /// - Parameters:
     ///   - message: the message.
     ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
-    /// - Returns: when the message is stored on a majority of the ensemble, with its name.
-    /// - Throws: ``QueueError``. ``QueueError/Code/outcomeUnknown`` says that the message may be stored or not, because its
-    ///   time was over, or the task was cancelled, while it was under way. It stays under way: ``repeatSend(_:timeout:)``
-    ///   with ``QueueError/unresolvedSend`` waits for the outcome, and the message is stored once. After any other error it
-    ///   is not stored, as after `CancellationError`: the task was cancelled before the message was sent.
+    /// - Returns: a receipt with the message's name, once the message is stored on a majority of the ensemble.
+    /// - Throws: ``QueueError``. ``QueueError/Code/outcomeUnknown`` means that the message may or may not be stored,
+    ///   because the timeout passed or the task was cancelled while the message was in flight. The message stays in
+    ///   flight and is stored at most once: ``repeatSend(_:timeout:)`` with ``QueueError/unresolvedSend`` waits for its
+    ///   outcome. If the error has no ``QueueError/unresolvedSend``, the outcome can no longer be determined.
+    ///   After any other error the message is not stored. Throws `CancellationError` when the task was cancelled before
+    ///   the message was sent.
     @discardableResult
     public func send(_ message: OutgoingMessage, timeout: Duration? = nil) async throws -> SendReceipt {
         let receipts = try await send([message], timeout: timeout)
@@ -158,10 +160,10 @@ public actor QueueProducer {
     ///
     /// - Parameters:
     ///   - payload: the bytes, at most ``maximumPayloadSize``.
-    ///   - priority: 0…999; a lower number is served first.
-    ///   - headers: names and values that travel with the bytes.
+    ///   - priority: 0…999; a lower number is delivered first.
+    ///   - headers: the headers that travel with the bytes.
     ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
-    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``.
+    /// - Throws: the same errors as ``send(_:timeout:)-(OutgoingMessage,_)``.
     @discardableResult
     public func send(
         _ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:], timeout: Duration? = nil
@@ -171,7 +173,7 @@ public actor QueueProducer {
 
     /// Stores a text as UTF-8.
     ///
-    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``.
+    /// - Throws: the same errors as ``send(_:timeout:)-(OutgoingMessage,_)``.
     @discardableResult
     public func send(
         _ text: String, priority: Int = 100, headers: [String: String] = [:], timeout: Duration? = nil
@@ -179,14 +181,14 @@ public actor QueueProducer {
         try await send(OutgoingMessage(text, priority: priority, headers: headers), timeout: timeout)
     }
 
-    /// Stores several messages in their order. They may become ready in several steps, the first ones first.
+    /// Stores several messages in their order. They may become ready in several transactions, the first messages first.
     ///
-    /// Once the first of them is under way, all are: when the time is over or the task is cancelled then, the rest is stored
-    /// too, and ``repeatSend(_:timeout:)`` waits for it.
+    /// Once the first message is in flight, the send can no longer be withdrawn. If the timeout passes or the task is
+    /// cancelled after that, the remaining messages are stored too, and ``repeatSend(_:timeout:)`` waits for them.
     ///
-    /// - Returns: a receipt for each message, in their order, when all are stored.
-    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``. When ZooKeeper refuses the messages for a reason that stays,
-    ///   such as ``QueueError/Code/notPermitted``, the first ones may be stored.
+    /// - Returns: a receipt for each message, in their order, once all messages are stored.
+    /// - Throws: the same errors as ``send(_:timeout:)-(OutgoingMessage,_)``. When ZooKeeper refuses the messages for a
+    ///   lasting reason, such as ``QueueError/Code/notPermitted``, the first messages may have been stored.
     @discardableResult
     public func send(_ messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
@@ -204,10 +206,12 @@ public actor QueueProducer {
     /// - Parameters:
     ///   - id: the error's ``QueueError/unresolvedSend``.
     ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
-    /// - Returns: its receipts, when its messages are stored: once, however often this is called.
-    /// - Throws: see ``send(_:timeout:)-(OutgoingMessage,_)``; ``QueueError/Code/notFound`` for a send that is not this
-    ///   producer's, or whose result was fetched, or forgotten since a thousand others came after it. `CancellationError`
-    ///   when the task was cancelled before the call, which then changes nothing.
+    /// - Returns: the receipts, once the messages are stored. They are stored once, however
+    ///   often this method is called.
+    /// - Throws: the same errors as ``send(_:timeout:)-(OutgoingMessage,_)``. Throws
+    ///   ``QueueError/Code/notFound`` for a send of another producer, and for a send whose result was fetched
+    ///   already or was discarded after a thousand other results. Throws `CancellationError` when the task was
+    ///   cancelled before the call, which then changes nothing.
     @discardableResult
     public func repeatSend(_ id: SendID, timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
@@ -218,11 +222,12 @@ public actor QueueProducer {
         }
     }
 
-    /// Waits for a send that `register` registers, until it has a result, its deadline passes, or the task is cancelled.
+    /// Waits for the send that `register` registers, until it has a result, its deadline
+    /// passes, or the task is cancelled.
     private func waiting(
         _ register: (Waiter) -> SendID
     ) async throws -> [SendReceipt] {
-        // The handler may run at once, before there is a number, or at any later time.
+        // The cancellation handler may run at any time, even before the send has a number.
         let cancellation = Cancellation()
         return try await withTaskCancellationHandler {
             try await withCheckedThrowingContinuation { waiter in
@@ -236,8 +241,9 @@ public actor QueueProducer {
 
     private func cancel(_ id: SendID) { handle { $0.cancelled(id) } }
 
-    /// Sends what has gathered, removes the lane from the tree, and refuses further messages. Messages that cannot be
-    /// stored by the time of their deadline fail as usual. Closing again waits for the same end.
+    /// Sends the waiting messages, removes the producer's node from the tree, and refuses further messages.
+    ///
+    /// Messages that cannot be stored by their deadlines fail as usual. A second call waits for the same completion.
     public func close() async {
         if handle({ $0.close() }) { await withCheckedContinuation { idleWaiters.append($0) } }
         while let timer {
@@ -246,13 +252,13 @@ public actor QueueProducer {
             await timer.value
         }
         guard let name = handle({ $0.leave() }) else { return }
-        // Runs in a task of its own, which is not cancelled. After an error, a recovery removes the lane.
+        // Runs in a separate task, which is not cancelled. If it fails, a recovery removes the producer's node.
         await Task { try? await queue.store.delete(queue.tree.lane(name), version: nil) }.value
     }
 
     // MARK: Maintenance
 
-    /// Carries out one step after the other that later batches must wait for.
+    /// Carries out the maintenance steps that later batches must wait for, one after the other.
     private func maintain() async {
         while let step = handle({ $0.nextStep(now: now) }) {
             do {
@@ -277,7 +283,7 @@ public actor QueueProducer {
             do {
                 _ = try await store.create(path, data: [], mode: .persistent)
             } catch let error as ZooKeeperError where error.code == .nodeExists {
-                // The answer to an earlier attempt with this very name was lost; nobody else knows the name.
+                // The answer to an earlier attempt was lost. No other client knows this name.
             }
             handle { $0.nodeCreated() }
         case .deleteNode(let path): try await store.delete(path, version: nil)
@@ -285,7 +291,7 @@ public actor QueueProducer {
             let answer = await send(plan)
             handle { $0.resolved(plan, answer) }
         case .inspectNode(let path):
-            // The session may have gone on at a server that is behind the one that refused the batch.
+            // The session may have moved to a server that lags behind the one that refused the batch.
             try await store.sync(path)
             let version = try await store.exists(path)?.version
             handle { $0.nodeInspected(version, path: path) }
@@ -301,8 +307,8 @@ public actor QueueProducer {
         }
     }
 
-    /// Waits for the end of a passage from one epoch to the next, but not for long: the recovery that began it may have
-    /// failed.
+    /// Reads the epoch and the settings. Waits for the end of a rollover first, but for a second at most, because the
+    /// recovery that began the rollover may have failed.
     private func readEpoch() async throws {
         var epoch = try await queue.reader.sequenceEpoch()
         if handle({ $0.mustWait(for: epoch) }) {
@@ -312,12 +318,14 @@ public actor QueueProducer {
         handle { $0.epochRead(epoch, settings) }
     }
 
-    /// Another producer has sent the same ids before: as a rule, not only one of them. What is read to be there was stored; what
-    /// is not read may be there all the same, and is refused then.
+    /// Finds the waiting messages whose IDs are stored already.
+    ///
+    /// When one ID is a duplicate, another producer has usually sent several of the same IDs. A message whose ID exists
+    /// was stored. An ID that is not seen may have been stored since, and the transaction detects that.
     private func findDuplicates(_ entries: [SendLane.Entry], _ buckets: IDBuckets) async throws {
         for number in buckets.numbers {
             let readings = try await queue.reader.read(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
-            // An id that may not be read exists all the same.
+            // An ID that the client may not read exists all the same.
             handle { $0.duplicatesFound(zip(entries, readings).filter { !$1.isMissing }.map { $0.0 }) }
         }
     }

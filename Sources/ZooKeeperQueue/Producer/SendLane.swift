@@ -1,70 +1,73 @@
 import DequeModule
 import ZooKeeper
 
-/// The order of a producer's messages, and what is stored of them: a value, apart from the store that it is driven by.
+/// The order of a producer's messages, and which of them are stored: a value that is independent of the store.
 ///
-/// A lane is a node whose version counts the producer's batches. Each batch is one multi that first raises the version
-/// and then creates the messages, so that repeating it after a lost reply can never store it twice: the version does
-/// not fit a second time. Several batches may be under way, each at the version that the one before it leaves: when one is
-/// not applied, no later one can be, so that their order holds.
+/// The version of the producer's node counts its batches. Each batch is one multi that first raises the version and
+/// then creates the messages. Repeating it after a lost reply can never store it twice, because the version no longer
+/// matches. Several batches may be in flight, each at the version that the one before it leaves. When a batch is not
+/// applied, no later one can be, so their order holds.
 struct SendLane: Sendable {
-    /// One message on its way.
+    /// A message that is not stored yet.
     struct Entry {
         let send: SendID
-        /// Its place among the messages of one send.
+        /// The index among the messages of its send.
         let index: Int
         let priority: Int
-        /// The bytes of a node of its own.
+        /// The data of the message's node, if the node holds no other message.
         let data: [UInt8]
-        /// What the create of a node of its own adds to a multi, in bytes.
+        /// The bytes that the create of such a node adds to a multi.
         let size: Int
-        /// The name of the node that remembers the message's id.
+        /// The name of the node that marks the message's ID as stored.
         var id: String?
-        /// Whether it may go to a queue with a bound.
+        /// Whether the message may be sent to a queue with a capacity.
         var isAdmitted = false
 
         var place: Place { Place(send: send, index: index) }
     }
 
-    /// Tells a message from all others of the producer.
+    /// Identifies a message among all messages of the producer.
     struct Place: Hashable {
         let send: SendID
         let index: Int
     }
 
-    /// What one multi carries.
+    /// The messages of one multi.
     struct Batch {
         let version: Int32
         let entries: [Entry]
-        /// The end of its last attempt: the messages' names, or an error.
+        /// The result of the last attempt: the messages' names, or an error.
         var landing: Result<[String?], any Error>?
     }
 
-    /// In the order of the sends. Messages of withdrawn sends can be among them, but not at either end.
+    /// The waiting messages, in the order of the sends. Messages of withdrawn sends can be among
+    /// them, but not at either end.
     private var waiting: Deque<Entry> = []
-    /// How many messages of each withdrawn send are still in ``waiting``. They are passed over where they stand, because
-    /// looking for each of them would take the square of the time when many sends are cancelled at once.
+    /// How many messages of each withdrawn send are still in ``waiting``. They are removed only when they reach an end,
+    /// because searching for each of them would take quadratic time when many sends are cancelled at once.
     private var withdrawn: [SendID: Int] = [:]
     private var withdrawnMessages = 0
-    /// What is under way, or unresolved, in the order of the versions; all later messages wait behind it.
+    /// The batches that are in flight or unresolved, in the order of their versions. All later
+    /// messages wait behind them.
     private(set) var batches: Deque<Batch> = []
-    /// How many of the first batches were sent without an answer, so that they may be stored already.
+    /// How many of the first batches were sent without an answer, so they may have been stored.
     private(set) var unresolved = 0
-    /// Whether a batch was not stored at its first attempt, so that no new one is sent before that is settled.
+    /// Whether a batch was not stored at its first attempt. No new batch is sent until that is resolved.
     private(set) var isHalted = false
-    /// The version that the next batch finds.
+    /// The version that the next batch expects.
     private(set) var version: Int32 = 0
 
-    /// The send of the message that was stored last. Only this one can be stored in part, because sends keep their order.
+    /// The send of the message that was stored last. Only this send can be stored in part, because sends keep their
+    /// order.
     private var lastStored: SendID?
 
-    /// Whether the queue has a bound, so that only what is admitted goes.
+    /// Whether the queue has a capacity, so only admitted messages are sent.
     var isGated = false
 
     let maximumBytes: Int
     let maximumOperations: Int
-    /// The most batches under way, and how many messages must have gathered for another one: with less, waiting for the one
-    /// that is under way costs the ensemble less.
+    /// The most batches in flight, and how many messages must be waiting for another one. With fewer, waiting for a
+    /// batch in flight costs the ensemble less.
     let maximumFlights: Int
     let minimumBatch: Int
 
@@ -76,17 +79,17 @@ struct SendLane: Sendable {
     }
 
     var isEmpty: Bool { waiting.isEmpty && batches.isEmpty }
-    /// Whether something may be stored, though nobody knows.
+    /// Whether a batch without a known outcome may have been stored.
     var isUnresolved: Bool { unresolved > 0 }
-    /// Whether every batch has an answer, or an error.
+    /// Whether every batch has an answer or an error.
     var hasLanded: Bool { batches.allSatisfy { $0.landing != nil } }
 
-    /// Whether something waits to be admitted.
+    /// Whether a message waits to be admitted.
     var hasUnadmitted: Bool { isGated && waiting.last.map { !$0.isAdmitted } ?? false }
-    /// Whether nothing is under way, and nothing waits but to be admitted.
+    /// Whether no batch is in flight or unresolved, and the first waiting message is not admitted.
     var isStuck: Bool { hasUnadmitted && batches.isEmpty && waiting.first.map { !$0.isAdmitted } ?? false }
 
-    /// Lets sends go in their order, each as a whole, until one is refused.
+    /// Admits sends in their order, each as a whole, until `admits` refuses one.
     mutating func admit(_ admits: (Deque<Entry>.SubSequence) -> Bool) {
         guard hasUnadmitted else { return }
         var start = firstUnadmitted
@@ -99,10 +102,11 @@ struct SendLane: Sendable {
         }
     }
 
-    /// Whether a part of a send that waits is stored. Such a send goes on, even when the queue got a bound only afterwards.
+    /// Whether a part of a waiting send is stored. Such a send continues, even when the capacity was set only after it
+    /// began.
     func hasBegun(_ send: SendID) -> Bool { send == lastStored }
 
-    /// Sends are admitted in their order, so that the admitted ones come first.
+    /// The index of the first message that is not admitted. A binary search, because sends are admitted in their order.
     private var firstUnadmitted: Int {
         var (start, end) = (waiting.startIndex, waiting.endIndex)
         while start < end {
@@ -112,14 +116,14 @@ struct SendLane: Sendable {
         return start
     }
 
-    /// The first messages with an id that wait.
+    /// Returns the first waiting messages that have an ID.
     func waitingWithIDs(_ limit: Int) -> [Entry] {
         Array(waiting.lazy.filter { $0.id != nil && withdrawn[$0.send] == nil }.prefix(limit))
     }
 
     mutating func append(_ entries: [Entry]) { waiting.append(contentsOf: entries) }
 
-    /// A batch to be sent now: as many messages as have gathered and fit.
+    /// Takes the next batch to send: as many waiting messages as fit.
     mutating func nextBatch(overhead: Int) -> Batch? {
         guard !isHalted, !waiting.isEmpty, batches.count < maximumFlights,
             batches.isEmpty || waiting.count - withdrawnMessages >= minimumBatch
@@ -132,7 +136,7 @@ struct SendLane: Sendable {
             bytes += entry.size
             operations += entry.id == nil ? 1 : 1 + BatchPlan.operationsOfAnID
             if operations > maximumOperations { break }
-            // The second of an id would fail the batch, as if the first were stored.
+            // A second message with the same ID would fail the batch, as if the first one had been stored before.
             if let id = entry.id, !ids.insert(id).inserted { break }
             if bytes > maximumBytes, !entries.isEmpty { break }
             entries.append(entry)
@@ -146,9 +150,9 @@ struct SendLane: Sendable {
         return batch
     }
 
-    /// A batch has an answer, or an error.
+    /// Records the answer to a batch, or its error.
     ///
-    /// - Returns: the batches that are stored now, the first ones first, with the names of their messages.
+    /// - Returns: the batches that are now stored, in order, with the names of their messages.
     mutating func landed(_ version: Int32, _ landing: Result<[String?], any Error>) -> [([Entry], [String?])] {
         guard let index = batches.firstIndex(where: { $0.version == version }) else { return [] }
         batches[index].landing = landing
@@ -161,10 +165,11 @@ struct SendLane: Sendable {
         return stored
     }
 
-    /// All that was under way has landed, and something has failed: sorts out what that says of each batch.
+    /// Determines what became of each batch, after all batches in flight have a result and one of them has failed.
     ///
-    /// One that a stored one follows is stored itself. Of the rest, the first ones that have no answer stay unresolved. What
-    /// comes behind the first definite failure is certainly not stored, and may be sent again with what has gathered.
+    /// A batch before a stored one is stored itself. Of the remaining batches, the leading ones without an answer
+    /// stay unresolved. The batches from the first definite failure on are certainly not stored. Their messages wait
+    /// again, ahead of the others.
     ///
     /// - Returns: the batches that are stored, and the error of the first one that is not.
     mutating func sortOut() -> (stored: [([Entry], [String?])], error: (any Error)?) {
@@ -187,7 +192,8 @@ struct SendLane: Sendable {
                 guard case .failure(let error as ZooKeeperError)? = batch.landing else { return false }
                 return error.outcome == .unknown
             }.count
-        // A definite failure of the first one is for the caller to judge; it is given back like those behind it.
+        // The caller decides what a definite failure of the first batch means. Its messages wait again like
+        // those of the batches behind it.
         let rest = batches.dropFirst(unresolved)
         if let first = rest.first { version = first.version }
         waiting.prepend(contentsOf: rest.flatMap(\.entries))
@@ -199,7 +205,7 @@ struct SendLane: Sendable {
     /// The first unresolved batch, to be sent again.
     var firstUnresolved: Batch? { isUnresolved ? batches.first : nil }
 
-    /// What the version of the lane's node says after a batch was refused because of it.
+    /// What the version of the producer's node says after it caused the refusal of a batch.
     enum Verdict {
         /// The first unresolved batch is stored.
         case stored
@@ -212,7 +218,7 @@ struct SendLane: Sendable {
     }
 
     /// Judges the version that was found. A batch counts as stored only when this producer can have left that version:
-    /// each unresolved batch raises it by one, and nothing else does.
+    /// each unresolved batch raises it by one, and no other client writes to the node.
     func verdict(on found: Int32) -> Verdict {
         let steps = Int(found) - Int(batches.first?.version ?? version)
         if steps == 0 { return .fits }
@@ -220,7 +226,7 @@ struct SendLane: Sendable {
         return steps <= unresolved ? .stored : .ahead
     }
 
-    /// The first unresolved batch is stored.
+    /// Removes the first unresolved batch, which is stored.
     mutating func firstIsStored() -> [Entry] {
         guard let first = batches.popFirst() else { return [] }
         unresolved -= 1
@@ -231,7 +237,8 @@ struct SendLane: Sendable {
 
     private mutating func noteStored(_ entries: [Entry]?) { if let last = entries?.last { lastStored = last.send } }
 
-    /// The first unresolved batch is not stored and never will be, and so are those behind it, which may be sent again.
+    /// Removes the messages of the first unresolved batch, which is not stored and never will be. The batches behind it
+    /// are not stored either, and their messages wait again.
     mutating func firstIsRefused() -> [Entry] {
         let count = batches.first?.entries.count ?? 0
         firstIsFree()
@@ -239,7 +246,8 @@ struct SendLane: Sendable {
         return Array(waiting.prefix(count))
     }
 
-    /// The first unresolved batch is not stored, and may be sent again, and so are those behind it.
+    /// Makes the messages of the first unresolved batch and of those behind it wait again,
+    /// because none of them is stored.
     mutating func firstIsFree() {
         version = batches.first?.version ?? version
         waiting.prepend(contentsOf: batches.flatMap(\.entries))
@@ -247,7 +255,7 @@ struct SendLane: Sendable {
         (unresolved, isHalted) = (0, false)
     }
 
-    /// What is unresolved stays so for ever: its lane is gone.
+    /// Removes the unresolved batches. Their outcome will never be known, because the producer's node is gone.
     mutating func abandonUnresolved() -> [Entry] {
         defer {
             batches = []
@@ -256,18 +264,18 @@ struct SendLane: Sendable {
         return batches.flatMap(\.entries)
     }
 
-    /// A new lane's node is used from here on.
+    /// Starts counting again, on a new node of the producer.
     mutating func renewed() { version = 0 }
 
-    // MARK: Taking back
+    // MARK: Withdrawing
 
-    /// Whether all messages of a send wait. It is asked about sends of which no message was finished or taken out.
+    /// Whether all messages of a send still wait. Call it only for a send of which no message was finished or removed.
     func isWaiting(_ send: SendID) -> Bool {
         guard let first = waiting.first else { return false }
         return send == first.send ? first.index == 0 : send.number > first.send.number
     }
 
-    /// Withdraws a send that ``isWaiting(_:)``, of this many messages.
+    /// Withdraws a send of `count` messages for which ``isWaiting(_:)`` is true.
     mutating func withdraw(_ send: SendID, count: Int) {
         withdrawn[send] = count
         withdrawnMessages += count
@@ -282,7 +290,7 @@ struct SendLane: Sendable {
         }
     }
 
-    /// Removes single messages that wait. Messages that are under way or unresolved cannot be withdrawn.
+    /// Removes single waiting messages. Messages that are in flight or unresolved cannot be withdrawn.
     mutating func remove(_ entries: [Entry]) -> [Entry] {
         let (places, gone) = (Set(entries.map(\.place)), withdrawn)
         let matches = { (entry: Entry) in places.contains(entry.place) && gone[entry.send] == nil }
@@ -320,7 +328,9 @@ struct SendLane: Sendable {
         while withdrawnMessages > 0, let last = waiting.last, forgetWithdrawn(last.send) { waiting.removeLast() }
     }
 
-    /// - Returns: whether the message was withdrawn. If so, counts it as removed.
+    /// Counts a message of a withdrawn send as removed.
+    ///
+    /// - Returns: whether the message's send was withdrawn.
     private mutating func forgetWithdrawn(_ send: SendID) -> Bool {
         guard let count = withdrawn[send] else { return false }
         withdrawn[send] = count > 1 ? count - 1 : nil

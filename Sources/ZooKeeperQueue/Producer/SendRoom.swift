@@ -1,48 +1,50 @@
 import ZooKeeper
 
-/// How much a producer may still store before it looks again how full a queue with a bound is: a value.
+/// How much a producer may still store before it measures the fill level of a queue with a capacity again: a value.
 ///
-/// Of what is free, a producer takes half of its share, so that all producers together do not take more, also when some of them
-/// have begun in the same moment and do not see each other yet. Producers that have crashed are counted as long as their lanes
-/// stand in the tree. So a producer that used its share up while no other one stored anything takes twice as much the next time,
-/// up to all that is free, and is careful again as soon as another one stores. What is stored above the bound then is at most
-/// what consumers took between two looks.
+/// A producer takes half of its share of the free capacity. All producers together then do not take more than is free,
+/// even when some of them started at the same moment and do not see each other yet. Crashed producers count as long as
+/// their nodes are in the tree.
+///
+/// A producer that used up its share while no other producer stored anything takes twice as much the next time, up to
+/// all free capacity. It returns to the careful share as soon as another producer stores a message. The overshoot is
+/// then at most what consumers took between two measurements.
 struct SendRoom: Sendable {
-    /// How full a queue is.
+    /// The fill level of a queue.
     struct Fill: Sendable, Hashable {
         let nodes: Int
         let bytes: Int?
         let producers: Int
     }
 
-    /// Whoever took a share and did not use it would otherwise believe in it for ever.
+    /// Unused credit expires after this time.
     static let validity = Duration.milliseconds(250)
-    /// How long the last observed fill tells whether other producers are storing.
+    /// How long the last measurement can tell whether other producers are storing.
     private static let memory = Duration.seconds(1)
 
     var bound = QueueBound()
     private var messages = 0
     private var bytes = 0
     private var end = Duration.zero
-    /// What this producer has stored.
+    /// The totals of what this producer has stored.
     private var stored = (nodes: 1.0, messages: 1.0)
-    /// The fill when the last share was taken, and how many nodes this producer has stored since.
+    /// The fill level when the last share was taken, and how many nodes this producer has stored since.
     private var last: (nodes: Int, time: Duration)?
     private var storedSince = 0
-    /// The producer takes one part in this many of the free room.
+    /// The producer takes one part in this many of the free capacity.
     private var parts = 1
 
-    /// Learns from what was stored how many messages a node has.
+    /// Updates the average number of messages in a node.
     mutating func noteStored(nodes: Int, messages: Int) {
         stored = (stored.nodes + Double(nodes), stored.messages + Double(messages))
         storedSince += nodes
-        // So that it follows when the sends become others.
+        // Halve the totals, because the average must follow when the sizes of the sends change.
         if stored.nodes > 10_000 { stored = (stored.nodes / 2, stored.messages / 2) }
     }
 
     func messages(in fill: Fill) -> Int { Int(Double(fill.nodes) * stored.messages / stored.nodes) }
 
-    /// Takes a share of what is free.
+    /// Takes a share of the free capacity.
     mutating func look(at fill: Fill, now: Duration) {
         let careful = 2 * max(1, fill.producers)
         let isUsedUp = messages <= 0 || bytes <= 0
@@ -61,7 +63,7 @@ struct SendRoom: Sendable {
         storedSince = 0
     }
 
-    /// Lets a send go as a whole, as long as anything is left.
+    /// Admits a send as a whole, as long as any credit is left.
     mutating func admits(_ entries: some Collection<SendLane.Entry>, now: Duration) -> Bool {
         guard now < end, messages > 0, bytes > 0 else { return false }
         messages -= entries.count

@@ -2,17 +2,17 @@ import ZooKeeper
 
 /// Moves the messages of failed consumers to `partial`, and removes the nodes of those consumers.
 ///
-/// A consumer has failed when its ephemeral node is gone. Each transaction proves that anew: it creates the ephemeral
-/// node and deletes it again, which fails while the consumer lives. So a recovery cannot rob a living consumer, however
-/// outdated its view is.
+/// A consumer has failed when its ephemeral node is gone. Each transaction proves that again: it creates the ephemeral
+/// node and deletes it, which fails while the consumer lives. So a recovery cannot take messages from a live consumer,
+/// however outdated its view is.
 struct ConsumerRecovery: RecoveryDuty {
     let queue: MessageQueue
     let mover: MessageMover
     let ages: NodeAges
     private(set) var report = RecoveryReport()
 
-    /// How old an unfinished registration must be before it is removed. A younger one may belong to a client that is
-    /// about to go on.
+    /// How old an unfinished registration must be before it is removed. A younger one may belong to a client
+    /// that is about to complete it.
     private static let registrationGrace = Duration.seconds(5)
 
     private var store: any ZooKeeperStore { queue.store }
@@ -24,7 +24,7 @@ struct ConsumerRecovery: RecoveryDuty {
         for name in queue.skipped.usable(names, in: tree.consumers) {
             let paths = tree.consumer(name)
             try await queue.skipped.handle(paths.path) {
-                // This read only saves work. The guard in each transaction protects a living consumer.
+                // This read only saves work. The guard in each transaction protects a live consumer.
                 if try await store.exists(paths.active) == nil { try await recover(paths) }
             }
         }
@@ -43,13 +43,13 @@ struct ConsumerRecovery: RecoveryDuty {
             rest = rest.dropFirst(MessageMover.batchSize)
         }
         guard try await moveLegacyMessage(paths), skipsNone else { return }
-        // A consumer that lives, or holds a message by now, has a child and cannot be deleted.
+        // The node of a consumer that lives or holds a message by now has a child, so it cannot be deleted.
         if try await store.attempt([.delete(paths.item), .delete(paths.path)], tolerating: .notEmpty, .noNode) {
             report.consumersRemoved += 1
         }
     }
 
-    /// Removes the node of a consumer that has failed in the middle of its registration.
+    /// Removes the node of a consumer that failed in the middle of its registration.
     private mutating func removePendingRegistration(_ paths: ConsumerPaths) async throws {
         guard let stat = try await store.exists(paths.path), ages.isOlder(stat.ctime, than: Self.registrationGrace)
         else { return }
@@ -57,13 +57,13 @@ struct ConsumerRecovery: RecoveryDuty {
             try await store.delete(paths.path, version: nil)
             report.consumersRemoved += 1
         } catch let error as ZooKeeperError where error.code == .noNode || error.outcome == .unknown {
-            // Another client was faster, or the next pass looks again.
+            // Another client was faster, or the next pass tries again.
         }
     }
 
-    /// Moves leases of a consumer.
+    /// Moves leased messages of a consumer.
     ///
-    /// - Returns: `false` when the consumer lives, or has changed.
+    /// - Returns: `false` when the consumer lives or has changed.
     private mutating func moveToPartial(_ names: [String], of consumer: FailedConsumer) async throws -> Bool {
         let moves = try await mover.moves(names, from: consumer.paths.lease) { move(of: $0, $1, consumer) }
         let outcome = try await mover.apply(moves, guardedBy: .consumer(consumer))
@@ -71,7 +71,7 @@ struct ConsumerRecovery: RecoveryDuty {
         return outcome.isComplete
     }
 
-    /// Takes a batch apart: each of its messages that is not settled becomes a node, with a delivery count of its own.
+    /// Splits a batch: each of its unsettled messages becomes a node with a separate delivery count.
     private func move(of name: String, _ node: Node, _ consumer: FailedConsumer) -> MessageMove {
         var move = MessageMove(from: consumer.paths.lease(name), version: node.stat.version, store: store)
         guard let item = ItemName(name), case .batch(let batch) = Envelope.read(node.data ?? []) else {
@@ -86,10 +86,10 @@ struct ConsumerRecovery: RecoveryDuty {
     }
 
     /// Moves the message of a legacy client, the Python one, which keeps its only message as the data of the node that
-    /// is the parent of leases here. The message's name is lost, so it gets the default priority and a new number.
+    /// is the parent of the leases here. The message's name is lost, so it gets the default priority and a new number.
     ///
-    /// - Returns: `false` when the next pass must look again, because the consumer lives or has changed, or because the
-    ///   reply was lost.
+    /// - Returns: `false` when the next pass must try again, because the consumer lives or has changed, or
+    ///   because the reply was lost.
     private mutating func moveLegacyMessage(_ paths: ConsumerPaths) async throws -> Bool {
         guard let node = try await queue.reader.node(paths.item), let data = node.data, !data.isEmpty else {
             return true

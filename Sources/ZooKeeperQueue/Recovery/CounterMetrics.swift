@@ -1,11 +1,11 @@
 import CoreMetrics
 
-/// A queue's counters as gauges, made once.
+/// The gauges of a queue's counters, created once.
 ///
 /// | label | dimensions | meaning |
 /// |---|---|---|
-/// | `zookeeper_queue_counter` | `queue`, `counter` | how far a ``QueueCounter`` is |
-/// | `zookeeper_queue_counter_end` | `queue`, `counter` | where it ends or begins anew |
+/// | `zookeeper_queue_counter` | `queue`, `counter` | the value of a ``QueueCounter`` |
+/// | `zookeeper_queue_counter_end` | `queue`, `counter` | the limit, at which the counter ends or starts again |
 struct CounterMetrics: Sendable {
     private var values: [QueueCounter.Kind: Gauge] = [:]
     private var ends: [QueueCounter.Kind: Gauge] = [:]

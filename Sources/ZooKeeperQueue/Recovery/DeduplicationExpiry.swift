@@ -1,12 +1,12 @@
 import Logging
 import ZooKeeper
 
-/// Forgets the ids of messages when their time is over.
+/// Expires deduplication IDs at the end of the deduplication window.
 ///
-/// Ids stand in buckets. The queue remembers an id as long as its bucket is the current or the previous one. When the
-/// current bucket is old enough, this duty begins another, and it removes the buckets that no producer looks at any
-/// more. Each transaction names the version of `ids` that was read, so it fails when another recovery has begun a
-/// bucket meanwhile, and no transaction removes an id that is still remembered.
+/// IDs are stored in buckets. The queue remembers an ID as long as its bucket is the current or the previous one. When
+/// the current bucket is old enough, this duty begins another one. It also removes the buckets that no producer checks
+/// any more. Each transaction checks the version of `ids` that was read. So it fails when another recovery has begun a
+/// bucket in the meantime, and no transaction removes an ID that the queue still remembers.
 struct DeduplicationExpiry: RecoveryDuty {
     let queue: MessageQueue
     let ages: NodeAges
@@ -28,7 +28,7 @@ struct DeduplicationExpiry: RecoveryDuty {
         }
     }
 
-    /// Logs what keeps ids in the tree. It is no reason for the pass to fail: the queue works, and its tree grows.
+    /// Logs why IDs stay in the tree. The pass does not fail, because the queue works, and only its tree grows.
     private func logFailure(_ error: any Error) {
         queue.logger.error(
             "Ids of the queue's messages cannot be forgotten", metadata: ["queue": "\(queue.path)", "why": "\(error)"])
@@ -43,9 +43,9 @@ struct DeduplicationExpiry: RecoveryDuty {
         }
     }
 
-    /// Begins another bucket when the current one is old enough and an id is there to forget.
+    /// Begins another bucket when the current one is old enough and there are IDs to expire.
     ///
-    /// - Returns: the buckets from here on.
+    /// - Returns: the buckets from now on.
     private func nextBuckets(after buckets: IDBuckets, _ stat: Stat) async throws -> IDBuckets {
         let retention = try await queue.attributes.read().idRetention ?? queue.settings.idRetention
         guard ages.hasExpired(tree.ids, stat, since: stat.mtime, after: retention), try await holdIDs(buckets) else {
@@ -63,15 +63,15 @@ struct DeduplicationExpiry: RecoveryDuty {
         return false
     }
 
-    /// Removes the ids of a bucket, and then the bucket.
+    /// Removes the IDs of a bucket, and then the bucket.
     ///
-    /// - Returns: `false` when the time is over, or another recovery has begun a bucket.
+    /// - Returns: `false` when the time limit has passed, or another recovery has begun a bucket.
     private mutating func remove(_ bucket: String, _ buckets: IDBuckets, until end: Duration) async throws -> Bool {
         let path = tree.ids + "/" + bucket
         var rest = try await queue.reader.usableNames(path)[...]
         while !rest.isEmpty {
             let deletions = rest.prefix(MessageMover.batchSize).map { [Operation.delete("\(path)/\($0)")] }
-            // An outdated view might take the current bucket for one that is no longer remembered.
+            // The guard is needed, because an outdated view might take the current bucket for an expired one.
             let outcome = try await queue.writer.apply(deletions, guardedBy: [buckets.check(in: tree)])
             report.idsForgotten += outcome.done
             guard outcome.isComplete else { return false }

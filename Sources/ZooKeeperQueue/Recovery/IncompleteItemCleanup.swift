@@ -2,15 +2,15 @@ import ZooKeeper
 
 /// Removes items that a legacy client created empty and never filled.
 ///
-/// Consumers pass over such an item, because its producer may still be writing it. So incomplete items end up at the
-/// head of the queue, and a look at the first hundred is enough. The delete names version 0 of the data, so it fails
-/// when the producer has filled the item meanwhile. The check of the epoch protects another message of the same name.
+/// Consumers skip such an item, because its producer may still be writing it. So incomplete items end up at the head of
+/// the queue, and checking the first hundred is enough. The delete expects version 0 of the data, so it fails when the
+/// producer has filled the item in the meantime. The check of the epoch protects another message of the same name.
 struct IncompleteItemCleanup: RecoveryDuty {
     let queue: MessageQueue
     let ages: NodeAges
     private(set) var report = RecoveryReport()
 
-    /// How many items, from the head of the queue, are looked at in each pass.
+    /// How many items, from the head of the queue, are checked in each pass.
     private static let maximumItems = 100
 
     mutating func run() async throws {
@@ -18,7 +18,7 @@ struct IncompleteItemCleanup: RecoveryDuty {
         let epoch = try await queue.reader.sequenceEpoch()
         let names = try await queue.reader.usableNames(tree.items).compactMap { ItemName($0, inEpoch: 0) }
         for path in names.sorted().prefix(Self.maximumItems).map({ tree.item($0.untagged) }) {
-            // An item that is complete is not noted as handled, because a consumer may skip it for another reason.
+            // A complete item is not recorded as handled, because a consumer may skip it for another reason.
             guard let stat = try await queue.reader.usableStat(path), stat.dataLength == 0, stat.version == 0,
                 ages.hasExpired(path, stat, since: stat.ctime, after: queue.settings.unfilledItemAge)
             else { continue }

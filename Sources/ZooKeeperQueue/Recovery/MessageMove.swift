@@ -1,6 +1,6 @@
 import ZooKeeper
 
-/// The way of a node's messages from one place to others: a delete, and a create for each message.
+/// The move of a node's messages to other places: one delete, and a create for each message.
 struct MessageMove {
     struct Message {
         var path: String
@@ -10,7 +10,7 @@ struct MessageMove {
     let version: Int32
     let store: any ZooKeeperStore
     var messages: [Message] = []
-    /// Why the messages go to the dead letters; `nil` when they go elsewhere.
+    /// Why the messages are dead-lettered; `nil` when they are not.
     var cause: String?
 
     var operations: [Operation] {
@@ -21,7 +21,7 @@ struct MessageMove {
             }
     }
 
-    /// Gives a message another name when its own is taken, by a message from before the server's numbers began anew.
+    /// Gives a message another name, because a message from before a sequence rollover has the same one.
     mutating func takeNextName(ofOperation index: Int) {
         let index = (index - 1) / (cause == nil ? 1 : 2)
         guard messages.indices.contains(index) else { return }

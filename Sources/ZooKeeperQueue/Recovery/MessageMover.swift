@@ -1,14 +1,14 @@
 import ZooKeeper
 
-/// Moves messages for the recovery's duties, many with one transaction, each as long as it is still where it was.
+/// Moves messages for the recovery's duties, many with one transaction, each only if it is still in its old place.
 ///
-/// A transaction deletes each node at the version that was read, creates its messages elsewhere, and checks what must
-/// hold (``MoveGuard``). So a message is never in two places, or in none, and of two recoveries at once one moves it. A
-/// recovery keeps one mover over all its passes, because the mover learns how large a transaction the server takes.
+/// A transaction deletes each node at the version that was read, creates its messages elsewhere, and checks a condition
+/// (``MoveGuard``). So a message is never in two places or in none, and of two concurrent recoveries only one moves it.
+/// A recovery keeps one mover for all its passes, because the mover learns how large a transaction the server accepts.
 struct MessageMover: Sendable {
-    /// What became of the moves.
+    /// The outcome of the moves.
     struct Outcome {
-        /// `false` when the guard no longer holds, so that the caller must not go on.
+        /// `true` unless the guard no longer holds, in which case the caller must stop.
         var isComplete = true
         /// How many messages were moved.
         var count = 0
@@ -24,7 +24,7 @@ struct MessageMover: Sendable {
 
     private var store: any ZooKeeperStore { queue.store }
 
-    /// Reads the nodes, and makes a move of each that exists. Skips a node that ZooKeeper refuses to return.
+    /// Reads the nodes, and makes a move of each node that exists. Skips a node that ZooKeeper refuses to return.
     func moves(
         _ names: [String], from path: (String) -> String, _ make: (String, Node) -> MessageMove?
     ) async throws -> [MessageMove] {
@@ -33,7 +33,7 @@ struct MessageMover: Sendable {
         }
     }
 
-    /// Moves the messages that are still where they were.
+    /// Moves the messages that are still in their old places.
     ///
     /// - Throws: ``FolderRefusal``; `ZooKeeperError`.
     func apply(_ moves: [MessageMove], guardedBy guardian: MoveGuard) async throws -> Outcome {
@@ -50,7 +50,8 @@ struct MessageMover: Sendable {
                 rest.removeFirst(batch.count)
             } catch let error as ZooKeeperError {
                 if error.outcome == .unknown {
-                    // The next pass finds out, and moves less at a time if the transaction was too large.
+                    // The next pass determines the outcome. It moves fewer messages at a time if the
+                    // transaction was too large.
                     if error.code == .connectionLoss { noteBreak(at: batch, operations) }
                     return outcome
                 }
@@ -61,7 +62,7 @@ struct MessageMover: Sendable {
                     continue
                 }
                 if index < before {
-                    // The consumer lives, its node is gone or has changed, or the epoch is over.
+                    // The consumer lives, its node is gone or has changed, or the epoch has changed.
                     if [.nodeExists, .noNode, .badVersion].contains(error.code) {
                         outcome.isComplete = false
                         return outcome
@@ -79,8 +80,8 @@ struct MessageMover: Sendable {
 
     /// Changes or removes the move that ZooKeeper refused, so that the others can be tried again.
     ///
-    /// - Parameter place: the index of the refused operation in its move. The first one deletes the node.
-    /// - Throws: the refusal when the message is not to blame.
+    /// - Parameter place: the index of the refused operation in its move. The first operation deletes the node.
+    /// - Throws: the refusal when it does not concern this message alone.
     private func resolve(
         _ error: ZooKeeperError, at place: Int, ofMove failed: Int, in rest: inout [MessageMove]
     ) async throws {
@@ -94,12 +95,12 @@ struct MessageMover: Sendable {
             queue.skipped.skip(rest[failed].from, error)
             rest.remove(at: failed)
         } else {
-            // The folder that messages go to, or a limit of the ensemble, is no fault of the message.
+            // The refusal concerns the target folder or a limit of the ensemble, and not the message.
             throw place > 0 || error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
         }
     }
 
-    /// Finds the move that an operation belongs to, and the operation's index in it.
+    /// Returns the move that an operation belongs to, and the operation's index in that move.
     private static func place(of index: Int, _ counts: [Int]) -> (move: Int, operation: Int)? {
         var start = 0
         for (move, count) in counts.enumerated() {
@@ -111,7 +112,7 @@ struct MessageMover: Sendable {
 
     // MARK: Sizes
 
-    /// Whether all the moves go into one transaction.
+    /// Whether all the moves fit into one transaction.
     func fits(_ moves: [MessageMove]) -> Bool { store.countThatFits(moves.lazy.map(\.operations)) == moves.count }
 
     /// Returns as many of the first moves as fit into one transaction, at least one.
@@ -127,7 +128,7 @@ struct MessageMover: Sendable {
 
     private func size(of operations: [Operation]) -> Int { operations.reduce(0) { $0 + store.size(of: $1) } }
 
-    /// Notes that the connection broke at a transaction, which may be larger than the server allows.
+    /// Records that the connection broke at a transaction, which may be larger than the server allows.
     private func noteBreak(at batch: [MessageMove], _ operations: [Operation]) {
         let bytes = size(of: operations)
         guard bytes > ClaimLimit.smallestServerLimit else { return }

@@ -1,17 +1,17 @@
 import ZooKeeper
 
-/// What must hold when messages move. Each transaction checks it, and changes nothing where it does not hold.
+/// The condition for moving messages. Each transaction checks it, and changes nothing where it does not hold.
 enum MoveGuard {
     case nothing
     /// The consumer that holds the messages has failed. Each transaction creates the consumer's ephemeral node and
-    /// deletes it again, which fails while the consumer lives: a living consumer can never be robbed.
+    /// deletes it again, which fails while the consumer lives. So no transaction takes messages from a live consumer.
     case consumer(FailedConsumer)
-    /// The new names of the messages mean what they should.
+    /// The epoch has not changed, so the new names still mean these messages.
     case epoch(SequenceEpoch)
 
-    /// Puts the operations of the guard around those that move messages.
+    /// Adds the operations of the guard to the operations that move messages.
     ///
-    /// - Returns: all operations, and how many of the guard's come first.
+    /// - Returns: all operations, and how many operations of the guard come first.
     func around(_ operations: [Operation], in tree: QueueTree) -> (before: Int, operations: [Operation]) {
         switch self {
         case .nothing: return (0, operations)
@@ -26,10 +26,10 @@ enum MoveGuard {
     }
 }
 
-/// A failed consumer as it was read.
+/// A failed consumer, as read from the tree.
 ///
-/// A consumer that finishes its registration after the read, and then settles messages, changes the version of its
-/// node.
+/// A consumer that completes its registration after the read, and then settles messages,
+/// changes the version of its node.
 struct FailedConsumer {
     let paths: ConsumerPaths
     let version: Int32

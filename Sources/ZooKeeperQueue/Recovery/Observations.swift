@@ -1,8 +1,8 @@
 import Synchronization
 import ZooKeeper
 
-/// How long this process has seen nodes unchanged, by its own clock. The passes of one recovery share it: see
-/// ``NodeAges``.
+/// How long this process has seen nodes unchanged, by its own clock. The passes of one recovery
+/// share it. See ``NodeAges``.
 final class Observations: Sendable {
     private struct Sight {
         let stamp: Int64
@@ -11,8 +11,7 @@ final class Observations: Sendable {
     }
     private let sights = Mutex<[ExactString: Sight]>([:])
 
-    /// Returns whether a node has been seen with the same stamp for this long. Notes a node that is seen for the first
-    /// time.
+    /// Whether a node has been seen with the same stamp for this long. Records a node that is seen for the first time.
     ///
     /// - Parameter stamp: a value that changes whenever the node does.
     func isUnchanged(_ path: String, stamp: Int64, for age: Duration, at now: Duration) -> Bool {
@@ -28,8 +27,8 @@ final class Observations: Sendable {
         }
     }
 
-    /// Forgets the nodes that were not seen since the last call, so that there are never more entries than nodes in the
-    /// tree.
+    /// Forgets the nodes that were not seen since the last call, so that there are never more
+    /// entries than nodes in the tree.
     func forgetUnseen() {
         sights.withLock { sights in
             sights = sights.filter { $0.value.wasSeen }

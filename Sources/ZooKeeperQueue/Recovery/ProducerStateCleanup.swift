@@ -1,9 +1,9 @@
 import ZooKeeper
 
-/// Removes the state of producers that have been silent for long: the nodes in `producers`, which would pile up there.
+/// Removes the nodes of producers that have been silent for long, which would otherwise accumulate in `producers`.
 ///
-/// A producer changes the version of its node with each batch. The delete names the version that was read, so it fails
-/// when the producer has come back meanwhile. A producer whose node is gone creates another.
+/// A producer changes the version of its node with each batch. The delete expects the version that was read, so it
+/// fails when the producer has come back in the meantime. A producer whose node is gone creates another one.
 struct ProducerStateCleanup: RecoveryDuty {
     let queue: MessageQueue
     let ages: NodeAges

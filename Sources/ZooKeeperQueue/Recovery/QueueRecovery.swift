@@ -3,16 +3,17 @@ import Logging
 public import ServiceLifecycle
 import ZooKeeper
 
-/// Finds consumers that have failed and gives their messages back to the queue; removes what nobody needs any more.
+/// Requeues the messages of failed consumers, and removes nodes that are no longer needed.
 ///
-/// Run at least one for each queue, as many as you like: one acts at a time, as a rule, and two at once do no harm. It
-/// takes the messages of consumers whose session has ended, gives them back in their old places with their delivery
-/// count raised (after ``QueueSettings/redeliveryDelay``), or moves them to the dead letters when they were delivered
-/// ``QueueSettings/maximumDeliveries`` times. It removes the nodes of failed consumers, the lanes of producers that are
-/// gone, and items that were never filled.
+/// Run at least one recovery for each queue. You can run as many as you like: usually one acts at a time, and two at
+/// once do no harm. A recovery takes the messages of consumers whose session has ended. It requeues them at their old
+/// positions with their delivery count raised (after ``QueueSettings/redeliveryDelay``), or moves them to the dead
+/// letters when they were delivered ``QueueSettings/maximumDeliveries`` times. It also removes the nodes of failed
+/// consumers and of producers that are gone, items that were never filled, and expired deduplication IDs, and it rolls
+/// the sequence numbers over.
 ///
-/// It removes a node for its age only when the node is old by the ensemble's clock, and this recovery has itself seen
-/// it unchanged for that long. So a jump of a server's clock removes nothing.
+/// It removes a node for its age only when the node is old by the ensemble's clock and this recovery has itself seen
+/// the node unchanged for that long. So a jump of a server's clock removes nothing.
 public actor QueueRecovery {
     private let queue: MessageQueue
     private let period: Duration
@@ -27,14 +28,14 @@ public actor QueueRecovery {
     /// When the recovery last looked for garbage, by the store's clock.
     private var lastCleaning: Duration?
 
-    /// Creates a recovery; nothing is done before ``run()`` or ``recover()``.
+    /// Creates a recovery. It does nothing before ``run()`` or ``recover()``.
     ///
     /// - Parameters:
-    ///   - queue: what to look after.
-    ///   - period: how long to rest between two passes. Default: 5 seconds.
-    ///   - metricsFactory: gets the gauges `zookeeper_queue_counter` and `zookeeper_queue_counter_end`, with the
-    ///     dimensions `queue` and `counter`: how far each ``QueueCounter`` is, and where it ends. By default the
-    ///     system's.
+    ///   - queue: the queue to recover.
+    ///   - period: the pause between two passes. Default: 5 seconds.
+    ///   - metricsFactory: creates the gauges `zookeeper_queue_counter` and `zookeeper_queue_counter_end`, with the
+    ///     dimensions `queue` and `counter`: the value of each ``QueueCounter``, and its limit. Default: the
+    ///     factory of the `MetricsSystem`.
     public init(
         _ queue: MessageQueue, every period: Duration = .seconds(5),
         metricsFactory: any MetricsFactory = MetricsSystem.factory
@@ -54,10 +55,11 @@ public actor QueueRecovery {
         metrics = CounterMetrics(queue: queue.path, factory: metricsFactory)
     }
 
-    /// Looks through the queue once, when no other recovery acts.
+    /// Runs one pass over the queue. Waits while another recovery acts.
     ///
-    /// - Returns: what was done.
-    /// - Throws: ``QueueError``; `CancellationError`. What was done by then stays done, and every step is complete.
+    /// - Returns: a report of the pass.
+    /// - Throws: ``QueueError``; `CancellationError`. Transactions that were applied by then stay applied,
+    ///   and each of them is complete.
     @discardableResult
     public func recover() async throws -> RecoveryReport {
         if !isPrepared {
@@ -126,17 +128,18 @@ extension QueueRecovery {
         do {
             metrics.record(try await queue.counters())
         } catch {
-            // A recovery may do without: with fewer rights, or until servers answer again.
+            // The metrics are optional: the client may lack permissions, or the servers may not answer for now.
             queue.logger.debug("The counters could not be read", metadata: ["error": "\(error)"])
         }
     }
 }
 
 extension QueueRecovery: Service {
-    /// Looks through the queue again and again, until the service group shuts down or the task is cancelled. Servers
-    /// that do not answer are waited for.
+    /// Runs passes over the queue until the service group shuts down or the task is cancelled. Continues
+    /// when servers do not answer.
     ///
-    /// - Throws: ``QueueError`` for what waiting cannot cure, ``QueueError/Code/alreadyRunning`` at the second call.
+    /// - Throws: ``QueueError`` for errors that retrying cannot fix,
+    ///   ``QueueError/Code/alreadyRunning`` at the second call.
     public func run() async throws {
         guard !isRunning else {
             throw QueueError(.alreadyRunning, "run() was called already: a recovery runs once.")
@@ -147,11 +150,11 @@ extension QueueRecovery: Service {
                 do {
                     try await self.recover()
                 } catch let error as QueueError where error.cause?.isPassing == true {
-                    // The next pass looks again.
+                    // The next pass tries again.
                 } catch is CancellationError {
                     return
                 }
-                // The period of a service that looks for what no event tells: a session that ends elsewhere.
+                // A period is needed, because no event reports a session that ends elsewhere.
                 try? await self.queue.store.sleep(for: self.period)
             }
         }

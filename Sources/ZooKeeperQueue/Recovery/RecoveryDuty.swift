@@ -1,23 +1,23 @@
 import ZooKeeper
 
-/// One of the things that a recovery does in a pass.
+/// One of the tasks that a recovery performs in a pass.
 ///
-/// Each pass makes its duties anew. A duty keeps its state to itself, so a duty that fails ends no other: see
-/// ``RecoveryPass``.
+/// Each pass creates new duties. A duty shares no state with other duties, so a duty that fails ends no other
+/// one. See ``RecoveryPass``.
 protocol RecoveryDuty {
-    /// What the duty has done so far. It holds what was done before a failure, too.
+    /// What the duty has done so far, including what it did before a failure.
     var report: RecoveryReport { get }
 
-    /// Does the duty once.
+    /// Performs the duty once.
     ///
-    /// Skips a node that ZooKeeper refuses to handle, and goes on with the others.
+    /// Skips a node that ZooKeeper refuses to handle, and continues with the others.
     ///
-    /// - Throws: ``FolderRefusal``, or a refusal by ZooKeeper, when the duty cannot go on and the others can. Any other
-    ///   error ends the pass.
+    /// - Throws: ``FolderRefusal``, or a refusal by ZooKeeper, when this duty cannot continue but the others can. Any
+    ///   other error ends the pass.
     mutating func run() async throws
 }
 
-/// A refusal by ZooKeeper for which no message is to blame: of the folder that messages go to, or because of a quota.
+/// A refusal by ZooKeeper that does not concern a single message: it concerns the target folder or a quota.
 struct FolderRefusal: Error {
     let cause: ZooKeeperError
 }

@@ -1,7 +1,7 @@
 import ZooKeeper
 
-/// The ephemeral node of the recovery that acts now. It saves work, and is not what keeps messages safe: every step of
-/// a recovery is atomic and guarded by itself, so that two at once do no harm.
+/// The ephemeral node of the recovery that acts now. It only saves work. It is not what protects messages, because
+/// every transaction of a recovery is atomic and has its own guard, so two recoveries at once do no harm.
 struct RecoveryLock {
     private let queue: MessageQueue
     let identity = Array(UniqueName.make().utf8)
@@ -10,16 +10,16 @@ struct RecoveryLock {
 
     private var path: String { queue.tree.recoveryLock }
 
-    /// How long to wait for a recovery that gives no sign. One that could not release its node while its session lives
-    /// would otherwise keep all others waiting as long.
+    /// How long to wait for a recovery that sends no heartbeat. A recovery that could not release its node while its
+    /// session lives would otherwise block all others until the session ends.
     private static let patience = Duration.seconds(10)
-    /// How often the one that acts gives a sign.
+    /// How often the acting recovery sends a heartbeat.
     private static let signPeriod = Duration.seconds(3)
 
-    /// Waits for its turn. Passes over a lock that can be neither watched nor removed, because waiting for it would not
-    /// end.
+    /// Waits for its turn. Ignores a lock that can be neither watched nor removed, because
+    /// waiting for it would never end.
     ///
-    /// - Returns: the ensemble's clock: milliseconds since 1970.
+    /// - Returns: the ensemble's clock, in milliseconds since 1970.
     func acquire() async throws -> Int64 {
         do {
             if !queue.skipped.contains(path) {
@@ -42,7 +42,8 @@ struct RecoveryLock {
             } catch let error as ZooKeeperError where error.outcome == .unknown {
                 try Task.checkCancellation()
             } catch let error as ZooKeeperError where error.code == .nodeExists {
-                // Our own, when an answer was lost: made anew, for the ensemble's clock.
+                // The node is our own when an earlier answer was lost. It is created again, because its creation
+                // tells the ensemble's clock.
                 if try await isOwn() {
                     try await take(nil)
                     continue
@@ -56,7 +57,9 @@ struct RecoveryLock {
 
     private enum Sign { case given(Int32), gone, none }
 
-    /// - Returns: the version of the node when no sign came for as long as patience lasts; `nil` when it has gone.
+    /// Waits until the lock is released, or until no heartbeat has arrived for the length of ``patience``.
+    ///
+    /// - Returns: the version of the node without a heartbeat; `nil` when the node is gone.
     private func waitUntilReleased() async throws -> Int32? {
         var version: Int32?
         while true {
@@ -68,7 +71,7 @@ struct RecoveryLock {
         }
     }
 
-    /// The next change of the node, or none in time.
+    /// Returns the next change of the node, or `none` when there is none in time.
     private func sign(after version: Int32?) async throws -> Sign {
         let (store, path) = (queue.store, path)
         return try await withThrowingTaskGroup(of: Sign.self) { group in
@@ -88,27 +91,28 @@ struct RecoveryLock {
         }
     }
 
-    /// Deletes the node: that of a recovery that gives no sign, or our own, of any version.
+    /// Deletes the node at this version, of a recovery without a heartbeat; with `nil`, deletes
+    /// our own node at any version.
     private func take(_ version: Int32?) async throws {
         do {
             try await queue.store.delete(path, version: version)
         } catch let error as ZooKeeperError
             where error.code == .noNode || error.code == .badVersion || error.outcome == .unknown
         {
-            // It has gone, or given a sign.
+            // The node is gone, or its recovery has sent a heartbeat.
         }
     }
 
-    /// Gives signs, while a recovery acts, until the task is cancelled or the node is another's.
+    /// Sends heartbeats while a recovery acts, until the task is cancelled or the node belongs to another recovery.
     func giveSigns() async {
         var version: Int32 = 0
         while (try? await queue.store.sleep(for: Self.signPeriod)) != nil {
             do {
-                // A pass that went on without the lock must not write into the node of another recovery.
+                // A pass that runs without the lock must not write to the node of another recovery.
                 guard try await isOwn() else { return }
                 version = try await queue.store.set(path, data: identity, version: version).version
             } catch let error as ZooKeeperError where error.outcome == .unknown {
-                // Given or not, the next one says.
+                // The next heartbeat shows whether this one was applied.
                 version += 1
             } catch {
                 return
@@ -124,14 +128,16 @@ struct RecoveryLock {
         }
     }
 
-    /// Lets the next one act, if this one does. It is not affected by cancellation, and gives up after some attempts:
-    /// the node goes with the session, and the same lock recognises it as its own.
+    /// Releases the lock, if this recovery holds it.
+    ///
+    /// Cancellation has no effect. Gives up after three attempts: the session's end removes the node, and until then
+    /// this lock recognises the node as its own.
     func release() async {
         let store = queue.store
         await Task {
             for _ in 0..<3 {
                 do {
-                    // If the session has ended, the node may be another's by now.
+                    // If the session has ended, the node may belong to another recovery by now.
                     if try await isOwn() { try await store.delete(path, version: nil) }
                     return
                 } catch let error as ZooKeeperError where error.isPassing {

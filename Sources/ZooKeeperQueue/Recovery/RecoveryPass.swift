@@ -1,9 +1,9 @@
 import ZooKeeper
 
-/// Runs the duties of one look through the queue, and adds up what they did.
+/// Runs the duties of one pass over the queue, and adds up their reports.
 ///
-/// A refusal by ZooKeeper ends the duty that met it, and no other, because it concerns one folder: an access control
-/// list, for example, can keep the recovery from removing the state of producers while consumers still fail. The pass
+/// A refusal by ZooKeeper ends the duty that met it, and no other, because it concerns one folder. An access control
+/// list, for example, can keep the recovery from removing the nodes of producers while consumers still fail. The pass
 /// throws the first refusal after the last duty. Every other error ends the pass, because the next duty would meet it
 /// too: a lost connection, a deadline, a closed client, a cancellation.
 struct RecoveryPass {
@@ -26,10 +26,10 @@ struct RecoveryPass {
         }
     }
 
-    /// Returns what all duties did, also the one that met a missing node: the next pass restores a folder that was
-    /// removed during this one, unless the root is gone.
+    /// Returns the sum of the reports. A duty that met a missing node counts too, because the next pass restores a
+    /// folder that was removed during this one, unless the root is gone.
     ///
-    /// - Throws: the first refusal that says anything else.
+    /// - Throws: the first refusal, unless it is a missing node.
     func result() throws -> RecoveryReport {
         if let refusal, refusal.code != .noNode { throw refusal }
         return report

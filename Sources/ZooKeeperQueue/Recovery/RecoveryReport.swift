@@ -1,20 +1,21 @@
-/// What one pass of a recovery did.
+/// The work of one pass of a recovery.
 public struct RecoveryReport: Sendable, Hashable {
-    /// Messages taken from failed consumers.
+    /// Messages that were taken from failed consumers.
     public var recovered = 0
-    /// Messages given back to the queue.
+    /// Messages that were requeued.
     public var redelivered = 0
-    /// Messages moved to the dead letters, since they were delivered too often.
+    /// Messages that were moved to the dead letters, because they had reached their maximum deliveries or have invalid
+    /// names.
     public var deadLettered = 0
     /// Failed consumers whose nodes were removed.
     public var consumersRemoved = 0
-    /// Lanes of producers that are gone.
+    /// Nodes of producers that are gone.
     public var lanesRemoved = 0
     /// Items that a producer created and never filled.
     public var unfilledRemoved = 0
-    /// Ids of messages that are no longer remembered.
+    /// Deduplication IDs that expired.
     public var idsForgotten = 0
-    /// Passages to a new epoch of the server's numbers: see ``QueueSettings/sequenceLimit``.
+    /// Sequence rollovers. See ``QueueSettings/sequenceLimit``.
     public var epochsBegun = 0
 
     /// Whether there was nothing to do.
@@ -22,7 +23,7 @@ public struct RecoveryReport: Sendable, Hashable {
 }
 
 extension RecoveryReport {
-    /// Adds what another duty did.
+    /// Adds the report of another duty.
     static func += (sum: inout RecoveryReport, other: RecoveryReport) {
         sum.recovered += other.recovered
         sum.redelivered += other.redelivered

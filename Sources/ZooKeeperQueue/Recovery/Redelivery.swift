@@ -1,11 +1,11 @@
 import ZooKeeper
 
-/// Moves the messages in `partial` back to their old places, with their delivery count raised, or to the dead letters
-/// when they were delivered too often.
+/// Moves the messages in `partial` back to their old positions, with their delivery count raised, or to the dead
+/// letters when they have reached their maximum deliveries.
 ///
-/// A message's place depends on the epoch of the server's numbers, so each transaction that moves messages back checks
-/// the epoch. Each transaction deletes a message at the version that was read: when two recoveries act at once, one of
-/// them moves it.
+/// A message's folder depends on the epoch of the sequence numbers, so each transaction that requeues messages
+/// checks the epoch. Each transaction deletes a message at the version that was read. When two recoveries act at
+/// once, only one of them moves it.
 struct Redelivery: RecoveryDuty {
     let queue: MessageQueue
     let mover: MessageMover
@@ -32,7 +32,7 @@ struct Redelivery: RecoveryDuty {
             report.deadLettered += try await mover.apply(moves.filter { $0.cause != nil }, guardedBy: .nothing).count
             let outcome = try await mover.apply(moves.filter { $0.cause == nil }, guardedBy: .epoch(epoch))
             report.redelivered += outcome.count
-            // In another epoch the places are other ones. The next pass looks again.
+            // In another epoch the messages belong into other folders. The next pass tries again.
             if !outcome.isComplete { return }
             rest = rest.dropFirst(MessageMover.batchSize)
         }

@@ -1,29 +1,29 @@
 import Logging
 import ZooKeeper
 
-/// Lets the server's numbers begin anew: creates `items` again, in another epoch, and moves its messages to `earlier`.
+/// Rolls the sequence numbers over: creates `items` again, in another epoch, and moves its messages to `earlier`.
 ///
-/// The server numbers items with 32 bits, and a node's numbers begin anew only when the node itself is created again.
+/// The server numbers items with 32 bits, and a node's numbers start again only when the node itself is created again.
 ///
-/// Each step is one transaction, so a message is never in two places, or in none. Consumers know both folders, and
-/// order messages by priority, epoch and number wherever a message is. Only an empty node can be deleted, so the last
-/// few messages move in the transaction that creates `items` again. Producers are asked to wait for that moment. A
-/// legacy or foreign producer does not wait, and loses nothing: either its create comes after that transaction, or the
-/// transaction fails and is tried again. Only a producer that creates thousands of items a second, without a pause, can
-/// hold up the rollover.
+/// Each move is one transaction, so a message is never in two places or in none. Consumers know both folders, and
+/// order messages by priority, epoch and number, whichever folder a message is in. Only an empty node can be deleted,
+/// so the last few messages move in the transaction that creates `items` again. Producers are asked to wait for that
+/// moment. A legacy or foreign producer does not wait, and loses nothing: either its create comes after that
+/// transaction, or the transaction fails and is tried again. Only a producer that creates thousands of items a second,
+/// without a pause, can hold up the rollover.
 struct SequenceRollover: RecoveryDuty {
     let queue: MessageQueue
     let mover: MessageMover
     private(set) var report = RecoveryReport()
 
-    /// How long an attempt keeps producers waiting at most. They go on by themselves after a second.
+    /// How long an attempt keeps producers waiting at most. They continue by themselves after a second.
     private static let longestClosing = Duration.milliseconds(500)
     /// How long a long queue may keep the recovery from its other duties.
     private static let longestMoving = Duration.seconds(10)
-    /// How many messages move in the last transaction. With a delete and a create each, they are about half of what one
-    /// transaction may have.
+    /// How many messages move in the last transaction. With a delete and a create for each, they use about half of the
+    /// operations that one transaction may have.
     private static let lastMoves = 300
-    /// How many transactions are under way at a time while a long queue moves.
+    /// How many transactions are in flight at a time while a long queue moves.
     private static let movesAtOnce = 8
 
     private var store: any ZooKeeperStore { queue.store }
@@ -32,12 +32,12 @@ struct SequenceRollover: RecoveryDuty {
     private enum Outcome {
         /// `items` was created again, in this epoch.
         case done(epoch: UInt32)
-        /// Another client has changed the epoch. The next pass looks again.
+        /// Another client has changed the epoch. The next pass tries again.
         case overtaken
         case blocked(reason: String)
     }
 
-    /// Rolls the numbers over when they near their end. Logs what is in the way, and the next pass tries again.
+    /// Rolls the sequence numbers over when they approach their limit. Logs obstacles, and the next pass tries again.
     mutating func run() async throws {
         guard let items = try await store.exists(tree.items), items.childrenCreated >= queue.settings.sequenceLimit
         else { return }
@@ -60,7 +60,7 @@ struct SequenceRollover: RecoveryDuty {
                     metadata: ["queue": "\(queue.path)", "left": "\(left)", "why": "\(reason)"])
             }
         } catch let error as ZooKeeperError where !error.isPassing && error.code != .closed {
-            // No reason for the pass to fail: the server has numbers left.
+            // The pass does not fail, because the server has numbers left.
             queue.logger.error(
                 "The numbers of the queue's messages cannot begin anew",
                 metadata: ["queue": "\(queue.path)", "why": "\(error)"])
@@ -74,7 +74,7 @@ struct SequenceRollover: RecoveryDuty {
             epoch = moving
         }
         if let obstacle = try await moveAllButTheLast(epoch) { return .blocked(reason: obstacle) }
-        // Looks for an obstacle before producers are asked to wait, because they would wait for nothing.
+        // Look for an obstacle before producers are asked to wait, because they would wait for nothing.
         let (_, obstacle) = try await departures(try await names(), epoch)
         if let obstacle { return .blocked(reason: obstacle) }
         guard let closing = try await change(epoch, to: .closing) else { return .overtaken }
@@ -97,10 +97,10 @@ struct SequenceRollover: RecoveryDuty {
 
     // MARK: Moving
 
-    /// Moves the messages in `items` until so few are left that one transaction can move them. Begins with the newest,
-    /// because consumers are at work on the oldest.
+    /// Moves the messages in `items` until so few are left that one transaction can move them. Begins with the newest
+    /// messages, because consumers are claiming the oldest.
     ///
-    /// - Returns: what is in the way; `nil` when few are left.
+    /// - Returns: the obstacle; `nil` when few messages are left.
     private func moveAllButTheLast(_ epoch: SequenceEpoch) async throws -> String? {
         let end = store.now + Self.longestMoving
         while true {
@@ -136,9 +136,9 @@ struct SequenceRollover: RecoveryDuty {
         }
     }
 
-    /// Creates `items` again, and moves the messages that are left in it with the same transaction.
+    /// Creates `items` again, and moves its remaining messages with the same transaction.
     ///
-    /// - Returns: whether it is done.
+    /// - Returns: whether the rollover is complete.
     private func moveTheLast(_ epoch: SequenceEpoch) async throws -> Bool {
         guard let node = try await queue.reader.node(tree.items) else { return false }
         let names = try await names()
@@ -155,13 +155,13 @@ struct SequenceRollover: RecoveryDuty {
                     + [.delete(tree.items), .create(tree.items, data: node.data, acl: acl)])
             return true
         } catch let error as ZooKeeperError where error.code == .nodeExists && error.operationIndex != nil {
-            // A node of that name, which is no message's, was moved before. The mover finds another name for it.
+            // A node with that name, which is not a message, was moved before. The mover finds another name for it.
             _ = try await mover.apply(moves, guardedBy: .epoch(epoch))
             return false
         } catch let error as ZooKeeperError
             where error.outcome == .unknown || [.notEmpty, .noNode, .badVersion].contains(error.code)
         {
-            // A message came, was taken, or has changed; or the reply was lost.
+            // A message was created, claimed or changed in the meantime, or the reply was lost.
             return try await queue.reader.sequenceEpoch().number != epoch.number
         }
     }
@@ -174,10 +174,10 @@ struct SequenceRollover: RecoveryDuty {
         try await names().compactMap { ItemName($0, inEpoch: epoch.number) }
     }
 
-    /// Reads nodes among the items, and returns their moves to `earlier`.
+    /// Reads nodes in `items`, and returns their moves to `earlier`.
     ///
     /// Leaves out a node that cannot move now, and returns the reason. A legacy producer creates an item empty and
-    /// fills it with a second write, which must find it where it was. A node with children cannot be deleted.
+    /// fills it with a second write, which must find the item in its old place. A node with children cannot be deleted.
     private func departures(
         _ names: [String], _ epoch: SequenceEpoch
     ) async throws -> (moves: [MessageMove], obstacle: String?) {
@@ -196,7 +196,7 @@ struct SequenceRollover: RecoveryDuty {
                 return nil
             }
             var move = MessageMove(from: tree.item(name), version: node.stat.version, store: store)
-            // A node that is no message moves too, under its own name, because nothing may be left.
+            // A node that is not a message moves too, under its own name, because `items` must be empty.
             let data = item == nil ? node.data : Envelope.restored(node.data)
             move.messages = [.init(path: tree.earlier(item?.string ?? name), data: data)]
             if !mover.fits([move]) {

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The limit that the passes of one recovery share, some of whose transactions are under way at the same time.
+/// A ``ClaimLimit`` that the passes of one recovery share, and its concurrent transactions too.
 final class SharedLimit: Sendable {
     private let limit = Mutex(ClaimLimit())
 

@@ -3,9 +3,9 @@ import ZooKeeper
 extension ZooKeeperStore {
     /// Applies a guarded transaction that another client may have overtaken.
     ///
-    /// - Parameter codes: the errors that mean that another client was faster.
-    /// - Returns: `true` when this call has applied the transaction; `false` after one of these errors, or a lost
-    ///   reply. The next pass of the recovery looks again.
+    /// - Parameter codes: the errors which mean that another client was faster.
+    /// - Returns: `true` when this call has applied the transaction; `false` after one of these errors or a lost reply.
+    ///   The next pass of the recovery tries again.
     @discardableResult
     func attempt(_ operations: [Operation], tolerating codes: ZooKeeperError.Code...) async throws -> Bool {
         do {

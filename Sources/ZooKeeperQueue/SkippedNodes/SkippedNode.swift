@@ -1,34 +1,34 @@
-/// A node that a member of the queue cannot handle, and passes over: see ``MessageQueue/skippedNodes()``.
+/// A node that this process cannot handle and skips. See ``MessageQueue/skippedNodes()``.
 public struct SkippedNode: Sendable, Hashable {
     /// Why a node is skipped.
     public struct Reason: Sendable, Hashable, CustomStringConvertible {
         /// What is wrong with the node.
         public let description: String
-        /// What to do about it.
+        /// What to do about the node.
         public let remedy: String
 
-        /// The access control list keeps this client from reading or deleting it.
+        /// The access control list does not permit this client to read or delete the node.
         public static let notPermitted = Reason(
             description: "the client has no permission to use it",
             remedy: "grant the queue's clients all rights on it, or delete it with the rights of its owner")
-        /// It has children, so that it cannot be deleted.
+        /// The node has children, so it cannot be deleted.
         public static let hasChildren = Reason(
             description: "it has children, so that it cannot be moved or deleted", remedy: "delete its children")
-        /// It does not fit into one request.
+        /// The node does not fit into one request.
         public static let tooLarge = Reason(
             description: "it is larger than one request may be",
             remedy: "raise the client's maximumRequestSize and the servers' jute.maxbuffer, or delete it")
-        /// Its name is not one that this library gives.
+        /// The node's name does not follow the format of message names.
         public static let unknownName = Reason(
             description: "its name is not the name of a message", remedy: "delete it, unless another program needs it")
-        /// Its data cannot be read by this release.
+        /// This release cannot decode the node's data.
         public static let unknownContent = Reason(
             description: "its data is of a version or kind that this release does not know",
             remedy: "use the release that wrote it, or delete it")
-        /// A place in the line of idle consumers belongs to no consumer.
+        /// A position in the wait queue of idle consumers belongs to no session.
         public static let notEphemeral = Reason(
             description: "it is not ephemeral, so that it belongs to no living consumer", remedy: "delete it")
-        /// ZooKeeper refuses what must be done with it.
+        /// The connection breaks whenever a request for this node is sent.
         static func brokenOff(bytes: Int) -> Reason {
             Reason(
                 description: "the server breaks off the connection at a request of \(bytes) bytes",
@@ -39,8 +39,8 @@ public struct SkippedNode: Sendable, Hashable {
         }
     }
 
-    /// Its path, below the client's chroot.
+    /// The path of the node, below the client's chroot.
     public let path: String
-    /// Why it is skipped.
+    /// Why the node is skipped.
     public let reason: Reason
 }

@@ -3,16 +3,16 @@ import Logging
 import Synchronization
 import ZooKeeper
 
-/// The nodes that the members of one queue in this process have skipped. All copies of a ``MessageQueue`` share it, so
-/// that each node is reported and counted once.
+/// The nodes of one queue that this process skips. All copies of a ``MessageQueue`` share one registry, so that each
+/// node is reported and counted once.
 final class SkippedNodeRegistry: Sendable {
     private let nodes = Mutex(SkippedNodes())
     private let store: any ZooKeeperStore
     private let logger: Logger
     private let gauge: Gauge
 
-    /// The most nodes of a folder that are reported one by one. Beyond that, only each doubling of their number is
-    /// reported.
+    /// The most nodes of a folder that are reported one by one. Beyond that, only each doubling
+    /// of their number is reported.
     private static let maximumReports = 16
 
     init(queue: String, store: any ZooKeeperStore, logger: Logger, metricsFactory: any MetricsFactory) {
@@ -25,13 +25,14 @@ final class SkippedNodeRegistry: Sendable {
     var count: Int { nodes.withLock { $0.count } }
     var all: [SkippedNode] { nodes.withLock { $0.all } }
 
-    /// Whether the node is left alone for now.
+    /// Whether to skip the node for now.
     func contains(_ path: String) -> Bool {
         let (folder, name) = Self.split(path)
         return nodes.withLock { $0.isSkipped(name, in: folder, at: store.now) }
     }
 
-    /// The names of a folder's children but those that are left alone for now. Forgets what is no longer among them.
+    /// Returns the names of a folder's children without those to skip for now. Forgets skipped nodes that are no
+    /// longer among the children.
     func usable(_ names: [String], in folder: String) -> [String] {
         let now = store.now
         return update { nodes in
@@ -41,7 +42,7 @@ final class SkippedNodeRegistry: Sendable {
         }
     }
 
-    /// Leaves a node alone for a while, and reports it once.
+    /// Skips a node for a while, and reports it once.
     func skip(_ path: String, _ reason: SkippedNode.Reason) {
         let (folder, name) = Self.split(path)
         let now = store.now
@@ -58,17 +59,17 @@ final class SkippedNodeRegistry: Sendable {
         }
     }
 
-    /// Leaves a node alone after ZooKeeper has refused an operation on it.
+    /// Skips a node after ZooKeeper has refused an operation on it.
     func skip(_ path: String, _ error: ZooKeeperError) { skip(path, SkippedNode.Reason(error)) }
 
-    /// Notes that a node was handled.
+    /// Records that a node was handled.
     func handled(_ path: String) {
         let (folder, name) = Self.split(path)
         guard update({ $0.handled(name, in: folder) }) else { return }
         logger.notice("Handled a node that was skipped before", metadata: ["node": "\(path)"])
     }
 
-    /// Handles a node, and skips it when ZooKeeper refuses an operation on it.
+    /// Runs `body` to handle a node, and skips the node when ZooKeeper refuses an operation on it.
     func handle(_ path: String, _ body: () async throws -> Void) async throws {
         try Task.checkCancellation()
         do {
@@ -79,16 +80,16 @@ final class SkippedNodeRegistry: Sendable {
         }
     }
 
-    /// Forgets what is no longer in a folder.
+    /// Forgets skipped nodes that are no longer in a folder.
     func keep(_ names: [String], in folder: String) { update { $0.keep(names, in: folder) } }
 
-    /// Forgets what was below children of a node that are gone.
+    /// Forgets skipped nodes below children of `parent` that are gone.
     func keepFolders(of names: [String], below parent: String) { update { $0.keepFolders(of: names, below: parent) } }
 
-    /// Forgets a folder, whose names mean other nodes from here on.
+    /// Forgets the skipped nodes of a folder, because its names mean other nodes from now on.
     func forget(_ folder: String) { update { $0.keep([], in: folder) } }
 
-    /// When the first node of the folders may be tried again.
+    /// Returns the earliest time at which a node of the folders may be tried again.
     func nextRetry(in folders: [String]) -> Duration? {
         nodes.withLock { nodes in folders.compactMap { nodes.nextRetry(in: $0) }.min() }
     }
@@ -110,7 +111,7 @@ final class SkippedNodeRegistry: Sendable {
 }
 
 extension SkippedNode.Reason {
-    /// Why a node is skipped, as ZooKeeper's refusal tells it.
+    /// Derives the reason from ZooKeeper's refusal.
     init(_ error: ZooKeeperError) {
         switch error.code {
         case .noAuth: self = .notPermitted
@@ -122,7 +123,7 @@ extension SkippedNode.Reason {
 }
 
 extension ZooKeeperError {
-    /// Whether ZooKeeper, or the client, refuses the very operation, so that trying it again at once is of no use.
+    /// Whether ZooKeeper or the client refuses this particular operation, so that an immediate retry is pointless.
     var isRefusal: Bool {
         guard outcome == .notApplied, !isPassing else { return false }
         switch code {
@@ -131,7 +132,7 @@ extension ZooKeeperError {
         }
     }
 
-    /// Whether a refusal is about the node alone, and says nothing of its neighbours.
+    /// Whether the refusal concerns this node alone and says nothing about its siblings.
     var concernsOneNode: Bool {
         switch code {
         case .notEmpty, .requestTooLarge, .badArguments, .invalidArgument, .noChildrenForEphemerals: isRefusal

@@ -1,10 +1,10 @@
 import ZooKeeper
 
-/// The nodes that were skipped, and when each may be tried again: a value.
+/// The skipped nodes, and when each may be tried again: a value.
 ///
-/// The pause between two attempts doubles, so that a node that stays as it is costs next to nothing, and one that is mended comes
-/// back by itself. Entries of nodes that are gone are dropped when their folder is listed, so that there are never more than the
-/// tree has nodes.
+/// The pause between two attempts doubles. A node that stays broken therefore costs next to nothing, and a repaired
+/// node comes back without any intervention. Listing a folder drops the entries of nodes that are gone, so there are
+/// never more entries than nodes in the tree.
 struct SkippedNodes: Sendable {
     private struct Entry {
         var reason: SkippedNode.Reason
@@ -17,18 +17,18 @@ struct SkippedNodes: Sendable {
     static let shortestPause = Duration.seconds(1)
     static let longestPause = Duration.seconds(300)
 
-    /// Whether the node is left alone for now.
+    /// Whether to skip the node for now.
     func isSkipped(_ name: String, in folder: String, at now: Duration) -> Bool {
         guard count > 0, let entry = folders[ExactString(folder)]?[ExactString(name)] else { return false }
         return now < entry.retryTime
     }
 
-    /// Notes that a node cannot be handled.
+    /// Records that a node cannot be handled.
     ///
-    /// - Returns: whether that is new.
+    /// - Returns: whether the node, or the reason, is new.
     mutating func skip(_ name: String, in folder: String, _ reason: SkippedNode.Reason, at now: Duration) -> Bool {
         let known = folders[ExactString(folder)]?[ExactString(name)]
-        // Others may have met it at the same time: one pause is enough.
+        // Several clients of this process may meet the node at the same time. One pause is enough.
         if let known, known.reason == reason, now < known.retryTime { return false }
         let pause = known.map { min($0.pause * 2, Self.longestPause) } ?? Self.shortestPause
         folders[ExactString(folder), default: [:]][ExactString(name)] = Entry(
@@ -37,9 +37,9 @@ struct SkippedNodes: Sendable {
         return known?.reason != reason
     }
 
-    /// Notes that a node was handled after all.
+    /// Records that a node was handled after all.
     ///
-    /// - Returns: whether it was skipped before.
+    /// - Returns: whether the node was skipped before.
     mutating func handled(_ name: String, in folder: String) -> Bool {
         guard count > 0, folders[ExactString(folder)]?.removeValue(forKey: ExactString(name)) != nil else {
             return false
@@ -48,7 +48,7 @@ struct SkippedNodes: Sendable {
         return true
     }
 
-    /// Drops what is no longer in a folder.
+    /// Drops the entries of nodes that are no longer in a folder.
     mutating func keep(_ names: [String], in folder: String) {
         guard let entries = folders[ExactString(folder)], !entries.isEmpty else { return }
         var kept: [ExactString: Entry] = [:]
@@ -60,7 +60,7 @@ struct SkippedNodes: Sendable {
         folders[ExactString(folder)] = kept.isEmpty ? nil : kept
     }
 
-    /// Drops the folders below a node that are not below one of its children of these names.
+    /// Drops the folders below `parent` that belong to none of its children `names`.
     mutating func keepFolders(of names: [String], below parent: String) {
         guard count > 0 else { return }
         let kept = Set(names.map { ExactString("\(parent)/\($0)") })
@@ -72,16 +72,16 @@ struct SkippedNodes: Sendable {
         }
     }
 
-    /// When the first of a folder's nodes may be tried again.
+    /// Returns the earliest time at which a node of the folder may be tried again.
     func nextRetry(in folder: String) -> Duration? {
         guard count > 0 else { return nil }
         return folders[ExactString(folder)]?.values.lazy.map(\.retryTime).min()
     }
 
-    /// How many of a folder's nodes are skipped.
+    /// Returns how many nodes of a folder are skipped.
     func count(in folder: String) -> Int { folders[ExactString(folder)]?.count ?? 0 }
 
-    /// All of them, in the order of their paths.
+    /// All skipped nodes, in the order of their paths.
     var all: [SkippedNode] {
         folders.flatMap { folder, entries in
             entries.map { SkippedNode(path: "\(folder)/\($0)", reason: $1.reason) }

@@ -1,9 +1,9 @@
 import ZooKeeper
 
-/// Looks through the folders of a queue for nodes that no member can handle.
+/// Searches the folders of a queue for nodes that no client can handle.
 struct UnusableNodeSearch: Sendable {
     let queue: MessageQueue
-    /// How many nodes of each folder it looks at.
+    /// How many nodes to read in each folder.
     let limit: Int
 
     private var store: any ZooKeeperStore { queue.store }
@@ -22,7 +22,7 @@ struct UnusableNodeSearch: Sendable {
                 found += try await unusableMessages(in: tree.consumer(consumer).item) { ItemName($0) }
             }
             found += try await unusable(reader.names(tree.dead), in: tree.dead) { name, node in
-                // One child is the letter's cause.
+                // One child is expected: the dead letter's cause.
                 if node.stat.numChildren > 1 { return .hasChildren }
                 return ItemName(name) == nil ? .unknownName : nil
             }
@@ -41,7 +41,7 @@ struct UnusableNodeSearch: Sendable {
     ) async throws -> [SkippedNode] {
         let parsed = try await reader.names(folder).map { (name: $0, item: parse($0)) }
         let unknown = parsed.filter { $0.item == nil }.map(\.name).sorted()
-        // Items are looked at in order, because an item that no consumer can take ends up at the head.
+        // Sort the items, because one that no consumer can take ends up at the head of the queue.
         let known = parsed.filter { $0.item != nil }.sorted { a, b in
             if let a = a.item, let b = b.item { a < b } else { false }
         }

@@ -8,11 +8,12 @@ struct BulkWriter: Sendable {
     /// The most groups in one multi.
     private static let maximumGroups = 300
 
-    /// Applies groups of operations, many in one multi, and passes over groups whose nodes are gone. Skips a group that
+    /// Applies groups of operations, many in one multi. Ignores groups whose nodes are gone. Skips a group that
     /// ZooKeeper refuses, and applies the others.
     ///
-    /// - Parameter guards: checks that each multi begins with. When one of them fails, the rest is left.
-    /// - Returns: how many groups were applied, and whether none was left out because of the guards or a lost answer.
+    /// - Parameter guards: the checks that each multi begins with. When one of them fails, the
+    ///   remaining groups are not applied.
+    /// - Returns: how many groups were applied, and whether no guard has failed.
     func apply(
         _ groups: [[Operation]], guardedBy guards: [Operation] = [],
         progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
@@ -29,7 +30,7 @@ struct BulkWriter: Sendable {
                     done += batch.count
                     batch = []
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    // Deleting again is harmless, because missing nodes are passed over.
+                    // Repeating a deletion is harmless, because groups with missing nodes are ignored.
                 } catch let error as ZooKeeperError where error.isRefusal {
                     guard let index = error.operationIndex else {
                         guard batch.count == 1, error.concernsOneNode else { throw error }
@@ -47,8 +48,8 @@ struct BulkWriter: Sendable {
                     }
                     guard let failed else { throw error }
                     let group = batch[failed]
-                    // The right to delete a node is its parent's: only below the group's own node it is the node's
-                    // matter.
+                    // The permission to delete a node comes from its parent. So a refusal concerns this group alone
+                    // only if the refused node is below the group's last one.
                     let isOwn = index < end - 1
                     guard error.concernsOneNode || isOwn || error.code == .noNode || error.code == .badVersion else {
                         throw error

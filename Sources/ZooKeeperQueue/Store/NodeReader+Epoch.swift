@@ -1,16 +1,16 @@
 import ZooKeeper
 
-/// The epoch of the server's numbers, and the names whose meaning depends on it.
+/// Reads the epoch of the sequence numbers, and the names whose meaning depends on it.
 extension NodeReader {
-    /// Returns the epoch of a queue that is complete.
+    /// Returns the epoch of a complete queue.
     func sequenceEpoch() async throws -> SequenceEpoch { try SequenceEpoch(try await store.get(tree.epoch)) }
 
-    /// Returns the epoch. A queue of an older or a foreign client has none, and begins with the first.
+    /// Returns the epoch. A queue of an older or foreign client has none, which counts as epoch 0.
     func currentEpoch() async throws -> SequenceEpoch {
         try await node(tree.epoch).map(SequenceEpoch.init) ?? SequenceEpoch()
     }
 
-    /// Returns the epoch once it is in another state than the given one, or the given one when the time is over.
+    /// Returns the epoch once it differs from the given one, or the given one after the time limit.
     func sequenceEpoch(after old: SequenceEpoch, within limit: Duration) async throws -> SequenceEpoch {
         let (store, path) = (store, tree.epoch)
         return try await withThrowingTaskGroup(of: SequenceEpoch.self) { group in
@@ -29,8 +29,8 @@ extension NodeReader {
         }
     }
 
-    /// Returns the names of the ready messages, in no order, and the epoch in which they have their meaning. Reads the
-    /// names again when their meaning has changed meanwhile.
+    /// Returns the names of the ready messages, in no particular order, and the epoch that they belong to. Reads the
+    /// names again when the epoch has changed in the meantime.
     func readyEntries() async throws -> (entries: [ReadyList.Entry], epoch: SequenceEpoch) {
         while true {
             let epoch = try await currentEpoch()

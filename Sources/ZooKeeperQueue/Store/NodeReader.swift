@@ -20,8 +20,8 @@ struct NodeReader: Sendable {
     /// Returns the node if it exists. Skips it when ZooKeeper refuses to return it.
     func usableNode(_ path: String) async throws -> Node? { try await readUsable([path])[0] }
 
-    /// Returns a node's metadata, unless ZooKeeper refuses. Servers from 3.9 on refuse it for a node that may not be
-    /// read.
+    /// Returns a node's metadata if it exists. Skips the node when ZooKeeper refuses to return the metadata, as servers
+    /// from 3.9 on do when the client may not read the node.
     func usableStat(_ path: String) async throws -> Stat? {
         do {
             return try await store.exists(path)
@@ -31,7 +31,7 @@ struct NodeReader: Sendable {
         }
     }
 
-    /// Returns how many children the node has; none when it does not exist.
+    /// Returns the number of the node's children; 0 when the node does not exist.
     func childCount(_ path: String) async throws -> Int { Int(try await store.exists(path)?.numChildren ?? 0) }
 
     /// Returns the names of the node's children; none when the node does not exist.
@@ -52,15 +52,15 @@ struct NodeReader: Sendable {
         }
     }
 
-    /// Returns the names of a folder's children except those that are skipped; none when the folder does not exist.
+    /// Returns the names of a folder's children without skipped ones; none when the folder does not exist.
     func usableNames(_ folder: String) async throws -> [String] {
         skipped.usable(try await namesIfPresent(folder) ?? [], in: folder)
     }
 
     // MARK: Several nodes
 
-    /// Reads several nodes at once. One that may not be read fails the whole request. Then each is read by itself, so
-    /// that the others are returned.
+    /// Reads several nodes at once. A node that the client may not read fails the whole request. In that case each node
+    /// is read by itself, so that the others are returned.
     func read(_ paths: [String]) async throws -> [NodeReading] {
         do {
             return try await store.get(paths).map { $0.map(NodeReading.node) ?? .missing }

@@ -4,7 +4,7 @@ import ZooKeeper
 enum NodeReading: Sendable {
     case node(Node)
     case missing
-    /// ZooKeeper refuses to return it.
+    /// ZooKeeper refuses to return the node.
     case refused(ZooKeeperError)
 
     var isMissing: Bool {

@@ -1,17 +1,15 @@
 import Logging
 import ZooKeeper
 
-/// The queue's folders, which the members create again when something has removed them: an administrator's `deleteall`,
-/// or the server, where a folder is a container node.
+/// The queue's folders. Clients create them again after they were removed, by an administrator's `deleteall`, or by the
+/// server where a folder is a container node.
 struct QueueFolders: Sendable {
     let store: any ZooKeeperStore
     let tree: QueueTree
     let reader: NodeReader
     let logger: Logger
 
-    /// Returns the folders that are missing below the root.
-    ///
-    /// - Returns: `nil` when the root itself is missing.
+    /// Returns the folders that are missing below the root; `nil` when the root itself is missing.
     func missing() async throws -> [String]? {
         do {
             let names = Set(try await store.children(of: tree.root).names.map { "\(tree.root)/\($0)" })
@@ -19,7 +17,7 @@ struct QueueFolders: Sendable {
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
         } catch let error as ZooKeeperError where error.code == .noAuth {
-            // The client may not list the root, so it looks for each folder by itself.
+            // The client may not list the root, so it checks each folder.
             guard try await store.exists(tree.root) != nil else { return nil }
             var missing: [String] = []
             for path in tree.parents where try await store.exists(path) == nil { missing.append(path) }
@@ -34,8 +32,8 @@ struct QueueFolders: Sendable {
 
     /// Creates the folders that are missing below the root, with the root's access control list.
     ///
-    /// - Parameter isNew: whether the queue is being created, so that nothing was lost and the client's own list applies.
-    /// - Returns: whether any was missing.
+    /// - Parameter isNew: whether the queue is being created, so nothing was lost and the client's own list applies.
+    /// - Returns: whether any folder was missing.
     /// - Throws: ``QueueError/Code/queueMissing`` when the root is missing; `ZooKeeperError`.
     @discardableResult
     func restoreMissing(isNew: Bool = false) async throws -> Bool {
@@ -53,7 +51,7 @@ struct QueueFolders: Sendable {
             case tree.consumers: try await store.createIfMissing(path, data: Self.restoredMark, acl: acl)
             default: try await store.createIfMissing(path, acl: acl)
             }
-            // Another member may be creating the queue, whose epoch comes last.
+            // Another client may be creating the queue, whose `epoch` is created last.
             logger.log(
                 level: missing.contains(tree.epoch) ? .notice : .warning, "Restored a missing folder of the queue",
                 metadata: ["node": "\(path)"])
@@ -61,16 +59,17 @@ struct QueueFolders: Sendable {
         return true
     }
 
-    /// The data of a folder that was restored. Its numbers have begun again, so that the server may give a name there
-    /// that another consumer still has.
+    /// The data of a restored folder. Its sequence numbers have started again, so the server may assign a name that
+    /// another consumer still has.
     private static let restoredMark = Array("restored".utf8)
 
-    /// Returns whether the server may give a number to two consumers.
+    /// Whether the server may assign the same number to two consumers.
     func hasRestoredConsumers() async throws -> Bool {
         try await reader.node(tree.consumers)?.data == Self.restoredMark
     }
 
-    /// Creates the items again, in another epoch: their numbers begin again, and a name must not mean two messages.
+    /// Creates `items` again, in another epoch. Its sequence numbers start again, and a name
+    /// must not mean two messages.
     private func restoreItems(_ acl: [ACL]?, knowsEpoch: Bool) async throws {
         guard knowsEpoch else { return try await store.createIfMissing(tree.items, acl: acl) }
         let epoch = try await reader.sequenceEpoch()
@@ -81,11 +80,12 @@ struct QueueFolders: Sendable {
         } catch let error as ZooKeeperError
             where [.badVersion, .nodeExists].contains(error.code) || error.outcome == .unknown
         {
-            // Another member is at it, or the answer was lost: the next use of the folder shows which.
+            // Another client is restoring it, or the answer was lost. The next use of the folder shows the outcome.
         }
     }
 
-    /// Returns the root's access control list; `nil` is the client's own, where the root's cannot be used.
+    /// Returns the root's access control list; `nil`, which means the client's own list, when
+    /// the root's cannot be used.
     private func inheritedACL() async throws -> [ACL]? {
         do {
             let acl = try await store.aclEntries(of: tree.root)
@@ -98,12 +98,12 @@ struct QueueFolders: Sendable {
         }
     }
 
-    /// Returns an epoch for a queue whose own was removed. It is above every epoch in the names of its messages, so
-    /// that no name among the items now belongs to another message.
+    /// Returns an epoch for a queue whose own was removed. It is above every epoch in the names of the queue's
+    /// messages, so that no name in `items` now belongs to another message.
     private func lostEpoch() async throws -> [UInt8] {
         var folders = [tree.partial, tree.dead]
         folders += try await reader.names(tree.consumers).map { tree.consumer($0).item }
-        // What stands in `earlier` is of an earlier epoch, also where its name has none.
+        // A message in `earlier` belongs to an earlier epoch, even when its name contains none.
         let earlier = try await messages(in: tree.earlier).map { $0.epoch &+ 1 }
         var number = earlier.max() ?? 0
         for folder in folders {

@@ -1,11 +1,11 @@
 import ZooKeeper
 
 extension ZooKeeperStore {
-    /// How many of the first groups of operations go into one multi.
+    /// Returns how many of the first groups of operations fit into one multi.
     ///
     /// - Parameters:
-    ///   - operations: how many operations the multi has besides.
-    ///   - bytes: how many bytes they have.
+    ///   - operations: how many other operations the multi has.
+    ///   - bytes: how many bytes those have.
     func countThatFits(_ groups: some Sequence<[Operation]>, besides operations: Int = 3, bytes: Int = 1_024) -> Int {
         var (operations, bytes, count) = (operations, bytes, 0)
         for group in groups {

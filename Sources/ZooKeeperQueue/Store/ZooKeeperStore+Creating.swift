@@ -8,7 +8,7 @@ extension ZooKeeperStore {
 
     /// Creates a node with an access control list, unless the node exists already.
     ///
-    /// - Parameter acl: the list; `nil` is the client's default.
+    /// - Parameter acl: the list; `nil` means the client's default.
     func createIfMissing(_ path: String, data: [UInt8] = [], acl: [ACL]?) async throws {
         try await createIfMissing(path) { _ = try await multi([.create(path, data: data, acl: acl)]) }
     }
@@ -20,9 +20,9 @@ extension ZooKeeperStore {
             } catch let error as ZooKeeperError where error.code == .nodeExists {
                 return
             } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                // Creating it again is harmless, and waits for a connection.
+                // Repeating the create is harmless, and it waits for a connection.
             } catch let error as ZooKeeperError where error.code == .noAuth {
-                // The client may use a node although it may not create nodes in the same parent.
+                // The client may be able to use a node although it may not create nodes in the same parent.
                 guard try await exists(path) != nil else { throw error }
                 return
             }

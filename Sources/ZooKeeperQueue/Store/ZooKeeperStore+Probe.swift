@@ -1,7 +1,7 @@
 import ZooKeeper
 
 extension ZooKeeperStore {
-    /// Makes a change below a node that leaves nothing behind, and returns its metadata. Only a write shows the
+    /// Makes a change below a node that leaves nothing behind, and returns its metadata. Only a write reveals the
     /// ensemble's current zxid and clock.
     func probe(below path: String) async throws -> Stat {
         let probe = "\(path)/probe-\(UniqueName.make())"

@@ -1,8 +1,8 @@
-/// The form in which a message is stored when there is something to say beside its payload.
+/// The format of a stored message that has more than a payload.
 ///
-/// A message without headers and id is stored as its bare bytes, so that any client can read it, unless its payload is empty
-/// (an empty node is a message that is still being written) or begins like an envelope. Byte for byte, numbers in
-/// network order:
+/// A message without headers and ID is stored as its bare bytes, so that any client can read it. The exceptions are an
+/// empty payload, because an empty node is a message that is still being written, and a payload that begins with the
+/// magic. The layout, with numbers in network order:
 ///
 /// | offset | bytes | meaning |
 /// |---|---|---|
@@ -13,8 +13,9 @@
 /// | 10 | L | fields, each: tag (1 byte), length N (4 bytes), N bytes |
 /// | 10 + L | rest | payload |
 ///
-/// Tag 1 is a header: length of its name (2 bytes), name, value, both UTF-8. Tag 128 is the message's id in UTF-8. A tag from 128 on may be passed over by a
-/// reader that does not know it; below, the envelope counts as one of an unknown kind.
+/// Tag 1 is a header: the length of its name (2 bytes), its name and its value, both in UTF-8. Tag 128 is the
+/// message's ID in UTF-8. A reader ignores an unknown tag from 128 on. An envelope with an unknown tag below 128
+/// counts as one of an unknown kind.
 struct Envelope: Sendable, Hashable {
     var headers: [String: String]
     var payload: [UInt8]
@@ -23,24 +24,24 @@ struct Envelope: Sendable, Hashable {
     static let magic: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51]
     static let version: UInt8 = 1
     private static let singleMessage: UInt8 = 1
-    /// Magic, version, kind, and the length of the fields.
+    /// The number of bytes before the fields: magic, version, kind, and the length of the fields.
     static let headLength = 10
     private static let headerTag: UInt8 = 1
     private static let firstOptionalTag: UInt8 = 128
     private static let idTag: UInt8 = 128
 
-    /// What a node's data turned out to be.
+    /// The result of decoding a node's data.
     enum Reading: Sendable, Hashable {
         case message(Envelope)
         /// Several messages in one node.
         case batch(RecordBatch)
-        /// A well-formed envelope of a version or kind that this library does not know: to be left where it is.
+        /// A well-formed envelope of a version or kind that this library does not know. The node must be left alone.
         case unknown
     }
 
-    // MARK: Writing
+    // MARK: Encoding
 
-    /// The node's data for the message.
+    /// Returns the node's data for the message.
     func encoded() -> [UInt8] {
         if headers.isEmpty, id == nil, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
         var fields: [UInt8] = []
@@ -59,32 +60,33 @@ struct Envelope: Sendable, Hashable {
         return Self.head(kind: Self.singleMessage, fieldsLength: fields.count) + fields + payload
     }
 
-    /// How every kind of envelope begins.
+    /// Returns the beginning of an envelope of any kind.
     static func head(kind: UInt8, fieldsLength: Int = 0) -> [UInt8] {
         var bytes = magic + [version, kind]
         bytes.append(bigEndian: UInt32(fieldsLength))
         return bytes
     }
 
-    /// What stands behind the head of an envelope of a kind that has no fields; `nil` when the data is none.
+    /// Returns the bytes after the head of an envelope of a kind without fields; `nil` when
+    /// the data is no such envelope.
     static func body(ofKind kind: UInt8, _ data: [UInt8]) -> ArraySlice<UInt8>? {
         guard data.count >= headLength, data.starts(with: head(kind: kind)) else { return nil }
         return data[headLength...]
     }
 
-    /// A message's bytes as they are written into `items` again: never nothing, which would count as a message that is
-    /// still being written.
+    /// Returns a message's data for writing it into `items` again. The data is never empty, because an empty node
+    /// counts as a message that is still being written.
     static func restored(_ data: [UInt8]?) -> [UInt8] {
         guard let data, !data.isEmpty else { return Envelope(headers: [:], payload: []).encoded() }
         return data
     }
 
-    /// The longest name of a header in bytes, by its field of two bytes.
+    /// The longest name of a header in bytes, because its length field has two bytes.
     static let maximumHeaderName = Int(UInt16.max)
 
-    // MARK: Reading
+    // MARK: Decoding
 
-    /// Reads any bytes: what is no well-formed envelope is a bare payload, never an error.
+    /// Decodes any bytes. Data that is not a well-formed envelope is a bare payload, and never an error.
     static func read(_ data: [UInt8]) -> Reading {
         let bare = Reading.message(Envelope(headers: [:], payload: data))
         guard data.count >= headLength, data.starts(with: magic) else { return bare }

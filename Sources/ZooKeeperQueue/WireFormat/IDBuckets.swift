@@ -1,18 +1,20 @@
 import ZooKeeper
 
-/// Where the ids of messages are remembered: a value, as it stands in the queue's node `ids`.
+/// The buckets of deduplication IDs, as stored in the queue's node `ids`: a value.
 ///
-/// Each id is a node in the present bucket. When the bucket is as old as ids are to be remembered, a recovery begins
-/// another one and removes all but these two; so forgetting an id costs no look at its age. Who stores an id checks the
-/// version of `ids` in the same multi, creates the id in the present bucket, and creates and deletes it in the former
-/// one, which fails when it is there.
+/// Each ID is a node in the current bucket. When the bucket is as old as the deduplication window, a recovery begins
+/// another one and removes all but these two. So expiring an ID does not require reading its age. A producer that
+/// stores an ID checks the version of `ids` in the same multi, creates the ID in the current bucket, and creates and
+/// deletes it in the previous one, which fails when it is there.
 struct IDBuckets: Sendable, Hashable {
     private(set) var current: UInt32 = 0
     private(set) var version: Int32 = 0
 
     init() {}
 
-    /// - Throws: when the node does not hold what this library would write; an empty one is a new queue's.
+    /// Decodes the node `ids`. An empty node is that of a new queue.
+    ///
+    /// - Throws: ``QueueError/Code/failed`` when the data is not a number.
     init(_ node: Node) throws {
         version = node.stat.version
         let text = String(decoding: node.data ?? [], as: UTF8.self)
@@ -24,10 +26,10 @@ struct IDBuckets: Sendable, Hashable {
         current = number
     }
 
-    /// Fails a multi when another bucket is the present one.
+    /// Returns a check that fails a multi when another bucket is the current one.
     func check(in tree: QueueTree) -> Operation { .check(tree.ids, version: version) }
 
-    /// What stores an id, and fails with "node exists" when it is remembered.
+    /// Returns the operations that store an ID. They fail with "node exists" when the queue remembers the ID.
     func operations(storing id: String, in tree: QueueTree) -> [Operation] {
         let create = Operation.create(tree.id(id, inBucket: current), data: [])
         guard current > 0 else { return [create] }
@@ -35,7 +37,7 @@ struct IDBuckets: Sendable, Hashable {
         return [create, .create(former, data: []), .delete(former)]
     }
 
-    /// Makes another bucket the present one.
+    /// Returns the operations that make another bucket the current one.
     func next(in tree: QueueTree, acl: [ACL]?) -> [Operation] {
         [
             .set(tree.ids, data: Array("\(current &+ 1)".utf8), version: version),
@@ -43,16 +45,18 @@ struct IDBuckets: Sendable, Hashable {
         ]
     }
 
-    /// The buckets whose ids are remembered.
+    /// The numbers of the buckets that the queue remembers.
     var numbers: [UInt32] { current > 0 ? [current, current - 1] : [current] }
 
-    /// Whether what is in the bucket of this name is remembered.
+    /// Whether the queue remembers the IDs in the bucket with this name. True for a name that is not a number,
+    /// which no recovery removes.
     func remembers(_ bucket: String) -> Bool {
         guard let number = UInt32(bucket) else { return true }
         return numbers.contains(number)
     }
 
-    /// A node's name for an id: letters, digits, `-` and `_` as they are, all other bytes of its UTF-8 as `%XX`.
+    /// Returns a node's name for an ID. Letters, digits, `-` and `_` stay as they are, and all other bytes
+    /// of its UTF-8 become `%XX`.
     static func nodeName(of id: String) -> String {
         var name = ""
         for byte in id.utf8 {
@@ -67,6 +71,6 @@ struct IDBuckets: Sendable, Hashable {
         return name
     }
 
-    /// The longest id in bytes of UTF-8.
+    /// The longest ID in bytes of UTF-8.
     static let maximumLength = 255
 }

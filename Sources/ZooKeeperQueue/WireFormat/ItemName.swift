@@ -1,22 +1,23 @@
-/// The name of a message, `item-PPP-[eN-]SSSSSSSSSS[-III][.R]`: its priority, the epoch of the server's numbers, the number,
-/// its index when it was stored in one node with others, and how often it was given back or recovered.
+/// The name of a message, `item-PPP-[eN-]SSSSSSSSSS[-III][.R]`: its priority, the epoch of the sequence
+/// numbers, its sequence number, its index when it was stored in one node with other messages, and how often it
+/// was requeued or recovered.
 ///
-/// The epoch is left out where it is zero, and among the items, whose epoch is the queue's.
+/// The name omits epoch 0. It also omits the epoch in `items`, where the queue's epoch applies.
 ///
-/// The names are a wire format, shared with clients in other languages. The count stands in the name, so that no data
-/// is rewritten, and the name stays short however often a message comes back.
+/// The names are a wire format, shared with clients in other languages. The count is in the name, because then a
+/// redelivery rewrites no data, and the name stays short however often a message is redelivered.
 ///
-/// A long queue's names are all in memory at once, so this is small, and the text is made anew when it is needed.
+/// All names of a long queue are in memory at once. So this type is small, and its text is built when it is needed.
 struct ItemName: Sendable, Hashable {
-    /// Priority, number and index in the order of their weight.
+    /// The priority, the sequence number and the index, in the order of their significance.
     private let rank: UInt64
     private let count: UInt32
-    /// How often the server's numbers had begun anew when the message was stored.
+    /// How often the sequence numbers had rolled over when the message was stored.
     let epoch: UInt32
-    /// The name as it stands among the items, when it is not the one that this library would write.
+    /// The name as it is in `items`, when it is not the one that this library would write.
     private let odd: OddName?
 
-    /// Kept apart, since there is hardly ever one.
+    /// A separate object, because such names are rare.
     private final class OddName: Sendable, Hashable {
         let string: String
         init(_ string: String) { self.string = string }
@@ -26,25 +27,25 @@ struct ItemName: Sendable, Hashable {
 
     static let priorities = 0...999
 
-    /// 0…999; a lower number is served first.
+    /// 0…999; a lower number is delivered first.
     var priority: Int { Int(rank >> 44) }
-    /// How often the message was delivered and came back.
+    /// How often the message was delivered and then requeued or recovered.
     var returns: Int { Int(count) }
-    /// The number that the server gave. It is signed, 32 bits wide, and unique under its parent only.
+    /// The sequence number that the server assigned. It is signed, 32 bits wide, and unique only below its parent.
     var sequence: Int32 { Int32(truncatingIfNeeded: Int64(rank >> 12 & 0xFFFF_FFFF) - Self.bias) }
-    /// The place in the node that it was stored in with others.
+    /// The index in the node that the message was stored in with other messages.
     var index: Int? { rank & 0xFFF == 0 ? nil : Int(rank & 0xFFF) - 1 }
     /// The whole name, which no other message of the queue ever has.
     var string: String {
         guard epoch > 0 else { return untagged }
         guard let odd else { return canonical(withEpoch: true) }
-        // A tag comes behind the priority, which has its three digits in every name.
+        // The tag follows the priority, which has three digits in every name.
         return odd.string.prefix(9) + Self.tag(epoch) + odd.string.dropFirst(9)
     }
-    /// The name as it stands among the items while its epoch is the queue's.
+    /// The name as it is in `items` while its epoch is the queue's.
     var untagged: String { odd?.string ?? canonical(withEpoch: false) }
 
-    /// Makes the numbers ascend from zero.
+    /// Maps the signed numbers to ascending numbers from zero.
     private static let bias: Int64 = 1 << 31
 
     private init(rank: UInt64, epoch: UInt32, count: UInt32, odd: OddName?) {
@@ -54,7 +55,7 @@ struct ItemName: Sendable, Hashable {
         self.odd = odd
     }
 
-    /// The meaning of a whole name, or `nil` when it is not an item's name.
+    /// Parses a whole name. Returns `nil` when it is not the name of a message.
     init?(_ string: String) {
         var string = string
         guard let parts = string.withUTF8({ Self.parse($0[...]) }) else { return nil }
@@ -66,7 +67,7 @@ struct ItemName: Sendable, Hashable {
         self.init(parts, epoch: parts.epoch ?? 0, untagged: untagged)
     }
 
-    /// The meaning of a name among the items, or `nil` when it is not an item's name there.
+    /// Parses a name in `items`. Returns `nil` when it is not the name of a message there.
     init?(_ untagged: String, inEpoch epoch: UInt32) {
         var untagged = untagged
         guard let parts = untagged.withUTF8({ Self.parse($0[...]) }), parts.epoch == nil else { return nil }
@@ -86,7 +87,7 @@ struct ItemName: Sendable, Hashable {
         var sequence: Int32 = 0
         var index: Int?
         var returns: UInt32 = 0
-        /// Whether the number has the server's ten digits.
+        /// Whether the number is formatted as the server formats it, in ten places.
         var isCanonical = false
     }
 
@@ -101,7 +102,7 @@ struct ItemName: Sendable, Hashable {
         guard rest.first == UInt8(ascii: "-") else { return nil }
         rest = rest.dropFirst()
         if rest.first == UInt8(ascii: "e") {
-            // Written in one way only, so that no two names mean the same.
+            // Leading zeros are not allowed, because no two names may mean the same message.
             guard let dash = rest.firstIndex(of: UInt8(ascii: "-")), rest.dropFirst().first != UInt8(ascii: "0"),
                 let epoch = number(rest[..<dash].dropFirst()).flatMap(UInt32.init(exactly:))
             else { return nil }
@@ -116,7 +117,7 @@ struct ItemName: Sendable, Hashable {
             parts.returns = returns
             rest = rest[..<dot]
         }
-        // A number may begin with a minus, where the server's counter was negative; that one is no separator.
+        // A negative sequence number begins with a minus, which is not a separator.
         let isNegative = rest.first == UInt8(ascii: "-")
         if isNegative { rest = rest.dropFirst() }
         if let dash = rest.firstIndex(of: UInt8(ascii: "-")) {
@@ -133,7 +134,7 @@ struct ItemName: Sendable, Hashable {
         return parts
     }
 
-    /// Digits, at most ten of them.
+    /// Parses a number of at most ten digits.
     private static func number(_ bytes: Slice<UnsafeBufferPointer<UInt8>>) -> Int? {
         guard !bytes.isEmpty, bytes.count <= 10 else { return nil }
         var value = 0
@@ -149,7 +150,7 @@ struct ItemName: Sendable, Hashable {
     private func canonical(withEpoch: Bool) -> String {
         var text = Self.prefix(priority: priority) + (withEpoch ? Self.tag(epoch) : "")
         let (sequence, index) = (Int(sequence), index)
-        // As the server's "%010d" has it: a minus takes one of the ten places.
+        // Formats as the server's "%010d" does: a minus takes one of the ten places.
         text += sequence < 0 ? "-" + Self.padded(-sequence, 9) : Self.padded(sequence, 10)
         if let index { text += "-" + Self.padded(index, 3) }
         return returns == 0 ? text : "\(text).\(returns)"
@@ -162,12 +163,12 @@ struct ItemName: Sendable, Hashable {
         return String(repeating: "0", count: max(0, width - digits.utf8.count)) + digits
     }
 
-    /// The name of one of the node's messages.
+    /// Returns the name of one of the node's messages.
     func message(_ index: Int) -> ItemName {
         ItemName(rank: rank & ~0xFFF | UInt64(index + 1), epoch: epoch, count: count, odd: nil)
     }
 
-    /// The same message's name with another count.
+    /// Returns the name of the same message with another count.
     func with(returns: Int) -> ItemName {
         let odd = odd.map { odd in
             let bare = odd.string.prefix { $0 != "." }
@@ -176,12 +177,12 @@ struct ItemName: Sendable, Hashable {
         return ItemName(rank: rank, epoch: epoch, count: UInt32(clamping: returns), odd: odd)
     }
 
-    /// The start of the name of a message that is to be created; the server appends its number.
+    /// Returns the beginning of a new message's name, to which the server appends a sequence number.
     static func prefix(priority: Int) -> String { "item-" + padded(priority, 3) + "-" }
 }
 
 extension ItemName: Comparable {
-    /// The order in which messages are handed out.
+    /// The order in which messages are delivered.
     static func < (a: ItemName, b: ItemName) -> Bool {
         if a.epoch == b.epoch { return a.rank == b.rank ? a.count < b.count : a.rank < b.rank }
         return a.priority == b.priority ? a.epoch < b.epoch : a.priority < b.priority

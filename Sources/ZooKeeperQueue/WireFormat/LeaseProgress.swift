@@ -1,18 +1,19 @@
-/// Which messages of its leased batches a consumer has settled: the data of its node, an envelope of kind 3 without fields.
+/// Which messages of its leased batches a consumer has settled: the data of its node, an
+/// envelope of kind 3 without fields.
 ///
-/// A batch's own node is not written again for each message, which would write all the others with it. Behind the head,
-/// for each batch of which some messages are settled: the length of its name (2 bytes), the name, the number of bytes that
-/// follow (2 bytes), and a bit for each message, the first one the highest of the first byte; 1 is settled. A consumer's
-/// node with other data has settled none.
+/// Settling a message does not rewrite the batch's own node, because that would write all other messages again. After
+/// the head, each batch with settled messages has: the length of its name (2 bytes), the name, the number of the
+/// following bytes (2 bytes), and a bit for each message. The first message is the highest bit of the first byte, and 1
+/// means settled. Other data in a consumer's node means that nothing is settled.
 struct LeaseProgress: Sendable, Hashable {
-    /// The indexes of the settled messages by the names of the batches.
+    /// The indices of the settled messages, by the names of the batches.
     private(set) var settled: [String: Set<Int>] = [:]
 
     private static let kind: UInt8 = 3
 
     init() {}
 
-    /// Reads a consumer's data.
+    /// Decodes the data of a consumer's node.
     init(_ data: [UInt8]?) {
         guard let data, var rest = Envelope.body(ofKind: Self.kind, data) else { return }
         var found: [String: Set<Int>] = [:]
@@ -28,7 +29,7 @@ struct LeaseProgress: Sendable, Hashable {
         settled = found
     }
 
-    /// The consumer's data; nothing when there is nothing to say.
+    /// Returns the data of the consumer's node; empty when no batch is partly settled.
     func encoded() -> [UInt8] {
         guard !settled.isEmpty else { return [] }
         var bytes = Envelope.head(kind: Self.kind)
@@ -43,15 +44,15 @@ struct LeaseProgress: Sendable, Hashable {
         return bytes
     }
 
-    /// The message is settled.
+    /// Records that a message is settled.
     ///
-    /// - Returns: how many of its batch are.
+    /// - Returns: how many messages of its batch are settled.
     mutating func settle(_ index: Int, of batch: String) -> Int {
         settled[batch, default: []].insert(index)
         return settled[batch]?.count ?? 0
     }
 
-    /// The batch's node is gone.
+    /// Forgets a batch whose node is gone.
     mutating func forget(_ batch: String) { settled[batch] = nil }
 
     /// Whether the message is settled.

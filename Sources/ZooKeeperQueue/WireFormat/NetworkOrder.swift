@@ -6,17 +6,17 @@ extension [UInt8] {
 }
 
 extension FixedWidthInteger {
-    /// The number that the bytes are in network order; as many as it has.
+    /// Creates a number from its bytes in network order.
     init(bigEndian bytes: ArraySlice<UInt8>) { self = bytes.reduce(0) { $0 << 8 | Self($1) } }
 }
 
 extension ArraySlice<UInt8> {
-    /// Takes a number off the front, in network order.
+    /// Removes a number in network order from the front. Returns `nil` when there are too few bytes.
     mutating func takeNumber<T: FixedWidthInteger>(_ type: T.Type) -> T? {
         take(T.bitWidth / 8).map { T(bigEndian: $0) }
     }
 
-    /// Takes so many bytes off the front, unless there are fewer.
+    /// Removes `count` bytes from the front. Returns `nil` when there are fewer.
     mutating func take(_ count: Int) -> ArraySlice<UInt8>? {
         guard count <= self.count else { return nil }
         defer { removeFirst(count) }

@@ -1,16 +1,18 @@
-/// The messages that stand in a node, for who looks at a queue from outside, such as the tests.
+/// The messages in a node, for code that inspects a queue from outside, such as the tests.
 package struct NodeContents: Sendable {
     package struct Message: Sendable {
         package let name: String
-        /// What was sent, or the whole node when its form is not known.
+        /// The bytes that were sent, or the data of the whole node when its format is unknown.
         package let payload: [UInt8]
     }
 
     package let messages: [Message]
 
+    /// Decodes a node.
+    ///
     /// - Parameters:
-    ///   - consumer: the data of the consumer that holds the node, which says what of it is settled.
-    ///   - epoch: the data of the queue's epoch, for a node among the items, whose name is then made whole.
+    ///   - consumer: the data of the consumer that leases the node. It says which messages are settled.
+    ///   - epoch: the data of the queue's epoch, for a node in `items`, whose name is then completed.
     package init(name: String, data: [UInt8], consumer: [UInt8]? = nil, epoch: [UInt8]? = nil) {
         let number = epoch.flatMap { try? SequenceEpoch(data: $0, version: 0).number }
         let item = number.map { ItemName(name, inEpoch: $0) } ?? ItemName(name)

@@ -1,29 +1,29 @@
-/// The paths of a queue's nodes. They are a wire format; the README draws the tree.
+/// The paths of a queue's nodes. They are a wire format: <doc:WireFormat> draws the tree.
 struct QueueTree: Sendable, Hashable {
     let root: String
 
-    /// Messages that are ready.
+    /// Ready messages.
     var items: String { root + "/items" }
-    /// Ready messages from before the server's numbers began anew.
+    /// Ready messages from before the last sequence rollover.
     var earlier: String { root + "/earlier" }
-    /// How often the server's numbers have begun anew.
+    /// How often the sequence numbers have rolled over, and the phase of a rollover.
     var epoch: String { root + "/epoch" }
-    /// Messages of failed consumers, not yet given back.
+    /// Messages of failed consumers that were not redelivered yet.
     var partial: String { root + "/partial" }
     /// Registered consumers.
     var consumers: String { root + "/consumers" }
-    /// Messages that were given up.
+    /// Dead letters.
     var dead: String { root + "/dead" }
-    /// Producers' lanes.
+    /// Producers' nodes, whose versions count their batches.
     var producers: String { root + "/producers" }
-    /// Idle consumers, in line.
+    /// The wait queue of idle consumers.
     var idle: String { root + "/idle" }
-    /// The ids of messages that were sent with one.
+    /// The buckets of deduplication IDs.
     var ids: String { root + "/ids" }
-    /// The recovery that acts now.
+    /// The lock of the recovery that acts now.
     var recoveryLock: String { root + "/gc-lock" }
 
-    /// What all members must agree on.
+    /// The settings that every process must agree on.
     var settings: String { root + "/settings" }
 
     func item(_ name: String) -> String { "\(items)/\(name)" }
@@ -37,7 +37,8 @@ struct QueueTree: Sendable, Hashable {
     func idle(_ place: String) -> String { "\(idle)/\(place)" }
     func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
 
-    /// The nodes below the root, the last of which is created last.
+    /// The folders that every queue has, in the order of their creation. `epoch` comes last, and marks the queue as
+    /// complete.
     var parents: [String] { [items, partial, consumers, dead, idle, producers, earlier, epoch] }
 
     /// The root's ancestors and the root itself, from the top.
@@ -49,9 +50,9 @@ struct QueueTree: Sendable, Hashable {
 /// The paths of one consumer's nodes.
 struct ConsumerPaths: Sendable, Hashable {
     let path: String
-    /// Ephemeral: the consumer's session lives.
+    /// An ephemeral node that exists while the consumer's session lives.
     var active: String { path + "/active" }
-    /// The parent of its leases.
+    /// The parent of the consumer's leases.
     var item: String { path + "/item" }
     func lease(_ name: String) -> String { "\(item)/\(name)" }
 }

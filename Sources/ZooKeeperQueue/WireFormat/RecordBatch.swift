@@ -1,19 +1,20 @@
 /// Several messages in one node: an envelope of kind 2 without fields.
 ///
-/// Behind the head: the number of messages (2 bytes, 1…900: a batch comes apart in one multi), then for each its length (4 bytes, at
-/// least 1) and the bytes that its node would have if it stood alone. A message's index is its place, from 0.
+/// After the head come the number of messages (2 bytes, 1…900) and, for each message, its length (4 bytes, at least 1)
+/// and the bytes that its own node would have. A message's index is its position, from 0. The number is limited because
+/// a batch must be split with one multi.
 struct RecordBatch: Sendable, Hashable {
     private(set) var records: [[UInt8]]
 
     private static let kind: UInt8 = 2
-    /// The most messages: their creates must fit into one multi of 1,000 operations.
+    /// The most messages in a batch. Their creates must fit into one multi of 1,000 operations.
     static let maximumCount = 900
-    /// What a message adds to the node beside its own bytes.
+    /// The bytes that a message adds to the node besides its own.
     static let overheadPerRecord = 4
 
     init(records: [[UInt8]]) { self.records = records }
 
-    /// Reads a node's data; `nil` when it is no well-formed batch.
+    /// Decodes a node's data. Returns `nil` when it is not a well-formed batch.
     init?(_ data: [UInt8]) {
         guard var rest = Envelope.body(ofKind: Self.kind, data), let count = rest.takeNumber(UInt16.self),
             (1...Self.maximumCount).contains(Int(count))
@@ -29,7 +30,7 @@ struct RecordBatch: Sendable, Hashable {
         guard rest.isEmpty else { return nil }
     }
 
-    /// The node's data.
+    /// Returns the node's data.
     func encoded() -> [UInt8] {
         var bytes = Envelope.head(kind: Self.kind)
         bytes.reserveCapacity(records.reduce(bytes.count + 2) { $0 + $1.count + Self.overheadPerRecord })

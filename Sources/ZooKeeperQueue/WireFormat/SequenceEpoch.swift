@@ -1,17 +1,17 @@
 import ZooKeeper
 
-/// Which run of the server's numbers is under way, as it stands in the queue's node `epoch`: a value.
+/// The epoch of the sequence numbers, as stored in the queue's node `epoch`: a value.
 ///
-/// The server numbers what is created below `items` with 32 bits, and after the last number it refuses every further
-/// message. Long before that, a recovery makes `items` anew, whose numbers then begin at zero, and counts the epoch.
-/// Who creates below `items`, or takes from it, checks this node's version in the same multi: a name means the same
-/// message only as long as the version stays.
+/// The server numbers the nodes created below `items` with 32 bits. After the last number it refuses every further
+/// message. Long before that, a recovery creates `items` again, whose numbers then start at zero, and raises the epoch.
+/// A client of this library that creates nodes below `items`, or claims them, checks this node's version in the same
+/// multi, because a name means the same message only as long as the version stays.
 struct SequenceEpoch: Sendable, Hashable {
     enum Phase: String {
         case open
-        /// Messages of this very epoch may stand in `earlier`.
+        /// Messages of this very epoch may be in `earlier`.
         case moving
-        /// Producers wait for the next epoch for some moments.
+        /// Producers wait briefly for the next epoch.
         case closing
     }
 
@@ -20,16 +20,18 @@ struct SequenceEpoch: Sendable, Hashable {
     /// The version of the node.
     var version: Int32 = 0
 
-    /// The format of the tree that this library knows; a later one is named behind the phase.
+    /// The tree format that this library knows. A later format is named after the phase.
     ///
-    /// It stands in this node, since this is what every member reads before it does anything, and checks with whatever
-    /// it does: one that is at work when the format changes learns it at its next step, which is not applied.
+    /// The format is stored in this node, because every client reads it first and checks its version in its
+    /// transactions. A running client learns of a changed format at its next transaction, which is then not applied.
     static let format: UInt32 = 1
 
     init() {}
 
-    /// - Throws: ``QueueError/Code/unsupportedFormat`` for a format that this library does not know; another error when
-    ///   the node does not hold what any library would write. An empty one is a new queue's.
+    /// Decodes the node `epoch`. An empty node is that of a new queue.
+    ///
+    /// - Throws: ``QueueError/Code/unsupportedFormat`` for a format that this library does not know,
+    ///   ``QueueError/Code/failed`` for data that no library would write.
     init(_ node: Node) throws { try self.init(data: node.data, version: node.stat.version) }
 
     init(data: [UInt8]?, version: Int32) throws {
@@ -52,26 +54,27 @@ struct SequenceEpoch: Sendable, Hashable {
         (self.number, self.phase) = (number, phase)
     }
 
-    /// The last number that a producer of this library uses. After 2,147,483,647 the server goes on with negative ones,
-    /// which would come first, or refuses; so many are left that no batch that is under way gets there.
+    /// The last sequence number that a producer of this library uses. After 2,147,483,647 the server continues with
+    /// negative numbers, which would come first, or refuses further messages. The margin is so large that no batch in
+    /// flight reaches that limit.
     static let lastNumber: Int32 = 2_147_000_000
 
     func encoded() -> [UInt8] { Array("\(number) \(phase.rawValue)".utf8) }
 
-    /// Whether messages may stand in `earlier`.
+    /// Whether messages may be in `earlier`.
     var usesEarlier: Bool { number > 0 || phase != .open }
 
-    /// The change of the node to another state.
+    /// Returns the operation that changes the node to another phase or number.
     func change(to phase: Phase, number: UInt32? = nil, in tree: QueueTree) -> Operation {
         var next = self
         (next.phase, next.number) = (phase, number ?? self.number)
         return .set(tree.epoch, data: next.encoded(), version: version)
     }
 
-    /// Fails a multi in which names of this epoch are used, when it is over.
+    /// Returns a check that fails a multi when the node has changed, for a multi that uses names of this epoch.
     func check(in tree: QueueTree) -> Operation { .check(tree.epoch, version: version) }
 
-    /// Where a message comes to stand that is ready again.
+    /// Returns the path at which a requeued message is created.
     func place(of name: ItemName, in tree: QueueTree) -> String {
         name.epoch == number ? tree.item(name.untagged) : tree.earlier(name.string)
     }

@@ -1,5 +1,5 @@
-/// What a queue's members must agree on, as it stands in the tree: lines of the form `name=value` in UTF-8. Names that this
-/// library does not know are kept.
+/// The settings that every process must agree on, as stored in the tree: lines of the form `name=value` in UTF-8. Names
+/// that this library does not know are kept.
 struct SharedSettings: Sendable, Hashable {
     private var values: [String: String] = [:]
 
@@ -16,7 +16,7 @@ struct SharedSettings: Sendable, Hashable {
         Array(values.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined().utf8)
     }
 
-    /// The most messages of one node; 1 where nothing, or nothing sensible, is said.
+    /// The most messages in one node; 1 when the setting is missing or invalid.
     var messagesPerNode: Int {
         get {
             let value = values["messages-per-node"].flatMap { Int($0) } ?? 1
@@ -25,13 +25,13 @@ struct SharedSettings: Sendable, Hashable {
         set { values["messages-per-node"] = String(newValue) }
     }
 
-    /// How often a message is delivered at most; `nil` where nothing is said.
+    /// How often a message is delivered at most; `nil` when the setting is missing or invalid.
     var maximumDeliveries: Int? {
         get { values["maximum-deliveries"].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } }
         set { values["maximum-deliveries"] = newValue.map { "\($0)" } }
     }
 
-    /// How long a recovery keeps the message of a failed consumer; `nil` where nothing is said.
+    /// How long a recovery holds back the message of a failed consumer; `nil` when the setting is missing or invalid.
     var redeliveryDelay: Duration? {
         get { milliseconds("redelivery-delay-milliseconds").flatMap { $0 >= .zero ? $0 : nil } }
         set { values["redelivery-delay-milliseconds"] = newValue.map { "\(Int64($0 / .milliseconds(1)))" } }
@@ -41,13 +41,13 @@ struct SharedSettings: Sendable, Hashable {
         values[name].flatMap { Int64($0) }.map { .milliseconds($0) }
     }
 
-    /// How long ids are remembered at least; `nil` where nothing is said.
+    /// The deduplication window; `nil` when the setting is missing or invalid.
     var idRetention: Duration? {
         get { milliseconds("id-retention-milliseconds").flatMap { $0 > .zero ? $0 : nil } }
         set { values["id-retention-milliseconds"] = newValue.map { "\(max(1, Int64($0 / .milliseconds(1))))" } }
     }
 
-    /// How much may stand in the queue; what is not sensible is no bound.
+    /// The queue's capacity. An invalid value means no limit.
     var bound: QueueBound {
         get {
             func bound(_ name: String) -> Int? { values[name].flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil } }

@@ -7,19 +7,21 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// With a gateway that has transactions and watches: each call is one request.
+/// The calls to a gateway with transactions and watches: each call is one request.
 struct ExtendedCalls: GatewayCalls {
     let exchange: Exchange
 
-    /// How long a gateway waits for a change.
+    /// How long a gateway waits for a change, in seconds.
     private static let wait = 20
 
-    /// - Parameter value: reads a reply of the right kind; returns `nil` for another.
+    /// Sends a call and reads its reply.
+    ///
+    /// - Parameter value: reads a reply of the right kind; returns `nil` for any other.
     private func call<Value>(
         _ call: ExtensionCall, wait: Int? = nil, _ value: (ExtensionReply) -> Value?
     ) async throws -> Value {
         try await exchange.perform(isWrite: call.isWrite, wait: .seconds(wait ?? 0)) { link in
-            // Another one for each attempt: a gateway takes none twice.
+            // Each attempt has a new number, because a gateway accepts a number only once.
             let number = call.isWrite ? exchange.turn.nextNumber() : nil
             let body = try ExtensionRequest(session: link.id, number: number, call: call).encoded()
             return .init(
@@ -32,7 +34,7 @@ struct ExtendedCalls: GatewayCalls {
             switch error.code {
             case .unknownSession: return .sessionHasEnded
             case .deadlineExceeded where error.outcome == .notApplied: return .later(error)
-            // The gateway's own session, and not this store.
+            // This is about the gateway's session, and not about this store.
             case .closed, .closing, .sessionExpired:
                 return error.outcome == .notApplied ? .sessionHasEnded : .inDoubt("The gateway's session has ended.")
             default: throw error
@@ -40,10 +42,10 @@ struct ExtendedCalls: GatewayCalls {
         }
     }
 
-    /// An answer that is none of the extension's.
+    /// Judges a response that is not a reply of the extension.
     private static func judge<Value>(_ response: RestTransport.Response) throws -> Exchange.Judgement<Value> {
         switch response.status {
-        // It has been replaced by one that has no extensions, or does not admit us any more.
+        // Another gateway without extensions has replaced this one, or the gateway no longer admits the user.
         case 401, 404: return .sessionHasEnded
         case 425, 429: return .later(.refused(.deadlineExceeded, "", "The gateway has too much to do."))
         case _ where response.mayPass: return .inDoubt("The gateway answered \(response.quoted).")

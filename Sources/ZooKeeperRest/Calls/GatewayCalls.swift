@@ -1,7 +1,7 @@
 import GatewayExtensions
 import ZooKeeper
 
-/// What the store asks of a gateway: with its extensions, or without.
+/// The calls that the store makes to a gateway, with or without extensions.
 protocol GatewayCalls: Sendable {
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode
     func delete(_ path: String, version: Int32?) async throws
@@ -14,8 +14,8 @@ protocol GatewayCalls: Sendable {
     func bytes(below path: String) async throws -> Int?
     func sync(_ path: String) async throws
     func multi(_ operations: [Operation]) async throws -> [OperationResult]
-    /// The node when it is another than the one of the mark, or after a while.
+    /// Returns the node when its revision differs from `mark`, or after a while.
     func node(_ path: String, after mark: ExtensionCall.Mark?) async throws -> Node?
-    /// The same for the names of its children.
+    /// Does the same for the names of the node's children.
     func children(of path: String, after mark: ExtensionCall.Mark?) async throws -> NodeChildren?
 }

@@ -6,8 +6,8 @@ import ZooKeeper
     import Foundation
 #endif
 
-// The structures of ZooKeeper's REST interface, as far as they are read here. Apache's gateway leaves out a list without elements,
-// and data that is null; it always sends the path and the numbers, by which an answer is known to be one.
+// The structures of ZooKeeper's REST interface, as far as they are read here. Apache's gateway omits an empty list, and
+// data that is null. It always sends the path and the numbers, which identify a response of a gateway.
 
 struct PlainPath: Decodable { let path: String }
 

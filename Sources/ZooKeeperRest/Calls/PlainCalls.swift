@@ -7,7 +7,7 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// With a gateway that has ZooKeeper's REST interface and no more: each operation is a request by itself.
+/// The calls to a gateway with ZooKeeper's REST interface alone: each operation is a separate request.
 struct PlainCalls: GatewayCalls, SingleOperations {
     let exchange: Exchange
     let pollInterval: Duration
@@ -20,7 +20,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
 
     // MARK: Single operations
 
-    /// The session that the operations of a transaction belong to.
+    /// The ID of the session to which the operations of a transaction belong.
     private var owner: Int64?
 
     var sessionID: Int64 { owner ?? 0 }
@@ -49,7 +49,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
         }
         if response.saysSessionHasEnded { return .sessionHasEnded }
         if response.isNotPermitted { throw refused(.noAuth) }
-        // An answer about a node decides what happens to messages, so a proxy's page must not count as one.
+        // A response about a node decides what happens to messages, so a proxy's page must not count as one.
         if [404, 409, 412].contains(response.status), response.message == nil { return .unreadable }
         switch response.status {
         case 425, 429: return .later(refused(.deadlineExceeded))
@@ -84,7 +84,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
             throw ZooKeeperError.refused(.invalidArgument, path, "A gateway creates no such kind of node.")
         }
         let created = try await createNode(path, data: data, mode: mode)
-        // The answer has no metadata. Somebody may have taken the node already.
+        // The response has no metadata. A consumer may have claimed the node already.
         do {
             return CreatedNode(path: created, stat: try await exists(created) ?? Stat())
         } catch let error as ZooKeeperError {
@@ -106,7 +106,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     func get(_ paths: [String]) async throws -> [Node?] {
         try await withThrowingTaskGroup(of: (Int, Node?).self) { group in
             var nodes = [Node?](repeating: nil, count: paths.count)
-            // Each on a connection of its own.
+            // Each read uses a separate connection.
             let atOnce = 32
             for (index, path) in paths.enumerated() {
                 if index >= atOnce, let (index, node) = try await group.next() { nodes[index] = node }
@@ -127,7 +127,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     func exists(_ path: String) async throws -> Stat? { try await get(path)?.stat }
 
     func children(of path: String) async throws -> NodeChildren {
-        // Names may be newer than the metadata, and not older: what comes in between is seen again at the next look.
+        // The names may be newer than the metadata, but not older. A change in between is seen at the next read.
         guard let stat = try await exists(path) else { throw ZooKeeperError.noNode(path) }
         let names = try await request(.get, path, query: [("view", "children")]) {
             $0.decoded(as: PlainChildren.self)?.names
@@ -146,7 +146,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
 
     func bytes(below path: String) async throws -> Int? { nil }
 
-    /// A write that changes nothing: its answer comes when all that the session has sent before was applied.
+    /// Sends a write that changes nothing. Its response arrives after every earlier write of the session was applied.
     func sync(_ path: String) async throws {
         let nothing = (path == "/" ? "" : path) + "/nothing-\(UUID().uuidString)"
         do {
@@ -168,7 +168,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
     }
 
     func children(of path: String, after mark: ExtensionCall.Mark?) async throws -> NodeChildren? {
-        // As above.
+        // Without watches there is no event to wait for.
         try await Task.sleep(for: pollInterval)
         do {
             return try await children(of: path)

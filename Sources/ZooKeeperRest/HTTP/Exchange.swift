@@ -1,34 +1,38 @@
 import ZooKeeper
 
-/// A call: its request is sent in the present session until there is an answer that counts, or its time is over.
+/// Executes a call: sends its request in the present session until a response settles it or its time is over.
 struct Exchange: Sendable {
     let session: RestSession
     let transport: RestTransport
     let callDeadline: Duration
-    /// Whether its calls are for a gateway with extensions.
+    /// Whether the calls are for a gateway with extensions.
     let hasExtensions: Bool
-    /// Writes are sent one after the other.
+    /// Only one write is sent at a time.
     let turn = WriteTurn()
 
-    /// What an answer means.
+    /// What a response means.
     enum Judgement<Value> {
         case value(Value)
-        /// The session is no more, and nothing was done.
+        /// The session has ended, and nothing was done.
         case sessionHasEnded
-        /// Nothing was done, and the same may be done later.
+        /// Nothing was done, and the same request may succeed later.
         case later(ZooKeeperError)
-        /// Something between here and the ensemble has failed, perhaps for a while. The request may have been carried
-        /// out.
+        /// Something between the client and the ensemble has failed, perhaps temporarily. The
+        /// request may have been carried out.
         case inDoubt(String)
-        /// The response is not an answer to the request, and repeating it would not help.
+        /// The response is not an answer to the request, and repeating the request would not help.
         case unreadable
     }
 
+    /// Executes a call.
+    ///
     /// - Parameters:
-    ///   - isWrite: one without an answer is not sent again, but is in doubt.
-    ///   - owner: the session in which alone it is done, if there is one.
-    ///   - wait: how long an answer may take beyond what is usual.
-    ///   - request: what is sent; called for each attempt.
+    ///   - isWrite: whether the call is a write, which is not sent again when its response is
+    ///     lost, because its outcome is unknown.
+    ///   - owner: the ID of the only session in which the call may run, if there is one.
+    ///   - wait: how long a response may take beyond the usual time.
+    ///   - request: makes the request for each attempt.
+    ///   - judge: says what a response means.
     func perform<Value>(
         isWrite: Bool, owner: Int64? = nil, wait: Duration = .zero,
         _ request: (Link) async throws -> RestTransport.Request,
@@ -51,7 +55,7 @@ struct Exchange: Sendable {
                 case .value(let value): return value
                 case .sessionHasEnded: await session.hasEnded(link)
                 case .later(let error):
-                    // As much as the pause is left, at least.
+                    // The pause must fit into the time that is left.
                     if ContinuousClock.now + Self.pause >= deadline { throw error }
                 case .inDoubt(let why):
                     if isWrite { throw await Self.inDoubt(why) }
@@ -66,7 +70,7 @@ struct Exchange: Sendable {
             } catch RestTransport.Failure.notSent {
                 await session.seemsLost(link)
             }
-            // There is no event to wait for: the next attempt tells.
+            // There is no event to wait for. The next attempt shows whether the gateway answers.
             try await Task.sleep(for: Self.pause)
         }
     }
@@ -87,8 +91,8 @@ struct Exchange: Sendable {
                 outcome: .unknown))
     }
 
-    /// The first question about a write's outcome is asked at once. The later ones pause, because a gateway that
-    /// refuses at once would keep the client busy.
+    /// Returns the error after a pause. The caller then asks for the outcome of its write, and a gateway that refuses
+    /// at once would otherwise keep it busy.
     private static func afterAPause(_ error: ZooKeeperError) async -> ZooKeeperError {
         try? await Task.sleep(for: pause)
         return error

@@ -11,24 +11,25 @@ extension RestTransport.Response {
 
     func decoded<T: Decodable>(as type: T.Type) -> T? { try? JSONDecoder().decode(type, from: Data(body)) }
 
-    /// The gateway's own message for an error; `nil` where something else has answered.
+    /// The gateway's message for an error; `nil` when something other than a gateway has answered.
     var message: String? { decoded(as: Refusal.self)?.message }
 
-    /// Whether the same request may have another answer later: the gateway is busy, or cannot reach the ensemble.
+    /// Whether the failure may be temporary: the gateway is busy, or cannot reach the ensemble.
     var mayPass: Bool { [408, 425, 429].contains(status) || status >= 500 }
 
-    /// Whether the gateway does not know the session: a refusal for a node has words.
+    /// Whether the gateway does not know the session. A 401 for a node has a body.
     var saysSessionHasEnded: Bool { status == 401 && body.isEmpty }
 
-    /// Whether an access control list, or the gateway, does not permit it. Apache's has no status of its own for that, and names
-    /// ZooKeeper's code.
+    /// Whether an access control list, or the gateway, denies the request. Apache's gateway has no separate status for
+    /// that, and quotes ZooKeeper's code.
     var isNotPermitted: Bool {
         status == 401 && !body.isEmpty
             || status >= 500 && message?.contains("KeeperErrorCode = NoAuth") == true
     }
 
-    /// The status and the beginning of the body, for an error. Anything may have sent it: it is bounded, and all but plain
-    /// ASCII is escaped. An error's `request` member is left out, because it holds the session's id.
+    /// The status and the beginning of the body, for an error message. Its length is limited, and everything but
+    /// plain ASCII is escaped, because anything may have sent it. The `request` member of an error is left out,
+    /// because it holds the session's ID.
     var quoted: String {
         let limit = 200
         let bytes = message.map { Array($0.utf8) } ?? body
@@ -38,7 +39,9 @@ extension RestTransport.Response {
         return "\(status) \"\(escaped)\(bytes.count > limit ? "…" : "")\""
     }
 
-    /// - Parameter outcome: whether the gateway may have carried out the request that it answered in this way.
+    /// Returns the error for a response that cannot be understood.
+    ///
+    /// - Parameter outcome: whether the gateway may have carried out the request.
     func unreadable(_ outcome: ZooKeeperError.Outcome) -> ZooKeeperError {
         ZooKeeperError(
             code: .unreadableResponse,

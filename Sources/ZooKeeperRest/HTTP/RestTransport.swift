@@ -9,16 +9,16 @@ import NIOPosix
     import Foundation
 #endif
 
-/// Requests of HTTP and their answers, and what can be said when there is no answer.
+/// Sends HTTP requests, and tells failures before sending from lost responses.
 struct RestTransport: Sendable {
     struct Request: Sendable {
         enum Method: String, Sendable { case get = "GET", post = "POST", put = "PUT", delete = "DELETE" }
         var method: Method
-        /// The address with its query.
+        /// The URL, including the query.
         var url: String
         var contentType = "application/octet-stream"
         var body: [UInt8]?
-        /// Whether it is answered when something happens, and keeps its connection as long.
+        /// Whether the gateway answers only when something happens. The request occupies its connection until then.
         var isWait = false
     }
 
@@ -27,19 +27,19 @@ struct RestTransport: Sendable {
         let body: [UInt8]
     }
 
-    /// Why there is no answer.
+    /// Why there is no response.
     enum Failure: Error {
-        /// The request was not sent, certainly.
+        /// The request was certainly not sent.
         case notSent
         case noAnswer
     }
 
     private let http: HTTPClient
-    /// For requests that wait, so that no other waits for a connection behind them.
+    /// The client for requests that wait, so that no other request waits for a connection behind them.
     private let waiting: HTTPClient
     private let authorization: String?
 
-    /// What an answer holds at most, in bytes.
+    /// The largest response in bytes.
     private static let largestAnswer = 64 << 20
 
     init(_ http: HTTPClient, waiting: HTTPClient, _ credentials: RestConfiguration.Credentials?) {
@@ -48,13 +48,15 @@ struct RestTransport: Sendable {
         authorization = credentials?.authorization
     }
 
+    /// Sends a request and returns its response.
+    ///
     /// - Throws: ``Failure``, or `CancellationError`.
     func send(_ request: Request, within limit: Duration) async throws -> Response {
-        // The HTTP client's own time limit ends with the head of an answer.
+        // The HTTP client's time limit covers only the header of a response.
         try await withThrowingTaskGroup(of: Response.self) { group in
             group.addTask { try await exchange(request, within: limit) }
             group.addTask {
-                // A time limit: that no answer comes is no event.
+                // A timer is needed, because no event says that no response arrives.
                 try await Task.sleep(for: limit)
                 throw Failure.noAnswer
             }

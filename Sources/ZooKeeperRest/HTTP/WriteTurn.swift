@@ -2,7 +2,7 @@ import DequeModule
 import Synchronization
 import ZooKeeper
 
-/// Lets one write proceed at a time, in order of arrival.
+/// A lock that lets one write proceed at a time, in order of arrival.
 final class WriteTurn: Sendable {
     private struct Waiter {
         let number: Int
@@ -20,10 +20,10 @@ final class WriteTurn: Sendable {
         code: .deadlineExceeded, message: "Not sent: an earlier write had no answer in time.",
         path: nil, outcome: .notApplied)
 
-    /// Waits for the turn.
+    /// Acquires the lock.
     ///
-    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/deadlineExceeded``) when it does not come in time, or
-    ///   `CancellationError`.
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/deadlineExceeded``) when that does not
+    ///   succeed in time, or `CancellationError`.
     func take(until deadline: ContinuousClock.Instant) async throws {
         let number: Int? = state.withLock { state in
             if !state.isTaken {
@@ -35,7 +35,7 @@ final class WriteTurn: Sendable {
         }
         guard let number else { return }
         let timer = Task {
-            // A timer is needed, because no event says that the turn does not come.
+            // A timer is needed, because no event says that the lock is not released.
             try await Task.sleep(until: deadline, clock: .continuous)
             giveUp(number, Self.tooLate)
         }
@@ -76,7 +76,7 @@ final class WriteTurn: Sendable {
         next?.continuation.resume()
     }
 
-    /// The number of the next write that is sent.
+    /// Returns the number for the next write.
     func nextNumber() -> Int {
         state.withLock { state in
             state.write += 1

@@ -1,18 +1,18 @@
 import Synchronization
 
-/// A session at a gateway, compared by identity: two that look alike are two sessions.
+/// A session at a gateway. Links are compared by identity, because two that look alike are two sessions.
 final class Link: Sendable {
     /// The gateway's address, without a slash at its end.
     let gateway: String
-    /// The session's name there.
+    /// The session's ID at the gateway.
     let id: String
     /// Whether the gateway has announced transactions and watches.
     let hasExtensions: Bool
-    /// The session's number at the ensemble.
+    /// The session's ID at the ensemble.
     let owner: Int64
-    /// When the session was last heard of, before it was first used.
+    /// When the session was requested. It cannot have begun earlier.
     let opened: ContinuousClock.Instant
-    /// After which time of silence the session ends, at the gateway or at the ensemble.
+    /// How long the session lives without a heartbeat, at the gateway or at the ensemble, whichever is shorter.
     let timeout: Duration
 
     private struct Requests {
@@ -34,7 +34,7 @@ final class Link: Sendable {
         self.timeout = timeout
     }
 
-    /// Gives up every request that is under way. A gateway that has vanished would hold it, and every request behind
+    /// Cancels every request that is in progress. A gateway that has vanished would hold it, and every request behind
     /// it, long after the next session has begun.
     func end() {
         let underWay = requests.withLock { requests in
@@ -44,9 +44,9 @@ final class Link: Sendable {
         for cancel in underWay { cancel() }
     }
 
-    /// Runs a request of the session until its answer arrives or the session ends.
+    /// Runs a request of the session until its response arrives or the session ends.
     ///
-    /// - Throws: ``RestTransport/Failure`` when the session ends first, and what the request throws.
+    /// - Throws: ``RestTransport/Failure`` when the session ends first, and the errors of the request.
     func whileOpen(
         _ request: @escaping @Sendable () async throws -> RestTransport.Response
     ) async throws -> RestTransport.Response {

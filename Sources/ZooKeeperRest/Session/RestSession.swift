@@ -2,7 +2,7 @@ import GatewayExtensions
 import Logging
 import ZooKeeper
 
-/// The session at a gateway: opened, kept alive, and opened anew when it has ended.
+/// Opens a session at a gateway, keeps it alive, and opens another one when it has ended.
 actor RestSession {
     nonisolated let source = SessionStateSource(
         SessionState(phase: .connecting, sessionID: 0, timeout: .zero, expirations: 0))
@@ -10,16 +10,16 @@ actor RestSession {
     private let calls: SessionCalls
     private let logger: Logger
     private var present: Link?
-    /// Why no session can be opened, unless that may pass.
+    /// Why no gateway can be used; `nil` while the reason may be temporary.
     private var refusal: ZooKeeperError?
     /// Why the last attempt to open a session failed.
     private var obstacle: String?
     private var isClosed = false
     private var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
     private var waiterCount = 0
-    /// Which of the gateways is asked.
+    /// The index of the gateway that is used.
     private var gateway = 0
-    /// Wakes the keeper from its rest.
+    /// Wakes the task that keeps the session alive.
     private var resting: AsyncStream<Void>.Continuation?
 
     init(_ configuration: RestConfiguration, _ transport: RestTransport, _ logger: Logger) {
@@ -30,9 +30,10 @@ actor RestSession {
 
     // MARK: For those who call
 
-    /// The present session, or the next one.
+    /// Returns the present session, or waits for the next one.
     ///
-    /// - Throws: ``ZooKeeperError`` when there is none in time, or the gateway lacks what is expected of it.
+    /// - Throws: ``ZooKeeperError`` when there is no session in time, or the gateway lacks what the
+    ///   configuration requires; `CancellationError`.
     func link(until deadline: ContinuousClock.Instant) async throws -> Link {
         while true {
             try Task.checkCancellation()
@@ -51,20 +52,20 @@ actor RestSession {
         }
     }
 
-    /// A gateway has said that there is no such session.
+    /// Ends the session, because the gateway reports that it does not exist.
     func hasEnded(_ link: Link) {
         guard present === link else { return }
         end("The gateway has no such session any more")
     }
 
-    /// A gateway gave no answer: is the session still there?
+    /// Checks the session early, because the gateway did not answer.
     func seemsLost(_ link: Link) { if present === link { resting?.yield() } }
 
     private func waitForChange(until deadline: ContinuousClock.Instant) async {
         waiterCount += 1
         let number = waiterCount
         let timer = Task {
-            // A time limit: that no session is opened is no event.
+            // A timer is needed, because no event says that no session is opened.
             try? await Task.sleep(until: deadline, clock: .continuous)
             wake(number)
         }
@@ -85,9 +86,9 @@ actor RestSession {
 
     // MARK: Keeping it
 
-    /// Until the task is cancelled.
+    /// Opens sessions and keeps them alive, until the task is cancelled.
     func keep() async {
-        // How many gateways, one after the other, are of no use as they are.
+        // How many gateways in a row cannot be used, for a reason that is not temporary.
         var refusals = 0
         while !Task.isCancelled {
             if let present {
@@ -99,10 +100,10 @@ actor RestSession {
             case .failure(let error):
                 gateway = (gateway + 1) % configuration.gateways.count
                 refusals = error == nil ? 0 : refusals + 1
-                // What one refuses, another may do.
+                // The refusal counts once every gateway has refused, because one gateway may do what another refuses.
                 refusal = refusals >= configuration.gateways.count ? error : nil
                 if refusal != nil { changed() }
-                // Nobody tells when a gateway is there again.
+                // No event says that a gateway is available again.
                 try? await Task.sleep(for: .milliseconds(200))
             }
         }
@@ -123,7 +124,7 @@ actor RestSession {
             changed()
             return .success
         } catch let error as ZooKeeperError {
-            // Callers throw it when no other gateway can be used.
+            // Callers throw this error when no other gateway can be used.
             if refusal == nil {
                 logger.notice("A gateway cannot be used", metadata: ["gateway": "\(address)", "why": "\(error)"])
             }
@@ -132,12 +133,12 @@ actor RestSession {
             obstacle = "\(address): \(error.why)"
             return .failure(nil)
         } catch {
-            // Cancelled: this is the end.
+            // The task was cancelled, because the store is being closed.
             return .failure(nil)
         }
     }
 
-    /// Gives signs until the session has ended.
+    /// Sends heartbeats until the session has ended.
     private func keepAlive(_ link: Link) async {
         let clock = ContinuousClock()
         var heard = link.opened
@@ -146,9 +147,9 @@ actor RestSession {
                 await rest(for: min(link.timeout / 6, max(.zero, clock.now.duration(to: heard + link.timeout / 3))))
             }
             guard !Task.isCancelled, present === link else { return }
-            // What an answer tells was so when it was asked for, at the earliest.
+            // A response proves only that the session lived when the heartbeat was sent.
             let asked = clock.now
-            // Doubt is said in time, whatever an attempt takes.
+            // The session becomes `inDoubt` in time, however long an attempt takes.
             let untilDoubt = asked.duration(to: heard + link.timeout / 2)
             if untilDoubt <= .zero { source.update { $0.enter(.inDoubt) } }
             let limit = untilDoubt > .zero ? min(link.timeout / 6, untilDoubt) : link.timeout / 6
@@ -159,28 +160,28 @@ actor RestSession {
             case .ended: hasEnded(link)
             case .noAnswer:
                 let silence = heard.duration(to: clock.now)
-                // Said well before the session can end.
+                // Reported well before the session can end.
                 if present === link { source.update { $0.enter(silence >= link.timeout / 2 ? .inDoubt : .suspended) } }
                 if silence >= link.timeout, present === link {
                     end("No gateway has answered for as long as a session lasts")
                     gateway = (gateway + 1) % configuration.gateways.count
-                    // It may live on, where we are not heard.
+                    // The session may live on at a gateway that no heartbeat reaches.
                     await calls.close(link)
                 }
-                // One that refuses at once is asked again soon, and not without a pause.
+                // A gateway that refuses at once is asked again soon, but not without a pause.
                 try? await Task.sleep(for: min(.milliseconds(100), link.timeout / 20))
             }
         }
     }
 
     private func rest(for duration: Duration) async {
-        // Another one each time, since it ends with the task that waits for it.
+        // A new stream each time, because it ends with the task that waits for it.
         let (pokes, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         resting = continuation
         defer { resting = nil }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { for await _ in pokes { return } }
-            // Signs are given at intervals.
+            // Heartbeats are sent at intervals, so there is no event to wait for.
             group.addTask { try? await Task.sleep(for: duration) }
             await group.next()
             group.cancelAll()
@@ -197,7 +198,7 @@ actor RestSession {
         resting?.yield()
     }
 
-    /// Ends the session, once the keeper has ended.
+    /// Closes the session. Call it after the task that keeps the session alive has ended.
     func close() async {
         isClosed = true
         changed()

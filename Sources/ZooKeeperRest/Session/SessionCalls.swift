@@ -7,7 +7,7 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// What is asked of a gateway about a session.
+/// The requests that open, check and close a session.
 struct SessionCalls: Sendable {
     let transport: RestTransport
     let configuration: RestConfiguration
@@ -16,10 +16,12 @@ struct SessionCalls: Sendable {
 
     private struct Created: Decodable { let id: String }
 
-    /// Why there is no session now, perhaps only for a while.
+    /// Why no session can be opened now, perhaps only temporarily.
     struct NotNow: Error { let why: String }
 
-    /// - Throws: ``NotNow``; ``ZooKeeperError`` when the gateway cannot be used.
+    /// Opens a session.
+    ///
+    /// - Throws: ``NotNow`` when a later attempt may succeed; ``ZooKeeperError`` when the gateway cannot be used.
     func open(at address: String) async throws -> Link {
         let gateway = address.utf8.last == UInt8(ascii: "/") ? String(address.dropLast()) : address
         do {
@@ -27,7 +29,7 @@ struct SessionCalls: Sendable {
             let seconds = Int(configuration.sessionTimeout.components.seconds)
             let opened = ContinuousClock.now
             let response = try await transport.send(
-                // As the recorded clients of ZooKeeper's own gateway send it: with the slash, and without a body.
+                // The recorded clients of Apache's gateway send it in this form: with the slash, and without a body.
                 .init(method: .post, url: "\(gateway)/sessions/v1/?op=create&expire=\(seconds)"),
                 within: patience)
             if response.status == 401 { throw Self.notAdmitted }
@@ -35,7 +37,7 @@ struct SessionCalls: Sendable {
             let created = try Self.understood(response, id.flatMap { Self.isName($0) ? $0 : nil })
             do {
                 let link = try await known(gateway, created, hasExtensions, since: opened)
-                // One that took too long to be known would be in doubt at once.
+                // A session that took longer to open would become `inDoubt` at once.
                 guard opened.duration(to: .now) < link.timeout / 2 else {
                     throw NotNow(why: "A session took too long to be opened.")
                 }
@@ -49,22 +51,28 @@ struct SessionCalls: Sendable {
         }
     }
 
-    /// - Parameter value: what was read from the response, if it is as it should be.
+    /// Returns the value of a response.
+    ///
+    /// - Parameter value: the value that was read from the response; `nil` when the response is not as it should be.
+    /// - Throws: ``NotNow`` for a temporary failure, ``ZooKeeperError`` for a response that cannot be understood.
     private static func understood<Value>(_ response: RestTransport.Response, _ value: Value?) throws -> Value {
         if let value { return value }
         throw response.mayPass
             ? NotNow(why: "It answered \(response.quoted).") as any Error : response.unreadable(.notApplied)
     }
 
-    /// How long a gateway may take for a request, of those that open a session.
+    /// How long a gateway may take for each request that opens a session.
     private var patience: Duration { min(configuration.sessionTimeout / 3, .seconds(5)) }
 
-    /// It becomes a part of addresses.
+    /// Returns whether a session's ID can be a part of a URL.
     private static func isName(_ id: String) -> Bool {
         !id.isEmpty && id.utf8.count <= 100 && id.utf8.allSatisfy { URLText.isPlain($0) }
     }
 
-    /// Whether the gateway announces all that the full guarantee needs.
+    /// Returns whether the gateway announces everything that the full guarantee needs.
+    ///
+    /// - Throws: ``ZooKeeperError`` when it does not and the configuration requires it, or when
+    ///   its limit for requests is too low.
     private func extensions(of gateway: String) async throws -> Bool {
         let response = try await transport.send(
             .init(method: .get, url: gateway + "/extensions/v1"), within: patience)
@@ -109,7 +117,7 @@ struct SessionCalls: Sendable {
             let response = try await extendedHeartbeat(gateway, id, within: patience)
             switch response.decoded(as: ExtensionReply.self) {
             case .session(let number, let milliseconds):
-                // No ensemble has shorter ones.
+                // No ensemble has a shorter session timeout.
                 let isSession = number != 0 && milliseconds >= 100
                 owner = try Self.understood(response, isSession ? number : nil)
                 timeout = min(timeout, .milliseconds(milliseconds))
@@ -123,7 +131,8 @@ struct SessionCalls: Sendable {
             gateway: gateway, id: id, hasExtensions: hasExtensions, owner: owner, opened: opened, timeout: timeout)
     }
 
-    /// The interface does not tell a session's number; a node of the session does.
+    /// Returns the session's ID at the ensemble. ZooKeeper's REST interface does not report it, but an
+    /// ephemeral node of the session does.
     private func ownerOfAnEphemeral(_ gateway: String, _ id: String) async throws -> Int64 {
         let created = try await transport.send(
             .init(
@@ -164,7 +173,7 @@ struct SessionCalls: Sendable {
             let sign = try await transport.send(
                 .init(method: .put, url: "\(link.gateway)/sessions/v1/\(link.id)", body: []), within: limit)
             if sign.status == 404 { return .ended }
-            // The gateway lives; does its session at the ensemble?
+            // The gateway knows the session. The next request shows whether its session at the ensemble still lives.
             let root = try await transport.send(
                 .init(method: .get, url: "\(link.gateway)/znodes/v1/?view=children&session=\(link.id)"),
                 within: ContinuousClock.now.duration(to: end))
@@ -188,7 +197,7 @@ struct SessionCalls: Sendable {
     func close(_ link: Link) async { await close(link.gateway, link.id) }
 
     private func close(_ gateway: String, _ id: String) async {
-        // Also when nobody waits any more.
+        // Closes the session even when the caller is cancelled.
         await Task {
             _ = try? await transport.send(
                 .init(method: .delete, url: "\(gateway)/sessions/v1/\(id)"), within: .seconds(2))

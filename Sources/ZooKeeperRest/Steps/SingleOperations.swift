@@ -1,11 +1,13 @@
 package import ZooKeeper
 
-/// Operations of a ZooKeeper one by one, of which transactions are made where there are none.
+/// ZooKeeper's operations one by one, which make up transactions where a gateway has none.
 package protocol SingleOperations: Sendable {
-    /// The number of the session, to which ephemeral nodes belong: always the same. In another one, all operations throw
-    /// `ZooKeeperError.Code.sessionMoved`.
+    /// The ID of the session that owns ephemeral nodes. It never changes: in another session, every
+    /// operation throws `ZooKeeperError.Code.sessionMoved`.
     var sessionID: Int64 { get }
-    /// - Returns: the path, with its number.
+    /// Creates a node.
+    ///
+    /// - Returns: the path, including the number of a sequential node.
     func createNode(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> String
     func delete(_ path: String, version: Int32?) async throws
     func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat

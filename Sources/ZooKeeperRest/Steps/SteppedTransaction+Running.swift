@@ -1,13 +1,14 @@
 package import ZooKeeper
 
 extension SteppedTransaction {
-    /// How often a step that has no answer is tried before that is told. Each has waited for an answer, or paused.
+    /// How often a step without a response is tried before the error is thrown. Each attempt has
+    /// waited for a response, or has paused.
     private static let attempts = 10
 
-    /// Carries the steps out, from where it stands.
+    /// Carries out the remaining steps.
     ///
-    /// - Throws: ``ZooKeeperError``: with the number of an operation when that was refused, and what came before was undone; of an
-    ///   unknown outcome when it has stopped halfway.
+    /// - Throws: ``ZooKeeperError``: with the index of the operation when an operation was refused and the earlier
+    ///   steps were undone; with an unknown outcome when the transaction stopped halfway.
     package mutating func run(_ store: some SingleOperations) async throws -> [OperationResult] {
         if nodes == nil {
             let paths = paths
@@ -19,10 +20,11 @@ extension SteppedTransaction {
             nodes = read
             session = store.sessionID
         }
-        // What proves that others keep away is gone, or another's: nothing more is done, and nothing undone.
+        // The node that keeps other clients away is gone, or belongs to another session. Nothing
+        // more is done, and nothing is undone.
         if session != store.sessionID, restsOnSession { throw await stop(Self.sessionHasEnded, store) }
         var attempts = 0
-        // In this run.
+        // Whether a step of this run was carried out or has an unknown outcome.
         var hasBegun = false
         while next < order.count {
             let index = order[next]
@@ -39,7 +41,7 @@ extension SteppedTransaction {
                 }
                 if !canGoOn { throw error }
                 if error.outcome == .unknown { (isInDoubt, hasBegun) = (true, true) }
-                // Whoever repeats it on a store that is closed shall learn that.
+                // A caller that repeats the transaction on a closed store must get that error.
                 if undoing.isEmpty && !isInDoubt || error.code == .closed && !hasBegun { throw error }
                 attempts += 1
                 if attempts >= Self.attempts || error.code == .closed {
@@ -63,7 +65,7 @@ extension SteppedTransaction {
     private static let sessionHasEnded = ZooKeeperError(
         code: .sessionMoved, message: "The session has ended.", path: nil, outcome: .notApplied)
 
-    /// Whether it is safe only as long as the session lives in which it has begun.
+    /// Whether the transaction is safe only while the session lives in which it was begun.
     private var restsOnSession: Bool {
         !fleeting.isEmpty
             || operations.contains { operation in
@@ -72,7 +74,8 @@ extension SteppedTransaction {
             }
     }
 
-    /// Stops halfway. A node that keeps others away must not stay as long as the session: nobody would go on with what it guards.
+    /// Stops halfway. Deletes the nodes that keep other clients away, because they would stay as long as the session,
+    /// and no client would resume what they guard.
     private mutating func stop(
         _ error: ZooKeeperError, _ store: some SingleOperations
     ) async -> ZooKeeperError {
@@ -90,7 +93,7 @@ extension SteppedTransaction {
         return stopped(error)
     }
 
-    /// Deletes a fleeting node, unless it has gone already, and somebody else has one there.
+    /// Deletes a fleeting node, unless it is already gone and another client has created one there.
     private func removeOwn(_ path: String, _ store: some SingleOperations) async throws {
         guard try await store.get([path])[0]?.stat.ephemeralOwner == store.sessionID else { return }
         try await store.delete(path, version: nil)
@@ -112,7 +115,8 @@ extension SteppedTransaction {
                 } else if node.data != data {
                     throw error
                 } else if !isOurs(path, store.sessionID) {
-                    // Somebody else may have made it, who will undo that when we go on: it is left in two places instead.
+                    // Another client may have created the node. It would undo that if this transaction went on, because
+                    // both move the same message. The message is left in two places instead.
                     canGoOn = false
                     throw await stop(error, store)
                 }
@@ -149,9 +153,11 @@ extension SteppedTransaction {
         }
     }
 
-    /// Whether a node that is as we want it, after an attempt without an answer, is what that attempt has made. It is when nobody
-    /// else works there: below a node that is proved to be ours by an ephemeral one of our session, which is checked or held
-    /// meanwhile; or when all that is moved comes from such places.
+    /// Returns whether an attempt without a response created the node, whose data is as wanted.
+    ///
+    /// It did when no other client works on the node. That is certain below a node that an ephemeral node of
+    /// this session, checked or held meanwhile, proves to belong to this session. It is also certain when every
+    /// moved node comes from such a place.
     private func isOurs(_ path: String, _ sessionID: Int64) -> Bool {
         let places = operations.compactMap { operation -> String? in
             switch operation {
@@ -171,7 +177,7 @@ extension SteppedTransaction {
 
     // MARK: Undoing
 
-    /// Undoes what was done, the last first. Where that gets no answer, a message is left in two places.
+    /// Undoes the steps, the last one first. When that gets no response, a message is left in two places.
     private mutating func undo(_ store: some SingleOperations) async throws {
         canGoOn = false
         while let last = undoing.popLast() {
@@ -188,10 +194,12 @@ extension SteppedTransaction {
                     }
                     break
                 } catch let error as ZooKeeperError {
-                    // Done before without an answer; or somebody else has gone on with what was created or set.
+                    // An earlier attempt without a response did this, or another client has
+                    // changed what was created or set.
                     if case .create = last, error.code.isRefusal, error.code != .nodeExists { throw stopped(error) }
                     if error.code.isRefusal { break }
-                    // Tried again, it could meet what somebody else has made in its place: it is left in two places.
+                    // A second attempt could delete what another client has created in its place. The
+                    // message is left in two places.
                     if case .delete(_, .some) = last, error.outcome == .unknown { break }
                     attempts += 1
                     if attempts >= Self.attempts {
@@ -204,7 +212,7 @@ extension SteppedTransaction {
 }
 
 extension ZooKeeperError.Code {
-    /// Whether the ensemble has looked at the operation, and does not do it.
+    /// Whether the ensemble has looked at the operation and refused it.
     fileprivate var isRefusal: Bool {
         [
             .noNode, .noAuth, .badVersion, .noChildrenForEphemerals, .nodeExists, .notEmpty, .invalidACL, .badArguments,

@@ -1,29 +1,31 @@
 package import ZooKeeper
 
-/// A transaction made of steps, for a gateway that has none: what must hold is read first, then what is new is created, then what
-/// is old is deleted, and then what is set is set.
+/// A saga: a transaction that is carried out in steps, for a gateway without transactions.
 ///
-/// In this order a message is in two places when the process fails between two steps, and never in none; and what a set says (a
-/// producer's lane, a consumer's node) is said when all of it is true. A step that is refused after all, because somebody was
-/// faster, has those before it undone in reverse, so that what was deleted is there again before what was created goes.
+/// The preconditions are read first. Then new nodes are created, old nodes are deleted, data is set, and fleeting nodes
+/// are deleted. When a process fails between two steps, this order leaves a message in two places and never in none. A
+/// `set` that records progress (in a producer's or a consumer's node) comes after everything that it records.
+///
+/// When a step is refused because another client was faster, the earlier steps are undone in reverse, so that deleted
+/// nodes exist again before created nodes are deleted.
 package struct SteppedTransaction: Sendable {
     package let operations: [Operation]
-    /// The operations in the order of their steps.
+    /// The indices of the operations in the order of their steps.
     let order: [Int]
-    /// Nodes that are created and deleted again, which make sure that nobody has them. As ephemeral ones they go also when the
-    /// process fails in between.
+    /// Nodes that the transaction both creates and deletes, which proves that no other client has them. They are
+    /// ephemeral, so that they disappear even when the process fails in between.
     let fleeting: Set<ExactString>
-    /// What was read of the nodes.
+    /// The nodes as they were read at the beginning.
     var nodes: [ExactString: Node]?
     var results: [OperationResult?]
-    /// The next step.
+    /// The index of the next step.
     var next = 0
-    /// Whether the next step was tried, without an answer.
+    /// Whether the next step was sent and its response was lost.
     var isInDoubt = false
     var undoing: [Undo] = []
-    /// The session in which it was begun.
+    /// The session in which the transaction was begun.
     var session: Int64 = 0
-    /// Whether it can be repeated from where it stands.
+    /// Whether the transaction can be resumed from the step that it has reached.
     package internal(set) var canGoOn = true
 
     enum Undo: Sendable {
@@ -32,8 +34,10 @@ package struct SteppedTransaction: Sendable {
         case set(String, data: [UInt8]?, version: Int32)
     }
 
-    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/unimplemented``) for one that deletes a node and creates it anew, which
-    ///   cannot be done so that nothing is lost.
+    /// Plans the steps of a transaction.
+    ///
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/unimplemented``) for a transaction that deletes a node and
+    ///   creates it again, because steps cannot do that without the risk of losing the node.
     package init(_ operations: [Operation]) throws {
         self.operations = operations
         results = .init(repeating: nil, count: operations.count)
@@ -66,7 +70,8 @@ package struct SteppedTransaction: Sendable {
 
     private enum Rank: Int {
         case create
-        /// Somebody may be faster: before those that are not refused, since they are harder to undo.
+        /// A delete that another client may have made first. It comes before the deletes that are not refused,
+        /// because those are harder to undo.
         case contendedDelete, delete, set, fleetingDelete, none
     }
 
@@ -83,20 +88,21 @@ package struct SteppedTransaction: Sendable {
         }
     }
 
-    /// Whether it is made of these operations. Paths that are equal as strings may be two.
+    /// Returns whether the transaction has these operations. Compares the bytes of the paths too, because paths that
+    /// are equal as strings may name two nodes.
     func isOf(_ operations: [Operation]) -> Bool {
         self.operations == operations
             && zip(self.operations, operations).allSatisfy { $0.path.isIdentical(to: $1.path) }
     }
 
-    /// The path without its last name; empty for a child of the root.
+    /// Returns the path without its last name; empty for a child of the root.
     static func parent(_ path: String) -> String {
         path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[..<$0]) } ?? ""
     }
 
     // MARK: What must hold
 
-    /// The nodes that must be read first.
+    /// The paths of the nodes that must be read first.
     var paths: [String] {
         Set(
             operations.compactMap { operation -> ExactString? in
@@ -106,6 +112,8 @@ package struct SteppedTransaction: Sendable {
         ).sorted().map(\.string)
     }
 
+    /// Checks the preconditions of the operations.
+    ///
     /// - Throws: ``ZooKeeperError`` for the first operation that would be refused.
     func verify(_ nodes: [ExactString: Node]) throws {
         var created: Set<ExactString> = []

@@ -2,19 +2,24 @@ import DequeModule
 import Synchronization
 package import ZooKeeper
 
-/// Carries transactions out in steps, one after the other, and remembers those that have stopped halfway.
+/// Carries out transactions in steps, one transaction at a time, and remembers the ones that stopped halfway.
 package final class SteppedTransactions: Sendable {
     private let turn = WriteTurn()
     private let stopped = Mutex<Deque<SteppedTransaction>>([])
 
     package init() {}
 
-    /// Of how many it is remembered how far they are: nobody repeats the oldest ones any more.
+    /// How many stopped transactions are remembered. No caller repeats an older one any more.
     private static let remembered = 16
 
-    /// - Parameter deadline: until when it waits for the transactions before it; after that, nothing of it is done.
-    /// - Throws: ``ZooKeeperError``, as a multi does. Whoever repeats one of an unknown outcome goes on where it has stopped. It is
-    ///   not affected by cancellation, so that it is not left halfway because nobody waits any more.
+    /// Carries out a transaction, or resumes one with the same operations that stopped halfway.
+    ///
+    /// Cancellation has no effect, because it would leave the transaction halfway as
+    /// soon as its caller stopped waiting.
+    ///
+    /// - Parameter deadline: how long to wait for earlier transactions. When it passes first, no step is carried out.
+    /// - Throws: ``ZooKeeperError``, like a multi. When the outcome is unknown, a caller that
+    ///   repeats the transaction resumes it.
     package func perform(
         _ operations: [Operation], on store: some SingleOperations,
         until deadline: ContinuousClock.Instant = .now + .seconds(30)

@@ -1,16 +1,16 @@
-/// One call, for a plan of faults.
+/// The context of one call, for a fault plan.
 public struct CallSite: Sendable, Hashable {
     /// The name of the session.
     public let session: String
-    /// The call's number among those of the session, from 1; a read that is repeated keeps its number.
+    /// The number of the call in its session, from 1. A repeated read keeps its number.
     public let number: Int
-    /// `create`, `delete`, `exists`, `get`, `children`, `set`, `sync` or `multi`.
+    /// The operation: `create`, `delete`, `exists`, `get`, `children`, `set`, `getACL`, `setACL`, `sync` or `multi`.
     public let request: String
-    /// What the call is about; for a multi, its first operation.
+    /// The path of the call. For a multi, the path of its first operation.
     public let path: String
     /// Whether the call changes nothing.
     public let isRead: Bool
 }
 
-/// Says what goes wrong with a call, if anything. It is asked once for each call.
+/// Returns the fault of a call, or `nil` for none. It is called once for each call.
 public typealias FaultPlan = @Sendable (CallSite) -> Fault?

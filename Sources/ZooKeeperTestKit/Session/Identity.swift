@@ -1,8 +1,8 @@
-/// Whom a session has proved to be.
+/// An authenticated identity of a session.
 public struct Identity: Sendable, Hashable {
     /// The scheme, such as `digest`.
     public let scheme: String
-    /// The identity, in the form in which it stands in an access control list.
+    /// The identity, in the format of an access control list.
     public let id: String
 
     /// Creates an identity.

@@ -1,19 +1,21 @@
 public import ZooKeeper
 
 extension InMemorySession: ZooKeeperStore {
-    /// Transactions, watches and quotas, as a `ZooKeeperClient` has them.
+    /// Transactions, watches and quotas, as for a `ZooKeeperClient`.
     public var capabilities: ZooKeeperCapabilities { [.transactions, .watches, .quotas] }
-    /// A server's default limit (`jute.maxbuffer`), as a `ZooKeeperClient` keeps it.
+    /// The maximum size of a request in bytes, which is somewhat below a server's default limit (`jute.maxbuffer`).
     public var maximumRequestSize: Int { 1_000_000 }
-    /// What an operation adds to a multi, in bytes, as jute encodes it.
+    /// Returns the bytes that an operation adds to a multi, in the jute encoding.
     public func size(of operation: Operation) -> Int { operation.sizeInMulti }
-    /// The session now.
+    /// The current state of the session.
     public var sessionState: SessionState { source.current }
-    /// The session now and after each change.
+    /// The state of the session, now and after each change.
     public var sessionStates: SessionStates { source.states }
     /// The time on the ZooKeeper's clock, real or virtual.
     public var now: Duration { zookeeper.timeline.now }
-    /// Waits by that clock.
+    /// Waits on the ZooKeeper's clock.
+    ///
+    /// - Throws: `CancellationError` when the task is cancelled.
     public func sleep(for duration: Duration) async throws { try await zookeeper.timeline.sleep(for: duration) }
 
     /// Creates a node.
@@ -23,28 +25,28 @@ extension InMemorySession: ZooKeeperStore {
         return node
     }
 
-    /// Deletes a node, if it has the version.
+    /// Deletes a node that has no children, if its data has the version.
     public func delete(_ path: String, version: Int32?) async throws {
         _ = try await perform(.delete(path: path, version: version))
     }
 
-    /// Sets a node's data, if it has the version.
+    /// Sets a node's data, if the data has the version.
     public func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
         let request = Request.set(path: path, data: data, version: version)
         guard case .stat(let stat) = try await perform(request) else { throw Self.mismatch(request) }
         return stat
     }
 
-    /// Sets a node's access control list.
+    /// Sets a node's access control list, if the list has the version.
     public func setACL(of path: String, to acl: [ACL], version: Int32? = nil) async throws {
         _ = try await perform(.setACL(path: path, acl: acl, version: version))
     }
 
-    /// A node's data and metadata.
+    /// Returns a node's data and metadata.
     public func get(_ path: String) async throws -> Node { try await node(path, watch: false) }
-    /// A node's metadata, `nil` when there is no node.
+    /// Returns a node's metadata, or `nil` when the node does not exist.
     public func exists(_ path: String) async throws -> Stat? { try await stat(path, watch: false) }
-    /// The names of a node's children.
+    /// Returns the names of a node's children.
     public func children(of path: String) async throws -> NodeChildren { try await children(of: path, watch: false) }
     /// Returns the entries of a node's access control list.
     public func aclEntries(of path: String) async throws -> [ACL]? {
@@ -52,36 +54,37 @@ extension InMemorySession: ZooKeeperStore {
         guard case .acl(let acl) = try await perform(request) else { throw Self.mismatch(request) }
         return acl.entries
     }
-    /// Does nothing: the bytes are always counted.
+    /// Does nothing, because this ZooKeeper always counts bytes.
     public func countBytes(below path: String) async throws {}
-    /// Returns the bytes of a node and of all below it.
+    /// Returns the bytes of a node and all its descendants.
     public func bytes(below path: String) async throws -> Int? {
         _ = try await stat(path, watch: false)
         return zookeeper.bytes(below: path)
     }
-    /// Returns when later reads see every write that came before.
+    /// Returns when later reads see every earlier write.
     public func sync(_ path: String) async throws { _ = try await perform(.sync(path: path)) }
 
-    /// Applies all operations or none.
+    /// Applies all operations or none of them.
     public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
         let request = Request.multi(operations)
         guard case .multi(let results) = try await perform(request) else { throw Self.mismatch(request) }
         return results
     }
 
-    /// A node's data now and after each change.
+    /// Returns a node's data, now and after each change. The element is `nil` while the node does not exist.
     public func data(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             watches, path: path, node: { [self] in try await node(path, watch: true) },
             stat: { [self] in try await stat(path, watch: true) })
     }
 
-    /// A node's data now and after each change, until it is deleted.
+    /// Returns a node's data, now and after each change, until the node is deleted.
     public func dataUntilDeleted(of path: String) -> WatchSequence<Node?> {
         WatchSequence(watches, path: path, node: { [self] in try await node(path, watch: true) }, stat: { nil })
     }
 
-    /// The names of a node's children now and after each change.
+    /// Returns the names of a node's children, now and after each change. The element is
+    /// `nil` while the node does not exist.
     public func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
         WatchSequence(
             watches, path: path, children: { [self] in try await children(of: path, watch: true) },

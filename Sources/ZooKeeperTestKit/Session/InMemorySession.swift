@@ -1,10 +1,10 @@
 import Synchronization
 package import ZooKeeper
 
-/// A client of an ``InMemoryZooKeeper``: what a process has that uses it.
+/// A client of an ``InMemoryZooKeeper``, as one process would have it.
 ///
-/// Calls wait for a connection, reads are repeated when their answer was lost, and a session that has expired is
-/// followed by a new one, as with a `ZooKeeperClient`.
+/// It behaves like a `ZooKeeperClient`: calls wait for a connection, reads are repeated after a lost response, and a
+/// new session replaces an expired one.
 public final class InMemorySession: Sendable {
     let zookeeper: InMemoryZooKeeper
     private let name: String
@@ -15,7 +15,7 @@ public final class InMemorySession: Sendable {
     let source: SessionStateSource
     private let state: Mutex<State>
 
-    /// How long the client is without a connection when one breaks, unless it is told otherwise.
+    /// How long the client stays disconnected after a fault has broken its connection.
     private static let reconnectDelay = Duration.milliseconds(20)
 
     private struct Call {
@@ -23,30 +23,31 @@ public final class InMemorySession: Sendable {
         let site: CallSite
         var waiter: CheckedContinuation<Reply, any Error>?
         var isSent = false
-        /// Kept while a read is repeated; a fault comes once.
+        /// Cleared when the request is sent, because a fault affects a call only once.
         var fault: Fault?
         var deadline: Appointment?
     }
     private struct State {
         var sessionID: Int64 = 0
-        /// Counts the connections; what belongs to an earlier one is lost.
+        /// Counts the connections. Packets of an earlier connection are lost.
         var connection = 0
-        /// Writes that are on their way between the servers, though their connection is lost.
+        /// Writes that are still in transit between the servers although their connection was lost.
         var late: [(request: Request, session: Int64)] = []
         var isConnected = false
         var isPaused = false
-        /// When the servers were last heard of, without a connection or while the process is stopped.
+        /// When the client and the servers last heard from each other. Set while the client is
+        /// disconnected or its process is stopped.
         var silentSince: Duration?
         var isClosed = false
         var calls: [UInt64: Call] = [:]
-        /// Calls that wait for a connection, in their order.
+        /// Calls that wait for a connection, in order.
         var unsent: [UInt64] = []
         var nextCall: UInt64 = 0
         var callCount = 0
-        /// When the packets that are on their way will have arrived: later ones do not overtake them.
+        /// When the last packet in transit will have arrived in each direction. Later packets do not overtake it.
         var upstream = Duration.zero
         var downstream = Duration.zero
-        /// What happens when the connection does not come back.
+        /// The timers of the pending reconnect, of the phase `inDoubt`, and of the expiry.
         var appointments: [Appointment] = []
         var faults: FaultPlan?
     }
@@ -64,11 +65,12 @@ public final class InMemorySession: Sendable {
         state = Mutex(State(faults: faults))
     }
 
-    // MARK: What happens to a session
+    // MARK: Control of the session
 
-    /// Breaks the connection. Calls under way get no answer, and reads among them are repeated later.
+    /// Breaks the connection. Calls in flight receive no response, and the client repeats reads among them later.
     ///
-    /// - Parameter duration: how long no server is reached; longer than the session timeout, and the session expires.
+    /// - Parameter duration: How long the client cannot reach a server. The session expires when it is
+    ///   longer than the session timeout.
     public func disconnect(for duration: Duration) {
         breakConnection()
         let isClosed = state.withLock { $0.isClosed }
@@ -84,21 +86,21 @@ public final class InMemorySession: Sendable {
         if duration > untilExpiry { appoint(after: untilExpiry) { zookeeper.endSession(sessionID) } }
     }
 
-    /// What is left of a time that began when the servers were last heard of.
+    /// Returns what remains of a duration that began when the client and the servers last heard from each other.
     private func patience(_ time: Duration) -> Duration {
         let now = zookeeper.timeline.now
         return max(.zero, time - (now - (state.withLock { $0.silentSince } ?? now)))
     }
 
-    /// Ends the session at the servers; the client finds out at once and begins another.
+    /// Ends the session at the servers. The client notices at once and opens another session.
     public func expire() {
         zookeeper.endSession(sessionID)
         breakConnection(code: .sessionExpired)
         connect()
     }
 
-    /// Stops the process, as SIGSTOP does: nothing is sent and no answer is read, and nobody tells it. It goes on after
-    /// the time, and learns then when its session has expired.
+    /// Stops the process, as SIGSTOP does. It sends nothing and reads no response, and it does not notice that. The
+    /// process continues after the duration, and then learns whether its session has expired.
     public func pause(for duration: Duration) {
         let now = zookeeper.timeline.now
         let canPause = state.withLock { state in
@@ -107,7 +109,7 @@ public final class InMemorySession: Sendable {
             state.silentSince = now
             return true
         }
-        // Without a connection nothing is sent or read anyway.
+        // Without a connection, nothing is sent or read anyway.
         guard canPause else { return }
         let (timeout, zookeeper, sessionID) = (timeout, zookeeper, sessionID)
         if duration > timeout { appoint(after: timeout) { zookeeper.endSession(sessionID) } }
@@ -117,7 +119,7 @@ public final class InMemorySession: Sendable {
         }
     }
 
-    /// Ends the process, as SIGKILL does: nothing is sent any more. The session expires after its timeout.
+    /// Ends the process, as SIGKILL does. It sends nothing more, and the session expires after its timeout.
     public func crash() {
         let sessionID = sessionID
         end()
@@ -125,7 +127,7 @@ public final class InMemorySession: Sendable {
         _ = zookeeper.timeline.after(timeout) { zookeeper.endSession(sessionID) }
     }
 
-    /// Ends the session in good order.
+    /// Closes the session in an orderly way.
     public func close() {
         let sessionID = sessionID
         applyLate()
@@ -133,13 +135,13 @@ public final class InMemorySession: Sendable {
         zookeeper.endSession(sessionID)
     }
 
-    /// From now on nothing more goes wrong.
+    /// Removes the fault plan. No more faults occur.
     public func heal() { state.withLock { $0.faults = nil } }
 
     /// Whether the process is stopped.
     public var isPaused: Bool { state.withLock { $0.isPaused } }
 
-    /// How many calls there were so far.
+    /// The number of calls so far.
     public var callCount: Int { state.withLock { $0.callCount } }
 
     private var sessionID: Int64 { state.withLock { $0.sessionID } }
@@ -166,7 +168,7 @@ public final class InMemorySession: Sendable {
 
     // MARK: The connection
 
-    /// Connects, with the old session if it lives.
+    /// Connects, with the old session if it is still alive.
     func connect() {
         let (old, isClosed) = state.withLock { state in
             defer { state.appointments = [] }
@@ -192,7 +194,9 @@ public final class InMemorySession: Sendable {
         for call in waiting { send(call) }
     }
 
-    /// - Parameter code: what the writes under way are told, whose outcome is unknown.
+    /// Breaks the connection.
+    ///
+    /// - Parameter code: The error code of the writes in flight, whose outcome is unknown.
     private func breakConnection(code: ZooKeeperError.Code = .connectionLoss) {
         let now = zookeeper.timeline.now
         let (sessionID, lost, repeated) = state.withLock { state -> (Int64, [UInt64], [UInt64]) in
@@ -223,7 +227,7 @@ public final class InMemorySession: Sendable {
 
     /// Sends a request, or keeps it until there is a connection.
     ///
-    /// - Returns: the answer.
+    /// - Returns: The response.
     func perform(_ request: Request) async throws -> Reply {
         try request.validate(maximumSize: maximumRequestSize)
         try Task.checkCancellation()
@@ -288,7 +292,7 @@ public final class InMemorySession: Sendable {
         call?.waiter?.resume(with: result)
     }
 
-    // MARK: The way of a packet
+    // MARK: Delivery of packets
 
     /// A request that was sent.
     private struct Packet: Sendable {
@@ -323,7 +327,7 @@ public final class InMemorySession: Sendable {
         _ = zookeeper.timeline.after(wait, action)
     }
 
-    /// What was on its way between the servers arrives.
+    /// Applies the writes that were in transit between the servers.
     private func applyLate() {
         let late = state.withLock { state in
             defer { state.late = [] }
@@ -332,14 +336,15 @@ public final class InMemorySession: Sendable {
         for (request, sessionID) in late { _ = zookeeper.apply(request, of: sessionID, isStale: false) }
     }
 
-    /// A request is at the server. Given up by its caller, it is applied all the same, unless its connection is gone.
+    /// Handles a request that has arrived at the server. Applies it even when its caller has given it
+    /// up, unless its connection was lost.
     private func arrive(_ packet: Packet) {
         let (connection, sessionID) = state.withLock { ($0.connection, $0.sessionID) }
         guard connection == packet.connection else { return }
         if let limit = zookeeper.maximumPacketSize, packet.request.encodedSize > limit {
             return disconnect(for: Self.reconnectDelay)
         }
-        // Whatever goes through the leader comes behind it.
+        // Requests that go through the leader arrive after the writes in transit.
         if packet.request.goesThroughTheLeader { applyLate() }
         let (id, request, fault) = (packet.id, packet.request, packet.fault)
         func apply() -> Result<Reply, ZooKeeperError> {
@@ -381,7 +386,7 @@ public final class InMemorySession: Sendable {
         }
     }
 
-    /// An event of a watch comes from the server.
+    /// Receives the event of a watch from the server.
     func receive(_ event: WatchEvent) {
         let connection = state.withLock { $0.connection }
         downstream { [weak self] in

@@ -1,17 +1,17 @@
 import Glibc
 
-/// By what time the in-memory ZooKeeper goes.
+/// The clock of the in-memory ZooKeeper.
 enum Timeline: Sendable {
-    /// The machine's.
+    /// The machine's clock.
     case real
-    /// A test's.
+    /// A test's clock.
     case virtual(VirtualClock)
 
     private static let start = ContinuousClock.now
-    /// The ensemble's clock at the beginning of virtual time: 2026-01-01, in milliseconds since 1970.
+    /// The ensemble's wall clock at the start of virtual time: 2026-01-01, in milliseconds since 1970.
     private static let epoch: Int64 = 1_767_225_600_000
 
-    /// The time since some moment in the past.
+    /// The time since an arbitrary moment in the past.
     var now: Duration {
         switch self {
         case .real: Self.start.duration(to: .now)
@@ -19,7 +19,7 @@ enum Timeline: Sendable {
         }
     }
 
-    /// The ensemble's clock: milliseconds since 1970.
+    /// The ensemble's wall clock, in milliseconds since 1970.
     var milliseconds: Int64 {
         switch self {
         case .virtual(let clock): return Self.epoch + Int64(clock.now.offset / .milliseconds(1))
@@ -30,20 +30,21 @@ enum Timeline: Sendable {
         }
     }
 
-    /// Waits by this time.
+    /// Waits on this clock.
+    ///
+    /// - Throws: `CancellationError` when the task is cancelled.
     func sleep(for duration: Duration) async throws {
         switch self {
-        // The wait itself is what was asked for.
         case .real: try await Task.sleep(for: duration)
         case .virtual(let clock): try await clock.sleep(until: clock.now.advanced(by: duration), tolerance: nil)
         }
     }
 
-    /// Calls `action` later, unless it is stopped before.
+    /// Calls `action` after the duration, unless it is stopped before.
     func after(_ duration: Duration, _ action: @escaping @Sendable () -> Void) -> Appointment {
         switch self {
         case .real:
-            // Ends with the time, or when it is stopped.
+            // The task ends after the duration, or when it is stopped.
             let task = Task {
                 guard (try? await Task.sleep(for: duration)) != nil else { return }
                 action()
@@ -56,8 +57,8 @@ enum Timeline: Sendable {
     }
 }
 
-/// Something that happens later.
+/// An action that is scheduled for later.
 struct Appointment: Sendable {
-    /// Makes that it does not happen.
+    /// Cancels the action.
     let stop: @Sendable () -> Void
 }

@@ -1,24 +1,24 @@
 import HeapModule
 import Synchronization
 
-/// A clock that stands still until it is told to go on, so that a test of an hour takes milliseconds.
+/// A clock that stands still until a test advances it. A test of an hour takes milliseconds.
 public final class VirtualClock: Clock, Sendable {
     /// A moment on the clock.
     public struct Instant: InstantProtocol {
-        /// The time since the clock's beginning.
+        /// The time since the clock's start.
         public let offset: Duration
 
-        /// The moment some time later.
+        /// Returns the moment after the duration.
         public func advanced(by duration: Duration) -> Instant { Instant(offset: offset + duration) }
-        /// The time from this moment to another.
+        /// Returns the time from this moment to another.
         public func duration(to other: Instant) -> Duration { other.offset - offset }
-        /// Whether one moment is before the other.
+        /// Returns whether one moment is before the other.
         public static func < (a: Instant, b: Instant) -> Bool { a.offset < b.offset }
     }
 
     private struct Timer: Comparable {
         let time: Duration
-        /// Timers of one moment end in the order in which they began.
+        /// Timers of the same moment run in the order in which they were scheduled.
         let number: UInt64
         let action: @Sendable () -> Void
         static func < (a: Timer, b: Timer) -> Bool { (a.time, a.number) < (b.time, b.number) }
@@ -32,17 +32,18 @@ public final class VirtualClock: Clock, Sendable {
     }
     private let state = Mutex(State())
 
-    /// Creates a clock that stands at its beginning.
+    /// Creates a clock at its start.
     public init() {}
 
-    /// The moment at which the clock stands.
+    /// The current moment of the clock.
     public var now: Instant { Instant(offset: state.withLock { $0.now }) }
-    /// Exact.
+    /// One nanosecond. The clock is exact.
     public var minimumResolution: Duration { .nanoseconds(1) }
 
-    /// Lets the time pass, and everything happen that is due in it, in order. After each moment at which something is
-    /// due, other tasks get time to do their part, as far as yielding gives them any: what is to end by this should
-    /// have begun before.
+    /// Advances the clock, and runs every action that is due, in order.
+    ///
+    /// After each action, the method yields to other tasks a limited number of times. Start the work that this call
+    /// must finish before you call it.
     public func advance(by duration: Duration) async {
         let end = state.withLock { $0.now } + duration
         await Self.letOthersRun()
@@ -52,7 +53,7 @@ public final class VirtualClock: Clock, Sendable {
 
     private static func letOthersRun() async { for _ in 0..<20 { await Task.yield() } }
 
-    /// Waits until the clock has been advanced that far.
+    /// Waits until the clock has been advanced to the deadline.
     ///
     /// - Throws: `CancellationError` when the task is cancelled.
     public func sleep(until deadline: Instant, tolerance: Duration?) async throws {
@@ -67,7 +68,7 @@ public final class VirtualClock: Clock, Sendable {
         try Task.checkCancellation()
     }
 
-    /// One task that sleeps.
+    /// One sleeping task.
     private final class Sleeper: Sendable {
         private let state = Mutex<(isAwake: Bool, waiter: CheckedContinuation<Void, Never>?)>((false, nil))
 
@@ -93,7 +94,7 @@ public final class VirtualClock: Clock, Sendable {
 
     // MARK: Timers
 
-    /// Calls `action` when the clock comes there.
+    /// Calls `action` when the clock reaches the time.
     package func schedule(at time: Duration, _ action: @escaping @Sendable () -> Void) -> UInt64 {
         state.withLock { state in
             defer { state.next += 1 }
@@ -102,12 +103,12 @@ public final class VirtualClock: Clock, Sendable {
         }
     }
 
-    /// Forgets a timer.
+    /// Cancels a timer.
     package func cancel(_ timer: UInt64) { state.withLock { _ = $0.cancelled.insert(timer) } }
 
-    /// Goes on to the next moment at which something is due, and does one thing of it.
+    /// Advances the clock to the next moment at which an action is due, and runs one action.
     ///
-    /// - Returns: whether there was one.
+    /// - Returns: Whether there was an action.
     package func runNext(until end: Duration? = nil) -> Bool {
         let timer = state.withLock { state -> Timer? in
             while let timer = state.timers.min {

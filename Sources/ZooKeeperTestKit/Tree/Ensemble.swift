@@ -1,14 +1,14 @@
 import ZooKeeper
 
-/// The servers as one: the tree, the sessions, the watches, and the order of all changes. A value.
+/// All servers as one value: the tree, the sessions, the watches, and the order of all changes.
 struct Ensemble: Sendable {
-    /// An event on its way to a session.
+    /// An event in transit to a session.
     struct Notification: Sendable {
         let session: Int64
         let event: WatchEvent
     }
 
-    /// What came of a request.
+    /// The result of a request, and the events that it caused.
     struct Answer: Sendable {
         let result: Result<Reply, ZooKeeperError>
         let notifications: [Notification]
@@ -16,10 +16,10 @@ struct Ensemble: Sendable {
 
     private struct Session {
         let identities: [Identity]
-        /// The last change that the session has seen; reads never go back behind it.
+        /// The last change that the session has seen. Its reads never return an older state.
         var seen: Int64
     }
-    /// A watch as the server keeps it: on a node's data or existence, or on its children.
+    /// A watch as the server keeps it: on a node's data and existence, or on its children.
     private struct Watch: Hashable {
         let path: ExactString
         let isOnChildren: Bool
@@ -35,16 +35,16 @@ struct Ensemble: Sendable {
     private var sessions: [Int64: Session] = [:]
     private var nextSession: Int64 = 0x1000
     private var watches: [Watch: Set<Int64>] = [:]
-    /// Earlier trees, for reads that are behind, oldest first.
+    /// Earlier trees for stale reads, oldest first.
     private var past: [(zxid: Int64, tree: ZNodeTree)] = []
-    /// How many earlier trees are kept; reads can be so far behind.
+    /// The number of earlier trees, which limits how stale a read can be.
     private static let depth = 64
 
-    /// The largest packet that a server takes (`jute.maxbuffer`); a larger one breaks its connection.
+    /// The maximum packet size of a server (`jute.maxbuffer`). A larger packet breaks its connection.
     var maximumPacketSize: Int?
-    /// Whether `exists` needs the right to read the node, as on servers from 3.9 on.
+    /// Whether `exists` requires permission to read the node, as on servers from 3.9 on.
     var existsNeedsRead = false
-    /// Milliseconds by which the leader's wall clock has jumped.
+    /// The milliseconds by which the leader's wall clock has jumped.
     var clockJump: Int64 = 0
 
     init(time: Int64) { tree = ZNodeTree(time: time) }
@@ -61,7 +61,7 @@ struct Ensemble: Sendable {
 
     func isAlive(_ session: Int64) -> Bool { sessions[session] != nil }
 
-    /// Ends a session: its ephemeral nodes go, in one change.
+    /// Ends a session, and removes its ephemeral nodes in one change.
     mutating func endSession(_ session: Int64) -> [Notification] {
         guard sessions.removeValue(forKey: session) != nil else { return [] }
         forgetWatches(of: session)
@@ -71,7 +71,7 @@ struct Ensemble: Sendable {
         return notifications(for: tree.commit())
     }
 
-    /// A session's connection is broken; the client asks for its watches again when it is back.
+    /// Removes the watches of a session whose connection was lost. The client sets them again after it has reconnected.
     mutating func forgetWatches(of session: Int64) {
         for watch in watches.keys {
             watches[watch]?.remove(session)
@@ -100,7 +100,7 @@ struct Ensemble: Sendable {
 
     private mutating func write(_ request: Request, _ session: Int64, _ time: Int64) -> Answer {
         remember()
-        // A write that is refused has its place in the order too.
+        // A refused write has its place in the order too.
         zxid += 1
         let author = ZNodeTree.Author(
             session: session, identities: sessions[session]?.identities ?? [], zxid: zxid, time: time + clockJump)
@@ -177,8 +177,8 @@ struct Ensemble: Sendable {
 
     // MARK: Watches
 
-    /// Sets a watch from a state that may be behind; what has changed since then is told as soon as the server has
-    /// caught up.
+    /// Sets a watch from a state that may be stale. When the node has changed since then, returns the event that the
+    /// server sends as soon as it has caught up.
     private mutating func watch(
         _ path: String, onChildren: Bool, _ session: Int64, as tree: ZNodeTree
     ) -> [Notification] {
@@ -194,7 +194,8 @@ struct Ensemble: Sendable {
         return [Notification(session: session, event: WatchEvent(kind: kind, path: path))]
     }
 
-    /// A watch ends with its event, also where its session is not told, because it may not read the node (CVE-2024-23944).
+    /// Returns the notifications for events, and removes the watches that have fired. The server also removes the watch
+    /// of a session that may not read the node, without a notification (CVE-2024-23944).
     private mutating func notifications(for events: [ZNodeTree.Event]) -> [Notification] {
         events.flatMap { told -> [Notification] in
             let event = told.event
@@ -222,18 +223,18 @@ struct Ensemble: Sendable {
 
     // MARK: Rollback
 
-    /// Replaces the present tree by an earlier one. The servers do not notice: no watch fires, and the zxid goes on
-    /// growing.
+    /// Replaces the current tree by an earlier one. The servers do not notice: no watch
+    /// fires, and the zxid continues to grow.
     mutating func restore(_ earlier: ZNodeTree) {
         zxid += 1
         tree = earlier
         tree.removeEphemerals(zxid: zxid) { sessions[$0] == nil }
         _ = tree.commit()
-        // No server has the lost changes any more, so no read shows them.
+        // No server has the lost changes any more, so no read returns them.
         past = []
     }
 
-    // MARK: The past
+    // MARK: Earlier trees
 
     /// Whether earlier trees are kept, which costs a copy of the tree for each change.
     var remembersPast = false
@@ -244,7 +245,7 @@ struct Ensemble: Sendable {
         if past.count > Self.depth { past.removeFirst() }
     }
 
-    /// The tree as it was after the change, or as long ago as is remembered.
+    /// Returns the tree after the change with the zxid, or the oldest tree that is kept.
     private func state(at zxid: Int64) -> ZNodeTree? { past.first { $0.zxid >= zxid }?.tree }
 }
 

@@ -2,13 +2,13 @@ package import ZooKeeper
 
 /// One change of the tree.
 package struct Transaction: Sendable {
-    /// Whose change it was.
+    /// The session that made the change. 0 for a change by the servers themselves.
     package let session: Int64
-    /// The request that changed the tree; `nil` for the end of a session, and for changes by the servers themselves: a
+    /// The request that changed the tree. `nil` for the end of a session, and for a change by the servers themselves: a
     /// rollback, or the removal of a container.
     package let request: Request?
-    /// All nodes afterwards.
+    /// All nodes after the change.
     package let nodes: [ExactString: Node]
-    /// Whether the servers went back to an earlier tree, which no member causes.
+    /// Whether the servers returned to an earlier tree, which no client causes.
     package var isRollback = false
 }

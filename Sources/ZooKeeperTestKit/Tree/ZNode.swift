@@ -11,11 +11,11 @@ struct ZNode: Sendable {
     var mtime: Int64
     var version: Int32 = 0
     var aversion: Int32 = 0
-    /// How many children were ever created, from which the sequence numbers come. Deletes do not count.
+    /// How many children were ever created, which determines the sequence numbers. Deletes do not count.
     var creations: Int32 = 0
-    /// The session that an ephemeral node belongs to.
+    /// The id of the session that owns an ephemeral node. 0 when the node is not ephemeral.
     var owner: Int64 = 0
-    /// Whether the servers remove the node some time after its last child has gone.
+    /// Whether the servers remove the node some time after its last child was deleted.
     var isContainer = false
     var children: Set<ExactString> = []
 
@@ -28,7 +28,8 @@ struct ZNode: Sendable {
         (ctime, mtime) = (time, time)
     }
 
-    /// What a client sees. The visible cversion counts deletes too (`DataNode.copyStat` in ZooKeeper's source).
+    /// The metadata that a client sees. The visible `cversion` counts deletes too
+    /// (`DataNode.copyStat` in ZooKeeper's source).
     var stat: Stat {
         Stat(
             czxid: czxid, mzxid: mzxid, pzxid: pzxid, ctime: ctime, mtime: mtime, version: version,
@@ -36,7 +37,7 @@ struct ZNode: Sendable {
             dataLength: Int32(data?.count ?? 0), numChildren: Int32(children.count))
     }
 
-    /// Whether one of the identities may do one of these.
+    /// Returns whether one of the identities has one of the permissions.
     func allows(_ permissions: ACL.Permissions, to identities: [Identity]) -> Bool {
         acl.contains { entry in
             !entry.permissions.isDisjoint(with: permissions)

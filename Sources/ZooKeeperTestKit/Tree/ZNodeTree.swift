@@ -1,11 +1,11 @@
 import ZooKeeper
 
-/// The nodes, and what each operation does to them: a value without sessions or time.
+/// The nodes, and the effect of each operation on them. It is a value without sessions or time.
 ///
-/// The order in which a refusal is found is the server's (`PrepRequestProcessor` in ZooKeeper's source), so that the
-/// code is the same when several apply.
+/// It checks for errors in the order of the server (`PrepRequestProcessor` in ZooKeeper's source), because the error
+/// code must be the same when several errors apply.
 struct ZNodeTree: Sendable {
-    /// Who changes the tree, and when.
+    /// The session that changes the tree, and the time of the change.
     struct Author: Sendable {
         let session: Int64
         let identities: [Identity]
@@ -14,21 +14,22 @@ struct ZNodeTree: Sendable {
         let time: Int64
     }
 
-    /// Why an operation was refused.
+    /// The reason why an operation was refused.
     struct Refusal: Error {
         let code: ZooKeeperError.Code
         init(_ code: ZooKeeperError.Code) { self.code = code }
     }
 
     private(set) var nodes: [ExactString: ZNode]
-    /// What the operations since the last commit have replaced, so that a refused multi leaves nothing.
+    /// The nodes that the operations since the last commit have replaced. They restore
+    /// the tree when a multi is refused.
     private var replaced: [(path: ExactString, node: ZNode?)] = []
     /// The events of the operations since the last commit.
     private var events: [Event] = []
-    /// The hard limits below some paths.
+    /// The hard quotas by their paths.
     private var quotas: [ExactString: HardQuota] = [:]
 
-    /// An event for the sessions that watch it and may read its node.
+    /// An event for the sessions that watch the node and may read it.
     struct Event: Sendable {
         let event: WatchEvent
         let node: ZNode
@@ -43,9 +44,9 @@ struct ZNodeTree: Sendable {
 
     init(time: Int64) { nodes = ["/": ZNode(data: [], acl: .open, zxid: 0, time: time)] }
 
-    /// Keeps what was done.
+    /// Commits the operations since the last commit.
     ///
-    /// - Returns: the events that it causes, in order.
+    /// - Returns: The events that they cause, in order.
     mutating func commit() -> [Event] {
         defer {
             replaced = []
@@ -54,7 +55,7 @@ struct ZNodeTree: Sendable {
         return events
     }
 
-    /// Takes back what was done since the last commit.
+    /// Undoes the operations since the last commit.
     mutating func rollBack() {
         for (path, node) in replaced.reversed() { nodes[path] = node }
         replaced = []
@@ -66,7 +67,7 @@ struct ZNodeTree: Sendable {
     /// Returns the node at the path, or `nil`.
     subscript(path: String) -> ZNode? { nodes[ExactString(path)] }
 
-    /// Counts the node and all below it, and the bytes of their data.
+    /// Returns the number of nodes at and below the root, and the bytes of their data.
     func usage(of root: String) -> (count: Int, bytes: Int) {
         guard let node = self[root] else { return (0, 0) }
         let prefix = root == "/" ? root : root + "/"
@@ -85,14 +86,15 @@ struct ZNodeTree: Sendable {
 
     // MARK: Quotas
 
-    /// Limits the nodes at and below the path, and the bytes of their data; two `nil`s remove the limits.
+    /// Limits the number of nodes at and below the path, and the bytes of their data. Two `nil`s remove the limits.
     mutating func setHardQuota(_ path: String, count: Int?, bytes: Int?) {
         quotas[ExactString(path)] = count == nil && bytes == nil ? nil : HardQuota(count: count, bytes: bytes)
     }
 
-    /// Refuses an operation that exceeds the nearest quota, as `ZooKeeperServer.checkQuota` does. It compares each operation
-    /// by itself with the tree before the transaction, so that the transaction's other creates and deletes do not count. An
-    /// operation that changes the size is refused while the sum is above the limit, also when it makes the data smaller.
+    /// Refuses an operation that exceeds the nearest quota, as `ZooKeeperServer.checkQuota` does. Compares the
+    /// operation with the tree before the transaction, so the other operations of the transaction do not count. An
+    /// operation that changes the size is refused when the result is above the limit, even when it makes the data
+    /// smaller than before.
     private func checkQuota(_ path: String, creating count: Int = 0, bytes: Int) throws(Refusal) {
         guard !quotas.isEmpty, let (root, quota) = nearestQuota(path) else { return }
         var committed = self
@@ -110,7 +112,7 @@ struct ZNodeTree: Sendable {
     /// `QUOTAEXCEEDED` of ZooKeeper's `KeeperException`.
     private static let quotaExceeded = ZooKeeperError.Code(rawValue: -125)
 
-    // MARK: Changing
+    // MARK: Changes
 
     mutating func apply(_ operation: Operation, by author: Author) throws(Refusal) -> OperationResult {
         switch operation {
@@ -163,7 +165,7 @@ struct ZNodeTree: Sendable {
         for (path, node) in nodes where node.owner != 0 && hasEnded(node.owner) { remove(path.string, zxid: zxid) }
     }
 
-    /// The containers that have had children and have none: one that was never used stays.
+    /// The containers that have had children and have none now. A container that was never used stays.
     var emptyContainers: [String] {
         nodes.filter { $0.value.isContainer && $0.value.children.isEmpty && $0.value.creations > 0 }.keys.sorted()
             .map(\.string)
@@ -197,7 +199,7 @@ struct ZNodeTree: Sendable {
         return node.stat
     }
 
-    // MARK: Steps
+    // MARK: Helpers
 
     private mutating func replace(_ path: String, with node: ZNode?) {
         let path = ExactString(path)
@@ -239,7 +241,7 @@ struct ZNodeTree: Sendable {
         return String(path[..<slash])
     }
 
-    /// As Java's `%010d` writes a number.
+    /// Formats a number as Java's `%010d` does.
     static func digits(_ number: Int32) -> String {
         let digits = String(number.magnitude)
         let width = number < 0 ? 9 : 10

@@ -26,7 +26,7 @@ struct Dev: AsyncParsableCommand {
         try await withInterruption(isNormalEnd: true) {
             try await LocalEnsemble.withEnsemble(configuration) { ensemble in
                 try StandardOutput.line("ready \(ensemble.connectString)")
-                // Until the task is cancelled.
+                // Waits until the task is cancelled.
                 for await _ in AsyncStream<Never>.makeStream().stream {}
             }
         }

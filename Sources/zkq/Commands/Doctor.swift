@@ -49,7 +49,7 @@ struct Doctor: AsyncParsableCommand {
             try await options.withQueue(settings: .init(createsQueue: false)) { queue in
                 let clock = ContinuousClock()
                 let (before, start) = (try await queue.counters(), clock.now)
-                // A rate is what two looks differ in.
+                // A rate needs two measurements with time between them.
                 try await clock.sleep(for: .seconds(duration))
                 let (now, end) = (try await queue.counters(), clock.now)
                 let lines = zip(before, now).map { Line($0, $1, start.duration(to: end) / .seconds(1)) }
@@ -71,7 +71,7 @@ struct Doctor: AsyncParsableCommand {
     private func warnings(_ queue: MessageQueue, _ counters: [QueueCounter]) async throws -> [String] {
         var warnings: [String] = []
         let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
-        // About what the capacity card has measured for each node.
+        // An estimate from the measurements of the capacity card, per node.
         let heap = 370 * (statistics.ready + statistics.leased + statistics.dead) + (statistics.bytes ?? 0)
         if statistics.ready > 1_000_000 || heap > 512 << 20 {
             warnings.append(
@@ -94,7 +94,7 @@ struct Doctor: AsyncParsableCommand {
         for file in serverConfigurations {
             warnings += try ServerConfiguration(file: file).warnings.map { "\(file): \($0)" }
         }
-        // The servers behind a gateway are not known here: its address is no list of servers.
+        // The servers behind a gateway are unknown here, because a gateway's address is not a list of servers.
         let servers = try? ZooKeeperConfiguration(servers: QueueOptions.servers(options.connect)).servers
         let addresses = servers?.split(separator: ",").map(String.init) ?? []
         for (server, version) in await ServerVersion.reported(by: addresses) {

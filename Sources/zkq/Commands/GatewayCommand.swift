@@ -41,7 +41,7 @@ struct GatewayCommand: AsyncParsableCommand {
             try? StandardOutput.line("ready \(scheme)://\(host):\(port)")
         }
         let group = ServiceGroup(services: [gateway], logger: logger)
-        // Requests that are at work are answered first.
+        // Requests that are in progress are answered first.
         try await withInterruption(
             isNormalEnd: true, gracePeriod: configuration.answerTimeout, stop: { await group.triggerGracefulShutdown() }
         ) { try await group.run() }

@@ -73,7 +73,8 @@ struct Put: AsyncParsableCommand {
                 try StandardOutput.line(receipt.isDuplicate ? "duplicate" : receipt.name ?? "-")
             }
         } catch let error as QueueError where messages.count > 1 && error.code == .payloadTooLarge {
-            // One of them is too large, and nothing was sent: those before it are stored all the same.
+            // One message is too large, so nothing was sent. The messages before it are
+            // stored nevertheless, one by one.
             for message in messages { try StandardOutput.line(try await producer.send(message).name ?? "-") }
         }
     }

@@ -16,7 +16,7 @@ struct Stats: AsyncParsableCommand {
 
         private enum Key: String, CodingKey { case ready, leased, partial, dead, consumers, oldestAgeSeconds, bytes }
 
-        /// With `null` where there is nothing to say, so that the keys are always there.
+        /// Encodes `null` for a missing value, so that every key is always there.
         func encode(to encoder: any Encoder) throws {
             var container = encoder.container(keyedBy: Key.self)
             try container.encode(ready, forKey: .ready)

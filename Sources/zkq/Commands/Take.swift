@@ -47,7 +47,7 @@ struct Take: AsyncParsableCommand {
                     try await take(from: consumer, of: queue)
                     await consumer.close(gracePeriod: .zero)
                 } catch {
-                    // Gives back what is held.
+                    // Requeues the messages that the consumer holds.
                     await consumer.close(gracePeriod: .zero)
                     throw error
                 }
@@ -62,7 +62,7 @@ struct Take: AsyncParsableCommand {
         while taken < count ?? .max, let message = try await next(&messages, of: queue) {
             do {
                 try StandardOutput.line(format == .json ? MessageLine(message).json() : message.payload)
-                // The time that --hold asks for.
+                // The user asked for this delay with --hold.
                 if hold > 0 { try await Task.sleep(for: .seconds(hold)) }
                 try await message.acknowledge()
                 taken += 1
@@ -77,8 +77,8 @@ struct Take: AsyncParsableCommand {
 
     /// Returns the next message, or `nil` when the wait is over.
     ///
-    /// - Throws: ``ToolError`` when messages are ready then, and no consumer takes one while this one waits once more.
-    ///   While other consumers take messages, they may take the rest too.
+    /// - Throws: ``ToolError`` when messages are still ready, and no consumer takes one during a second wait. While
+    ///   other consumers take messages, they may also take the remaining ones, so this is not an error.
     private func next(_ messages: inout QueueConsumer.Iterator, of queue: MessageQueue) async throws -> QueueMessage? {
         guard let wait else { return try await messages.next() }
         if let message = try await messages.next(within: .seconds(wait)) { return message }
@@ -89,7 +89,7 @@ struct Take: AsyncParsableCommand {
         if let message = try await messages.next(within: .seconds(patience)) { return message }
         if Task.isCancelled { return nil }
         let now = try await queue.statistics()
-        // A message that was created and is not ready has been taken.
+        // A message that was created and is no longer ready has been taken.
         if now.ready == 0 || now.created - now.ready != before.created - before.ready { return nil }
         throw ToolError(
             "Messages are left: \(now.ready) ready, and none could be taken in \(Int(patience)) seconds. \"zkq doctor\" and "

@@ -1,12 +1,14 @@
 import ArgumentParser
 import Glibc
 
-/// What destroys asks first.
+/// Asks for confirmation before a command destroys messages.
 struct Confirmation: ParsableArguments {
     @Flag(name: .shortAndLong, help: "Do not ask.")
     var yes = false
 
-    /// - Throws: ``ToolError`` when there is nobody to ask, `ExitCode` when the answer is no.
+    /// Asks a question.
+    ///
+    /// - Throws: ``ToolError`` when stdin is not a terminal, `ExitCode` when the answer is no.
     func ask(_ question: String) throws {
         if yes { return }
         guard isatty(STDIN_FILENO) == 1 else {

@@ -8,8 +8,8 @@ import ZooKeeperGateway
     import Foundation
 #endif
 
-/// The configuration of a gateway in a file of JSON. What is missing has its default; a name that is not known is an error, since
-/// it may be a limit that was meant.
+/// A gateway's configuration file, in JSON. A missing value has its default. An unknown name is an error,
+/// because it may be a misspelt limit.
 struct GatewayFile: Decodable {
     struct Endpoint: Decodable {
         var path: String?
@@ -49,6 +49,8 @@ struct GatewayFile: Decodable {
     ]
     private static let endpointNames: Set = ["path", "servers", "auth", "users", "sessionTimeoutSeconds"]
 
+    /// Reads the file.
+    ///
     /// - Throws: ``ToolError`` that says what is wrong with the file, without its secrets.
     static func read(_ file: String) throws -> GatewayFile {
         guard let data = FileManager.default.contents(atPath: file) else {
@@ -72,7 +74,7 @@ struct GatewayFile: Decodable {
         }
     }
 
-    /// Where something is wrong; not what stands there.
+    /// Returns where the error is, but not the value there, which may be a secret.
     private static func place(of error: DecodingError) -> String {
         func path(_ context: DecodingError.Context, _ key: (any CodingKey)? = nil) -> String {
             (context.codingPath + (key.map { [$0] } ?? [])).map { $0.intValue.map(String.init) ?? $0.stringValue }
@@ -118,10 +120,13 @@ struct GatewayFile: Decodable {
         return configuration
     }
 
-    /// Clamped, since a Duration traps on a value that is out of all bounds; it is refused then.
+    /// Returns the duration, clamped because `Duration` traps on values that are out of range.
+    /// The gateway refuses a clamped value.
     private static func seconds(_ value: Double) -> Duration { .seconds(max(-1, min(1e9, value))) }
 
-    /// - Throws: ``ToolError`` unless it is `HOST:PORT`, an IPv6 address in brackets.
+    /// Splits an address into its host and port.
+    ///
+    /// - Throws: ``ToolError`` unless the address is `HOST:PORT`, with brackets around an IPv6 address.
     private static func address(_ text: String) throws -> (host: String, port: Int) {
         guard let colon = text.lastIndex(of: ":"), colon != text.startIndex,
             let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)

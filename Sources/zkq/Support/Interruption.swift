@@ -5,15 +5,15 @@ import Synchronization
 
 /// Runs `body`, and asks it to end at SIGINT, SIGTERM or SIGHUP.
 ///
-/// A second signal ends the process at once. So does a body that has not ended five seconds after its grace period. The leases
-/// that it holds are then left to their session's end and a recovery. A closed pipe is an error of the write, not a signal. SIGHUP
-/// stays ignored where `nohup` has set that.
+/// A second signal ends the process at once. The process also ends when the body has not ended five seconds after its
+/// grace period. In both cases, the messages that it holds are redelivered once its session has ended and a recovery
+/// runs. A closed pipe is an error of the write, not a signal. SIGHUP stays ignored where `nohup` has set that.
 ///
 /// - Parameters:
 ///   - isNormalEnd: whether a signal is the normal end of the command, with exit code 0.
 ///   - gracePeriod: how long the body may take to finish its work. Default: none.
-///   - stop: asks the body to end. Default: its task is cancelled.
-/// - Throws: what `body` throws; after a signal an `ExitCode`, as a shell expects it, unless `isNormalEnd`.
+///   - stop: asks the body to end. By default, its task is cancelled.
+/// - Throws: the errors of `body`; after a signal an `ExitCode`, as a shell expects it, unless `isNormalEnd`.
 func withInterruption(
     isNormalEnd: Bool = false, gracePeriod: Duration = .zero, stop: (@Sendable () async -> Void)? = nil,
     _ body: @escaping @Sendable () async throws -> Void
@@ -39,7 +39,7 @@ func withInterruption(
         }
         let first = try await group.next() ?? nil
         if first != nil, let stop { await stop() } else { group.cancelAll() }
-        // The body ends in order: it gives back what it holds.
+        // The body ends in order and requeues its messages.
         try await group.waitForAll()
         return first
     }
@@ -49,12 +49,12 @@ func withInterruption(
 private func isIgnored(_ number: Int32) -> Bool {
     var action = sigaction()
     sigaction(number, nil, &action)
-    // Handlers are C functions, which cannot be compared but as addresses.
+    // Handlers are C functions, which can only be compared as addresses.
     return unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
 }
 
-/// Ends a process that was told to end. It has a queue of its own, because the tasks' threads may all be blocked, for
-/// example by a full pipe.
+/// Ends a process that was asked to end. It uses a separate dispatch queue, because every thread that runs tasks may be
+/// blocked, for example by a full pipe.
 private final class OrderlyEnd: Sendable {
     private let queue = DispatchQueue(label: "zkq.signals")
     private let hasBegun = Atomic(false)
@@ -69,7 +69,7 @@ private final class OrderlyEnd: Sendable {
         self.begin = begin
     }
 
-    /// Handles a signal from the moment when this returns.
+    /// Handles a signal from the moment when this method returns.
     func trap(_ number: Int32) async -> any DispatchSourceSignal {
         let source = DispatchSource.makeSignalSource(signal: number, queue: queue)
         source.setEventHandler { self.received(number) }

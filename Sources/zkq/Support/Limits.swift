@@ -1,19 +1,19 @@
 import ArgumentParser
 
-/// Checks the value of an option that is a number. Such an option is parsed unconditionally, because "-1" would count as the name
-/// of another option.
+/// Checks the value of a numeric option. Such an option is parsed unconditionally, because "-1" would otherwise
+/// count as the name of another option.
 ///
 /// - Parameters:
-///   - name: the option, as it is typed.
-///   - value: its value; `nil` when it was not given.
-///   - lowest: the least that it may be.
-///   - highest: the most; `nil` is no limit.
-///   - unit: what it counts, if that is not plain.
+///   - name: the option as the user types it.
+///   - value: the option's value; `nil` when the user did not give it.
+///   - lowest: the smallest allowed value.
+///   - highest: the largest allowed value; `nil` means no limit.
+///   - unit: the unit of the value; empty when it needs none.
 /// - Throws: `ValidationError` that names the limits.
 func check<Value: Comparable>(
     _ name: String, _ value: Value?, from lowest: Value, to highest: Value? = nil, unit: String = ""
 ) throws {
-    // Written so that what is no number at all is refused too.
+    // Written in this form so that a value that is not a number (NaN) is refused too.
     guard let value, !(value >= lowest && value <= highest ?? value) else { return }
     let (least, unit) = (plain(lowest), unit.isEmpty ? "" : " of \(unit)")
     let limits = highest.map { "from \(least) to \(plain($0))" } ?? "of at least \(least)"

@@ -2,7 +2,7 @@ import Dispatch
 import Glibc
 import Synchronization
 
-/// The lines of stdin, as bytes, as they come.
+/// Reads the lines of stdin, as bytes, as they arrive.
 final class LineReader: Sendable {
     private enum Input { case bytes([UInt8]), end, failure(String), cancelled }
 
@@ -13,9 +13,10 @@ final class LineReader: Sendable {
     /// - Parameter limit: the most bytes that a line may have.
     init(limit: Int) { splitter = Mutex(LineSplitter(limit: limit)) }
 
-    /// Returns the available lines, at least one; `nil` at the end. Call it from one task.
+    /// Returns the available lines, at least one; `nil` at the end of the input. Call it from one task.
     ///
-    /// - Throws: ``ToolError`` when stdin cannot be read or a line is too long, after the lines before; `CancellationError`.
+    /// - Throws: ``ToolError`` when stdin cannot be read or a line is too long, after the
+    ///   lines before it; `CancellationError`.
     func next() async throws -> [[UInt8]]? {
         while true {
             let (line, isTooLong, limit) = splitter.withLock { ($0.count + 1, $0.isTooLong, $0.limit) }
@@ -37,7 +38,8 @@ final class LineReader: Sendable {
         }
     }
 
-    /// Blocks a thread of its own. A read that is cancelled is left behind: the process ends then.
+    /// Reads in a separate thread, because the read blocks. A cancelled read is
+    /// abandoned, because the process ends then.
     private func read() async -> Input {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

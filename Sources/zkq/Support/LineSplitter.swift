@@ -1,19 +1,19 @@
-/// Cuts bytes that come in pieces into lines, each byte looked at once.
+/// Splits bytes that arrive in pieces into lines. It scans each byte once.
 struct LineSplitter {
     /// The most bytes that a line may have.
     let limit: Int
-    /// How many lines there were.
+    /// The number of complete lines so far.
     private(set) var count = 0
-    /// Whether the line after those has more bytes than it may.
+    /// Whether the next line exceeds the limit.
     private(set) var isTooLong = false
-    /// The beginning of the line after those.
+    /// The beginning of the next line.
     private var rest: [UInt8] = []
 
     init(limit: Int) { self.limit = limit }
 
     /// Adds a piece.
     ///
-    /// - Returns: the lines that end in it, as far as none is too long.
+    /// - Returns: the lines that end in the piece, up to the first line that is too long.
     mutating func add(_ piece: [UInt8]) -> [[UInt8]] {
         var lines: [[UInt8]] = []
         var start = piece.startIndex
@@ -32,7 +32,7 @@ struct LineSplitter {
 
     /// Ends the input.
     ///
-    /// - Returns: a last line without an end, if there is one.
+    /// - Returns: the last line, if it has no line break at its end.
     mutating func finish() -> [UInt8]? {
         if rest.isEmpty { return nil }
         defer { rest = [] }

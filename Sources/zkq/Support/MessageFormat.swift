@@ -7,7 +7,7 @@ import ZooKeeperQueue
     import Foundation
 #endif
 
-/// How a message is printed.
+/// The format in which messages are printed.
 enum MessageFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
     case text, json
 }
@@ -15,13 +15,13 @@ enum MessageFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
 /// A message as a line of JSON.
 struct MessageLine: Encodable {
     let name: String
-    /// The id that it was sent with, if any.
+    /// The ID with which the message was sent, if any.
     let id: String?
     var priority: Int?
     var deliveryCount: Int?
     var fencingToken: Int64?
     let headers: [String: String]
-    /// The payload when it is UTF-8, else `payloadBase64`.
+    /// The payload when it is UTF-8; otherwise `payloadBase64` has it.
     let payload: String?
     let payloadBase64: String?
     var cause: String?
@@ -56,7 +56,7 @@ struct MessageLine: Encodable {
 }
 
 enum JSON {
-    /// A value as JSON on one line, its keys in order.
+    /// Returns a value as JSON on one line, with sorted keys.
     static func line(_ value: some Encodable) throws -> [UInt8] {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// A bar on stderr while something long is under way; nothing when stderr is no terminal.
+/// A progress bar on stderr for a long operation. It shows nothing when stderr is not a terminal.
 final class Progress: Sendable {
     private let what: String
     private let shown = Mutex(-1)

@@ -55,9 +55,10 @@ struct QueueOptions: ParsableArguments {
         option ?? ProcessInfo.processInfo.environment["ZOOKEEPER_CONNECT"] ?? "127.0.0.1:2181"
     }
 
-    /// Connects, and gives the queue to `body`. Closes the session at the end.
+    /// Connects, and passes the queue to `body`. Closes the session at the end.
     ///
-    /// - Throws: ``ToolError`` when no server answers, and when there is no queue and the settings do not create it.
+    /// - Throws: ``ToolError`` when no server answers, and when the queue is missing and the settings do not
+    ///   create it; and the errors of `body`.
     func withQueue<Result>(
         settings: QueueSettings = .init(), _ body: (MessageQueue) async throws -> Result
     ) async throws -> Result {
@@ -85,7 +86,7 @@ struct QueueOptions: ParsableArguments {
         return try await ZooKeeperClient.withClient(configuration: configuration, logger: logger) { [logger] client in
             let queue = try MessageQueue(client, path: self.queue, settings: settings, logger: logger)
             try checkLength(chroot: configuration.chroot)
-            // Without this, a command that waits for messages would wait for ever for servers that are not there.
+            // Without this check, a command that waits for messages would wait for ever for servers that do not exist.
             do {
                 try await checkPresence(settings) { try await client.exists($0, timeout: .seconds(15)) }
             } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
@@ -99,7 +100,8 @@ struct QueueOptions: ParsableArguments {
 }
 
 extension QueueOptions {
-    /// Every command refuses a path of which a few hundred would not fit into one request, as `purge` sends them.
+    /// Refuses a path of which a few hundred would not fit into one request, because `purge` sends
+    /// that many. Every command checks this.
     private func checkLength(chroot: String = "") throws {
         let (length, limit) = (chroot.utf8.count + queue.utf8.count, 512)
         guard length <= limit else {
@@ -109,8 +111,8 @@ extension QueueOptions {
         }
     }
 
-    /// Finds out whether a server answers. A command that does not create the queue needs one, and without this check some would
-    /// take a missing one for empty.
+    /// Checks that a server answers, and that the queue exists unless the command creates it. Without this check, some
+    /// commands would take a missing queue for an empty one.
     private func checkPresence(_ settings: QueueSettings, exists: (String) async throws -> Stat?) async throws {
         let stat = try await exists(settings.createsQueue ? "/" : queue)
         guard settings.createsQueue || stat != nil else {
@@ -122,7 +124,7 @@ extension QueueOptions {
         var configuration = RestConfiguration(
             gateways: addresses.split(separator: ",").map(String.init), guarantee: atLeastOnce ? .atLeastOnce : .full)
         configuration.sessionTimeout = .seconds(max(1, sessionTimeout.rounded()))
-        // A command that is typed shall not wait for ever for a gateway that is not there.
+        // An interactive command must not wait for ever for a gateway that does not exist.
         configuration.callDeadline = .seconds(15)
         if let words = credentials?.split(separator: ":", maxSplits: 1), words.count == 2 {
             configuration.credentials = .init(user: String(words[0]), password: String(words[1]))
@@ -133,7 +135,7 @@ extension QueueOptions {
     }
 }
 
-/// An error of the tool's own: one clear line.
+/// An error of the tool, as one clear line.
 struct ToolError: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }

@@ -4,10 +4,13 @@
     import Foundation
 #endif
 
-/// What a server's configuration file says that a queue suffers from. Servers tell nobody over the network.
+/// Finds settings in a server's configuration file that harm a queue. Servers do not
+/// report these settings over the network.
 struct ServerConfiguration {
     private var values: [String: String] = [:]
 
+    /// Reads a file.
+    ///
     /// - Throws: ``ToolError`` when the file cannot be read.
     init(file: String) throws {
         guard let data = FileManager.default.contents(atPath: file) else {
@@ -16,7 +19,7 @@ struct ServerConfiguration {
         self.init(String(decoding: data, as: UTF8.self))
     }
 
-    /// Lines of Java properties, as far as ZooKeeper's files use them.
+    /// Parses lines of Java properties, as far as ZooKeeper's files use them.
     init(_ text: String) {
         for line in text.split(whereSeparator: \.isNewline) {
             let line = line.trimming(\.isWhitespace)

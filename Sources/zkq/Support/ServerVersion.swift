@@ -1,14 +1,14 @@
 import ZooKeeperServer
 
-/// The version of a ZooKeeper server, and the defects that it has.
+/// The version of a ZooKeeper server, and its known defects.
 struct ServerVersion: Comparable, CustomStringConvertible {
     let major, minor, patch: Int
 
     init(_ major: Int, _ minor: Int, _ patch: Int) { (self.major, self.minor, self.patch) = (major, minor, patch) }
 
-    /// Reads the answer to `srvr`, which begins with `Zookeeper version: 3.8.0-5a02a05…, built on …`.
+    /// Parses the response to `srvr`, which begins with `Zookeeper version: 3.8.0-5a02a05…, built on …`.
     ///
-    /// - Returns: `nil` for every other answer, such as that of a server that does not allow the command.
+    /// - Returns: `nil` for every other response, such as that of a server that does not allow the command.
     init?(answer: String) {
         let label = "zookeeper version: "
         guard answer.prefix(label.count).lowercased() == label else { return nil }
@@ -24,8 +24,8 @@ struct ServerVersion: Comparable, CustomStringConvertible {
 
     static func < (a: Self, b: Self) -> Bool { (a.major, a.minor, a.patch) < (b.major, b.minor, b.patch) }
 
-    /// The defects by which an ensemble loses acknowledged writes when its leader changes: their numbers in ZooKeeper's
-    /// tracker, and the versions that have them. Only one of them is fixed in the 3.8 branch.
+    /// The defects with which an ensemble loses acknowledged writes when its leader changes: their numbers in
+    /// ZooKeeper's issue tracker, and the affected versions. Only one of them is fixed in the 3.8 branch.
     private static let writeLosses: [(issue: Int, affected: [Range<ServerVersion>])] = {
         let first = ServerVersion(0, 0, 0)
         return [
@@ -38,22 +38,22 @@ struct ServerVersion: Comparable, CustomStringConvertible {
         ]
     }()
 
-    /// The numbers of the defects that this version has.
+    /// The issue numbers of the defects in this version.
     var defects: [Int] {
         Self.writeLosses.filter { $0.affected.contains { $0.contains(self) } }.map(\.issue)
     }
 
-    /// Names the defects of this version, or is `nil` when none is known.
+    /// A warning that names the defects of this version; `nil` when none is known.
     var warning: String? {
         if defects.isEmpty { return nil }
         return "ZooKeeper \(self): an ensemble of this version can lose acknowledged writes when its leader changes ("
             + defects.map { "ZOOKEEPER-\($0)" }.joined(separator: ", ") + "). Update to 3.9.4 or later"
     }
 
-    /// Asks each server for its version, and returns the answers in the given order. Leaves out a server that does not
-    /// answer within two seconds, or does not report its version.
+    /// Asks each server for its version, and returns the versions in the order of the servers. Omits a server that does
+    /// not answer within two seconds, or does not report its version.
     ///
-    /// - Parameter servers: each as `host:port`, an IPv6 address in brackets.
+    /// - Parameter servers: the servers, each as `host:port`, with brackets around an IPv6 address.
     static func reported(by servers: [String]) async -> [(server: String, version: ServerVersion)] {
         let versions = await withTaskGroup(of: (String, ServerVersion?).self) { group in
             for server in servers {

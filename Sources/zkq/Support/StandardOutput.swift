@@ -1,11 +1,12 @@
 import ArgumentParser
 import Glibc
 
-/// Results, line by line, each written out at once.
+/// Writes results to stdout line by line, without a buffer.
 enum StandardOutput {
-    /// Writes bytes and the end of a line. Waits for a stream that is set to non-blocking.
+    /// Writes bytes and a line break. Waits when the stream is set to non-blocking.
     ///
-    /// - Throws: `ExitCode` when whoever read has gone: the tool ends without a word, as programs do then.
+    /// - Throws: `ExitCode` when the reader has closed the pipe, because a program then ends without a message;
+    ///   ``ToolError`` for any other failure.
     static func line(_ bytes: [UInt8]) throws {
         var rest = (bytes + [UInt8(ascii: "\n")])[...]
         while !rest.isEmpty {
@@ -26,13 +27,13 @@ enum StandardOutput {
     static func line(_ text: String) throws { try line(Array(text.utf8)) }
 }
 
-/// Words for the person at the terminal.
+/// Writes messages for the user to stderr.
 enum StandardError {
     static func line(_ text: String) { write(text + "\n") }
 
     static func write(_ text: String) {
         let bytes = Array(text.utf8)
-        // Nobody can be told when this fails.
+        // A failure is ignored, because there is no other place to report it.
         _ = bytes.withUnsafeBytes { Glibc.write(STDERR_FILENO, $0.baseAddress, $0.count) }
     }
 

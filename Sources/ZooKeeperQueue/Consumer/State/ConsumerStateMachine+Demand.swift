@@ -1,14 +1,14 @@
 import DequeModule
 import ZooKeeper
 
-/// Callers that ask for messages, and the buffer that answers them.
+/// The callers that request messages, and the buffer that serves them.
 extension ConsumerStateMachine {
     /// A caller's request for a message.
     struct MessageRequest: Sendable {
-        /// The scan that must have found nothing before a caller with no time to wait is told so: a watch event may be
-        /// on its way.
+        /// The scan that must have found nothing before a request without a wait may end with nothing. An earlier scan
+        /// may have missed a watch event on its way.
         let neededScan: Int
-        /// When the caller's time is over; `nil` for one that waits as long as it takes.
+        /// The deadline of the request; `nil` for a request without a time limit.
         let deadline: Duration?
         let isImmediate: Bool
     }
@@ -21,14 +21,14 @@ extension ConsumerStateMachine {
         return MessageRequest(neededScan: scans + 1, deadline: limit.map { now + $0 }, isImmediate: limit == .zero)
     }
 
-    /// The caller no longer asks. One that was given a message has ended its request with it.
+    /// Withdraws a request that received no message. A message ends its request by itself.
     mutating func withdrawn() { demand -= 1 }
 
-    /// How a request stands now.
+    /// Returns the answer to a request at this moment.
     mutating func answer(_ request: MessageRequest, now: Duration) -> Answer {
         guard phase == .open else { return .nothing }
         if let lease = nextBuffered(now: now) {
-            // Before more is claimed.
+            // The demand must decrease before more messages are claimed.
             demand -= 1
             commitIfNeeded(now: now)
             return .message(lease)
@@ -40,7 +40,7 @@ extension ConsumerStateMachine {
         let wasReading = isReading
         readIfNeeded()
         let foundNothing = didScan && scans >= request.neededScan && prepared.isEmpty && claiming.isEmpty
-        // No scan begins while all leases that may be held are held.
+        // No scan begins while the consumer holds as many leases as it may.
         if let deadline = request.deadline, deadline <= now, foundNothing || !request.isImmediate || free() <= 0 {
             return .nothing
         }
@@ -53,19 +53,19 @@ extension ConsumerStateMachine {
         return .wait
     }
 
-    /// A caller waits from here on. Some messages are claimed only when one does.
+    /// Adds a caller that waits from now on. Some messages are claimed only for a waiting caller.
     mutating func waits(_ id: UInt64, now: Duration) {
         waiters.insert(id)
         yieldsToIdle = false
-        // First, because a claim that finds its messages too old has them listed anew.
+        // The commit comes first, because a claim that finds its messages too old has them listed again.
         commitIfNeeded(now: now)
         readIfNeeded()
     }
 
-    /// A caller's task was cancelled.
+    /// Removes a waiting caller whose task was cancelled.
     mutating func cancelled(_ id: UInt64) { waiters.remove(id) }
 
-    /// All waiters look again.
+    /// Wakes all waiting callers, which then check the state again.
     mutating func wake() {
         waiters = []
         emit(.wake)
@@ -73,19 +73,19 @@ extension ConsumerStateMachine {
 
     // MARK: The buffer
 
-    /// The most messages that may be held.
+    /// The most messages that the consumer may hold now.
     var prefetch: Int {
         let handedOut = leases.count - buffer.count
         if configuration.takesOnDemand { return max(1, handedOut + demand) }
         return max(1, min(configuration.prefetch, handedOut + max(bufferLimit.value, waiters.count)))
     }
 
-    /// How many more may be claimed, in a transaction that ends so many leases.
+    /// Returns how many more messages may be claimed, in a transaction that ends this many leases.
     func free(endingWith ends: Int = 0) -> Int {
         configuration.takesOnDemand ? demand - buffer.count : prefetch - leases.count + ends
     }
 
-    /// The next message that may be handed out; none while the leases are in doubt.
+    /// Takes the next message that may be handed out. Returns `nil` while the leases are suspended.
     private mutating func nextBuffered(now: Duration) -> Lease? {
         guard let lease = buffer.first, lease.state == .held else { return nil }
         buffer.removeFirst()
@@ -93,7 +93,7 @@ extension ConsumerStateMachine {
         return lease
     }
 
-    /// Puts a lease into the buffer, before less urgent ones.
+    /// Puts a lease into the buffer, ahead of less urgent ones.
     mutating func enqueue(_ lease: Lease) {
         guard let last = buffer.last, lease.name < last.name else { return buffer.append(lease) }
         buffer.insert(lease, at: buffer.firstIndex { lease.name < $0.name } ?? buffer.endIndex)
@@ -115,7 +115,7 @@ extension ConsumerStateMachine {
     /// How often the consumer checks its buffer.
     static let oversightPeriod = Duration.seconds(1)
 
-    /// Whether messages wait in the buffer of an open consumer, which is why it is checked.
+    /// Whether the buffer must be checked, because messages wait in it.
     var needsOversight: Bool { phase == .open && !buffer.isEmpty && !configuration.takesOnDemand }
 
     /// Whether the first message of the buffer has waited long enough for a check.
@@ -127,9 +127,9 @@ extension ConsumerStateMachine {
     /// Whether more urgent messages could be claimed although the buffer is full.
     var hasUrgentPlaces: Bool { leases.count < configuration.prefetch + Self.maximumUrgent }
 
-    /// Other consumers are idle while messages wait here.
+    /// Records that other consumers are idle while messages wait in this buffer.
     ///
-    /// - Returns: whether the buffer is to be given back.
+    /// - Returns: whether the buffer must be requeued.
     mutating func othersAreIdle() -> Bool {
         guard waiters.isEmpty else { return false }
         bufferLimit.shrink()
@@ -137,7 +137,8 @@ extension ConsumerStateMachine {
         return true
     }
 
-    /// Reads next what is more urgent than the last message in the buffer; the rest of the list stays.
+    /// Makes the reader read the messages next that are more urgent than the last one in the buffer.
+    /// The rest of the list stays.
     mutating func listedForUrgent(_ names: [String]) {
         guard let last = buffer.last else { return }
         let known = Set((prepared + claiming).map(\.name))

@@ -2,7 +2,7 @@ import DequeModule
 import Logging
 import ZooKeeper
 
-/// The registration that leases depend on, its session, and their end.
+/// The registration and the session that leases depend on, and the end of leases.
 extension ConsumerStateMachine {
     mutating func registrationPending(_ name: String?) {
         if registration == nil { membership = name.map(Membership.pending) ?? .unregistered }
@@ -19,7 +19,7 @@ extension ConsumerStateMachine {
         emit(.log(.debug, "Registered a consumer", ["consumer": "\(registration.paths.path)"]))
     }
 
-    /// The session has changed.
+    /// Handles a change of the session.
     mutating func sessionChanged(_ session: SessionState) {
         guard let registration else { return }
         if session.sessionID != registration.sessionID || session.phase == .closed { return lose(registration) }
@@ -32,12 +32,12 @@ extension ConsumerStateMachine {
         }
     }
 
-    /// The registration's session has ended: its messages go, or have gone, to other consumers.
+    /// Handles the end of the registration's session, which ends all its leases.
     mutating func lose(_ lost: Registration) {
         guard registration == lost else { return }
         membership = .unregistered
         emit(.stopWatchingSession)
-        // This consumer itself was seen under the name that is now a dead one's.
+        // This consumer itself was seen to live under its old name.
         seenActive = [:]
         let held = leases.values
         leases = [:]
@@ -50,14 +50,14 @@ extension ConsumerStateMachine {
         readIfNeeded()
     }
 
-    /// A lease has ended.
+    /// Forgets a lease that has ended.
     mutating func forget(_ lease: Lease) {
         if leases[lease.name.string] === lease { leases[lease.name.string] = nil }
         if leases.isEmpty { emit(.becameEmpty) }
     }
 
-    /// A lease that ZooKeeper refuses to release stays in the buffer while the consumer is open, so that it is handed
-    /// out here.
+    /// Handles the end of an attempt to requeue a buffered message. If ZooKeeper refused it, the message stays in the
+    /// buffer of an open consumer, which then hands it out.
     mutating func releaseEnded(_ lease: Lease) {
         if phase == .open, leases[lease.name.string] === lease, lease.state == .held || lease.state == .inDoubt {
             enqueue(lease)
@@ -67,7 +67,8 @@ extension ConsumerStateMachine {
         }
     }
 
-    /// Takes what waits in the buffer, to be given back. What was read comes after it, and must not overtake it.
+    /// Takes the buffered messages, which will be requeued. Forgets the messages that were read, because they come
+    /// later and must not overtake the buffered ones.
     mutating func takeBuffer() -> [Lease] {
         defer {
             buffer = []
@@ -76,11 +77,12 @@ extension ConsumerStateMachine {
         return Array(buffer)
     }
 
-    // MARK: What stands in the tree
+    // MARK: The tree
 
-    /// The consumer's node was read, after a transaction was given up before it was certain.
+    /// Adopts the consumer's node as it was read, after a transaction was abandoned before its outcome was certain.
     ///
-    /// - Returns: the version, where it is lower than it was: servers have lost acknowledged writes.
+    /// - Returns: the version when it is lower than before, because the servers have lost
+    ///   acknowledged writes; otherwise `nil`.
     mutating func holdingsRead(_ node: Node, of registration: Registration) -> Int32? {
         guard self.registration == registration else { return nil }
         needsHoldings = false
@@ -98,30 +100,28 @@ extension ConsumerStateMachine {
 
     // MARK: The end of a registration
 
-    /// The registration that has to leave the tree; `nil` when the consumer is in use again, or not in the tree.
+    /// The registration to remove from the tree; `nil` when the consumer is in use again, or not in the tree.
     var registrationToLeave: Registration? {
         guard phase != .open || (leases.isEmpty && !iterators.isPositive) else { return nil }
         if let registration { return registration }
         return pendingName.map { Registration(paths: queue.tree.consumer($0), sessionID: 0, name: $0) }
     }
 
-    /// Whether the consumer's node is near the end of its versions, which are 32 bits wide, and each transaction
-    /// takes one.
-    /// Then nothing is claimed in advance, until nothing is held.
+    /// Whether the version of the consumer's node has reached its limit. A version has 32 bits, and each transaction
+    /// raises it by one. At the limit nothing is claimed in advance until the consumer holds nothing.
     var mustRenew: Bool { holdings.version >= configuration.stepsOfARegistration || holdings.version < 0 }
 
-    /// The registration that is to be renewed, when it has nothing to do.
+    /// Returns the registration to renew, once the consumer holds and settles nothing.
     mutating func registrationToRenew() -> Registration? {
         guard let registration, mustRenew, leases.isEmpty, settlements.isEmpty, !isCommitting else { return nil }
         forgetList()
-        // This consumer itself was seen under the old name.
+        // This consumer itself was seen to live under its old name.
         seenActive = [:]
         return registration
     }
 
-    /// The consumer begins to leave the tree. A caller that comes back meanwhile finds nothing that is read, so that
-    /// the
-    /// reader begins, which registers.
+    /// Begins to leave the tree. Forgets the messages that were read, because a caller that comes back in the meantime
+    /// must start the reader, which registers the consumer again.
     mutating func leaves() {
         membership = .unregistered
         holdings = Holdings()

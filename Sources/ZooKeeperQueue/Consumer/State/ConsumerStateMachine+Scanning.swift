@@ -5,7 +5,7 @@ import ZooKeeper
 extension ConsumerStateMachine {
     // MARK: The reader
 
-    /// Starts to read messages ahead of their claims, unless that is under way or enough are read.
+    /// Starts to read messages ahead of their claims, unless the reader is running or enough messages were read.
     mutating func readIfNeeded() {
         guard !isReading, wantsToRead, toClaim <= readAhead / 2 else { return }
         isReading = true
@@ -14,32 +14,34 @@ extension ConsumerStateMachine {
 
     mutating func readerEnded(isCancelled: Bool) {
         isReading = false
-        // A claim that was made while the reader ended did not start another reader.
+        // A claim that was made while the reader ended has not started another reader.
         if !isCancelled, !mustNotWait { readIfNeeded() }
     }
 
-    /// Messages that are read and not claimed belong to no consumer: they cost others nothing.
+    /// Whether to read more messages. Messages that were read but not claimed belong to no consumer, so they
+    /// cost other consumers nothing.
     var wantsToRead: Bool {
         phase == .open && failure == nil && iterators.isPositive && toClaim < readAhead
             && prepared.reduce(0) { $0 + $1.data.count } < 4 * queue.store.maximumRequestSize
             && !yieldsToIdle
     }
 
-    /// How many messages are read before their claims. An answer to a read comes after that of the transaction that was
-    /// sent before it, so that one message alone would come too late for the next transaction.
+    /// How many messages to read ahead of their claims. More than one, because the answer to a read arrives after that
+    /// of the transaction that was sent before it, so a single message would come too late for the next transaction.
     private var readAhead: Int { max(4, prefetch) }
 
-    /// How many messages are read and not claimed.
+    /// How many messages were read but not claimed.
     private var toClaim: Int { prepared.reduce(0) { $0 + $1.messages.count } }
 
-    /// With all leases taken there is nothing to wait for: the next settlement looks again.
+    /// Whether the consumer holds all the leases that it may. Then there is nothing to wait for, and the next
+    /// settlement starts the reader again.
     var mustNotWait: Bool { free() <= 0 }
 
     func needsList(now: Duration) -> Bool { ready.isEmpty(now: now) }
 
-    /// Takes a new list.
+    /// Adopts a new list.
     ///
-    /// - Returns: whether it holds: a claim that was refused meanwhile has put messages back that this list lacks.
+    /// - Returns: `false` when a refused claim has put messages back in the meantime, which this list lacks.
     mutating func refill(
         _ found: Scan.Findings, _ share: ReadyList.Share, since begun: ReadMark, now: Duration
     ) -> Bool {
@@ -48,21 +50,21 @@ extension ConsumerStateMachine {
         return true
     }
 
-    /// The next messages to read: as many as are wanted, fewer when the last ones were long, so that reading takes only
-    /// some requests.
+    /// Takes the next messages to read: as many as are wanted, but fewer when the last ones were long, so that the read
+    /// takes only a few requests.
     mutating func nextToRead() -> [ReadyList.Entry] {
         let count = (readAhead - toClaim) / max(1, largest.messages)
         let fitting = 4 * queue.store.maximumRequestSize / max(1, largest.bytes)
         return ready.take(max(1, min(count, fitting, Self.maximumReads)))
     }
 
-    /// Reads under way at a time.
+    /// The most reads at a time.
     private static let maximumReads = 1_024
 
-    /// The nodes were read; `nil` is one that is gone.
+    /// Handles the nodes that were read. A node that is gone is `nil`.
     mutating func read(_ entries: [ReadyList.Entry], _ nodes: [Node?], since begun: ReadMark, now: Duration) {
         guard begun.generation == mark.generation else { return }
-        // A message that comes before it must be read again.
+        // An earlier message must be read again, and comes first.
         guard begun.rereads == mark.rereads else { return ready.putBack(entries) }
         let (found, isUpToDate) = messageNodes(entries, nodes)
         if !isUpToDate { ready.clear() }
@@ -76,7 +78,7 @@ extension ConsumerStateMachine {
         commitIfNeeded(now: now)
     }
 
-    /// What was read; leaves out what is gone, still being written, or unknown.
+    /// Decodes the nodes that were read. Leaves out nodes that are gone, still being written, or of an unknown format.
     ///
     /// - Returns: the nodes, and whether the list is still worth following.
     private mutating func messageNodes(
@@ -87,11 +89,11 @@ extension ConsumerStateMachine {
             if let node {
                 if let readable = messageNode(entry, node) { found.append(readable) }
             } else if epoch.phase != .open, !entry.isEarlier {
-                // It may have been moved: what comes after it must not overtake it.
+                // A rollover may have moved it. Later messages must not overtake it.
                 return (found, false)
             }
         }
-        // With less, another consumer is at the same part of the list.
+        // When fewer are left, another consumer works on the same part of the list.
         return (found, found.count >= entries.count / 2)
     }
 
@@ -106,7 +108,7 @@ extension ConsumerStateMachine {
         return nil
     }
 
-    /// Forgets the list and the messages that were read, so that the reader lists again.
+    /// Forgets the list and the messages that were read, so that the reader lists the messages again.
     mutating func forgetList() {
         mark.generation += 1
         ready.clear()
@@ -114,29 +116,29 @@ extension ConsumerStateMachine {
         emit(.rescan)
     }
 
-    /// Reads again what was read and not claimed, the given nodes first: another consumer may have some of it. The list
-    /// stays, so that a deep queue is not listed for each refused claim.
+    /// Makes the reader read the unclaimed messages again, beginning with the given nodes, because another consumer may
+    /// have claimed some of them. The list stays, because a long queue must not be listed again for each refused claim.
     mutating func reread(_ nodes: [MessageNode]) {
         mark.rereads += 1
         ready.putBack((nodes + prepared).map(\.entry))
         prepared = []
-        // A reader that waits for new messages does not need these.
+        // A reader that waits for new messages must read these ones first.
         emit(.rescan)
     }
 
     // MARK: Waiting for messages
 
-    /// What a scan says of the two folders.
+    /// What a scan says about the two folders.
     enum Judgement: Sendable {
-        /// One of the folders is still to be read, or nothing is there: the consumer goes on waiting.
+        /// One of the folders was not read yet.
         case wait
         case found(Scan.Findings)
-        /// Messages are there that cannot be handed out at once.
+        /// There are messages that this consumer cannot hand out at once.
         case busy
-        /// Nothing is there, and all leases are taken.
+        /// There are no messages, and the consumer holds all the leases that it may.
         case full
-        /// Nothing is there, unless it was moved away before its folder was read: a move comes after the change of the
-        /// epoch.
+        /// There are no messages, unless a rollover has moved them out of a folder before that folder was read. The
+        /// epoch changes before messages move.
         case mayHaveMoved
     }
 
@@ -147,7 +149,7 @@ extension ConsumerStateMachine {
         needsScan = false
         scans += 1
         didScan = false
-        // Messages that are claimed already, or will be, may still stand in the folder.
+        // Messages that are being claimed, or will be, may still be in the folder.
         tried = Set((prepared + claiming).map(\.name))
         return scan
     }
@@ -168,31 +170,31 @@ extension ConsumerStateMachine {
 
     /// Judges what the scan has read of the two folders.
     ///
-    /// - Parameter usable: returns those of a folder's names that are not skipped.
+    /// - Parameter usable: returns the names of a folder that are not skipped.
     mutating func judgeScan(usable: (_ names: [String], _ folder: String) -> [String], now: Duration) -> Judgement {
         guard let (items, earlier) = scan?.complete(at: now), let took = scan?.took else { return .wait }
         var entries =
             claimable(usable(items, queue.tree.items), now: now)
             + claimable(earlier: usable(earlier, queue.tree.earlier))
         if !tried.isEmpty {
-            // What was seen to be gone, and comes again, is new.
+            // A message that was gone and appears again is a new one.
             var stillThere: Set<ItemName> = []
             entries.removeAll { tried.contains($0.name) && stillThere.insert($0.name).inserted }
             tried = stillThere
         }
-        // What cannot be handed out at once is left to those who wait in line.
+        // Messages that this consumer cannot hand out at once are left to the consumers in the wait queue.
         if !entries.isEmpty, position.name != nil, waiters.isEmpty { return .busy }
         if !entries.isEmpty { return .found(Scan.Findings(entries: entries, took: took)) }
         return mustNotWait ? .full : .mayHaveMoved
     }
 
-    /// The folders are empty, and nothing was moved.
+    /// Records that the folders are empty, and that no messages were moved.
     mutating func foundNothing() {
         didScan = true
         wake()
     }
 
-    /// The names among the items that can be tried for now.
+    /// Returns the entries among the names in `items` that can be claimed for now.
     private mutating func claimable(_ names: [String], now: Duration) -> [ReadyList.Entry] {
         if now - incompleteClearedAt > .seconds(1) {
             incomplete = []
@@ -228,14 +230,18 @@ extension ConsumerStateMachine {
         if position.name == name { position = .outside }
     }
 
-    /// - Returns: the position that is to be left.
+    /// Leaves the wait queue.
+    ///
+    /// - Returns: the position to delete.
     mutating func leaveLine() -> String? {
         guard let name = position.name else { return nil }
         positionIsGone(name)
         return name
     }
 
-    /// Whether other consumers wait in line, while this one has messages that no caller waits for.
+    /// Records whether other consumers are in the wait queue.
+    ///
+    /// - Returns: whether this consumer yields to them, because none of its own callers waits.
     mutating func othersWait(_ others: Bool) -> Bool {
         yieldsToIdle = others && waiters.isEmpty
         return yieldsToIdle
@@ -243,12 +249,13 @@ extension ConsumerStateMachine {
 
     // MARK: The epoch
 
-    /// Whether the settings must be read with the epoch. Its version changes also when they do.
+    /// Whether the settings must be read together with the epoch. The version of `epoch` also
+    /// changes when the settings do.
     func needsSettings(with current: SequenceEpoch) -> Bool { current != epoch || sharedDeliveries == nil }
 
-    /// The epoch was read. A change of it makes the list and the messages that were read invalid.
+    /// Adopts the epoch that was read. A change invalidates the list and the messages that were read.
     ///
-    /// - Returns: whether it has changed, and whether the names among the items are other messages now.
+    /// - Returns: whether the epoch has changed, and whether the names in `items` now mean other messages.
     mutating func epochRead(_ current: SequenceEpoch, maximumDeliveries: Int??) -> (changed: Bool, isAnother: Bool) {
         if let maximumDeliveries { sharedDeliveries = .some(maximumDeliveries) }
         needsEpoch = false
@@ -262,17 +269,18 @@ extension ConsumerStateMachine {
 
     // MARK: Shares
 
-    /// Forgets the consumers that were seen to live long ago.
+    /// Forgets the consumers that were last seen to live too long ago.
     ///
-    /// - Returns: those that are not known to live.
+    /// - Returns: the consumers that are not known to live.
     mutating func pruneActive(among registered: [String], now: Duration) -> [String] {
-        // Looked at again now and then alone, so that many consumers do not ask for each other at every list.
+        // A consumer is checked again only after five seconds, because many consumers must not
+        // check each other at every list.
         seenActive = seenActive.filter { registered.contains($0.key) && now - $0.value < .seconds(5) }
         return registered.filter { seenActive[$0] == nil }
     }
 
-    /// The consumer's rank among those that live: the part of one that has failed would be left for last, and come out
-    /// of its order.
+    /// Returns the consumer's rank among the live consumers. Failed consumers do not count, because their parts would
+    /// be claimed last, out of order.
     mutating func share(foundActive found: [String], _ registration: Registration, now: Duration) -> ReadyList.Share {
         for name in found { seenActive[name] = now }
         let active = seenActive.keys.sorted()

@@ -2,11 +2,11 @@ import DequeModule
 import Logging
 import ZooKeeper
 
-/// What goes into a transaction, and what its outcome means.
+/// The contents of a transaction, and the meaning of its outcome.
 extension ConsumerStateMachine {
     // MARK: Events
 
-    /// A caller settles a message. Settlements that come while a transaction is under way go together with the next.
+    /// Adds a caller's settlement. Settlements that arrive during a transaction go out together in the next one.
     mutating func settles(_ settlement: Settlement, now: Duration) {
         settlements.append(settlement)
         commitIfNeeded(now: now)
@@ -19,20 +19,20 @@ extension ConsumerStateMachine {
         commitIfNeeded(now: now)
     }
 
-    /// Starts to end leases and to claim messages, unless that is under way or there is nothing to do.
+    /// Starts the committer, unless it is running or there is nothing to settle or claim.
     mutating func commitIfNeeded(now: Duration) {
         guard !isCommitting, !isGathering, let first = nextTransaction(now: now) else { return }
         isCommitting = true
         emit(.commit(first))
     }
 
-    /// A transaction has ended, as a whole or in parts.
+    /// Handles the end of a transaction, as a whole or in parts.
     mutating func transactionEnded() {
         claiming = []
         wake()
     }
 
-    /// What the committer goes on with; `nil` when there is nothing to do, and it ends.
+    /// Returns the committer's next transaction; `nil` when there is nothing to do, and the committer ends.
     mutating func nextCommit(now: Duration) -> ConsumerCommit? {
         let next = nextTransaction(now: now)
         isCommitting = next != nil
@@ -41,10 +41,10 @@ extension ConsumerStateMachine {
 
     // MARK: The next transaction
 
-    /// Takes what has gathered: settlements of one registration, and claims for the places that are free with them.
+    /// Takes the waiting settlements of one registration, and claims for the leases that they free.
     private mutating func nextTransaction(now: Duration) -> ConsumerCommit? {
-        // What the multi has before anything is gathered: the consumer's own operations, the check of the epoch, and
-        // the position in the line.
+        // The fixed part of the multi: the consumer's own operations, the check of the epoch, and the
+        // position in the wait queue.
         var (count, bytes) = (4, 1_024 + holdings.progress.encoded().count)
         let ends = nextSettlements(&count, &bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
@@ -52,7 +52,8 @@ extension ConsumerStateMachine {
             registration: registration, epoch: epoch, maximumDeliveries: maximumDeliveries, settlements: ends)
         if registration == self.registration {
             commit.claims = nextClaims(ends, count, bytes, now: now)
-            // With a single message it stays the first in the line, until there is one that it cannot hand out at once.
+            // With a single message, the consumer remains the first in the wait queue, until there is a message that
+            // it cannot hand out at once.
             if commit.claims.count > 1 || !prepared.isEmpty || !ready.isEmpty(now: now) {
                 commit.place = position.name
             }
@@ -62,18 +63,20 @@ extension ConsumerStateMachine {
         return commit.isEmpty ? nil : commit
     }
 
-    /// As many as fit into one multi, which is guarded by one registration.
+    /// Takes as many settlements as fit into one multi. They belong to one registration, because
+    /// the multi checks only one.
     private mutating func nextSettlements(_ count: inout Int, _ bytes: inout Int) -> [Settlement] {
         var batch: [Settlement] = []
         while let next = settlements.first {
             if next.lease.state == .settled {
-                // By an attempt whose answer came after its caller was told that none had come.
+                // An earlier attempt has settled it, whose answer arrived after its caller
+                // was told that there was none.
                 settlements.removeFirst()
                 leaseIsGone(next)
                 continue
             }
             guard batch.last.map({ $0.lease.registration == next.lease.registration }) ?? true else { break }
-            // Of a batch, the lease is checked, and deleted with its last message.
+            // The lease of a batch is checked, and deleted with the batch's last message.
             let ends = Array(repeating: Operation.delete(next.lease.path), count: next.lease.index == nil ? 1 : 2)
             let operations = ends + next.consequences(queue, epoch, maximumDeliveries: maximumDeliveries)
             let size = operations.reduce(0) { $0 + queue.store.size(of: $1) }
@@ -89,8 +92,10 @@ extension ConsumerStateMachine {
         return batch
     }
 
-    /// Messages are claimed many at a time: together with settlements, or when none is left to hand out, or half of the
-    /// places are free.
+    /// Takes the next messages to claim.
+    ///
+    /// Messages are claimed many at a time: together with settlements, when the buffer is empty, or when half of the
+    /// leases that the consumer may hold are free. More urgent messages are claimed at once.
     private mutating func nextClaims(
         _ ends: [Settlement], _ operations: Int, _ used: Int, now: Duration
     ) -> [MessageNode] {
@@ -102,7 +107,7 @@ extension ConsumerStateMachine {
             return []
         }
         if mustRenew, leases.isEmpty, ends.isEmpty {
-            // The reader registers anew before it reads again.
+            // The reader registers again before it reads more messages.
             forgetList()
             readIfNeeded()
             return []
@@ -112,7 +117,7 @@ extension ConsumerStateMachine {
             places = 1
         }
         guard now - preparedAt <= max(.seconds(1), lastTransaction * 3) else {
-            // A message of higher priority may have come.
+            // A message of higher priority may have arrived.
             forgetList()
             readIfNeeded()
             return []
@@ -135,11 +140,11 @@ extension ConsumerStateMachine {
         return claims
     }
 
-    /// Whether a message is claimed only when a caller waits for it, and by itself.
+    /// Whether a message is claimed only when a caller waits for it, and alone.
     ///
-    /// When a consumer fails, a recovery counts a delivery of all that it held, because it cannot tell what had been
-    /// handed out. A message that brings its consumer down each time would take those that wait behind it along to the
-    /// dead letters. So a message that has come back before is not held in advance.
+    /// When a consumer fails, the recovery counts a delivery of every message that the consumer held, because it cannot
+    /// tell which ones were handed out. A message that crashes its consumer each time would take the messages behind it
+    /// to the dead letters. So a message that was redelivered before is not claimed in advance.
     private func isClaimedAlone(_ name: ItemName) -> Bool {
         name.returns >= min(2, maximumDeliveries - 1)
     }
@@ -150,18 +155,18 @@ extension ConsumerStateMachine {
 
     // MARK: Outcomes
 
-    /// Whether the tree must be read before a transaction is sent.
+    /// Whether the epoch must be read before the transaction is sent.
     func needsEpoch(for commit: ConsumerCommit) -> Bool { needsEpoch && commit.usesNames }
 
-    /// Brings a transaction up to what is known now, just before it is sent.
+    /// Updates a transaction to the current state, just before it is sent.
     mutating func refresh(_ commit: inout ConsumerCommit) {
-        // Claims name messages of the epoch in which they were read, and are refused in another.
+        // Claims name messages of the epoch in which they were read, and ZooKeeper refuses them in another one.
         if commit.claims.isEmpty { commit.epoch = epoch }
         commit.maximumDeliveries = maximumDeliveries
         dropSettled(&commit)
     }
 
-    /// Messages of a batch that an earlier transaction has settled, though no caller was told.
+    /// Removes messages of batches that an earlier transaction has settled, although no caller was told.
     private mutating func dropSettled(_ commit: inout ConsumerCommit) {
         guard !commit.isUnresolved, registration == commit.registration else { return }
         let gone = commit.settlements.indices.filter { index in
@@ -172,22 +177,22 @@ extension ConsumerStateMachine {
         commit.remove(gone)
     }
 
-    /// The transaction was answered.
+    /// Handles the answer to a transaction.
     mutating func answered(after time: Duration) {
         lastTransaction = time
         claimLimit.pass(of: queue.store.maximumRequestSize)
     }
 
-    /// The transaction was applied.
+    /// Handles a transaction that was applied.
     ///
     /// - Parameters:
-    ///   - token: the fencing token of the leases that begin with it.
-    ///   - session: the session's state now. What was said of it meanwhile concerns these leases too.
+    ///   - token: the fencing token of the leases that begin with the transaction.
+    ///   - session: the current state of the session. Its changes during the transaction concern these leases too.
     mutating func applied(
         _ commit: ConsumerCommit, _ plan: ConsumerCommit.Plan, token: Int64, session: SessionState, now: Duration
     ) {
         for settlement in commit.settlements { succeed(settlement) }
-        // The session may have ended while the answer was on its way: a recovery gives back what was claimed.
+        // The session may have ended while the answer was on its way. A recovery then requeues the claimed messages.
         guard registration == commit.registration else { return }
         holdings = plan.holdings
         if let left = commit.place { positionIsGone(left) }
@@ -205,10 +210,10 @@ extension ConsumerStateMachine {
         readIfNeeded()
     }
 
-    /// No answer came, or nothing could be sent. A transaction that may have been applied is sent again: until that is
-    /// certain, nothing else can be.
+    /// Handles a transaction that was sent without an answer, or that could not be sent. A transaction that may have
+    /// been applied is sent again, because no other transaction can be sent until its outcome is certain.
     mutating func unanswered(_ commit: inout ConsumerCommit, _ error: ZooKeeperError, since start: Duration) {
-        // Those that wait behind it have waited as long, and are certainly not sent.
+        // The settlements behind it have waited as long, and were certainly not sent.
         if error.code == .deadlineExceeded {
             let late = settlements.filter { $0.since <= start }
             settlements.removeAll { $0.since <= start }
@@ -228,13 +233,14 @@ extension ConsumerStateMachine {
         code: .deadlineExceeded, message: "Not sent: an earlier transaction timed out.", path: nil,
         outcome: .notApplied)
 
-    /// The epoch that was checked is over: what was read before the change may be something else now.
+    /// Handles the end of the epoch that the transaction checks. The names that were read before
+    /// may mean other messages now.
     mutating func epochIsOver(_ commit: inout ConsumerCommit) {
         dropClaims(&commit)
         needsEpoch = true
     }
 
-    /// Nothing more can be learnt or done about the transaction.
+    /// Abandons the transaction, because its outcome cannot be determined or its error cannot be fixed.
     mutating func abandon(_ commit: inout ConsumerCommit, _ error: any Error) {
         if commit.isUnresolved { needsHoldings = true }
         fail(&commit, Array(commit.settlements.indices), error)
@@ -251,7 +257,7 @@ extension ConsumerStateMachine {
         claiming = commit.claims
     }
 
-    /// Reads again what was not claimed, and what comes after it. The list stays.
+    /// Removes the claims, and makes the reader read those messages and all later ones again. The list stays.
     mutating func rereadClaims(_ commit: inout ConsumerCommit) {
         let nodes = commit.claims
         commit.claims = []
@@ -259,20 +265,20 @@ extension ConsumerStateMachine {
         reread(nodes)
     }
 
-    /// What is not claimed now is looked at anew, with all that comes after it.
+    /// Removes the claims, and makes the reader list the messages again.
     mutating func dropClaims(_ commit: inout ConsumerCommit) {
         commit.claims = []
         claiming = []
         forgetList()
     }
 
-    /// The transaction deletes no position from here on: it is gone.
+    /// Removes the position in the wait queue from the transaction, because the position is gone.
     mutating func positionIsGone(of commit: inout ConsumerCommit) {
         if let name = commit.place { positionIsGone(name) }
         commit.place = nil
     }
 
-    /// The connection broke at claims of this size again and again.
+    /// Reduces the size of claims, after the connection broke repeatedly at claims of this size.
     mutating func shrinkClaims(from bytes: Int, _ commit: inout ConsumerCommit) {
         claimLimit.shrink(from: bytes)
         emit(
@@ -284,7 +290,8 @@ extension ConsumerStateMachine {
 
     // MARK: Refused parts
 
-    /// The node of a lease was refused: it is gone, or an operation of another kind failed.
+    /// Handles the refusal of an operation on the node of a lease: the node is gone, or the operation
+    /// failed for another reason.
     mutating func refusedLease(_ numbers: [Int], of commit: inout ConsumerCommit, _ error: ZooKeeperError) {
         guard error.code == .noNode else { return fail(&commit, numbers, error) }
         for number in numbers { leaseIsGone(commit.settlements[number]) }
@@ -293,18 +300,18 @@ extension ConsumerStateMachine {
 
     enum ClaimRefusal: Sendable, Hashable {
         case handled
-        /// The parent of the leases was removed: without it this registration is of no use.
+        /// The parent of the leases was removed, which makes the registration useless.
         case parentIsGone
     }
 
-    /// A claim was refused, in one of its operations: the delete of the message, or the create of the lease.
+    /// Handles the refusal of a claim, at one of its operations: the delete of the message or the create of the lease.
     mutating func refusedClaim(
         _ number: Int, of commit: inout ConsumerCommit, at place: Int, _ error: ZooKeeperError
     ) -> ClaimRefusal {
         let isDelete = place == 0
         switch error.code {
         case .noNode where isDelete, .badVersion:
-            // Another consumer has it, and probably its neighbours; or it has changed since it was read.
+            // Another consumer has claimed it, and probably its neighbours too, or it has changed since it was read.
             rereadClaims(&commit)
         case .noNode:
             dropClaims(&commit)
@@ -322,7 +329,8 @@ extension ConsumerStateMachine {
         return .handled
     }
 
-    /// Nothing that the registration knows is certain any more.
+    /// Ends the leases of the transaction's settlements, because nothing that the registration
+    /// knows is certain any more.
     mutating func loseTrack(of commit: inout ConsumerCommit, _ error: QueueError) {
         for settlement in commit.settlements {
             emit(.update(settlement.lease, .lost))
@@ -332,14 +340,15 @@ extension ConsumerStateMachine {
         dropClaims(&commit)
     }
 
-    /// The lease ended with its session. What is known of earlier attempts to settle it has been found out.
+    /// Tells the caller of a settlement that its lease ended with the session. By now it is known whether earlier
+    /// attempts to settle it may have been applied.
     mutating func leaseWasLost(_ settlement: Settlement) {
         let lease = settlement.lease
         emit(.settlingFailed(lease))
         tell(settlement, .failure(lease.unresolved.isEmpty ? Lease.lostError : Lease.unknownError))
     }
 
-    // MARK: Telling callers
+    // MARK: Completion
 
     private mutating func succeed(_ settlement: Settlement) {
         emit(.update(settlement.lease, .settled))
@@ -354,7 +363,8 @@ extension ConsumerStateMachine {
         tell(settlement, .success(()))
     }
 
-    /// The lease was ended by an earlier attempt whose answer was lost, or by a client that may not.
+    /// Handles a lease that is gone: an earlier attempt whose answer was lost has ended it, or another
+    /// client, which must not do so.
     mutating func leaseIsGone(_ settlement: Settlement) {
         let lease = settlement.lease
         if lease.unresolved == [settlement.kind] { return succeed(settlement) }
@@ -381,7 +391,7 @@ extension ConsumerStateMachine {
         emit(.settlingFailed(lease))
         let cause = error as? ZooKeeperError
         let told = cause.map { QueueError($0, while: "settling a message", queue: queue.path) } ?? error
-        // However definite the last attempt's failure, an earlier one may have been applied.
+        // However definite this failure is, an earlier attempt may have been applied.
         let isUnknown = !lease.unresolved.isEmpty && (told as? QueueError)?.code != .outcomeUnknown
         let unknown = QueueError(
             .outcomeUnknown, "No answer came: the message may be settled as was asked, or still be held.", cause: cause)
@@ -389,15 +399,15 @@ extension ConsumerStateMachine {
         settlement.waiter = nil
     }
 
-    /// Resumes the caller of a settlement, unless it was told before.
+    /// Resumes the caller of a settlement, unless it was resumed before.
     mutating func tell(_ settlement: Settlement, _ result: Result<Void, any Error>) {
         if let waiter = settlement.waiter { emit(.resume(waiter, result)) }
     }
 
-    /// Remembers a message that was given back, under the name that it has now.
+    /// Remembers a message that was requeued, under its new name.
     private mutating func noteGivenBack(_ settlement: Settlement) {
         let name = settlement.lease.name
-        // The set is bounded. A message that is forgotten here is taken again a little sooner.
+        // The set is bounded. The consumer may claim a forgotten message again a little sooner.
         if givenBack.count >= 1_000 { givenBack = [] }
         givenBack.insert(name.with(returns: name.returns + 1 + settlement.extraReturns))
     }

@@ -3,13 +3,13 @@ import Logging
 import Synchronization
 import ZooKeeper
 
-/// All state of a consumer, and every decision that follows from it: a value that takes events and emits actions. It
-/// never waits, and does no I/O. It depends on nothing else than its events, the states of its leases, and the number
-/// of iterators.
+/// The whole state of a consumer, and every decision that follows from it: a value that takes events and emits actions.
 ///
-/// What an event demands of the outside is an ``Action``, which the actor runs after the state has changed. The
-/// extensions hold one concern each: demand, scanning, transactions, leases. Only they write the properties; the actor
-/// calls events.
+/// It never waits and does no I/O. It depends only on its events, the states of its leases, and the number of
+/// iterators. An event emits each ``Action``, which the actor runs after the state has changed.
+///
+/// Each extension covers one concern: demand, scanning, transactions, leases. Only they change the
+/// properties; the actor calls events.
 struct ConsumerStateMachine: Sendable {
     enum Phase: Sendable { case open, closing, closed }
 
@@ -17,27 +17,27 @@ struct ConsumerStateMachine: Sendable {
     enum Action: Sendable {
         /// Starts the reader.
         case read
-        /// Starts the committer, with this transaction first.
+        /// Starts the committer with this transaction.
         indirect case commit(ConsumerCommit)
-        /// Starts to check the buffer.
+        /// Starts the periodic check of the buffer.
         case oversee
-        /// Wakes the reader while it waits for something to read.
+        /// Wakes the reader while it waits for messages to read.
         case rescan
-        /// Resumes all waiters, which look at the state again.
+        /// Resumes all waiting callers, which then check the state again.
         case wake
-        /// Tells the caller of a settlement how it ended.
+        /// Resumes the caller of a settlement with its result.
         case resume(SettlementWaiter, Result<Void, any Error>)
-        /// Changes a lease, and tells those that watch it.
+        /// Changes the state of a lease, and tells its observers.
         case update(Lease, LeaseState)
         /// The lease may be settled again.
         case settlingFailed(Lease)
-        /// The consumer holds nothing any more.
+        /// The consumer holds no more messages.
         case becameEmpty
         /// The session's changes no longer concern this consumer.
         case stopWatchingSession
-        /// The nodes are to be skipped for a while.
+        /// Skips a node for a while.
         case skip(path: String, SkippedNode.Reason)
-        /// The node was claimed, also if it was skipped before.
+        /// The node was claimed, even if it was skipped before.
         case handled(path: String)
         case log(Logger.Level, Logger.Message, Logger.Metadata)
     }
@@ -45,7 +45,7 @@ struct ConsumerStateMachine: Sendable {
     /// Whether the consumer is in the tree.
     enum Membership: Sendable, Hashable {
         case unregistered
-        /// The consumer's node has this name, and its ephemeral node is still to be created.
+        /// The consumer's node has this name, and its ephemeral node was not created yet.
         case pending(String)
         case registered(Registration)
     }
@@ -54,9 +54,9 @@ struct ConsumerStateMachine: Sendable {
     enum Position: Sendable, Hashable {
         case outside
         case waiting(String)
-        /// The position was seen to be the first.
+        /// The consumer has seen that its position is the first.
         case first(String)
-        /// The rights to wait in line are missing, so that the consumer waits by itself.
+        /// The permission for the wait queue is missing, so the consumer waits alone.
         case barred
 
         var name: String? {
@@ -67,73 +67,73 @@ struct ConsumerStateMachine: Sendable {
         }
     }
 
-    /// Used for paths and sizes alone.
+    /// Used only for paths, sizes and settings.
     let queue: MessageQueue
     let configuration: ConsumerConfiguration
     let iterators: IteratorCount
 
-    // MARK: Life
+    // MARK: Lifecycle
 
     var phase = Phase.open
-    /// An error that retrying cannot fix, until a caller is told.
+    /// An error that retrying cannot fix, until a caller has received it.
     var failure: (any Error)?
     var membership = Membership.unregistered
-    /// Whether the queue's folders were seen to exist.
+    /// Whether the queue's folders are known to exist.
     var isPrepared = false
     private var actions: [Action] = []
 
     // MARK: Demand
 
-    /// How many callers have asked for a message and have none yet.
+    /// How many callers have requested a message and have none yet.
     var demand = 0
-    /// How many have ever asked.
+    /// The total number of requests.
     var requests = 0
-    /// The callers that wait.
+    /// The waiting callers.
     var waiters: Set<UInt64> = []
 
     // MARK: Leases
 
     /// The leases that are held and not settled, by the names of their messages.
     var leases: [String: Lease] = [:]
-    /// Those that are not yet handed out, in order.
+    /// The leases that were not handed out yet, in order.
     var buffer: Deque<Lease> = []
     var bufferLimit: BufferLimit
-    /// Messages that this consumer gave back. It takes them again only when its caller asks for one, because other
-    /// consumers may handle them better.
+    /// The messages that this consumer requeued. It claims them again only when its own caller waits for a message,
+    /// because other consumers may handle them better.
     var givenBack: Set<ItemName> = []
 
     // MARK: Scanning
 
     var ready = ReadyList()
-    /// Messages that were read and are not yet claimed, in order.
+    /// The messages that were read and not claimed yet, in order.
     var prepared: Deque<MessageNode> = []
     var preparedAt = Duration.zero
-    /// The messages that a transaction under way claims.
+    /// The messages that the transaction in progress claims.
     var claiming: [MessageNode] = []
-    /// How often the list was forgotten, and a part of it put back.
+    /// How often the list was forgotten, and how often a part of it was put back.
     var mark = ReadMark()
     var isReading = false
-    /// The scan that is under way, while the consumer waits for a message.
+    /// The current scan, while the consumer waits for a message.
     var scan: Scan?
-    /// Messages that stand in a folder and are claimed already, or will be.
+    /// Messages that may still be in a folder although they are being claimed, or will be.
     var tried: Set<ItemName> = []
     var scans = 0
-    /// Whether the last scan has found nothing.
+    /// Whether the last scan found nothing.
     var didScan = false
-    /// Whether a scan was asked for that does not wait in line.
+    /// Whether a caller needs a scan that does not wait for the first position of the wait queue.
     var needsScan = false
-    /// Whether other consumers are idle, so that nothing is claimed before a caller waits for it.
+    /// Whether other consumers are idle, so that nothing is claimed until a caller waits for it.
     var yieldsToIdle = false
     var position = Position.outside
-    /// How many messages, and bytes, the largest of the nodes had that were read last.
+    /// The most messages, and the most bytes, that one of the last nodes read had.
     var largest = (messages: 1, bytes: MessageNode.assumedSize)
-    /// Items that an older producer is still writing, as far as was seen.
+    /// Items that an older producer was seen to be still writing.
     var incomplete: Set<String> = []
     var incompleteClearedAt = Duration.zero
-    /// When other consumers were last seen to live.
+    /// When the live consumers were last seen to live.
     var seenActive: [String: Duration] = [:]
     var epoch = SequenceEpoch()
-    /// Whether the epoch is not known, or over.
+    /// Whether the epoch is unknown or over.
     var needsEpoch = true
     /// The setting in the tree, once it was read.
     var sharedDeliveries: Int??
@@ -142,11 +142,11 @@ struct ConsumerStateMachine: Sendable {
 
     var settlements: Deque<Settlement> = []
     var isCommitting = false
-    /// Whether settlements gather that are to go together.
+    /// Whether settlements are being collected for one transaction.
     var isGathering = false
-    /// What stands in the tree for this consumer.
+    /// The contents of this consumer's node, and its leases.
     var holdings = Holdings()
-    /// Whether a transaction was given up that may have been applied.
+    /// Whether a transaction was abandoned that may have been applied.
     var needsHoldings = false
     var claimLimit = ClaimLimit()
     /// How long the last transaction took.
@@ -159,7 +159,7 @@ struct ConsumerStateMachine: Sendable {
         bufferLimit = BufferLimit(maximum: configuration.prefetch)
     }
 
-    /// The actions since the last call, in order.
+    /// Returns the actions since the last call, in order.
     mutating func takeActions() -> [Action] {
         if actions.isEmpty { return [] }
         defer { actions = [] }
@@ -173,14 +173,14 @@ struct ConsumerStateMachine: Sendable {
     }
     var maximumDeliveries: Int { (sharedDeliveries ?? nil) ?? queue.settings.maximumDeliveries }
 
-    // MARK: Events of its life
+    // MARK: Lifecycle events
 
-    /// Starts with as many places in the buffer as there are handlers.
+    /// Starts with one buffer slot for each handler.
     mutating func expect(handlers: Int) {
         bufferLimit = BufferLimit(maximum: configuration.prefetch, startingWith: handlers)
     }
 
-    /// The reader or a claim has met an error that retrying cannot fix. The next caller throws it.
+    /// Records an error of the reader or of a claim that retrying cannot fix. The next caller throws it.
     mutating func failed(_ error: any Error) {
         isPrepared = false
         failure =
@@ -193,7 +193,8 @@ struct ConsumerStateMachine: Sendable {
         wake()
     }
 
-    /// The time to close is over. When no server has answered, handlers and settlements still wait: they are told now.
+    /// Ends the time to close. When no server has answered, handlers and settlements are still
+    /// waiting, and this tells them.
     ///
     /// - Returns: the leases that the consumer still held.
     mutating func endClosing() -> [Lease] {
@@ -203,14 +204,14 @@ struct ConsumerStateMachine: Sendable {
         return held
     }
 
-    /// Without iterators and leases there is no need to stand in the tree.
+    /// Whether the consumer has neither iterators nor leases, so it need not be in the tree.
     var isUnused: Bool { phase == .open && !iterators.isPositive && leases.isEmpty && !isReading }
 
     mutating func foldersAreMissing() { isPrepared = false }
     mutating func foldersExist() { isPrepared = true }
 }
 
-/// How many iterators a consumer has. They come and go outside of the actor.
+/// The number of a consumer's iterators. They are created and dropped outside of the actor.
 final class IteratorCount: Sendable {
     private let count = Atomic<Int>(0)
 
@@ -218,14 +219,16 @@ final class IteratorCount: Sendable {
 
     func increment() { count.wrappingAdd(1, ordering: .relaxed) }
 
+    /// Counts an iterator that was dropped.
+    ///
     /// - Returns: whether it was the last one.
     func decrement() -> Bool { count.wrappingSubtract(1, ordering: .relaxed).newValue == 0 }
 }
 
-/// What was listed when a read began, so that its result is not mistaken for a later one's.
+/// The state of the list when a read began, so that an outdated result is recognised.
 struct ReadMark: Sendable, Hashable {
     /// How often the list was forgotten.
     var generation = 0
-    /// How often a part of it was put back, to be read again.
+    /// How often a part of the list was put back, to be read again.
     var rereads = 0
 }

@@ -4,12 +4,12 @@ import ZooKeeper
 struct Scan: Sendable {
     /// The consumer's position in the wait queue when the scan began.
     let position: ConsumerStateMachine.Position
-    /// Whether the folders are read once although the consumer is not the first in line.
+    /// Whether to read the folders once although the consumer is not the first in the wait queue.
     let isForced: Bool
-    /// Items that are being written. A change of one is a reason to scan again.
+    /// Items that are still being written. A change of one is a reason to scan again.
     let watched: [String]
 
-    /// What a scan has found: the messages that can be tried for, and how long it took to read their names.
+    /// The result of a scan: the messages to try, and how long it took to read their names.
     struct Findings: Sendable {
         let entries: [ReadyList.Entry]
         let took: Duration
@@ -18,7 +18,7 @@ struct Scan: Sendable {
     private var items: [String]?
     /// The names in `earlier`, once they were read.
     private(set) var earlier: [String]?
-    /// The change of `earlier` that was seen last. Its reads may be heard of in another order than they were made in.
+    /// The last change of `earlier` that was seen. Results of its reads may arrive out of order.
     private var zxid: Int64 = .min
     private var start = Duration.zero
     private var end: Duration?
@@ -29,14 +29,14 @@ struct Scan: Sendable {
         self.watched = watched
     }
 
-    /// Whether the consumer lists the messages although it is not in line, or is the first there.
+    /// Whether the consumer lists the messages itself, because it is not in the wait queue or is the first there.
     var listsByItself: Bool {
         if case .waiting = position { false } else { true }
     }
 
     /// Begins to read the folders, which a scan may do more than once.
     ///
-    /// - Parameter usesEarlier: whether messages may stand in `earlier`, which is not read otherwise.
+    /// - Parameter usesEarlier: whether messages may be in `earlier`, which is not read otherwise.
     mutating func listingBegins(now: Duration, usesEarlier: Bool) {
         self = Scan(from: position, isForced: isForced, watching: watched)
         start = now
@@ -51,13 +51,13 @@ struct Scan: Sendable {
         earlier = children.names
     }
 
-    /// The names in both folders, once they were read.
+    /// Returns the names in both folders, once both were read.
     mutating func complete(at now: Duration) -> (items: [String], earlier: [String])? {
         guard let items, let earlier else { return nil }
         end = end ?? now
         return (items, earlier)
     }
 
-    /// How long it took to read both for the first time.
+    /// How long it took to read both folders for the first time.
     var took: Duration { (end ?? start) - start }
 }

@@ -1,10 +1,10 @@
-/// What a producer knows of the ids that the queue remembers.
+/// What a producer knows about the IDs that the queue remembers.
 enum Deduplication: Sendable {
-    /// No message with an id was sent.
+    /// No message with an ID was sent yet.
     case unused
-    /// The buckets must be read before a message with an id is sent.
+    /// The buckets must be read before a message with an ID is sent.
     case unread
-    /// The buckets as they were read last. A search is needed when another producer has stored ids that this one sends too.
+    /// The buckets as last read. A search is needed when another producer has sent some of the same IDs.
     case read(IDBuckets, needsSearch: Bool)
 
     /// Whether the buckets must be read before anything is sent.
@@ -14,12 +14,13 @@ enum Deduplication: Sendable {
 
     var buckets: IDBuckets? { if case .read(let buckets, _) = self { buckets } else { nil } }
 
-    /// A message with an id was sent.
+    /// Records that a message with an ID was sent.
     mutating func becomesUsed() { if case .unused = self { self = .unread } }
 
-    /// What was read no longer holds.
+    /// Invalidates the buckets that were read.
     mutating func forget() { if case .read = self { self = .unread } }
 
+    /// Requires a search for duplicates among the waiting messages, or records that it begins.
     mutating func requireSearch(_ needsSearch: Bool = true) {
         if case .read(let buckets, _) = self { self = .read(buckets, needsSearch: needsSearch) }
     }

@@ -1,11 +1,11 @@
 import ZooKeeper
 
-/// How a producer keeps the bound of a queue.
+/// Enforces the capacity of a queue.
 extension ProducerStateMachine {
-    /// Lets go what there is room for, as far as is known.
+    /// Admits the sends that fit into the capacity, as last measured.
     mutating func admit(now: Duration) { lane.admit { room.admits($0, now: now) } }
 
-    /// The queue was looked at.
+    /// Handles a measurement of the queue's fill level.
     mutating func fillMeasured(_ fill: SendRoom.Fill, now: Duration) {
         room.look(at: fill, now: now)
         admit(now: now)
@@ -15,7 +15,7 @@ extension ProducerStateMachine {
         endAbandoned()
         guard lane.isStuck else { return }
         fullness = full(fill)
-        // That there is room again is told by nobody: a watch on the messages would read the list of all of them.
+        // Polls, because no event reports free capacity: a watch on the messages would read the list of all of them.
         insert(.sleep(pause))
         maintenance?.stage = .findingRoom(.epoch(pause: min(pause * 2, .seconds(1))))
     }

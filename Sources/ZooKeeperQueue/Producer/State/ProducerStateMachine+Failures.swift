@@ -1,17 +1,17 @@
 import Logging
 import ZooKeeper
 
-/// What becomes of batches that were not stored at once.
+/// Handles batches that were not stored at the first attempt.
 extension ProducerStateMachine {
-    /// A step of the maintenance has failed.
+    /// Handles the failure of a step.
     mutating func stepFailed(_ step: Step, _ error: any Error) {
         switch step {
         case .inspectNode:
-            // The batch is sent again, and refused again.
+            // The batch is sent again and refused again, which leads back to this step.
             if let cause = error as? ZooKeeperError { retryLater(cause) }
             return
         case .restoreFolders(_, let isCertain):
-            // A folder that is missing once more was removed meanwhile.
+            // A folder that is missing again was removed in the meantime.
             guard let failure = error as? ZooKeeperError, failure.isPassing || failure.code == .noNode else {
                 return fail(with: error, isCertain: isCertain)
             }
@@ -29,11 +29,13 @@ extension ProducerStateMachine {
         judge(error, isOfBatch: false)
     }
 
-    /// - Parameter isOfBatch: whether a batch was refused. Otherwise a request was refused that must precede it.
+    /// Handles an error of a batch, or of a request that must precede batches.
+    ///
+    /// - Parameter isOfBatch: whether a batch was refused.
     mutating func judge(_ error: any Error, isOfBatch: Bool = true) {
         switch error as? BatchPlan.Refusal {
         case .duplicate(let entry):
-            // The batch is not stored, and what is left of it goes again.
+            // The batch is not stored. Its other messages are sent again.
             if lane.isUnresolved { lane.firstIsFree() }
             duplicatesFound([entry])
             deduplication.requireSearch()
@@ -62,23 +64,25 @@ extension ProducerStateMachine {
         } else if cause.code == .noNode {
             restoreFolders(cause, isCertain: operation != nil)
         } else {
-            // An operation of the batch was refused, so the version of the producer's node still fitted: nothing was stored
-            // before.
+            // An operation of the batch was refused, so the version of the producer's node still matched: no
+            // earlier attempt was applied.
             fail(with: error, isCertain: operation != nil)
         }
     }
 
-    // MARK: What is missing, or not as it was left
+    // MARK: Missing or changed nodes
 
     static var nodeWasRemoved: String { "The producer's lane was removed." }
 
-    /// A batch was refused because the producer's node has an unexpected version.
+    /// Inspects the producer's node, whose unexpected version caused the refusal of a batch.
     private mutating func inspectNode() {
         guard let name = node.name else { return renewNode(because: Self.nodeWasRemoved) }
         insert(.inspectNode(path: queue.tree.lane(name)))
     }
 
-    /// - Parameter version: the version of the producer's node; `nil` when there is no such node.
+    /// Judges the version of the producer's node.
+    ///
+    /// - Parameter version: the version; `nil` when there is no such node.
     mutating func nodeInspected(_ version: Int32?, path: String) {
         guard let version else { return renewNode(because: Self.nodeWasRemoved) }
         let expected = lane.firstUnresolved?.version ?? lane.version
@@ -97,7 +101,8 @@ extension ProducerStateMachine {
         }
     }
 
-    /// Begins another node, because the old one can no longer tell. Batches that were unresolved on it stay so.
+    /// Switches to another node, because the version of the old one no longer tells what was stored. Batches that were
+    /// unresolved on the old one stay so.
     mutating func renewNode(because reason: String, cause: ZooKeeperError? = nil) {
         if case .open(let name) = node { node = .missing(former: name) }
         finish(lane.abandonUnresolved(), error: Self.unknown(reason, cause: cause))
@@ -109,7 +114,7 @@ extension ProducerStateMachine {
             cause: cause)
     }
 
-    /// A folder of the queue is missing. The producer goes on once it is restored.
+    /// Restores missing folders of the queue. The producer continues after that.
     private mutating func restoreFolders(_ cause: ZooKeeperError, isCertain: Bool) {
         needsEpoch = true
         deduplication.forget()
@@ -118,7 +123,7 @@ extension ProducerStateMachine {
 
     mutating func foldersRestored(_ cause: ZooKeeperError) { retryLater(cause) }
 
-    /// A refusal holds for all that waits, because it is not about one message.
+    /// Fails all waiting messages, because the refusal is not about a single message.
     private mutating func fail(with error: any Error, isCertain: Bool = false) {
         if (error as? QueueError)?.code == .queueMissing { (isPrepared, needsEpoch) = (false, true) }
         let refusal =
@@ -138,14 +143,14 @@ extension ProducerStateMachine {
         insert(.pause(cause))
     }
 
-    /// Keeps the error, for callers whose deadline passes before it is resolved. An error of unknown outcome concerns
-    /// messages that are under way, and says nothing about those that wait.
+    /// Keeps the error for callers whose deadlines pass before it is resolved. An error with an unknown outcome
+    /// concerns messages in flight, and says nothing about waiting ones.
     private mutating func note(_ cause: ZooKeeperError) {
         obstacle = cause.outcome == .notApplied ? cause : nil
         endAbandoned()
     }
 
-    /// Ends all sends of a closed producer that no caller waits for, because `close()` waits until nothing is left.
+    /// Ends all sends of a closed producer when no caller waits for them, because `close()` waits until none is left.
     mutating func endAbandoned() {
         guard phase == .closed, pending.waiters == 0 else { return }
         let unknown = Self.unknown("The producer was closed.")

@@ -1,8 +1,9 @@
 import ZooKeeper
 
-/// How messages that have gathered are sent.
+/// Sends waiting messages.
 extension ProducerStateMachine {
-    /// Sends what has gathered, as far as the lane allows, or begins the maintenance that must come first.
+    /// Sends waiting messages, as far as the producer's sequence allows, or begins the
+    /// maintenance that must come first.
     mutating func flush(now: Duration) {
         if maintenance != nil { return }
         if needsMaintenance {
@@ -18,7 +19,7 @@ extension ProducerStateMachine {
         if lane.isStuck { beginMaintenance() }
     }
 
-    /// Whether there is something to do that later batches must wait for.
+    /// Whether later batches must wait for maintenance.
     private var needsMaintenance: Bool {
         guard !lane.isEmpty else { return false }
         return lane.isHalted || !isPrepared || needsNode || mustReadEpoch || deduplication.needsBuckets
@@ -30,7 +31,7 @@ extension ProducerStateMachine {
     /// Whether another node must be created before anything is sent.
     var needsNode: Bool { node.name == nil || lane.version >= limits.batchesOfANode }
 
-    /// The transaction that stores a batch and raises the version of the producer's node.
+    /// Returns the transaction that stores a batch and increments the version of the producer's node.
     func plan(for batch: SendLane.Batch, over node: String) -> BatchPlan {
         BatchPlan(
             batch, lane: node, epoch: epoch, buckets: deduplication.buckets ?? IDBuckets(), packing: packing,
@@ -39,7 +40,7 @@ extension ProducerStateMachine {
 
     // MARK: Events
 
-    /// A batch that was sent for the first time has an answer.
+    /// Handles the answer to the first attempt of a batch.
     mutating func answered(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>, now: Duration) {
         inFlight -= 1
         for (entries, names) in lane.landed(plan.batch.version, learn(answer, to: plan)) {
@@ -49,9 +50,9 @@ extension ProducerStateMachine {
         tellIfIdle()
     }
 
-    /// Learns from the answer to a batch what the server has left to number messages with, and how full the queue became.
+    /// Records what the answer to a batch says about the server's numbers and the fill of the queue.
     ///
-    /// - Returns: the names of the batch's messages, or why it was not stored.
+    /// - Returns: The names of the batch's messages, or the error.
     mutating func learn(
         _ answer: Result<[OperationResult], any Error>, to plan: BatchPlan
     ) -> Result<[String?], any Error> {

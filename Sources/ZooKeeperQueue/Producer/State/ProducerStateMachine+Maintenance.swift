@@ -1,19 +1,19 @@
 import ZooKeeper
 
-/// What must be done before more is sent, one step after the other.
+/// The steps that must be done before more messages are sent, one after the other.
 extension ProducerStateMachine {
     typealias Step = ProducerStep
 
-    /// The stages come in this order, each as far as it is needed.
+    /// The stages of the maintenance, in order. Each does only what is needed.
     enum Stage: Sendable {
-        /// Sorts out what became of the batches that were under way.
+        /// Determines what became of the batches that were in flight.
         case reconciling
         /// Sends the unresolved batches again, one after the other, until each has an outcome.
         case resolving(Resolution)
         /// Reads what a batch needs, and creates the producer's node.
         case opening
         case findingDuplicates
-        /// Waits until there is room in the queue.
+        /// Waits until the queue has free capacity.
         case findingRoom(RoomSearch)
         case ended
     }
@@ -29,7 +29,7 @@ extension ProducerStateMachine {
 
     struct Maintenance: Sendable {
         var stage = Stage.reconciling
-        /// What an error, or an event, demands before the stage goes on.
+        /// A step that an error or an event demands before the stage continues.
         var urgent: Step?
     }
 
@@ -40,9 +40,9 @@ extension ProducerStateMachine {
 
     // MARK: Events
 
-    /// The step before has ended.
+    /// Ends the current step.
     ///
-    /// - Returns: the next one; `nil` at the end of the maintenance.
+    /// - Returns: the next step; `nil` at the end of the maintenance.
     mutating func nextStep(now: Duration) -> Step? {
         while let stage = maintenance?.stage {
             let step: Step?
@@ -61,12 +61,14 @@ extension ProducerStateMachine {
         return nil
     }
 
-    /// Lets a step come before the stage goes on.
+    /// Puts a step before the rest of the stage.
     mutating func insert(_ step: Step) { maintenance?.urgent = step }
 
     private mutating func go(to stage: Stage) { maintenance?.stage = stage }
 
-    /// - Returns: `nil` when nothing is to be done, or the state has changed so that the caller must look again.
+    /// Advances the stage.
+    ///
+    /// - Returns: the next step; `nil` when there is none, or when the stage has changed and the caller must try again.
     private mutating func nextStep(of stage: Stage) -> Step? {
         switch stage {
         case .reconciling:
@@ -94,7 +96,7 @@ extension ProducerStateMachine {
             switch search {
             case .epoch(let pause):
                 go(to: .findingRoom(.fill(pause: pause)))
-                // Nothing is sent, so that a check in a transaction would tell that the bound was changed.
+                // Read the epoch, because no transaction is sent whose epoch check would reveal a changed capacity.
                 return .readEpoch
             case .fill: return .measureFill(countingBytes: room.bound.bytes != nil)
             }
@@ -135,7 +137,8 @@ extension ProducerStateMachine {
         if !isPrepared { return .prepare }
         if mustReadEpoch { return .readEpoch }
         if deduplication.needsBuckets { return .readBuckets }
-        // Changed only here, when no batch is unresolved, because only its own node can resolve it.
+        // The node changes only here, when no batch is unresolved, because only the batch's
+        // own node can resolve a batch.
         guard needsNode else {
             go(to: .findingDuplicates)
             return nil
@@ -150,7 +153,7 @@ extension ProducerStateMachine {
         return .createNode(path: queue.tree.lane(name))
     }
 
-    /// Everything that was under way has an answer, and something has failed.
+    /// Reconciles the batches, after each of them has a result and one has failed.
     private mutating func reconcile() {
         let (stored, error) = lane.sortOut()
         for (entries, names) in stored { finish(entries, names: names) }
@@ -159,13 +162,15 @@ extension ProducerStateMachine {
 
     mutating func prepared() { isPrepared = true }
 
-    /// Whether the epoch that was read must be waited out: the next one is about to begin, or has no number left.
+    /// Whether the producer must wait for the next epoch, because a rollover is about to finish or the sequence numbers
+    /// of this epoch are exhausted.
     func mustWait(for epoch: SequenceEpoch) -> Bool {
         epoch.phase == .closing || numbers != .left && epoch.number == self.epoch.number
     }
 
     mutating func epochRead(_ current: SequenceEpoch, _ settings: SharedSettings) {
-        // A message is also refused when another client has made a node of its number: it is tried again.
+        // The server also refuses a message when another client has created a node with its
+        // number. Try again in that case.
         if current.number != epoch.number || numbers == .refused { numbers = .left }
         // The version of the epoch also changes when the settings do.
         use(settings)
@@ -183,7 +188,7 @@ extension ProducerStateMachine {
     }
 
     private mutating func use(_ settings: SharedSettings) {
-        // With one delivery alone, a consumer that fails would take all messages of a node to the dead letters.
+        // With a single delivery, a failed consumer would take all messages of a node to the dead letters.
         let deliveries = settings.maximumDeliveries ?? queue.settings.maximumDeliveries
         packing.messagesPerNode = deliveries > 1 ? settings.messagesPerNode : 1
         room.bound = settings.bound
@@ -199,7 +204,7 @@ extension ProducerStateMachine {
         if let former { insert(.deleteNode(path: queue.tree.lane(former))) }
     }
 
-    /// An unresolved batch, sent again, has an answer.
+    /// Handles the answer to an unresolved batch that was sent again.
     mutating func resolved(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>) {
         switch learn(answer, to: plan) {
         case .success(let names): finish(lane.firstIsStored(), names: names)
@@ -207,7 +212,7 @@ extension ProducerStateMachine {
         }
     }
 
-    /// Handles messages whose ids were stored before.
+    /// Completes messages whose IDs were stored before.
     mutating func duplicatesFound(_ entries: [SendLane.Entry]) {
         for duplicate in lane.remove(entries) {
             let receipt = SendReceipt(name: nil, isDuplicate: true)

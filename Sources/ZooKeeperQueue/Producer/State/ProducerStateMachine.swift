@@ -2,45 +2,47 @@ import DequeModule
 import Logging
 import ZooKeeper
 
-/// All state of a producer, and every decision that follows from it: a value that takes events and emits actions.
+/// The whole state of a producer, and every decision that follows from it: a value that takes events and emits actions.
 ///
-/// It never waits, and does no I/O. Messages that are sent wait in the lane; ``flush(now:)`` turns them into batches that are
-/// sent at once. Whatever later batches must wait for is maintenance: the actor asks for one step after the other, carries
-/// it out, and reports the result.
+/// It never waits and does no I/O. Sent messages wait in the producer's sequence, and ``flush(now:)`` turns them into
+/// batches that are sent at once. Everything that later batches must wait for is maintenance: the actor asks for one
+/// step after the other, carries it out, and reports the result.
 ///
-/// The extensions hold one concern each: flushing, maintenance, failures, capacity. Only they change the properties; the actor
-/// calls events. A waiter is whatever the outside resumes: a continuation, or a number in a test.
+/// Each extension covers one concern: flushing, maintenance, failures, capacity. Only they change the properties; the
+/// actor calls events. A `Waiter` is the value that the actor resumes: a continuation, or a number in a test.
 struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     enum Phase: Sendable { case open, closed }
 
     /// What the actor does after an event.
     enum Action: Sendable {
-        /// Starts a task that sends the batch for the first time. Boxed, because the plan is large and most actions are not.
+        /// Starts a task that sends the batch for the first time. Boxed, because the plan is large
+        /// and most actions are small.
         indirect case send(BatchPlan)
-        /// Starts the task that carries out the steps of the maintenance.
+        /// Starts the task that carries out the maintenance steps.
         case maintain
-        /// Tells a caller of a send how it ended.
+        /// Resumes the caller of a send with its result.
         case resume(Waiter, Result<[SendReceipt], any Error>)
-        /// Calls ``deadlinePassed(now:)`` at this time, by the store's clock, and not at the time that was asked for before.
+        /// Calls ``deadlinePassed(now:)`` at this time, by the store's clock, instead of at the time
+        /// that was requested before.
         case wake(at: Duration)
-        /// Nothing waits and nothing is under way, and the producer is closed.
+        /// The producer is closed, and no message waits or is in flight.
         case becameIdle
         case log(Logger.Level, Logger.Message, Logger.Metadata)
     }
 
     /// The producer's node in the tree, whose version counts the batches.
     enum Node: Sendable, Hashable {
-        /// There is none. A former one that no longer counts may still stand in the tree.
+        /// There is no node. A former one that no longer counts may still be in the tree.
         case missing(former: String?)
-        /// A node of this name is being created. It keeps its name until that is certain, so that a lost reply leaves no second
-        /// node behind.
+        /// A node with this name is being created. The name stays the same until the node certainly exists, because a
+        /// lost reply must not leave a second node behind.
         case creating(String, former: String?)
         case open(String)
 
-        /// The node that batches are sent over.
+        /// The name of the node that counts the batches.
         var name: String? { if case .open(let name) = self { name } else { nil } }
 
-        /// What stands in the tree besides a node that is being created.
+        /// The name of the node in the tree, apart from a node that is being created.
         var existing: String? {
             switch self {
             case .missing(let former), .creating(_, let former): former
@@ -49,18 +51,18 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         }
     }
 
-    /// What the server has left to number messages with, in this epoch.
+    /// Whether the server has sequence numbers left for messages, in this epoch.
     enum Numbers: Sendable { case left, refused, used }
 
-    /// Used for paths and sizes alone.
+    /// Used only for paths, sizes and settings.
     let queue: MessageQueue
     let whenFull: QueueProducer.WhenFull
     let limits: ProducerLimits
 
-    // MARK: Life
+    // MARK: Lifecycle
 
     var phase = Phase.open
-    /// Whether the queue's folders were seen to exist.
+    /// Whether the queue's folders are known to exist.
     var isPrepared = false
     private var actions: Deque<Action> = []
 
@@ -74,10 +76,10 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     var lane: SendLane
     var node = Node.missing(former: nil)
-    /// How many batches are under way for the first time.
+    /// How many batches are in flight for the first time.
     var inFlight = 0
     var packing: NodePacking
-    /// The epoch of the server's numbers, as it was read last.
+    /// The epoch of the sequence numbers, as last read.
     var epoch = SequenceEpoch()
     /// Whether the epoch must be read before anything is sent.
     var needsEpoch = true
@@ -87,12 +89,12 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     // MARK: Maintenance and failures
 
     var maintenance: Maintenance?
-    /// The last definite failure since a batch was stored. It explains why a send waited and never began.
+    /// The last definite failure since a batch was stored. It explains why a waiting send was not sent.
     var obstacle: ZooKeeperError?
 
     // MARK: Capacity
 
-    /// What may be stored in a queue with a bound.
+    /// The credit for storing messages in a queue with a capacity.
     var room = SendRoom()
     /// Why waiting sends are not admitted; `nil` while they are.
     var fullness: QueueError?
@@ -107,16 +109,17 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
-    /// The next action, in the order of the events.
+    /// Returns the next action, in the order of the events.
     mutating func nextAction() -> Action? { actions.popFirst() }
 
     mutating func emit(_ action: Action) { actions.append(action) }
 
     // MARK: Events: sends and their callers
 
-    /// A caller is about to send so many messages.
+    /// Checks whether a caller may send `count` messages.
     ///
-    /// - Throws: when the producer is closed, or too much waits in it.
+    /// - Throws: ``QueueError/Code/closed`` when the producer is closed, ``QueueError/Code/overloaded`` when too many
+    ///   messages or bytes wait in it.
     func accept(_ count: Int) throws {
         if phase == .closed { throw QueueError(.closed, "The producer is closed: use a new one.") }
         guard count > 0, pending.messages >= limits.queuedSends || pending.bytes >= limits.queuedBytes else { return }
@@ -126,7 +129,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
                 + "earlier sends have returned, or raise the producer's maximumQueuedSends and maximumQueuedBytes.")
     }
 
-    /// A caller sends messages, and waits.
+    /// Adds the messages of a caller, which waits.
     mutating func send(_ messages: [EncodedMessage], deadline: Duration, waiter: Waiter, now: Duration) -> SendID {
         let bytes = messages.reduce(0) { $0 + $1.data.count }
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
@@ -137,7 +140,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         return id
     }
 
-    /// A caller waits again for a send whose outcome was unknown.
+    /// Lets a caller wait again for a send whose outcome was unknown.
     mutating func waitAgain(for id: SendID, deadline: Duration, waiter: Waiter, now: Duration) {
         let answer = pending.reattach(id, deadline: deadline, waiter: waiter)
         resume(answer)
@@ -145,12 +148,12 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         if answer == nil { watch(deadline) }
     }
 
-    /// The caller of a send was cancelled.
+    /// Handles the cancellation of a send's caller.
     mutating func cancelled(_ id: SendID) {
         stopWaiting(for: id, notSent: CancellationError(), "The task was cancelled while its messages were under way")
     }
 
-    /// The timer has fired.
+    /// Handles the timer.
     mutating func deadlinePassed(now: Duration) {
         timer = nil
         let notSent = notSent
@@ -160,8 +163,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         if let next = pending.nextDeadline() { watch(next) }
     }
 
-    /// Ends the wait for a send. It is withdrawn if nothing of it was sent. Otherwise it goes on, because later messages must
-    /// not overtake it.
+    /// Ends the wait for a send. Withdraws the send if none of it was sent. Otherwise the send continues, because later
+    /// messages must not overtake it.
     private mutating func stopWaiting(for id: SendID, notSent: any Error, _ reason: String) {
         guard let count = pending.awaitedCount(id) else { return }
         if pending.isUntouched(id), lane.isWaiting(id) {
@@ -178,7 +181,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         }
     }
 
-    /// The error for a send that did not begin in time. Both it and the cause that it names are certain.
+    /// The error for a send that did not begin in time. Both the error and the cause that it
+    /// names are certain: nothing of the send is stored.
     private var notSent: QueueError {
         if lane.isStuck, let fullness { return fullness }
         return QueueError(
@@ -197,23 +201,23 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         if let answer { emit(.resume(answer.waiter, answer.result)) }
     }
 
-    // MARK: Events: the end
+    // MARK: Events: closing
 
-    /// No further sends are accepted.
+    /// Accepts no further sends.
     ///
-    /// - Returns: whether something waits or is under way, so that ``Action/becameIdle`` will come.
+    /// - Returns: whether a message waits or is in flight, so that ``Action/becameIdle`` will follow.
     mutating func close() -> Bool {
         phase = .closed
         return !isIdle
     }
 
-    /// The timer is stopped, and everything has ended.
+    /// Ends the producer, after the timer was stopped and all sends have ended.
     ///
-    /// - Returns: the node to remove from the tree.
+    /// - Returns: the name of the node to remove from the tree.
     mutating func leave() -> String? {
         timer = nil
         defer {
-            // A recovery removes what may have been created.
+            // A recovery removes the node that may have been created.
             if case .creating(let name, _) = node {
                 node = .creating(name, former: nil)
             } else {
@@ -228,14 +232,14 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     mutating func tellIfIdle() { if phase == .closed, isIdle { emit(.becameIdle) } }
 }
 
-/// How much a producer keeps, and sends at a time.
+/// How much a producer keeps and sends at a time.
 struct ProducerLimits: Sendable {
-    /// How many messages, and bytes of them, may wait in the producer or be under way.
+    /// How many messages, and how many of their bytes, may wait in the producer or be in flight.
     var queuedSends = 100_000
     var queuedBytes = 256 << 20
-    /// How many messages must have gathered before a further batch is sent beside others.
+    /// How many messages must be waiting before another batch is sent while others are in flight.
     var minimumBatch = 32
-    /// After how many the producer begins another node: a version is 32 bits wide.
+    /// After how many batches the producer creates another node, because a version has only 32 bits.
     var batchesOfANode = Self.batchesOfANode
 
     static let batchesOfANode: Int32 = 1_000_000_000

@@ -1,14 +1,14 @@
 import ZooKeeper
 
-/// A step of a producer's maintenance, without which nothing more is sent.
+/// A step of a producer's maintenance, which must end before more messages are sent.
 ///
 /// The actor carries it out, and reports the result as an event, or ``ProducerStateMachine/stepFailed(_:_:)``.
 enum ProducerStep: Sendable {
     /// Creates the queue's folders where they are missing, and reports ``ProducerStateMachine/prepared()``.
     case prepare
-    /// Reads the epoch and the settings of the queue, and reports ``ProducerStateMachine/epochRead(_:_:)``.
+    /// Reads the queue's epoch and settings, and reports ``ProducerStateMachine/epochRead(_:_:)``.
     case readEpoch
-    /// Reads where ids are remembered, and reports ``ProducerStateMachine/bucketsRead(_:)``.
+    /// Reads the numbers of the ID buckets, and reports ``ProducerStateMachine/bucketsRead(_:)``.
     case readBuckets
     /// Creates the producer's node, and reports ``ProducerStateMachine/nodeCreated()``.
     case createNode(path: String)
@@ -16,15 +16,15 @@ enum ProducerStep: Sendable {
     case deleteNode(path: String)
     /// Sends an unresolved batch again, and reports ``ProducerStateMachine/resolved(_:_:)``.
     case resolve(BatchPlan)
-    /// Looks at the version of the producer's node, and reports ``ProducerStateMachine/nodeInspected(_:path:)``.
+    /// Reads the version of the producer's node, and reports ``ProducerStateMachine/nodeInspected(_:path:)``.
     case inspectNode(path: String)
-    /// Restores the queue's folders that are missing, and reports ``ProducerStateMachine/foldersRestored(_:)``.
+    /// Restores the queue's missing folders, and reports ``ProducerStateMachine/foldersRestored(_:)``.
     case restoreFolders(ZooKeeperError, isCertain: Bool)
-    /// Looks which of the messages' ids are remembered, and reports ``ProducerStateMachine/duplicatesFound(_:)``.
+    /// Finds the messages whose IDs the queue remembers, and reports ``ProducerStateMachine/duplicatesFound(_:)``.
     case findDuplicates([SendLane.Entry], IDBuckets)
-    /// Looks how full the queue is, and reports ``ProducerStateMachine/fillMeasured(_:now:)``.
+    /// Measures the queue's fill level, and reports ``ProducerStateMachine/fillMeasured(_:now:)``.
     case measureFill(countingBytes: Bool)
-    /// Waits as long as an error asks for.
+    /// Waits as long as the error requires.
     case pause(ZooKeeperError)
     case sleep(Duration)
 }
