@@ -133,7 +133,7 @@ extension QueueError {
 
 extension ZooKeeperError {
     /// Whether the same request may succeed later without any intervention.
-    var isPassing: Bool {
+    var isRetryable: Bool {
         if outcome == .unknown { return true }
         switch code {
         case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved, .sessionExpired, .unknownSession,

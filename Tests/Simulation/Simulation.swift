@@ -65,7 +65,7 @@ package struct Simulation {
                 task = Task {
                     do {
                         outcome.value = .success(
-                            try await UniqueName.$bits.withValue({ names.bits() }) { try await body() })
+                            try await RandomName.$bits.withValue({ names.bits() }) { try await body() })
                     } catch {
                         outcome.value = .failure(error)
                     }

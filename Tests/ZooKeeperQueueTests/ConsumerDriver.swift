@@ -15,9 +15,9 @@ struct ConsumerDriver {
     }
     private enum Committing {
         case idle
-        case toSend(ConsumerCommit)
+        case toSend(ConsumerTransaction)
         /// No answer came; whether it was applied.
-        case toResolve(ConsumerCommit, ConsumerCommit.Plan, wasApplied: Bool)
+        case toResolve(ConsumerTransaction, ConsumerTransaction.Plan, wasApplied: Bool)
     }
 
     private(set) var machine: ConsumerStateMachine
@@ -348,7 +348,7 @@ struct ConsumerDriver {
         }
     }
 
-    private mutating func send(_ sent: ConsumerCommit, fault: Int) {
+    private mutating func send(_ sent: ConsumerTransaction, fault: Int) {
         var commit = sent
         let plan = commit.plan(machine.queue, machine.holdings)
         if machine.registration != commit.registration || commit.registration.sessionID != session.sessionID {
@@ -397,7 +397,7 @@ struct ConsumerDriver {
     }
 
     /// What the transaction does to the tree.
-    private mutating func change(_ commit: ConsumerCommit) {
+    private mutating func change(_ commit: ConsumerTransaction) {
         version += 1
         for settlement in commit.settlements {
             let lease = settlement.lease
@@ -416,14 +416,14 @@ struct ConsumerDriver {
         }
     }
 
-    private mutating func apply(_ commit: ConsumerCommit, _ plan: ConsumerCommit.Plan) {
+    private mutating func apply(_ commit: ConsumerTransaction, _ plan: ConsumerTransaction.Plan) {
         handle { [now, session] in
             $0.answered(after: .milliseconds(1))
             $0.applied(commit, plan, token: 1, session: session, now: now)
         }
     }
 
-    private mutating func sessionEnded(_ commit: inout ConsumerCommit) {
+    private mutating func sessionEnded(_ commit: inout ConsumerTransaction) {
         let registration = commit.registration
         handle { $0.lose(registration) }
         for settlement in commit.settlements {
@@ -434,7 +434,7 @@ struct ConsumerDriver {
         endCommit()
     }
 
-    private mutating func goOn(_ commit: ConsumerCommit) {
+    private mutating func goOn(_ commit: ConsumerTransaction) {
         if commit.isEmpty { endCommit() } else { committing = .toSend(commit) }
     }
 
@@ -515,7 +515,7 @@ struct ConsumerDriver {
         }
         if releasing.contains(ObjectIdentifier(lease)) {
             // As the actor, which insists.
-            if case .failure(let error as QueueError) = result, error.cause?.isPassing == true {
+            if case .failure(let error as QueueError) = result, error.cause?.isRetryable == true {
                 return settle(lease, by: .release)
             }
             releasing.remove(ObjectIdentifier(lease))

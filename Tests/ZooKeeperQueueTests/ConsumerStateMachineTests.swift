@@ -104,7 +104,7 @@ struct ConsumerStateMachineTests {
                 name: try #require(ItemName("item-100-000000000\(number)")), isEarlier: false)
             return try #require(MessageNode(entry, node: Node(data: Array("x".utf8), stat: Stat())))
         }
-        var commit = ConsumerCommit(registration: registration, epoch: SequenceEpoch(), maximumDeliveries: 10)
+        var commit = ConsumerTransaction(registration: registration, epoch: SequenceEpoch(), maximumDeliveries: 10)
         commit.claims = nodes
         let connected = SessionState(phase: .connected, sessionID: 1, timeout: .seconds(10), expirations: 0)
         machine.applied(

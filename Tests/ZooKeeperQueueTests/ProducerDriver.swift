@@ -40,7 +40,7 @@ struct ProducerDriver {
     private var refused: Set<Message> = []
 
     // What was sent.
-    private var inFlight: Deque<BatchPlan> = []
+    private var inFlight: Deque<BatchTransaction> = []
     private var stored: [Message] = []
     private var isStored: Set<Message> = []
     /// Messages that were in a batch, so that they may be stored.
@@ -210,7 +210,7 @@ struct ProducerDriver {
         return .check(path, version: version ?? -1)
     }
 
-    private mutating func apply(_ plan: BatchPlan) -> Result<[OperationResult], any Error> {
+    private mutating func apply(_ plan: BatchTransaction) -> Result<[OperationResult], any Error> {
         let fault = roll(800)
         // A later operation is refused only where the first one, which compares the version of the producer's node, fits.
         if fault < 2, case .success = commit(Array(plan.operations.prefix(1).map(Self.check))) {
@@ -225,11 +225,11 @@ struct ProducerDriver {
         return result.mapError { $0 }
     }
 
-    private mutating func noteSent(_ plan: BatchPlan) {
+    private mutating func noteSent(_ plan: BatchTransaction) {
         for entry in plan.batch.entries { everSent.insert(Message(send: entry.send, index: entry.index)) }
     }
 
-    private mutating func note(_ entries: [SendLane.Entry]) {
+    private mutating func note(_ entries: [ProducerSequence.Entry]) {
         for entry in entries {
             let message = Message(send: entry.send, index: entry.index)
             if !isStored.insert(message).inserted { violations.append("\(message) is stored twice") }
@@ -288,11 +288,11 @@ struct ProducerDriver {
                 return fail(Self.refusal(.deadlineExceeded))
             }
             if machine.mustWait(for: epoch) { now += .milliseconds(roll(1_000)) }
-            let settings = SharedSettings(self.node(tree.settings)?.data)
+            let settings = QueueAttributes(self.node(tree.settings)?.data)
             handle { $0.epochRead(epoch, settings) }
         case .readBuckets:
             createBuckets()
-            guard let node = node(tree.ids), let buckets = try? IDBuckets(node) else {
+            guard let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node) else {
                 return fail(Self.refusal(.deadlineExceeded))
             }
             handle { $0.bucketsRead(buckets) }
@@ -317,7 +317,7 @@ struct ProducerDriver {
                 handle { $0.duplicatesFound(found) }
             }
         case .measureFill:
-            let fill = SendRoom.Fill(nodes: children(of: tree.items).count, bytes: nil, producers: 1)
+            let fill = CapacityBudget.Fill(nodes: children(of: tree.items).count, bytes: nil, producers: 1)
             handle { [now] in $0.fillMeasured(fill, now: now) }
         case .pause: now += .milliseconds(50)
         case .sleep(let duration): now += duration
@@ -354,14 +354,14 @@ struct ProducerDriver {
 
     private func createBuckets() {
         _ = commit([.create(tree.ids, data: [])])
-        guard let node = node(tree.ids), let buckets = try? IDBuckets(node) else { return }
+        guard let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node) else { return }
         for number in buckets.numbers { _ = commit([.create(tree.idBucket(number), data: [])]) }
     }
 
     /// Changes the settings, and so the version of the epoch.
-    private func change(_ change: (inout SharedSettings) -> Void) {
+    private func change(_ change: (inout QueueAttributes) -> Void) {
         guard let epoch = node(tree.epoch).flatMap({ try? SequenceEpoch($0) }) else { return }
-        var settings = SharedSettings(node(tree.settings)?.data)
+        var settings = QueueAttributes(node(tree.settings)?.data)
         change(&settings)
         _ = commit([.set(tree.settings, data: settings.encoded()), epoch.change(to: epoch.phase, in: tree)])
     }
@@ -386,13 +386,13 @@ struct ProducerDriver {
         case 3: change { [count = 1 + roll(3)] in $0.messagesPerNode = count }
         case 4:
             // A recovery begins another bucket.
-            if let node = node(tree.ids), let buckets = try? IDBuckets(node) {
+            if let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node) {
                 _ = commit(buckets.next(in: tree, acl: nil))
             }
         default:
             // Another producer sends the same id.
             let id = "id-\(roll(30))"
-            if let node = node(tree.ids), let buckets = try? IDBuckets(node),
+            if let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node),
                 case .success = commit(buckets.operations(storing: id, in: tree))
             {
                 everRemembered.insert(id)

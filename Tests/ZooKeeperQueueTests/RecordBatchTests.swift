@@ -35,55 +35,55 @@ struct RecordBatchTests {
                 bytes[Int.random(in: 6..<bytes.count, using: &generator)] = .random(in: 0...255, using: &generator)
             }
             if case .batch(let batch) = Envelope.read(bytes) { #expect(batch.encoded() == bytes) }
-            _ = LeaseProgress(bytes)
+            _ = BatchSettlements(bytes)
         }
     }
 
     @Test func progressIsReadAsItWasWritten() {
-        var progress = LeaseProgress()
+        var progress = BatchSettlements()
         #expect(progress.encoded().isEmpty)
         #expect(progress.settle(0, of: "item-100-0000000042") == 1)
         #expect(progress.settle(9, of: "item-100-0000000042") == 2)
         #expect(progress.settle(9, of: "item-100-0000000042") == 2)
         let bytes: [UInt8] =
             [0x8F, 0x5A, 0x4B, 0x51, 1, 3, 0, 0, 0, 0, 0, 19] + "item-100-0000000042".utf8 + [0, 2, 0x80, 0x40]
-        #expect(progress.encoded() == bytes && LeaseProgress(bytes) == progress)
+        #expect(progress.encoded() == bytes && BatchSettlements(bytes) == progress)
         #expect(progress.isSettled(9, of: "item-100-0000000042") && !progress.isSettled(1, of: "item-100-0000000042"))
         #expect(!progress.isSettled(9, of: "item-100-0000000043"))
         _ = progress.settle(999, of: "other")
-        #expect(LeaseProgress(progress.encoded()) == progress)
+        #expect(BatchSettlements(progress.encoded()) == progress)
     }
 
     @Test(
         arguments: [nil, [], [1, 2, 3], Array("text".utf8), Envelope.magic + [1, 3, 0, 0, 0, 0, 0, 9]] as [[UInt8]?])
-    func otherDataSettlesNothing(data: [UInt8]?) { #expect(LeaseProgress(data) == LeaseProgress()) }
+    func otherDataSettlesNothing(data: [UInt8]?) { #expect(BatchSettlements(data) == BatchSettlements()) }
 }
 
-struct NodePackingTests {
+struct BatchPackerTests {
     private func names(_ count: Int, node: String?, in epoch: SequenceEpoch) -> [String?] {
         var names: [String?] = []
-        NodePacking.add(count, node: node, in: epoch, to: &names)
+        BatchPacker.add(count, node: node, in: epoch, to: &names)
         return names
     }
 
-    private func entries(_ priorities: [Int], bytes: Int = 10) -> [SendLane.Entry] {
+    private func entries(_ priorities: [Int], bytes: Int = 10) -> [ProducerSequence.Entry] {
         priorities.enumerated().map { index, priority in
-            SendLane.Entry(
+            ProducerSequence.Entry(
                 send: SendID(number: 1), index: index, priority: priority, data: .init(repeating: 1, count: bytes),
                 size: bytes + 70)
         }
     }
 
     @Test func neighboursOfOnePriorityShareANode() {
-        let packing = NodePacking(messagesPerNode: 3, maximumBytes: 10_000)
+        let packing = BatchPacker(messagesPerNode: 3, maximumBytes: 10_000)
         let groups = packing.groups(entries([1, 1, 1, 1, 2, 1, 1]))
         #expect(groups.map { $0.map(\.index) } == [[0, 1, 2], [3], [4], [5, 6]])
-        #expect(NodePacking(maximumBytes: 10_000).groups(entries([1, 1])).map(\.count) == [1, 1])
+        #expect(BatchPacker(maximumBytes: 10_000).groups(entries([1, 1])).map(\.count) == [1, 1])
         #expect(packing.groups([]).isEmpty)
     }
 
     @Test func aBatchCanComeApartInOneMulti() {
-        let packing = NodePacking(messagesPerNode: 1_000, maximumBytes: 1_000)
+        let packing = BatchPacker(messagesPerNode: 1_000, maximumBytes: 1_000)
         for group in packing.groups(entries(.init(repeating: 1, count: 50))) {
             #expect(group.reduce(0) { $0 + $1.size } <= 1_000)
         }

@@ -56,7 +56,7 @@ extension MessageQueue {
 
     /// Validates a change against this process's own settings, and then stores it for every process.
     private func change(
-        _ change: (inout QueueSettings) -> Void, storing store: (inout SharedSettings) -> Void
+        _ change: (inout QueueSettings) -> Void, storing store: (inout QueueAttributes) -> Void
     ) async throws {
         var changed = settings
         change(&changed)
@@ -65,7 +65,7 @@ extension MessageQueue {
         try await self.change(store)
     }
 
-    private func change(_ change: (inout SharedSettings) -> Void) async throws {
+    private func change(_ change: (inout QueueAttributes) -> Void) async throws {
         try await QueueError.translating(while: "changing the queue's settings", queue: path) {
             try await attributes.change(change)
         }

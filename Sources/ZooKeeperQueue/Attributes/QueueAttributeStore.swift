@@ -8,18 +8,18 @@ struct QueueAttributeStore: Sendable {
     let usage: QueueUsage
 
     /// Returns the settings in the tree.
-    func read() async throws -> SharedSettings {
+    func read() async throws -> QueueAttributes {
         do {
-            return SharedSettings(try await store.get(tree.settings).data)
+            return QueueAttributes(try await store.get(tree.settings).data)
         } catch let error as ZooKeeperError where error.code == .noNode {
-            return SharedSettings()
+            return QueueAttributes()
         }
     }
 
     /// Stores the settings that differ from the defaults. This must precede the creation of the last folder, which
     /// marks the queue as complete: until then, no other client uses the queue.
     func create(from settings: QueueSettings) async throws {
-        var shared = SharedSettings()
+        var shared = QueueAttributes()
         if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
         shared.bound = settings.bound
         let defaults = QueueSettings()
@@ -29,15 +29,15 @@ struct QueueAttributeStore: Sendable {
         }
         if settings.redeliveryDelay != defaults.redeliveryDelay { shared.redeliveryDelay = settings.redeliveryDelay }
         if shared.bound.bytes != nil { try await usage.trackBytes() }
-        if shared != SharedSettings() { try await store.createIfMissing(tree.settings, data: shared.encoded()) }
+        if shared != QueueAttributes() { try await store.createIfMissing(tree.settings, data: shared.encoded()) }
     }
 
     /// Changes the settings in the tree, for every process.
-    func change(_ change: (inout SharedSettings) -> Void) async throws {
+    func change(_ change: (inout QueueAttributes) -> Void) async throws {
         try await store.createIfMissing(tree.settings)
         while true {
             let node = try await store.get(tree.settings)
-            var shared = SharedSettings(node.data)
+            var shared = QueueAttributes(node.data)
             change(&shared)
             let epoch = try await reader.sequenceEpoch()
             do {

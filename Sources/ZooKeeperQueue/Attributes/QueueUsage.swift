@@ -16,7 +16,7 @@ struct QueueUsage: Sendable {
     }
 
     /// Returns the fill level of the queue.
-    func fill(countingBytes: Bool) async throws -> SendRoom.Fill {
+    func fill(countingBytes: Bool) async throws -> CapacityBudget.Fill {
         async let (items, earlier, producers) = (
             reader.childCount(tree.items), reader.childCount(tree.earlier), reader.childCount(tree.producers)
         )
@@ -27,6 +27,6 @@ struct QueueUsage: Sendable {
             try await trackBytes()
             bytes = try await store.bytes(below: tree.root)
         }
-        return SendRoom.Fill(nodes: try await items + earlier, bytes: bytes, producers: try await producers)
+        return CapacityBudget.Fill(nodes: try await items + earlier, bytes: bytes, producers: try await producers)
     }
 }

@@ -23,7 +23,7 @@ extension QueueConsumer {
                 // Messages that were not tried must not be overtaken by later ones in the list.
                 handle { $0.forgetList() }
                 let cause = (error as? ZooKeeperError) ?? (error as? QueueError)?.cause
-                if let cause, cause.isPassing {
+                if let cause, cause.isRetryable {
                     await cause.pauseIfRefusedAtOnce(queue.store)
                     continue
                 }
@@ -55,7 +55,7 @@ extension QueueConsumer {
             // Another client was faster, and this server may lag behind, so the consumer does not try again at once.
             if try await !queue.folders.restoreMissing() { try? await queue.store.sleep(for: .milliseconds(50)) }
             return true
-        } catch let error as ZooKeeperError where error.isPassing {
+        } catch let error as ZooKeeperError where error.isRetryable {
             await error.pauseIfRefusedAtOnce(queue.store)
             return true
         } catch {

@@ -4,7 +4,7 @@ import ZooKeeper
 extension QueueConsumer {
     /// Handles the refusal of one part of a transaction. Either nothing of the transaction was applied, or an earlier
     /// attempt was applied as a whole.
-    func refused(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan, _ error: ZooKeeperError) async {
+    func refused(_ commit: inout ConsumerTransaction, _ plan: ConsumerTransaction.Plan, _ error: ZooKeeperError) async {
         guard let index = error.operationIndex, plan.parts.indices.contains(index) else {
             return await refusedAsAWhole(&commit, error)
         }
@@ -39,7 +39,7 @@ extension QueueConsumer {
     }
 
     private func refused(
-        settlement number: Int, of commit: inout ConsumerCommit, at place: Int, _ error: ZooKeeperError
+        settlement number: Int, of commit: inout ConsumerTransaction, at place: Int, _ error: ZooKeeperError
     ) async {
         if case .acknowledge = commit.settlements[number].kind {
             let refusal = QueueError(operation: place, refused: error)
@@ -54,7 +54,7 @@ extension QueueConsumer {
     }
 
     private func refused(
-        claim number: Int, of commit: inout ConsumerCommit, at place: Int, _ error: ZooKeeperError
+        claim number: Int, of commit: inout ConsumerTransaction, at place: Int, _ error: ZooKeeperError
     ) async {
         if handle({ $0.refusedClaim(number, of: &commit, at: place, error) }) == .parentIsGone {
             await leaveToRecovery(commit.registration)
@@ -67,7 +67,7 @@ extension QueueConsumer {
         return await restoreFolders()
     }
 
-    private func refusedAsAWhole(_ commit: inout ConsumerCommit, _ error: ZooKeeperError) async {
+    private func refusedAsAWhole(_ commit: inout ConsumerTransaction, _ error: ZooKeeperError) async {
         if commit.isUnresolved { return abandon(&commit, error) }
         guard commit.settlements.count + commit.claims.count > 1 else {
             if !commit.claims.isEmpty, error.concernsOneNode {

@@ -61,7 +61,7 @@ extension QueueConsumer {
             }
         }
         while true {
-            let name = "consumer-" + UniqueName.tenDigits()
+            let name = "consumer-" + RandomName.tenDigits()
             do {
                 _ = try await queue.store.create(queue.tree.consumer(name).path, data: [], mode: .persistent)
                 return name
@@ -118,7 +118,7 @@ extension QueueConsumer {
         while state.phase != .closed {
             do {
                 return try await remove()
-            } catch let error as ZooKeeperError where error.isPassing {
+            } catch let error as ZooKeeperError where error.isRetryable {
                 await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
                 queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])

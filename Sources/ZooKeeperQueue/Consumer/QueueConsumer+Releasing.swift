@@ -31,7 +31,7 @@ extension QueueConsumer {
         while true {
             do {
                 return try await settle(lease, by: kind)
-            } catch let error as QueueError where error.cause?.isPassing == true && state.phase != .closed {
+            } catch let error as QueueError where error.cause?.isRetryable == true && state.phase != .closed {
                 await error.cause?.pauseIfRefusedAtOnce(queue.store)
             } catch {
                 // The message is settled or its lease lost, or a recovery requeues it after the session's end.

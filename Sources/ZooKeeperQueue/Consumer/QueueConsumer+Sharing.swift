@@ -19,7 +19,7 @@ extension QueueConsumer {
     private func checkBuffer() async -> Duration {
         guard let registration = state.registration, state.hasOldMessages(now: now) else { return .zero }
         do {
-            let line = IdleLine(queue: queue, consumer: registration.name)
+            let line = WaitQueue(queue: queue, consumer: registration.name)
             if try await line.hasOthers(), handle({ $0.othersAreIdle() }) {
                 await releaseBuffered()
                 return .zero

@@ -23,7 +23,7 @@ extension QueueConsumer {
 
     /// Sends a transaction until its outcome is certain. Removes the parts that are refused,
     /// and sends the others again.
-    func carryOut(_ commit: ConsumerCommit) async {
+    func carryOut(_ commit: ConsumerTransaction) async {
         var commit = commit
         var breaks = 0
         defer { handle { $0.transactionEnded() } }
@@ -36,7 +36,7 @@ extension QueueConsumer {
                 if state.needsEpoch(for: commit) { try await readEpoch() }
                 handle { $0.refresh(&commit) }
                 if commit.isEmpty { return }
-            } catch let error as ZooKeeperError where error.isPassing {
+            } catch let error as ZooKeeperError where error.isRetryable {
                 await unanswered(&commit, error, since: start)
                 if state.phase == .closed { return abandon(&commit, error) }
                 continue
@@ -51,7 +51,7 @@ extension QueueConsumer {
                 return applied(commit, plan, token: stat.mzxid)
             } catch let error as ZooKeeperError {
                 if error.outcome == .unknown { commit.mayBeApplied() }
-                if error.isPassing {
+                if error.isRetryable {
                     await unanswered(&commit, error, since: start)
                     breaks = error.code == .connectionLoss ? breaks + 1 : 0
                     if breaks >= Self.suspiciousBreaks, commit.isUnresolved { await shrink(&commit, plan) }
@@ -65,13 +65,13 @@ extension QueueConsumer {
         }
     }
 
-    func abandon(_ commit: inout ConsumerCommit, _ error: any Error) { handle { $0.abandon(&commit, error) } }
+    func abandon(_ commit: inout ConsumerTransaction, _ error: any Error) { handle { $0.abandon(&commit, error) } }
 
-    private func applied(_ commit: ConsumerCommit, _ plan: ConsumerCommit.Plan, token: Int64) {
+    private func applied(_ commit: ConsumerTransaction, _ plan: ConsumerTransaction.Plan, token: Int64) {
         handle { $0.applied(commit, plan, token: token, session: queue.store.sessionState, now: now) }
     }
 
-    private func unanswered(_ commit: inout ConsumerCommit, _ error: ZooKeeperError, since start: Duration) async {
+    private func unanswered(_ commit: inout ConsumerTransaction, _ error: ZooKeeperError, since start: Duration) async {
         handle { $0.unanswered(&commit, error, since: start) }
         await error.pauseIfRefusedAtOnce(queue.store)
     }
@@ -98,7 +98,7 @@ extension QueueConsumer {
     }
 
     /// Tries each part by itself, because the refusal does not name the refused part.
-    func carryOutSingly(_ commit: inout ConsumerCommit) async {
+    func carryOutSingly(_ commit: inout ConsumerTransaction) async {
         for part in commit.parts { await carryOut(part) }
         commit.settlements = []
         commit.claims = []
@@ -108,7 +108,7 @@ extension QueueConsumer {
 
     /// Handles a transaction at which the connection breaks repeatedly. If it is large,
     /// smaller transactions may succeed.
-    private func shrink(_ commit: inout ConsumerCommit, _ plan: ConsumerCommit.Plan) async {
+    private func shrink(_ commit: inout ConsumerTransaction, _ plan: ConsumerTransaction.Plan) async {
         let bytes = plan.operations.reduce(0) { $0 + queue.store.size(of: $1) }
         guard bytes > ClaimLimit.smallestServerLimit else { return }
         await resolve(&commit)
@@ -134,7 +134,7 @@ extension QueueConsumer {
 
     /// Reads the version of the consumer's node, which tells whether the transaction was applied. Every transaction
     /// raises it by one, and no other client writes to the node.
-    func resolve(_ commit: inout ConsumerCommit) async {
+    func resolve(_ commit: inout ConsumerTransaction) async {
         // The known version is that of the current registration's node.
         guard state.registration == commit.registration else { return await sessionHasEnded(&commit) }
         let path = commit.registration.paths.path
@@ -144,7 +144,9 @@ extension QueueConsumer {
                 // Without the `sync`, the read may overtake a transaction that is still on its way between the servers.
                 try await queue.store.sync(path)
                 let node = try await queue.store.get(path)
-                switch StepOutcome(found: node.stat.version, expected: expected, isUnresolved: commit.isUnresolved) {
+                switch TransactionOutcome(
+                    found: node.stat.version, expected: expected, isUnresolved: commit.isUnresolved)
+                {
                 case .applied:
                     applied(commit, commit.plan(queue, state.holdings), token: node.stat.mzxid)
                     commit.settlements = []
@@ -158,7 +160,7 @@ extension QueueConsumer {
                 return handle { $0.holdingsFound(node, of: commit.registration) }
             } catch let error as ZooKeeperError where error.code == .noNode {
                 return await sessionHasEnded(&commit)
-            } catch let error as ZooKeeperError where error.isPassing {
+            } catch let error as ZooKeeperError where error.isRetryable {
                 await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
                 return abandon(&commit, error)
@@ -169,7 +171,7 @@ extension QueueConsumer {
 
     /// Handles a version of the consumer's node that is lower than before. The servers have lost acknowledged writes,
     /// so nothing that this registration knows is certain any more.
-    private func ensembleLostWrites(_ commit: inout ConsumerCommit, found version: Int32) async {
+    private func ensembleLostWrites(_ commit: inout ConsumerTransaction, found version: Int32) async {
         queue.logger.error(
             "The ensemble has lost acknowledged writes; registering the consumer again",
             metadata: [
@@ -182,14 +184,14 @@ extension QueueConsumer {
 
     /// Handles a version of the consumer's node that another client has changed, so that it does not tell whether
     /// a transaction was applied.
-    private func nodeWasChanged(_ commit: inout ConsumerCommit, found version: Int32) async {
+    private func nodeWasChanged(_ commit: inout ConsumerTransaction, found version: Int32) async {
         queue.logger.error(
             "Another client has written to the consumer's node; registering the consumer again",
             metadata: ["consumer": "\(commit.registration.paths.path)", "found": "\(version)"])
         await loseTrack(of: &commit, Lease.unknownError)
     }
 
-    private func loseTrack(of commit: inout ConsumerCommit, _ error: QueueError) async {
+    private func loseTrack(of commit: inout ConsumerTransaction, _ error: QueueError) async {
         handle { $0.loseTrack(of: &commit, error) }
         await leaveToRecovery(commit.registration)
     }
@@ -201,7 +203,7 @@ extension QueueConsumer {
 
     /// Handles the end of the registration's session. This attempt was not applied. An earlier one
     /// without an answer may have been.
-    func sessionHasEnded(_ commit: inout ConsumerCommit) async {
+    func sessionHasEnded(_ commit: inout ConsumerTransaction) async {
         handle { $0.lose(commit.registration) }
         for settlement in commit.settlements {
             settlement.lease.update(.lost)
@@ -223,7 +225,7 @@ extension QueueConsumer {
             let consumer = try await queue.store.get(lease.registration.paths.path)
             guard try await queue.store.exists(lease.path) != nil else { return false }
             guard let index = lease.index else { return true }
-            return !LeaseProgress(consumer.data).isSettled(index, of: lease.node)
+            return !BatchSettlements(consumer.data).isSettled(index, of: lease.node)
         } catch {
             return false
         }

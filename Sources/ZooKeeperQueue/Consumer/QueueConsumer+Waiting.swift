@@ -12,7 +12,7 @@ extension QueueConsumer {
     /// - Returns: `nil` when there is no message and no reason to wait for one, or when the task is cancelled.
     func scan(_ registration: Registration) async throws -> Scan.Findings? {
         defer { needsNoRescans() }
-        let line = IdleLine(queue: queue, consumer: registration.name)
+        let line = WaitQueue(queue: queue, consumer: registration.name)
         while !Task.isCancelled, state.registration == registration {
             switch try await nextWakening(line) {
             case .found(let found): return found
@@ -31,7 +31,7 @@ extension QueueConsumer {
         return nil
     }
 
-    private func stand(in line: IdleLine) async throws {
+    private func stand(in line: WaitQueue) async throws {
         do {
             // Never abandoned halfway: a position without a consumer would keep other
             // consumers from becoming the first.
@@ -46,14 +46,14 @@ extension QueueConsumer {
 
     func leaveLine() async {
         guard let left = handle({ $0.leaveLine() }) else { return }
-        let line = IdleLine(queue: queue, consumer: "")
+        let line = WaitQueue(queue: queue, consumer: "")
         // Runs in a separate task, which is not cancelled. If the last attempt fails, the position lasts until the
         // session ends. Until then the second consumer in the wait queue checks the items itself.
         await Task {
             for _ in 0..<3 {
                 do {
                     return try await line.leave(left)
-                } catch let error as ZooKeeperError where error.isPassing {
+                } catch let error as ZooKeeperError where error.isRetryable {
                     await error.pauseIfRefusedAtOnce(queue.store)
                 } catch {
                     return
@@ -62,7 +62,7 @@ extension QueueConsumer {
         }.value
     }
 
-    private func nextWakening(_ line: IdleLine) async throws -> Wakening {
+    private func nextWakening(_ line: WaitQueue) async throws -> Wakening {
         let (store, tree) = (queue.store, queue.tree)
         let retry = queue.skipped.nextRetry(in: [tree.items, tree.earlier])
         let requests = rescanRequests()
@@ -72,7 +72,7 @@ extension QueueConsumer {
             if scan.position == .outside {
                 group.addTask {
                     // A timer is needed, because the absence of messages is no event.
-                    try await store.sleep(for: IdleLine.patience)
+                    try await store.sleep(for: WaitQueue.patience)
                     return .impatient
                 }
             }

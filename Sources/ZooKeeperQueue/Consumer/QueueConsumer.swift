@@ -99,8 +99,8 @@ public actor QueueConsumer {
         }
     }
 
-    private func commit(_ first: ConsumerCommit) async {
-        var next: ConsumerCommit? = first
+    private func commit(_ first: ConsumerTransaction) async {
+        var next: ConsumerTransaction? = first
         while let commit = next {
             await carryOut(commit)
             next = handle { $0.nextCommit(now: now) }

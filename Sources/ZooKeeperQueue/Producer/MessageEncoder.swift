@@ -25,7 +25,7 @@ struct MessageEncoder: Sendable {
         let path = tree.item(ItemName.prefix(priority: 0))
         emptyNodeSize = store.size(of: .create(path, data: [], mode: .persistentSequential))
         // A claim moves the message with a delete and a create whose path is longer than that of the first create.
-        maximumPayloadSize = store.maximumRequestSize - 2 * emptyNodeSize - BatchPlan.overhead - 256
+        maximumPayloadSize = store.maximumRequestSize - 2 * emptyNodeSize - BatchTransaction.overhead - 256
     }
 
     func encode(_ message: OutgoingMessage) throws -> EncodedMessage {
@@ -52,10 +52,11 @@ struct MessageEncoder: Sendable {
 
     private func nodeName(of id: String?) throws -> String? {
         guard let id else { return nil }
-        guard (1...IDBuckets.maximumLength).contains(id.utf8.count) else {
-            throw QueueError(.invalidArgument, "A message's id has 1 to \(IDBuckets.maximumLength) bytes of UTF-8.")
+        guard (1...DeduplicationBuckets.maximumLength).contains(id.utf8.count) else {
+            throw QueueError(
+                .invalidArgument, "A message's id has 1 to \(DeduplicationBuckets.maximumLength) bytes of UTF-8.")
         }
-        return IDBuckets.nodeName(of: id)
+        return DeduplicationBuckets.nodeName(of: id)
     }
 
     /// Returns the bytes that an ID adds to a multi, assuming the longest bucket number.
@@ -66,7 +67,7 @@ struct MessageEncoder: Sendable {
     }
 }
 
-extension SendLane.Entry {
+extension ProducerSequence.Entry {
     init(send: SendID, index: Int, _ message: EncodedMessage) {
         self.init(
             send: send, index: index, priority: message.priority, data: message.data, size: message.size, id: message.id

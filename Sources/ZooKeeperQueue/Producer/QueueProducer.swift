@@ -111,7 +111,7 @@ public actor QueueProducer {
 
     private nonisolated var now: Duration { queue.store.now }
 
-    private func send(_ plan: BatchPlan) async -> Result<[OperationResult], any Error> {
+    private func send(_ plan: BatchTransaction) async -> Result<[OperationResult], any Error> {
         do {
             return .success(try await queue.store.multi(plan.operations))
         } catch {
@@ -277,7 +277,7 @@ public actor QueueProducer {
             handle { $0.prepared() }
         case .readEpoch: try await readEpoch()
         case .readBuckets:
-            let buckets = try await queue.folders.idBuckets()
+            let buckets = try await queue.folders.deduplicationBuckets()
             handle { $0.bucketsRead(buckets) }
         case .createNode(let path):
             do {
@@ -322,7 +322,7 @@ public actor QueueProducer {
     ///
     /// When one ID is a duplicate, another producer has usually sent several of the same IDs. A message whose ID exists
     /// was stored. An ID that is not seen may have been stored since, and the transaction detects that.
-    private func findDuplicates(_ entries: [SendLane.Entry], _ buckets: IDBuckets) async throws {
+    private func findDuplicates(_ entries: [ProducerSequence.Entry], _ buckets: DeduplicationBuckets) async throws {
         for number in buckets.numbers {
             let readings = try await queue.reader.read(entries.map { queue.tree.id($0.id ?? "", inBucket: number) })
             // An ID that the client may not read exists all the same.

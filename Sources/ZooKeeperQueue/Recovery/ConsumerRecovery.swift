@@ -35,7 +35,7 @@ struct ConsumerRecovery: RecoveryDuty {
             return try await removePendingRegistration(paths)
         }
         guard let node = try await queue.reader.node(paths.path) else { return }
-        let consumer = FailedConsumer(paths: paths, version: node.stat.version, progress: LeaseProgress(node.data))
+        let consumer = FailedConsumer(paths: paths, version: node.stat.version, progress: BatchSettlements(node.data))
         var rest = queue.skipped.usable(leases, in: paths.item).sorted()[...]
         let skipsNone = rest.count == leases.count
         while !rest.isEmpty {

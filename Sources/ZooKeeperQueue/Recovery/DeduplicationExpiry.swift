@@ -21,7 +21,7 @@ struct DeduplicationExpiry: RecoveryDuty {
     mutating func run() async throws {
         do {
             try await expire()
-        } catch let error as ZooKeeperError where !error.isPassing && error.code != .closed {
+        } catch let error as ZooKeeperError where !error.isRetryable && error.code != .closed {
             logFailure(error)
         } catch let error as QueueError {
             logFailure(error)
@@ -36,7 +36,7 @@ struct DeduplicationExpiry: RecoveryDuty {
 
     private mutating func expire() async throws {
         guard let node = try await queue.reader.node(tree.ids) else { return }
-        let buckets = try await nextBuckets(after: try IDBuckets(node), node.stat)
+        let buckets = try await nextBuckets(after: try DeduplicationBuckets(node), node.stat)
         let end = store.now + Self.timeLimit
         for name in try await queue.reader.names(tree.ids) where !buckets.remembers(name) {
             guard try await remove(name, buckets, until: end) else { return }
@@ -46,17 +46,17 @@ struct DeduplicationExpiry: RecoveryDuty {
     /// Begins another bucket when the current one is old enough and there are IDs to expire.
     ///
     /// - Returns: the buckets from now on.
-    private func nextBuckets(after buckets: IDBuckets, _ stat: Stat) async throws -> IDBuckets {
+    private func nextBuckets(after buckets: DeduplicationBuckets, _ stat: Stat) async throws -> DeduplicationBuckets {
         let retention = try await queue.attributes.read().idRetention ?? queue.settings.idRetention
         guard ages.hasExpired(tree.ids, stat, since: stat.mtime, after: retention), try await holdIDs(buckets) else {
             return buckets
         }
         let acl = try await store.aclEntries(of: tree.items)
         try await store.attempt(buckets.next(in: tree, acl: acl), tolerating: .badVersion, .nodeExists)
-        return try IDBuckets(try await store.get(tree.ids))
+        return try DeduplicationBuckets(try await store.get(tree.ids))
     }
 
-    private func holdIDs(_ buckets: IDBuckets) async throws -> Bool {
+    private func holdIDs(_ buckets: DeduplicationBuckets) async throws -> Bool {
         for number in buckets.numbers where try await store.exists(tree.idBucket(number))?.numChildren ?? 0 > 0 {
             return true
         }
@@ -66,7 +66,9 @@ struct DeduplicationExpiry: RecoveryDuty {
     /// Removes the IDs of a bucket, and then the bucket.
     ///
     /// - Returns: `false` when the time limit has passed, or another recovery has begun a bucket.
-    private mutating func remove(_ bucket: String, _ buckets: IDBuckets, until end: Duration) async throws -> Bool {
+    private mutating func remove(_ bucket: String, _ buckets: DeduplicationBuckets, until end: Duration) async throws
+        -> Bool
+    {
         let path = tree.ids + "/" + bucket
         var rest = try await queue.reader.usableNames(path)[...]
         while !rest.isEmpty {

@@ -27,7 +27,7 @@ struct MessageMove {
         guard messages.indices.contains(index) else { return }
         let path = messages[index].path
         let name = NodePath.name(of: path)
-        let next = ItemName(name).map { $0.with(returns: $0.returns + 1).string } ?? "\(name)-\(UniqueName.make())"
+        let next = ItemName(name).map { $0.with(returns: $0.returns + 1).string } ?? "\(name)-\(RandomName.make())"
         messages[index].path = path.dropLast(name.count) + next
     }
 }

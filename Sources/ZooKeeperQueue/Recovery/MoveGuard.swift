@@ -33,5 +33,5 @@ enum MoveGuard {
 struct FailedConsumer {
     let paths: ConsumerPaths
     let version: Int32
-    let progress: LeaseProgress
+    let progress: BatchSettlements
 }

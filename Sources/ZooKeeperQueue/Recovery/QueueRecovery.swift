@@ -69,7 +69,7 @@ public actor QueueRecovery {
         return try await QueueError.translating(while: "recovering", queue: queue.path) {
             do {
                 let now = try await lock.acquire()
-                let report = try await whileGivingSigns { try await pass(now: now) }
+                let report = try await withHeartbeats { try await pass(now: now) }
                 await lock.release()
                 return report
             } catch {
@@ -79,9 +79,9 @@ public actor QueueRecovery {
         }
     }
 
-    private func whileGivingSigns<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
+    private func withHeartbeats<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
         try await withThrowingTaskGroup(of: Void.self) { [lock] group in
-            group.addTask { await lock.giveSigns() }
+            group.addTask { await lock.sendHeartbeats() }
             defer { group.cancelAll() }
             return try await body()
         }
@@ -149,7 +149,7 @@ extension QueueRecovery: Service {
             while !Task.isCancelled {
                 do {
                     try await self.recover()
-                } catch let error as QueueError where error.cause?.isPassing == true {
+                } catch let error as QueueError where error.cause?.isRetryable == true {
                     // The next pass tries again.
                 } catch is CancellationError {
                     return

@@ -4,7 +4,7 @@ import ZooKeeper
 /// every transaction of a recovery is atomic and has its own guard, so two recoveries at once do no harm.
 struct RecoveryLock {
     private let queue: MessageQueue
-    let identity = Array(UniqueName.make().utf8)
+    let identity = Array(RandomName.make().utf8)
 
     init(_ queue: MessageQueue) { self.queue = queue }
 
@@ -104,7 +104,7 @@ struct RecoveryLock {
     }
 
     /// Sends heartbeats while a recovery acts, until the task is cancelled or the node belongs to another recovery.
-    func giveSigns() async {
+    func sendHeartbeats() async {
         var version: Int32 = 0
         while (try? await queue.store.sleep(for: Self.signPeriod)) != nil {
             do {
@@ -140,7 +140,7 @@ struct RecoveryLock {
                     // If the session has ended, the node may belong to another recovery by now.
                     if try await isOwn() { try await store.delete(path, version: nil) }
                     return
-                } catch let error as ZooKeeperError where error.isPassing {
+                } catch let error as ZooKeeperError where error.isRetryable {
                     await error.pauseIfRefusedAtOnce(store)
                 } catch {
                     return

@@ -59,7 +59,7 @@ struct SequenceRollover: RecoveryDuty {
                     "The numbers of the queue's messages could not begin anew yet",
                     metadata: ["queue": "\(queue.path)", "left": "\(left)", "why": "\(reason)"])
             }
-        } catch let error as ZooKeeperError where !error.isPassing && error.code != .closed {
+        } catch let error as ZooKeeperError where !error.isRetryable && error.code != .closed {
             // The pass does not fail, because the server has numbers left.
             queue.logger.error(
                 "The numbers of the queue's messages cannot begin anew",

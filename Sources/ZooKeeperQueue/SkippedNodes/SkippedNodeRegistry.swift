@@ -125,7 +125,7 @@ extension SkippedNode.Reason {
 extension ZooKeeperError {
     /// Whether ZooKeeper or the client refuses this particular operation, so that an immediate retry is pointless.
     var isRefusal: Bool {
-        guard outcome == .notApplied, !isPassing else { return false }
+        guard outcome == .notApplied, !isRetryable else { return false }
         switch code {
         case .closed, .closing, .authenticationFailed, .alreadyRunning: return false
         default: return true

@@ -4,7 +4,7 @@ extension ZooKeeperStore {
     /// Makes a change below a node that leaves nothing behind, and returns its metadata. Only a write reveals the
     /// ensemble's current zxid and clock.
     func probe(below path: String) async throws -> Stat {
-        let probe = "\(path)/probe-\(UniqueName.make())"
+        let probe = "\(path)/probe-\(RandomName.make())"
         let results = try await multi([
             .create(probe, data: []), .set(probe, data: [], version: nil), .delete(probe),
         ])

@@ -8,7 +8,7 @@
 /// |---|---|---|
 /// | 0 | 4 | magic `8F 5A 4B 51`; no UTF-8 text begins with `8F` |
 /// | 4 | 1 | version: 1 |
-/// | 5 | 1 | kind: 1, one message (2 is a ``RecordBatch``, 3 a ``LeaseProgress``) |
+/// | 5 | 1 | kind: 1, one message (2 is a ``RecordBatch``, 3 a ``BatchSettlements``) |
 /// | 6 | 4 | length L of the fields |
 /// | 10 | L | fields, each: tag (1 byte), length N (4 bytes), N bytes |
 /// | 10 + L | rest | payload |

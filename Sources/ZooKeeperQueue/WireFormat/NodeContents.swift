@@ -20,7 +20,7 @@ package struct NodeContents: Sendable {
             messages = [Message(name: item?.string ?? name, payload: Self.payload(data))]
             return
         }
-        let progress = LeaseProgress(consumer)
+        let progress = BatchSettlements(consumer)
         messages = batch.records.enumerated().compactMap { index, record in
             progress.isSettled(index, of: name)
                 ? nil : Message(name: item.message(index).string, payload: Self.payload(record))

@@ -14,7 +14,7 @@ extension ConsumerStateMachine {
 
     mutating func registered(_ registration: Registration) {
         membership = .registered(registration)
-        holdings = Holdings()
+        holdings = HeldLeases()
         needsHoldings = false
         emit(.log(.debug, "Registered a consumer", ["consumer": "\(registration.paths.path)"]))
     }
@@ -86,7 +86,7 @@ extension ConsumerStateMachine {
     mutating func holdingsRead(_ node: Node, of registration: Registration) -> Int32? {
         guard self.registration == registration else { return nil }
         needsHoldings = false
-        let outcome = StepOutcome(found: node.stat.version, expected: holdings.version, isUnresolved: true)
+        let outcome = TransactionOutcome(found: node.stat.version, expected: holdings.version, isUnresolved: true)
         if outcome == .rolledBack { return node.stat.version }
         holdings.found(node)
         return nil
@@ -124,7 +124,7 @@ extension ConsumerStateMachine {
     /// must start the reader, which registers the consumer again.
     mutating func leaves() {
         membership = .unregistered
-        holdings = Holdings()
+        holdings = HeldLeases()
         forgetList()
         emit(.stopWatchingSession)
     }

@@ -33,7 +33,7 @@ extension ConsumerStateMachine {
     }
 
     /// Returns the committer's next transaction; `nil` when there is nothing to do, and the committer ends.
-    mutating func nextCommit(now: Duration) -> ConsumerCommit? {
+    mutating func nextCommit(now: Duration) -> ConsumerTransaction? {
         let next = nextTransaction(now: now)
         isCommitting = next != nil
         return next
@@ -42,13 +42,13 @@ extension ConsumerStateMachine {
     // MARK: The next transaction
 
     /// Takes the waiting settlements of one registration, and claims for the leases that they free.
-    private mutating func nextTransaction(now: Duration) -> ConsumerCommit? {
+    private mutating func nextTransaction(now: Duration) -> ConsumerTransaction? {
         // The fixed part of the multi: the consumer's own operations, the check of the epoch, and the
         // position in the wait queue.
         var (count, bytes) = (4, 1_024 + holdings.progress.encoded().count)
         let ends = nextSettlements(&count, &bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
-        var commit = ConsumerCommit(
+        var commit = ConsumerTransaction(
             registration: registration, epoch: epoch, maximumDeliveries: maximumDeliveries, settlements: ends)
         if registration == self.registration {
             commit.claims = nextClaims(ends, count, bytes, now: now)
@@ -150,16 +150,16 @@ extension ConsumerStateMachine {
     }
 
     private func size(ofClaiming node: MessageNode, _ registration: Registration) -> Int {
-        ConsumerCommit.moves(node, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
+        ConsumerTransaction.moves(node, queue, registration).reduce(0) { $0 + queue.store.size(of: $1) }
     }
 
     // MARK: Outcomes
 
     /// Whether the epoch must be read before the transaction is sent.
-    func needsEpoch(for commit: ConsumerCommit) -> Bool { needsEpoch && commit.usesNames }
+    func needsEpoch(for commit: ConsumerTransaction) -> Bool { needsEpoch && commit.usesNames }
 
     /// Updates a transaction to the current state, just before it is sent.
-    mutating func refresh(_ commit: inout ConsumerCommit) {
+    mutating func refresh(_ commit: inout ConsumerTransaction) {
         // Claims name messages of the epoch in which they were read, and ZooKeeper refuses them in another one.
         if commit.claims.isEmpty { commit.epoch = epoch }
         commit.maximumDeliveries = maximumDeliveries
@@ -167,7 +167,7 @@ extension ConsumerStateMachine {
     }
 
     /// Removes messages of batches that an earlier transaction has settled, although no caller was told.
-    private mutating func dropSettled(_ commit: inout ConsumerCommit) {
+    private mutating func dropSettled(_ commit: inout ConsumerTransaction) {
         guard !commit.isUnresolved, registration == commit.registration else { return }
         let gone = commit.settlements.indices.filter { index in
             let lease = commit.settlements[index].lease
@@ -189,7 +189,8 @@ extension ConsumerStateMachine {
     ///   - token: the fencing token of the leases that begin with the transaction.
     ///   - session: the current state of the session. Its changes during the transaction concern these leases too.
     mutating func applied(
-        _ commit: ConsumerCommit, _ plan: ConsumerCommit.Plan, token: Int64, session: SessionState, now: Duration
+        _ commit: ConsumerTransaction, _ plan: ConsumerTransaction.Plan, token: Int64, session: SessionState,
+        now: Duration
     ) {
         for settlement in commit.settlements { succeed(settlement) }
         // The session may have ended while the answer was on its way. A recovery then requeues the claimed messages.
@@ -212,7 +213,7 @@ extension ConsumerStateMachine {
 
     /// Handles a transaction that was sent without an answer, or that could not be sent. A transaction that may have
     /// been applied is sent again, because no other transaction can be sent until its outcome is certain.
-    mutating func unanswered(_ commit: inout ConsumerCommit, _ error: ZooKeeperError, since start: Duration) {
+    mutating func unanswered(_ commit: inout ConsumerTransaction, _ error: ZooKeeperError, since start: Duration) {
         // The settlements behind it have waited as long, and were certainly not sent.
         if error.code == .deadlineExceeded {
             let late = settlements.filter { $0.since <= start }
@@ -235,13 +236,13 @@ extension ConsumerStateMachine {
 
     /// Handles the end of the epoch that the transaction checks. The names that were read before
     /// may mean other messages now.
-    mutating func epochIsOver(_ commit: inout ConsumerCommit) {
+    mutating func epochIsOver(_ commit: inout ConsumerTransaction) {
         dropClaims(&commit)
         needsEpoch = true
     }
 
     /// Abandons the transaction, because its outcome cannot be determined or its error cannot be fixed.
-    mutating func abandon(_ commit: inout ConsumerCommit, _ error: any Error) {
+    mutating func abandon(_ commit: inout ConsumerTransaction, _ error: any Error) {
         if commit.isUnresolved { needsHoldings = true }
         fail(&commit, Array(commit.settlements.indices), error)
         if !commit.claims.isEmpty {
@@ -251,14 +252,14 @@ extension ConsumerStateMachine {
     }
 
     /// Skips one message that cannot be claimed. The others are sent again at once.
-    mutating func skipClaim(_ number: Int, of commit: inout ConsumerCommit, _ reason: SkippedNode.Reason) {
+    mutating func skipClaim(_ number: Int, of commit: inout ConsumerTransaction, _ reason: SkippedNode.Reason) {
         emit(.skip(path: commit.claims[number].entry.path(in: queue.tree), reason))
         commit.claims.remove(at: number)
         claiming = commit.claims
     }
 
     /// Removes the claims, and makes the reader read those messages and all later ones again. The list stays.
-    mutating func rereadClaims(_ commit: inout ConsumerCommit) {
+    mutating func rereadClaims(_ commit: inout ConsumerTransaction) {
         let nodes = commit.claims
         commit.claims = []
         claiming = []
@@ -266,20 +267,20 @@ extension ConsumerStateMachine {
     }
 
     /// Removes the claims, and makes the reader list the messages again.
-    mutating func dropClaims(_ commit: inout ConsumerCommit) {
+    mutating func dropClaims(_ commit: inout ConsumerTransaction) {
         commit.claims = []
         claiming = []
         forgetList()
     }
 
     /// Removes the position in the wait queue from the transaction, because the position is gone.
-    mutating func positionIsGone(of commit: inout ConsumerCommit) {
+    mutating func positionIsGone(of commit: inout ConsumerTransaction) {
         if let name = commit.place { positionIsGone(name) }
         commit.place = nil
     }
 
     /// Reduces the size of claims, after the connection broke repeatedly at claims of this size.
-    mutating func shrinkClaims(from bytes: Int, _ commit: inout ConsumerCommit) {
+    mutating func shrinkClaims(from bytes: Int, _ commit: inout ConsumerTransaction) {
         claimLimit.shrink(from: bytes)
         emit(
             .log(
@@ -292,7 +293,7 @@ extension ConsumerStateMachine {
 
     /// Handles the refusal of an operation on the node of a lease: the node is gone, or the operation
     /// failed for another reason.
-    mutating func refusedLease(_ numbers: [Int], of commit: inout ConsumerCommit, _ error: ZooKeeperError) {
+    mutating func refusedLease(_ numbers: [Int], of commit: inout ConsumerTransaction, _ error: ZooKeeperError) {
         guard error.code == .noNode else { return fail(&commit, numbers, error) }
         for number in numbers { leaseIsGone(commit.settlements[number]) }
         commit.remove(numbers)
@@ -306,7 +307,7 @@ extension ConsumerStateMachine {
 
     /// Handles the refusal of a claim, at one of its operations: the delete of the message or the create of the lease.
     mutating func refusedClaim(
-        _ number: Int, of commit: inout ConsumerCommit, at place: Int, _ error: ZooKeeperError
+        _ number: Int, of commit: inout ConsumerTransaction, at place: Int, _ error: ZooKeeperError
     ) -> ClaimRefusal {
         let isDelete = place == 0
         switch error.code {
@@ -331,7 +332,7 @@ extension ConsumerStateMachine {
 
     /// Ends the leases of the transaction's settlements, because nothing that the registration
     /// knows is certain any more.
-    mutating func loseTrack(of commit: inout ConsumerCommit, _ error: QueueError) {
+    mutating func loseTrack(of commit: inout ConsumerTransaction, _ error: QueueError) {
         for settlement in commit.settlements {
             emit(.update(settlement.lease, .lost))
             tell(settlement, .failure(error))
@@ -380,7 +381,7 @@ extension ConsumerStateMachine {
         .alreadySettled,
         "The message was settled by an earlier attempt of another kind, whose answer was lost; nothing was changed.")
 
-    mutating func fail(_ commit: inout ConsumerCommit, _ numbers: [Int], _ error: any Error) {
+    mutating func fail(_ commit: inout ConsumerTransaction, _ numbers: [Int], _ error: any Error) {
         for number in numbers { fail(&commit.settlements[number], error) }
         commit.remove(numbers)
     }

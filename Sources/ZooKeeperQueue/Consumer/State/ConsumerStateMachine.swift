@@ -18,7 +18,7 @@ struct ConsumerStateMachine: Sendable {
         /// Starts the reader.
         case read
         /// Starts the committer with this transaction.
-        indirect case commit(ConsumerCommit)
+        indirect case commit(ConsumerTransaction)
         /// Starts the periodic check of the buffer.
         case oversee
         /// Wakes the reader while it waits for messages to read.
@@ -145,7 +145,7 @@ struct ConsumerStateMachine: Sendable {
     /// Whether settlements are being collected for one transaction.
     var isGathering = false
     /// The contents of this consumer's node, and its leases.
-    var holdings = Holdings()
+    var holdings = HeldLeases()
     /// Whether a transaction was abandoned that may have been applied.
     var needsHoldings = false
     var claimLimit = ClaimLimit()

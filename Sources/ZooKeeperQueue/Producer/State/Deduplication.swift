@@ -5,14 +5,14 @@ enum Deduplication: Sendable {
     /// The buckets must be read before a message with an ID is sent.
     case unread
     /// The buckets as last read. A search is needed when another producer has sent some of the same IDs.
-    case read(IDBuckets, needsSearch: Bool)
+    case read(DeduplicationBuckets, needsSearch: Bool)
 
     /// Whether the buckets must be read before anything is sent.
     var needsBuckets: Bool { if case .unread = self { true } else { false } }
 
     var needsSearch: Bool { if case .read(_, let needsSearch) = self { needsSearch } else { false } }
 
-    var buckets: IDBuckets? { if case .read(let buckets, _) = self { buckets } else { nil } }
+    var buckets: DeduplicationBuckets? { if case .read(let buckets, _) = self { buckets } else { nil } }
 
     /// Records that a message with an ID was sent.
     mutating func becomesUsed() { if case .unused = self { self = .unread } }

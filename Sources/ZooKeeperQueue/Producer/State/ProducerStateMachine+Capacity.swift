@@ -6,7 +6,7 @@ extension ProducerStateMachine {
     mutating func admit(now: Duration) { lane.admit { room.admits($0, now: now) } }
 
     /// Handles a measurement of the queue's fill level.
-    mutating func fillMeasured(_ fill: SendRoom.Fill, now: Duration) {
+    mutating func fillMeasured(_ fill: CapacityBudget.Fill, now: Duration) {
         room.look(at: fill, now: now)
         admit(now: now)
         guard lane.isStuck, case .findingRoom(.fill(let pause))? = maintenance?.stage else { return }
@@ -20,7 +20,7 @@ extension ProducerStateMachine {
         maintenance?.stage = .findingRoom(.epoch(pause: min(pause * 2, .seconds(1))))
     }
 
-    private func full(_ fill: SendRoom.Fill) -> QueueError {
+    private func full(_ fill: CapacityBudget.Fill) -> QueueError {
         let bytes = room.bound.bytes.map { " and \(fill.bytes ?? 0) of \($0) bytes" } ?? ""
         let messages = room.bound.messages.map { " of \($0)" } ?? ""
         return QueueError(

@@ -12,7 +12,7 @@ extension ProducerStateMachine {
             return
         case .restoreFolders(_, let isCertain):
             // A folder that is missing again was removed in the meantime.
-            guard let failure = error as? ZooKeeperError, failure.isPassing || failure.code == .noNode else {
+            guard let failure = error as? ZooKeeperError, failure.isRetryable || failure.code == .noNode else {
                 return fail(with: error, isCertain: isCertain)
             }
             return retryLater(failure)
@@ -33,7 +33,7 @@ extension ProducerStateMachine {
     ///
     /// - Parameter isOfBatch: whether a batch was refused.
     mutating func judge(_ error: any Error, isOfBatch: Bool = true) {
-        switch error as? BatchPlan.Refusal {
+        switch error as? BatchTransaction.Refusal {
         case .duplicate(let entry):
             // The batch is not stored. Its other messages are sent again.
             if lane.isUnresolved { lane.firstIsFree() }
@@ -54,12 +54,12 @@ extension ProducerStateMachine {
             inspectNode()
         } else if operation == 0, cause.code == .noNode {
             renewNode(because: Self.nodeWasRemoved)
-        } else if operation == BatchPlan.epochCheck, cause.code == .badVersion {
+        } else if operation == BatchTransaction.epochCheck, cause.code == .badVersion {
             needsEpoch = true
-        } else if let operation, operation > BatchPlan.epochCheck, cause.code == .nodeExists {
+        } else if let operation, operation > BatchTransaction.epochCheck, cause.code == .nodeExists {
             numbers = .refused
             note(cause)
-        } else if cause.isPassing {
+        } else if cause.isRetryable {
             retryLater(cause)
         } else if cause.code == .noNode {
             restoreFolders(cause, isCertain: operation != nil)

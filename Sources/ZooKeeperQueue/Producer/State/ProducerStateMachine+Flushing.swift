@@ -12,7 +12,7 @@ extension ProducerStateMachine {
         }
         guard let name = node.name else { return }
         admit(now: now)
-        while let batch = lane.nextBatch(overhead: BatchPlan.overhead) {
+        while let batch = lane.nextBatch(overhead: BatchTransaction.overhead) {
             inFlight += 1
             emit(.send(plan(for: batch, over: name)))
         }
@@ -32,16 +32,16 @@ extension ProducerStateMachine {
     var needsNode: Bool { node.name == nil || lane.version >= limits.batchesOfANode }
 
     /// Returns the transaction that stores a batch and increments the version of the producer's node.
-    func plan(for batch: SendLane.Batch, over node: String) -> BatchPlan {
-        BatchPlan(
-            batch, lane: node, epoch: epoch, buckets: deduplication.buckets ?? IDBuckets(), packing: packing,
+    func plan(for batch: ProducerSequence.Batch, over node: String) -> BatchTransaction {
+        BatchTransaction(
+            batch, lane: node, epoch: epoch, buckets: deduplication.buckets ?? DeduplicationBuckets(), packing: packing,
             in: queue.tree)
     }
 
     // MARK: Events
 
     /// Handles the answer to the first attempt of a batch.
-    mutating func answered(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>, now: Duration) {
+    mutating func answered(_ plan: BatchTransaction, _ answer: Result<[OperationResult], any Error>, now: Duration) {
         inFlight -= 1
         for (entries, names) in lane.landed(plan.batch.version, learn(answer, to: plan)) {
             finish(entries, names: names)
@@ -54,7 +54,7 @@ extension ProducerStateMachine {
     ///
     /// - Returns: The names of the batch's messages, or the error.
     mutating func learn(
-        _ answer: Result<[OperationResult], any Error>, to plan: BatchPlan
+        _ answer: Result<[OperationResult], any Error>, to plan: BatchTransaction
     ) -> Result<[String?], any Error> {
         switch answer {
         case .failure(let error): return .failure(plan.judged(error))
@@ -65,14 +65,14 @@ extension ProducerStateMachine {
         }
     }
 
-    mutating func finish(_ entries: [SendLane.Entry], names: [String?]) {
+    mutating func finish(_ entries: [ProducerSequence.Entry], names: [String?]) {
         obstacle = nil
         for (entry, name) in zip(entries, names) {
             resume(pending.finish(entry.send, index: entry.index, with: .success(SendReceipt(name: name))))
         }
     }
 
-    mutating func finish(_ entries: [SendLane.Entry], error: any Error) {
+    mutating func finish(_ entries: [ProducerSequence.Entry], error: any Error) {
         for entry in entries { resume(pending.finish(entry.send, index: entry.index, with: .failure(error))) }
     }
 }

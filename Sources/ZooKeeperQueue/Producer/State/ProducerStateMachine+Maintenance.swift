@@ -105,7 +105,7 @@ extension ProducerStateMachine {
         return nil
     }
 
-    private mutating func nextStep(for batch: SendLane.Batch, _ part: Resolution) -> Step? {
+    private mutating func nextStep(for batch: ProducerSequence.Batch, _ part: Resolution) -> Step? {
         switch part {
         case .epoch:
             go(to: .resolving(.buckets))
@@ -147,7 +147,7 @@ extension ProducerStateMachine {
         switch node {
         case .creating(let next, _): name = next
         case .missing, .open:
-            name = UniqueName.make()
+            name = RandomName.make()
             node = .creating(name, former: node.existing)
         }
         return .createNode(path: queue.tree.lane(name))
@@ -168,7 +168,7 @@ extension ProducerStateMachine {
         epoch.phase == .closing || numbers != .left && epoch.number == self.epoch.number
     }
 
-    mutating func epochRead(_ current: SequenceEpoch, _ settings: SharedSettings) {
+    mutating func epochRead(_ current: SequenceEpoch, _ settings: QueueAttributes) {
         // The server also refuses a message when another client has created a node with its
         // number. Try again in that case.
         if current.number != epoch.number || numbers == .refused { numbers = .left }
@@ -187,7 +187,7 @@ extension ProducerStateMachine {
             outcome: .notApplied)
     }
 
-    private mutating func use(_ settings: SharedSettings) {
+    private mutating func use(_ settings: QueueAttributes) {
         // With a single delivery, a failed consumer would take all messages of a node to the dead letters.
         let deliveries = settings.maximumDeliveries ?? queue.settings.maximumDeliveries
         packing.messagesPerNode = deliveries > 1 ? settings.messagesPerNode : 1
@@ -195,7 +195,7 @@ extension ProducerStateMachine {
         lane.isGated = !settings.bound.isNone
     }
 
-    mutating func bucketsRead(_ buckets: IDBuckets) { deduplication = .read(buckets, needsSearch: false) }
+    mutating func bucketsRead(_ buckets: DeduplicationBuckets) { deduplication = .read(buckets, needsSearch: false) }
 
     mutating func nodeCreated() {
         guard case .creating(let name, let former) = node else { return }
@@ -205,7 +205,7 @@ extension ProducerStateMachine {
     }
 
     /// Handles the answer to an unresolved batch that was sent again.
-    mutating func resolved(_ plan: BatchPlan, _ answer: Result<[OperationResult], any Error>) {
+    mutating func resolved(_ plan: BatchTransaction, _ answer: Result<[OperationResult], any Error>) {
         switch learn(answer, to: plan) {
         case .success(let names): finish(lane.firstIsStored(), names: names)
         case .failure(let error): judge(error)
@@ -213,7 +213,7 @@ extension ProducerStateMachine {
     }
 
     /// Completes messages whose IDs were stored before.
-    mutating func duplicatesFound(_ entries: [SendLane.Entry]) {
+    mutating func duplicatesFound(_ entries: [ProducerSequence.Entry]) {
         for duplicate in lane.remove(entries) {
             let receipt = SendReceipt(name: nil, isDuplicate: true)
             resume(pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt)))

@@ -17,7 +17,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     enum Action: Sendable {
         /// Starts a task that sends the batch for the first time. Boxed, because the plan is large
         /// and most actions are small.
-        indirect case send(BatchPlan)
+        indirect case send(BatchTransaction)
         /// Starts the task that carries out the maintenance steps.
         case maintain
         /// Resumes the caller of a send with its result.
@@ -74,11 +74,11 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     // MARK: Batches
 
-    var lane: SendLane
+    var lane: ProducerSequence
     var node = Node.missing(former: nil)
     /// How many batches are in flight for the first time.
     var inFlight = 0
-    var packing: NodePacking
+    var packing: BatchPacker
     /// The epoch of the sequence numbers, as last read.
     var epoch = SequenceEpoch()
     /// Whether the epoch must be read before anything is sent.
@@ -95,7 +95,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     // MARK: Capacity
 
     /// The credit for storing messages in a queue with a capacity.
-    var room = SendRoom()
+    var room = CapacityBudget()
     /// Why waiting sends are not admitted; `nil` while they are.
     var fullness: QueueError?
 
@@ -103,10 +103,11 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         self.queue = queue
         self.whenFull = whenFull
         self.limits = limits
-        lane = SendLane(
-            maximumBytes: queue.store.maximumRequestSize - 64, maximumOperations: BatchPlan.maximumEntryOperations,
+        lane = ProducerSequence(
+            maximumBytes: queue.store.maximumRequestSize - 64,
+            maximumOperations: BatchTransaction.maximumEntryOperations,
             minimumBatch: limits.minimumBatch)
-        packing = NodePacking(maximumBytes: queue.store.maximumRequestSize / 2)
+        packing = BatchPacker(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
     /// Returns the next action, in the order of the events.
@@ -134,7 +135,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         let bytes = messages.reduce(0) { $0 + $1.data.count }
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
-        lane.append(messages.enumerated().map { SendLane.Entry(send: id, index: $0, $1) })
+        lane.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
         flush(now: now)
         watch(deadline)
         return id

@@ -15,13 +15,13 @@ enum ProducerStep: Sendable {
     /// Removes a node that no longer counts. After an error, a recovery removes it.
     case deleteNode(path: String)
     /// Sends an unresolved batch again, and reports ``ProducerStateMachine/resolved(_:_:)``.
-    case resolve(BatchPlan)
+    case resolve(BatchTransaction)
     /// Reads the version of the producer's node, and reports ``ProducerStateMachine/nodeInspected(_:path:)``.
     case inspectNode(path: String)
     /// Restores the queue's missing folders, and reports ``ProducerStateMachine/foldersRestored(_:)``.
     case restoreFolders(ZooKeeperError, isCertain: Bool)
     /// Finds the messages whose IDs the queue remembers, and reports ``ProducerStateMachine/duplicatesFound(_:)``.
-    case findDuplicates([SendLane.Entry], IDBuckets)
+    case findDuplicates([ProducerSequence.Entry], DeduplicationBuckets)
     /// Measures the queue's fill level, and reports ``ProducerStateMachine/fillMeasured(_:now:)``.
     case measureFill(countingBytes: Bool)
     /// Waits as long as the error requires.

@@ -3,24 +3,28 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-struct SendLaneTests {
-    private func entries(_ numbers: ClosedRange<Int>, bytes: Int = 10) -> [SendLane.Entry] {
+struct ProducerSequenceTests {
+    private func entries(_ numbers: ClosedRange<Int>, bytes: Int = 10) -> [ProducerSequence.Entry] {
         numbers.map {
-            SendLane.Entry(
+            ProducerSequence.Entry(
                 send: SendID(number: UInt64($0)), index: 0,
                 priority: 100, data: .init(repeating: 1, count: bytes), size: bytes + 73)
         }
     }
 
-    private func numbers(_ entries: [SendLane.Entry]) -> [UInt64] { entries.map(\.send.number) }
+    private func numbers(_ entries: [ProducerSequence.Entry]) -> [UInt64] { entries.map(\.send.number) }
 
-    private func numbers(_ stored: [([SendLane.Entry], [String?])]) -> [UInt64] { stored.flatMap { numbers($0.0) } }
-
-    private func lane(flights: Int = 1, minimum: Int = 1) -> SendLane {
-        SendLane(maximumBytes: 1_000, maximumOperations: 5, maximumFlights: flights, minimumBatch: minimum)
+    private func numbers(_ stored: [([ProducerSequence.Entry], [String?])]) -> [UInt64] {
+        stored.flatMap { numbers($0.0) }
     }
 
-    private func next(_ lane: inout SendLane) -> [SendLane.Entry] { lane.nextBatch(overhead: 0)?.entries ?? [] }
+    private func lane(flights: Int = 1, minimum: Int = 1) -> ProducerSequence {
+        ProducerSequence(maximumBytes: 1_000, maximumOperations: 5, maximumFlights: flights, minimumBatch: minimum)
+    }
+
+    private func next(_ lane: inout ProducerSequence) -> [ProducerSequence.Entry] {
+        lane.nextBatch(overhead: 0)?.entries ?? []
+    }
 
     private func failure(_ outcome: ZooKeeperError.Outcome, _ code: ZooKeeperError.Code) -> Result<[String?], any Error>
     {
@@ -47,7 +51,7 @@ struct SendLaneTests {
     }
 
     @Test func anIDIsOnceInABatch() {
-        var lane = SendLane(maximumBytes: 1_000, maximumOperations: 20, maximumFlights: 1, minimumBatch: 1)
+        var lane = ProducerSequence(maximumBytes: 1_000, maximumOperations: 20, maximumFlights: 1, minimumBatch: 1)
         var all = entries(1...3)
         for index in all.indices { all[index].id = ["a", "b", "a"][index] }
         lane.append(all)
@@ -140,7 +144,7 @@ struct SendLaneTests {
     func aSendOfSeveralMessages() {
         var lane = lane()
         let several = (0..<7).map {
-            SendLane.Entry(send: SendID(number: 1), index: $0, priority: 100, data: [1], size: 74)
+            ProducerSequence.Entry(send: SendID(number: 1), index: $0, priority: 100, data: [1], size: 74)
         }
         lane.append(several)
         lane.append(entries(2...3))
@@ -175,7 +179,9 @@ struct SendLaneTests {
     func begunAndGated() {
         var lane = lane()
         lane.append(
-            (0..<7).map { SendLane.Entry(send: SendID(number: 1), index: $0, priority: 100, data: [1], size: 74) })
+            (0..<7).map {
+                ProducerSequence.Entry(send: SendID(number: 1), index: $0, priority: 100, data: [1], size: 74)
+            })
         lane.append(entries(2...2))
         #expect(next(&lane).map(\.index) == [0, 1, 2, 3, 4])
         lane.isGated = true
@@ -188,7 +194,7 @@ struct SendLaneTests {
     @Test("Withdrawing half of 50,000 sends is of the order of sending them")
     func manyWithdrawals() {
         func drain(withdrawing: Bool) -> Duration {
-            var lane = SendLane(maximumBytes: 1_000_000, maximumOperations: 1_000)
+            var lane = ProducerSequence(maximumBytes: 1_000_000, maximumOperations: 1_000)
             lane.append(entries(1...50_000))
             let start = ContinuousClock.now
             if withdrawing {

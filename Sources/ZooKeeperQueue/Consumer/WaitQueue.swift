@@ -8,7 +8,7 @@ import ZooKeeper
 /// consider themselves the first, both try to claim a message, and one of them gets it.
 ///
 /// https://zookeeper.apache.org/doc/r3.8.0/recipes.html#sc_recipes_Locks
-struct IdleLine {
+struct WaitQueue {
     let queue: MessageQueue
     /// The name of the consumer's registration.
     let consumer: String

@@ -6,7 +6,7 @@ import ZooKeeper
 /// another one and removes all but these two. So expiring an ID does not require reading its age. A producer that
 /// stores an ID checks the version of `ids` in the same multi, creates the ID in the current bucket, and creates and
 /// deletes it in the previous one, which fails when it is there.
-struct IDBuckets: Sendable, Hashable {
+struct DeduplicationBuckets: Sendable, Hashable {
     private(set) var current: UInt32 = 0
     private(set) var version: Int32 = 0
 

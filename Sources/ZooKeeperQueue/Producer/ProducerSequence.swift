@@ -7,7 +7,7 @@ import ZooKeeper
 /// then creates the messages. Repeating it after a lost reply can never store it twice, because the version no longer
 /// matches. Several batches may be in flight, each at the version that the one before it leaves. When a batch is not
 /// applied, no later one can be, so their order holds.
-struct SendLane: Sendable {
+struct ProducerSequence: Sendable {
     /// A message that is not stored yet.
     struct Entry {
         let send: SendID
@@ -134,7 +134,7 @@ struct SendLane: Sendable {
         var ids: Set<String> = []
         while let entry = waiting.first, !isGated || entry.isAdmitted {
             bytes += entry.size
-            operations += entry.id == nil ? 1 : 1 + BatchPlan.operationsOfAnID
+            operations += entry.id == nil ? 1 : 1 + BatchTransaction.operationsOfAnID
             if operations > maximumOperations { break }
             // A second message with the same ID would fail the batch, as if the first one had been stored before.
             if let id = entry.id, !ids.insert(id).inserted { break }

@@ -1,5 +1,5 @@
 /// Random names of 128 bits, in hexadecimal. No other client generates the same one.
-package enum UniqueName {
+package enum RandomName {
     /// The source of the random bits. A simulation replaces it, so that a run can be repeated.
     @TaskLocal package static var bits: @Sendable () -> UInt64 = { .random(in: .min ... .max) }
 

@@ -1,5 +1,5 @@
 /// What the version of a consumer's node says about a transaction: a value.
-enum StepOutcome: Sendable, Hashable {
+enum TransactionOutcome: Sendable, Hashable {
     case applied
     case notApplied
     /// Another client has written to the node, which is not allowed, or an abandoned transaction was applied later.

@@ -3,13 +3,13 @@ import ZooKeeper
 /// The buckets of deduplication IDs.
 extension QueueFolders {
     /// Returns the ID buckets. Creates those that are missing, because a queue whose messages have no IDs has none.
-    func idBuckets() async throws -> IDBuckets {
-        let buckets: IDBuckets
+    func deduplicationBuckets() async throws -> DeduplicationBuckets {
+        let buckets: DeduplicationBuckets
         if let node = try await reader.node(tree.ids) {
-            buckets = try IDBuckets(node)
+            buckets = try DeduplicationBuckets(node)
         } else {
             try await createLikeItems(tree.ids)
-            buckets = try IDBuckets(try await store.get(tree.ids))
+            buckets = try DeduplicationBuckets(try await store.get(tree.ids))
         }
         // The previous bucket is checked too, because another client may have removed it.
         for number in buckets.numbers where try await store.exists(tree.idBucket(number)) == nil {

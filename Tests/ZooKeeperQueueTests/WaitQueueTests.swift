@@ -8,7 +8,7 @@ import ZooKeeperTestKit
 
 /// Idle consumers, on the in-memory ZooKeeper, whose calls can be counted.
 @Suite(.timeLimit(.minutes(1)))
-struct IdleLineTests {
+struct WaitQueueTests {
     private func untilInLine(_ count: Int, _ zookeeper: InMemoryZooKeeper) async throws {
         let queue = try MessageQueue(store: zookeeper.connect("onlooker"))
         let store = queue.store

@@ -2,7 +2,7 @@ import ZooKeeper
 
 /// Packs a producer's messages into nodes: one message into each node, or several consecutive messages of the
 /// same priority into one node.
-struct NodePacking {
+struct BatchPacker {
     /// The most messages in one node.
     var messagesPerNode = 1
     /// The most bytes of a node's messages, counting a create for each message, because a batch
@@ -14,8 +14,8 @@ struct NodePacking {
     private static let margin = 32
 
     /// Returns the messages of each node, in order.
-    func groups(_ entries: [SendLane.Entry]) -> [ArraySlice<SendLane.Entry>] {
-        var groups: [ArraySlice<SendLane.Entry>] = []
+    func groups(_ entries: [ProducerSequence.Entry]) -> [ArraySlice<ProducerSequence.Entry>] {
+        var groups: [ArraySlice<ProducerSequence.Entry>] = []
         var start = 0
         var bytes = 0
         for (index, entry) in entries.enumerated() {
@@ -32,7 +32,7 @@ struct NodePacking {
     }
 
     /// Returns the creates of the message nodes.
-    static func creates(_ groups: [ArraySlice<SendLane.Entry>], in tree: QueueTree) -> [Operation] {
+    static func creates(_ groups: [ArraySlice<ProducerSequence.Entry>], in tree: QueueTree) -> [Operation] {
         // Most messages of a batch have the same priority, so the path is reused.
         var (priority, path) = (-1, "")
         return groups.compactMap { group in

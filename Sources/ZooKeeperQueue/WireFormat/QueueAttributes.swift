@@ -1,6 +1,6 @@
 /// The settings that every process must agree on, as stored in the tree: lines of the form `name=value` in UTF-8. Names
 /// that this library does not know are kept.
-struct SharedSettings: Sendable, Hashable {
+struct QueueAttributes: Sendable, Hashable {
     private var values: [String: String] = [:]
 
     init() {}

@@ -5,7 +5,7 @@
 /// the head, each batch with settled messages has: the length of its name (2 bytes), the name, the number of the
 /// following bytes (2 bytes), and a bit for each message. The first message is the highest bit of the first byte, and 1
 /// means settled. Other data in a consumer's node means that nothing is settled.
-struct LeaseProgress: Sendable, Hashable {
+struct BatchSettlements: Sendable, Hashable {
     /// The indices of the settled messages, by the names of the batches.
     private(set) var settled: [String: Set<Int>] = [:]
 

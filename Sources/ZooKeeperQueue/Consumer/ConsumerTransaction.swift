@@ -5,7 +5,7 @@ import ZooKeeper
 ///
 /// Each transaction sets the consumer's node at the version that it expects. So a transaction whose answer was lost can
 /// be sent again: ZooKeeper refuses that operation if the transaction was applied before.
-struct ConsumerCommit {
+struct ConsumerTransaction {
     let registration: Registration
     /// The epoch in which the claimed nodes were read.
     var epoch: SequenceEpoch
@@ -41,12 +41,12 @@ struct ConsumerCommit {
     }
 
     /// Each settlement and each claim as a separate transaction.
-    var parts: [ConsumerCommit] {
+    var parts: [ConsumerTransaction] {
         settlements.map { part(settlements: [$0]) } + claims.map { part(claims: [$0]) }
     }
 
-    private func part(settlements: [Settlement] = [], claims: [MessageNode] = []) -> ConsumerCommit {
-        ConsumerCommit(
+    private func part(settlements: [Settlement] = [], claims: [MessageNode] = []) -> ConsumerTransaction {
+        ConsumerTransaction(
             registration: registration, epoch: epoch, maximumDeliveries: maximumDeliveries, settlements: settlements,
             claims: claims)
     }
@@ -80,7 +80,7 @@ struct ConsumerCommit {
         var parts: [Part] = []
         /// The index of each operation within its part.
         var places: [Int] = []
-        var holdings: Holdings
+        var holdings: HeldLeases
 
         mutating func add(_ operations: [Operation], _ part: Part) {
             self.operations += operations
@@ -91,7 +91,7 @@ struct ConsumerCommit {
         }
     }
 
-    func plan(_ queue: MessageQueue, _ holdings: Holdings) -> Plan {
+    func plan(_ queue: MessageQueue, _ holdings: HeldLeases) -> Plan {
         var ends = Plan(holdings: holdings)
         let whole = wholeReleases(holdings)
         var touched: Set<String> = []
@@ -154,7 +154,7 @@ struct ConsumerCommit {
     }
 
     /// Returns the batches that are requeued as a whole, because none of their messages was handed out.
-    private func wholeReleases(_ holdings: Holdings) -> [String: RecordBatch] {
+    private func wholeReleases(_ holdings: HeldLeases) -> [String: RecordBatch] {
         if releasesSingly { return [:] }
         var released: [String: [Int: [UInt8]]] = [:]
         for settlement in settlements {
@@ -168,12 +168,12 @@ struct ConsumerCommit {
 }
 
 /// The contents of a consumer's node, and its leases: a value.
-struct Holdings {
+struct HeldLeases {
     /// The version of the consumer's node.
     var version: Int32 = 0
     /// The number of messages in each leased batch.
     private(set) var batches: [String: Int] = [:]
-    private(set) var progress = LeaseProgress()
+    private(set) var progress = BatchSettlements()
 
     /// Records that a message of a batch is settled.
     ///
@@ -189,7 +189,7 @@ struct Holdings {
     /// Adopts the consumer's node as it was read from the tree.
     mutating func found(_ node: Node) {
         version = node.stat.version
-        progress = LeaseProgress(node.data)
+        progress = BatchSettlements(node.data)
     }
 
     /// Records that a node is leased.

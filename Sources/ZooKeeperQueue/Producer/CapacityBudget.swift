@@ -9,7 +9,7 @@ import ZooKeeper
 /// A producer that used up its share while no other producer stored anything takes twice as much the next time, up to
 /// all free capacity. It returns to the careful share as soon as another producer stores a message. The overshoot is
 /// then at most what consumers took between two measurements.
-struct SendRoom: Sendable {
+struct CapacityBudget: Sendable {
     /// The fill level of a queue.
     struct Fill: Sendable, Hashable {
         let nodes: Int
@@ -64,7 +64,7 @@ struct SendRoom: Sendable {
     }
 
     /// Admits a send as a whole, as long as any credit is left.
-    mutating func admits(_ entries: some Collection<SendLane.Entry>, now: Duration) -> Bool {
+    mutating func admits(_ entries: some Collection<ProducerSequence.Entry>, now: Duration) -> Bool {
         guard now < end, messages > 0, bytes > 0 else { return false }
         messages -= entries.count
         for entry in entries { bytes -= entry.data.count }

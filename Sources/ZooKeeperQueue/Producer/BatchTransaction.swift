@@ -1,15 +1,15 @@
 import ZooKeeper
 
 /// The transaction that stores a batch, and the meaning of ZooKeeper's refusal of one of its operations.
-struct BatchPlan: Sendable {
-    let batch: SendLane.Batch
-    let groups: [ArraySlice<SendLane.Entry>]
+struct BatchTransaction: Sendable {
+    let batch: ProducerSequence.Batch
+    let groups: [ArraySlice<ProducerSequence.Entry>]
     private let epoch: SequenceEpoch
     private(set) var operations: [Operation]
     /// The index of the first create of a message node.
     private let firstNode: Int
     /// The entries whose IDs are stored by the operations after those creates, one for each operation.
-    private var idOwners: [SendLane.Entry] = []
+    private var idOwners: [ProducerSequence.Entry] = []
 
     /// The index of the epoch check, after the `set` of the producer's node.
     static let epochCheck = 1
@@ -22,7 +22,8 @@ struct BatchPlan: Sendable {
     static let overhead = 512
 
     init(
-        _ batch: SendLane.Batch, lane: String, epoch: SequenceEpoch, buckets: IDBuckets, packing: NodePacking,
+        _ batch: ProducerSequence.Batch, lane: String, epoch: SequenceEpoch, buckets: DeduplicationBuckets,
+        packing: BatchPacker,
         in tree: QueueTree
     ) {
         self.batch = batch
@@ -32,7 +33,7 @@ struct BatchPlan: Sendable {
         let hasIDs = batch.entries.contains { $0.id != nil }
         if hasIDs { operations.append(buckets.check(in: tree)) }
         firstNode = operations.count
-        operations += NodePacking.creates(groups, in: tree)
+        operations += BatchPacker.creates(groups, in: tree)
         if !hasIDs { return }
         for entry in batch.entries {
             guard let id = entry.id else { continue }
@@ -49,7 +50,7 @@ struct BatchPlan: Sendable {
         var names: [String?] = []
         names.reserveCapacity(batch.entries.count)
         for (group, result) in zip(groups, nodes(of: results)) {
-            NodePacking.add(group.count, node: Self.name(result), in: epoch, to: &names)
+            BatchPacker.add(group.count, node: Self.name(result), in: epoch, to: &names)
         }
         return names
     }
@@ -87,7 +88,7 @@ struct BatchPlan: Sendable {
     /// Why a batch was not stored although nothing is wrong.
     enum Refusal: Error {
         /// A message with this ID was stored before.
-        case duplicate(SendLane.Entry)
+        case duplicate(ProducerSequence.Entry)
         /// Another bucket is the current one now.
         case idsAreElsewhere(ZooKeeperError)
     }

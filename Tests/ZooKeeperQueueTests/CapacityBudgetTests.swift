@@ -3,14 +3,14 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-struct SendRoomTests {
-    private func entry(_ number: Int) -> [SendLane.Entry] {
-        [SendLane.Entry(send: SendID(number: UInt64(number)), index: 0, priority: 100, data: [1], size: 80)]
+struct CapacityBudgetTests {
+    private func entry(_ number: Int) -> [ProducerSequence.Entry] {
+        [ProducerSequence.Entry(send: SendID(number: UInt64(number)), index: 0, priority: 100, data: [1], size: 80)]
     }
 
     /// Looks, and stores all that is allowed, or at most so much.
     private func fill(
-        _ room: inout SendRoom, nodes: Int, producers: Int, now: Duration, atMost limit: Int = .max
+        _ room: inout CapacityBudget, nodes: Int, producers: Int, now: Duration, atMost limit: Int = .max
     ) -> Int {
         room.look(at: .init(nodes: nodes, bytes: nil, producers: producers), now: now)
         var count = 0
@@ -19,8 +19,8 @@ struct SendRoomTests {
         return count
     }
 
-    private func room() -> SendRoom {
-        var room = SendRoom()
+    private func room() -> CapacityBudget {
+        var room = CapacityBudget()
         room.bound = QueueBound(messages: 10_000)
         return room
     }
