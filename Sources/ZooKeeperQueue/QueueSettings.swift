@@ -15,18 +15,18 @@ public struct QueueSettings: Sendable, Hashable {
     public var redeliveryDelay: Duration
     /// How long a producer may be silent before a recovery removes its node below `producers`. It must be much longer
     /// than any send takes. A producer that comes back creates a new node. Default: one hour.
-    public var laneRetention: Duration
+    public var producerStateRetention: Duration
     /// The age at which a recovery removes a node that an older producer created but never filled, by the ensemble's
     /// clock. Default: five minutes.
-    public var unfilledItemAge: Duration
+    public var incompleteItemAge: Duration
 
     /// The deduplication window: the least time for which the queue remembers a message's ``OutgoingMessage/id``, by
     /// the ensemble's clock. An ID can be remembered for twice as long. Default: ten minutes.
     ///
     /// Like ``maximumDeliveries``, a value other than the default is stored in the queue when the queue is created.
-    /// For an existing queue, change it with ``MessageQueue/setIDRetention(_:)``. Where the queue stores no value,
-    /// each recovery uses its own.
-    public var idRetention: Duration
+    /// For an existing queue, change it with ``MessageQueue/setDeduplicationWindow(_:)``. Where the queue stores no
+    /// value, each recovery uses its own.
+    public var deduplicationWindow: Duration
 
     /// The most messages that a producer stores in one node, out of those that it sends together: 1…900. Default: 1.
     ///
@@ -52,7 +52,7 @@ public struct QueueSettings: Sendable, Hashable {
     /// The server numbers the nodes of a queue with 32 bits, and refuses every further message after number
     /// 2,147,483,647. The difference is the number of messages that can still be sent while no recovery runs: at 10,000
     /// messages a second, it lasts for 18 hours.
-    public var sequenceLimit: Int
+    public var sequenceRolloverThreshold: Int
 
     /// The valid values of ``messagesPerNode``.
     static let messagesPerNodeRange = 1...RecordBatch.maximumCount
@@ -60,19 +60,19 @@ public struct QueueSettings: Sendable, Hashable {
     /// Creates settings.
     public init(
         createsQueue: Bool = true, maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero,
-        laneRetention: Duration = .seconds(3_600), unfilledItemAge: Duration = .seconds(300),
-        idRetention: Duration = .seconds(600), messagesPerNode: Int = 1,
-        bound: QueueBound = .init(), sequenceLimit: Int = 1_500_000_000
+        producerStateRetention: Duration = .seconds(3_600), incompleteItemAge: Duration = .seconds(300),
+        deduplicationWindow: Duration = .seconds(600), messagesPerNode: Int = 1,
+        bound: QueueBound = .init(), sequenceRolloverThreshold: Int = 1_500_000_000
     ) {
         self.createsQueue = createsQueue
         self.maximumDeliveries = maximumDeliveries
         self.redeliveryDelay = redeliveryDelay
-        self.laneRetention = laneRetention
-        self.unfilledItemAge = unfilledItemAge
-        self.idRetention = idRetention
+        self.producerStateRetention = producerStateRetention
+        self.incompleteItemAge = incompleteItemAge
+        self.deduplicationWindow = deduplicationWindow
         self.messagesPerNode = messagesPerNode
         self.bound = bound
-        self.sequenceLimit = sequenceLimit
+        self.sequenceRolloverThreshold = sequenceRolloverThreshold
     }
 
     func validate() throws {
@@ -83,11 +83,13 @@ public struct QueueSettings: Sendable, Hashable {
         guard Self.messagesPerNodeRange.contains(messagesPerNode) else {
             throw QueueError(.invalidArgument, "messagesPerNode is a number from 1 to 900; \(messagesPerNode) is not.")
         }
-        guard (1...2_000_000_000).contains(sequenceLimit) else {
+        guard (1...2_000_000_000).contains(sequenceRolloverThreshold) else {
             throw QueueError(
-                .invalidArgument, "sequenceLimit is a number from 1 to 2,000,000,000; \(sequenceLimit) is not.")
+                .invalidArgument,
+                "sequenceRolloverThreshold is a number from 1 to 2,000,000,000; \(sequenceRolloverThreshold) is not.")
         }
-        guard redeliveryDelay >= .zero, laneRetention > .zero, unfilledItemAge > .zero, idRetention > .zero
+        guard redeliveryDelay >= .zero, producerStateRetention > .zero, incompleteItemAge > .zero,
+            deduplicationWindow > .zero
         else {
             throw QueueError(.invalidArgument, "The times of a queue's settings cannot be negative.")
         }

@@ -11,7 +11,7 @@ struct Episode: Sendable, CustomStringConvertible {
     var isOrdered = true
     var maximumDeliveries = 10
     /// When the server's numbers begin anew.
-    var sequenceLimit = 1_500_000_000
+    var sequenceRolloverThreshold = 1_500_000_000
     /// How much may stand in the queue.
     var bound = QueueBound()
     /// Whether messages are sent with an id, which is remembered for a minute at least.
@@ -170,7 +170,8 @@ struct Episode: Sendable, CustomStringConvertible {
     }
 
     /// Messages of several kinds carry names of the old epoch: ready ones, those of a failed consumer, a dead letter.
-    static let passage = Episode(description: "passage to a new epoch", sequenceLimit: 4) { theatre, store in
+    static let passage = Episode(description: "passage to a new epoch", sequenceRolloverThreshold: 4) {
+        theatre, store in
         try await theatre.produce(["x"], by: "producer", theatre.session("producer"))
         try await theatre.consume(by: "other", theatre.session("other")) { _ in .deadLetter }
         try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
@@ -181,7 +182,7 @@ struct Episode: Sendable, CustomStringConvertible {
 
     // One that fails gives back late what comes before the others.
     static let sendOverPassages = Episode(
-        description: "send over passages", isOrdered: false, sequenceLimit: 1
+        description: "send over passages", isOrdered: false, sequenceRolloverThreshold: 1
     ) { theatre, store in
         async let recovered: Void = theatre.recover(theatre.session("recovery"), for: .seconds(60))
         try await theatre.produce(three + ["d", "e"], by: name, store)
@@ -189,7 +190,7 @@ struct Episode: Sendable, CustomStringConvertible {
     }
 
     static let takeOverPassages = Episode(
-        description: "take over passages", isOrdered: false, sequenceLimit: 1
+        description: "take over passages", isOrdered: false, sequenceRolloverThreshold: 1
     ) { theatre, store in
         async let recovered: Void = theatre.recover(theatre.session("recovery"), for: .seconds(60))
         try await theatre.produce(three, by: "producer", theatre.session("producer"))

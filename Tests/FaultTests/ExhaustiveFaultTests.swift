@@ -10,8 +10,10 @@ struct ExhaustiveFaultTests {
     private func subject(_ episode: Episode, _ messagesPerNode: Int) -> OurQueue {
         OurQueue(
             settings: .init(
-                maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1), idRetention: .seconds(60),
-                messagesPerNode: messagesPerNode, bound: episode.bound, sequenceLimit: episode.sequenceLimit),
+                maximumDeliveries: episode.maximumDeliveries, producerStateRetention: .seconds(1),
+                deduplicationWindow: .seconds(60),
+                messagesPerNode: messagesPerNode, bound: episode.bound,
+                sequenceRolloverThreshold: episode.sequenceRolloverThreshold),
             effects: episode.expectedNodes.isEmpty ? nil : "/effects", sendsIDs: episode.sendsIDs)
     }
 

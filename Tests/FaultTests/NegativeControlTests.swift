@@ -53,7 +53,8 @@ struct NegativeControlTests {
     }
 
     @Test func withoutTheFormerBucketAMessageIsStoredTwice() {
-        var subject = OurQueue(settings: .init(laneRetention: .seconds(1), idRetention: .seconds(60)), sendsIDs: true)
+        var subject = OurQueue(
+            settings: .init(producerStateRetention: .seconds(1), deduplicationWindow: .seconds(60)), sendsIDs: true)
         #expect(Episode.sendAgain.play(subject).judgement.isGood)
         subject.producersStore = { HookedStore.withoutFormerIDs($0) }
         let found = Episode.sendAgain.play(subject).judgement.byMembers

@@ -5,7 +5,7 @@ import ZooKeeperTestKit
 
 /// The queue of this package.
 struct OurQueue: Subject {
-    var settings = QueueSettings(maximumDeliveries: 10, laneRetention: .seconds(1))
+    var settings = QueueSettings(maximumDeliveries: 10, producerStateRetention: .seconds(1))
     /// Where each acknowledgement creates a node named after its message, in the same step.
     var effects: String?
     /// Whether each message is sent with its payload as id.

@@ -10,7 +10,7 @@ struct PoisonTests {
     func itGoesToTheDeadLettersAlone(maximumDeliveries: Int, sizes: (prefetch: Int, messagesPerNode: Int)) {
         let (prefetch, messagesPerNode) = sizes
         let settings = QueueSettings(
-            maximumDeliveries: maximumDeliveries, laneRetention: .seconds(1), messagesPerNode: messagesPerNode)
+            maximumDeliveries: maximumDeliveries, producerStateRetention: .seconds(1), messagesPerNode: messagesPerNode)
         var theatre = Theatre(OurQueue(settings: settings))
         theatre.maximumDeliveries = maximumDeliveries
         let messages = ["a", "b", "poison", "c", "d", "e", "f"]

@@ -15,7 +15,7 @@ struct ScheduleTests {
     private static func subject(_ seed: UInt64) -> OurQueue {
         var subject = OurQueue()
         subject.settings.messagesPerNode = seed.isMultiple(of: 2) ? 2 : 1
-        if seed.isMultiple(of: 3) { subject.settings.sequenceLimit = 1 + Int(seed / 3 % 3) }
+        if seed.isMultiple(of: 3) { subject.settings.sequenceRolloverThreshold = 1 + Int(seed / 3 % 3) }
         return subject
     }
 

@@ -48,7 +48,8 @@ struct SteppedTransactionTests {
     ) -> OurQueue {
         var subject = OurQueue(
             settings: .init(
-                maximumDeliveries: episode.maximumDeliveries, laneRetention: .seconds(1), idRetention: .seconds(60),
+                maximumDeliveries: episode.maximumDeliveries, producerStateRetention: .seconds(1),
+                deduplicationWindow: .seconds(60),
                 bound: episode.bound),
             sendsIDs: episode.sendsIDs)
         subject.producersStore = { HookedStore(session: $0, performing: perform($0)) }
@@ -85,7 +86,9 @@ struct SteppedTransactionTests {
 
     /// All protocols, but what is not promised without transactions: the passage to a new epoch, and an effect that happens with
     /// its acknowledgement.
-    private static let episodes = Episode.all.filter { $0.sequenceLimit > 1_000 && $0.expectedNodes.isEmpty }
+    private static let episodes = Episode.all.filter {
+        $0.sequenceRolloverThreshold > 1_000 && $0.expectedNodes.isEmpty
+    }
 
     @Test(arguments: episodes) func nothingIsLost(_ episode: Episode) async {
         let (calls, judgement) = episode.play(stepped(episode))

@@ -15,7 +15,7 @@ struct YearTests {
         let simulation = Simulation(.seeded(1), longest: Self.day * 400, mostJobs: 50_000_000)
         let months = try simulation.run { [zookeeper = simulation.zookeeper, clock = simulation.clock] in
             let dice = Dice(seed: 1)
-            let settings = QueueSettings(unfilledItemAge: .seconds(3_600), sequenceLimit: 200)
+            let settings = QueueSettings(incompleteItemAge: .seconds(3_600), sequenceRolloverThreshold: 200)
             let isDone = Flag()
             let store = zookeeper.connect("recovery")
             let queue = try MessageQueue(store: store, settings: settings)

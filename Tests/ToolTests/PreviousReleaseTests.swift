@@ -24,7 +24,7 @@ struct PreviousReleaseTests {
         let new = Tool(address: try await TestServer.address())
         let old = Tool(address: new.address, path: PreviousRelease.path)
         try await ZooKeeperClient.withClient(configuration: .init(servers: new.address)) { client in
-            let queue = try MessageQueue(client, settings: .init(sequenceLimit: 150))
+            let queue = try MessageQueue(client, settings: .init(sequenceRolloverThreshold: 150))
             try await queue.prepare()
             let recovering = Task {
                 try await QueueRecovery(queue, every: .milliseconds(20)).run()

@@ -68,7 +68,7 @@ struct ConsumerDriver {
         random = SeededGenerator(seed: seed)
         mayBeBarred = seed.isMultiple(of: 5)
         var configuration = ConsumerConfiguration(prefetch: prefetch)
-        configuration.takesOnDemand = onDemand
+        configuration.pullsOnDemand = onDemand
         if seed % 3 == 1 { configuration.stepsOfARegistration = 20 }
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
         machine = ConsumerStateMachine(queue, configuration, iterators)

@@ -150,7 +150,7 @@ struct FolderTests {
     @Test("An epoch that was removed comes back above all that the messages' names tell of")
     func epochComesBack() async throws {
         let store = InMemoryZooKeeper().connect()
-        let queue = try MessageQueue(store: store, settings: .init(sequenceLimit: 1))
+        let queue = try MessageQueue(store: store, settings: .init(sequenceRolloverThreshold: 1))
         let producer = QueueProducer(queue)
         for round in 0..<3 {
             try await producer.send("\(round)")

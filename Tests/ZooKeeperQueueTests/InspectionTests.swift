@@ -11,12 +11,12 @@ struct InspectionTests {
         try await withTestQueue { _, queue in
             await expect(.queueMissing) { _ = try await queue.statistics() }
             try await queue.prepare()
-            #expect(try await queue.oldestAge() == nil)
+            #expect(try await queue.oldestMessageAge() == nil)
             let producer = QueueProducer(queue)
             try await producer.send([OutgoingMessage("b"), OutgoingMessage("c"), OutgoingMessage("a", priority: 1)])
             await producer.close()
             try await queue.expectStatistics(ready: 3, leased: 0, partial: 0, dead: 0, consumers: 0)
-            let age = try #require(try await queue.oldestAge())
+            let age = try #require(try await queue.oldestMessageAge())
             #expect(age >= .zero && age < .seconds(30))
             let browsed = try await queue.browse(limit: 2)
             #expect(browsed.map { String(decoding: $0.payload, as: UTF8.self) } == ["a", "b"])

@@ -62,16 +62,16 @@ struct MessageIDTests {
     }
 
     @Test func anIDIsForgottenAfterItsTimeAndNotBefore() async throws {
-        try await withTestQueue(settings: .init(idRetention: .milliseconds(1))) { client, queue in
+        try await withTestQueue(settings: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(messages("a", "b"))
             // The first pass sees the bucket, and the next one begins the second; what was in the first is remembered.
             let recovery = QueueRecovery(queue)
-            for _ in 0..<2 { #expect(try await recovery.recover().idsForgotten == 0) }
+            for _ in 0..<2 { #expect(try await recovery.recover().deduplicationIDsExpired == 0) }
             #expect(try await producer.send(messages("a", "c", "b")).map(\.isDuplicate) == [true, false, true])
             // The third; the next pass removes the first.
             var forgotten = 0
-            for _ in 0..<4 { forgotten += try await recovery.recover().idsForgotten }
+            for _ in 0..<4 { forgotten += try await recovery.recover().deduplicationIDsExpired }
             #expect(forgotten >= 2)
             #expect(try await producer.send(OutgoingMessage("anew", id: "a")).isDuplicate == false)
             // The present bucket, the former one, and one that the next pass removes.
@@ -97,7 +97,7 @@ struct MessageIDTests {
     }
 
     @Test func aBucketThatIsMissingIsMadeAgain() async throws {
-        try await withTestQueue(settings: .init(idRetention: .milliseconds(1))) { client, queue in
+        try await withTestQueue(settings: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(messages("a"))
             let recovery = QueueRecovery(queue)
@@ -110,15 +110,15 @@ struct MessageIDTests {
     }
 
     @Test func theTimeOfTheTreeCounts() async throws {
-        try await withTestQueue(settings: .init(idRetention: .seconds(3_600))) { client, queue in
+        try await withTestQueue(settings: .init(deduplicationWindow: .seconds(3_600))) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(messages("a"))
             // Another program, which knows nothing of it.
-            let other = try MessageQueue(client, settings: .init(idRetention: .milliseconds(1)))
+            let other = try MessageQueue(client, settings: .init(deduplicationWindow: .milliseconds(1)))
             let recovery = QueueRecovery(other)
             for _ in 0..<4 { try await recovery.recover() }
             #expect(try await producer.send(messages("a")).first?.isDuplicate == true)
-            try await other.setIDRetention(.milliseconds(1))
+            try await other.setDeduplicationWindow(.milliseconds(1))
             for _ in 0..<6 { try await recovery.recover() }
             #expect(try await producer.send(messages("a")).first?.isDuplicate == false)
             await producer.close()

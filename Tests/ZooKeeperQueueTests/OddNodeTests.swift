@@ -86,7 +86,7 @@ struct OddNodeTests {
     }
 
     private func recoveryGoesOn(_ node: OddNode) async throws {
-        let scene = try await Scene(node, settings: .init(laneRetention: .milliseconds(1)))
+        let scene = try await Scene(node, settings: .init(producerStateRetention: .milliseconds(1)))
         try await scene.send()
         let failed = scene.zookeeper.connect()
         let consumer = QueueConsumer(try MessageQueue(store: failed))
@@ -102,7 +102,7 @@ struct OddNodeTests {
     }
 
     private func rolloverGoesOn(_ node: OddNode) async throws {
-        let scene = try await Scene(node, settings: .init(sequenceLimit: 1))
+        let scene = try await Scene(node, settings: .init(sequenceRolloverThreshold: 1))
         try await scene.send()
         let recovery = QueueRecovery(scene.queue)
         try await recovery.recover()
@@ -120,7 +120,7 @@ struct OddNodeTests {
         let queue = scene.queue
         let peeked = try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }
         #expect(ours(peeked) == Self.payloads)
-        _ = try await (queue.statistics(), queue.counters(), queue.oldestAge(), queue.findUnusableNodes())
+        _ = try await (queue.statistics(), queue.counters(), queue.oldestMessageAge(), queue.findUnusableNodes())
         #expect(try await queue.purge() >= Self.payloads.count)
         #expect(ours(try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }).isEmpty)
     }

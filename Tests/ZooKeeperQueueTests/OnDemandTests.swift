@@ -43,7 +43,7 @@ struct OnDemandTests {
             try await producer.send(sent.map { OutgoingMessage($0) })
             await producer.close()
             var configuration = ConsumerConfiguration(prefetch: 8)
-            configuration.takesOnDemand = onDemand
+            configuration.pullsOnDemand = onDemand
             let consumer = QueueConsumer(queue, configuration: configuration)
             let taken = try await drain(consumer, of: sent.count, tasks: 8)
             #expect(Set(taken) == Set(sent) && taken.count == sent.count)
@@ -62,7 +62,7 @@ struct OnDemandTests {
             try await producer.send((0..<100).map { OutgoingMessage("\($0)") })
             await producer.close()
             var configuration = ConsumerConfiguration(prefetch: 8)
-            configuration.takesOnDemand = onDemand
+            configuration.pullsOnDemand = onDemand
             let consumer = QueueConsumer(queue, configuration: configuration)
             for _ in 0..<50 {
                 let message = try await withDeadline("a message", within: .seconds(20)) { try await next(of: consumer) }
@@ -80,7 +80,7 @@ struct OnDemandTests {
             try await producer.send((0..<20).map { OutgoingMessage("\($0)") })
             await producer.close()
             var configuration = ConsumerConfiguration()
-            configuration.takesOnDemand = true
+            configuration.pullsOnDemand = true
             let consumer = QueueConsumer(queue, configuration: configuration)
             var messages = consumer.makeAsyncIterator()
             for _ in 0..<5 {

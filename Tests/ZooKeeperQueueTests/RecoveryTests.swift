@@ -119,7 +119,7 @@ struct RecoveryTests {
     }
 
     @Test func garbageIsRemovedAndWhatLivesStays() async throws {
-        let settings = QueueSettings(laneRetention: .milliseconds(1), unfilledItemAge: .milliseconds(1))
+        let settings = QueueSettings(producerStateRetention: .milliseconds(1), incompleteItemAge: .milliseconds(1))
         try await withTestQueue(settings: settings) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
@@ -131,7 +131,7 @@ struct RecoveryTests {
             let recovery = QueueRecovery(queue, cleaningEvery: .zero)
             #expect(try await recovery.recover().isEmpty)
             let report = try await recovery.recover()
-            #expect(report.lanesRemoved == 1 && report.unfilledRemoved == 1)
+            #expect(report.producerStatesRemoved == 1 && report.incompleteItemsRemoved == 1)
             // Too young: a foreign client may be about to register.
             #expect(report.consumersRemoved == 0)
             // A producer whose lane is gone makes another.
@@ -156,14 +156,16 @@ struct RecoveryTests {
         for _ in 0..<3 {
             await clock.advance(by: .seconds(61))
             let report = try await recovery.recover()
-            #expect(report.lanesRemoved == 0 && report.unfilledRemoved == 0 && report.idsForgotten == 0)
+            #expect(
+                report.producerStatesRemoved == 0 && report.incompleteItemsRemoved == 0
+                    && report.deduplicationIDsExpired == 0)
         }
         #expect(try await producer.send(OutgoingMessage("x", id: "id")).isDuplicate)
         #expect(try await store.exists(item) != nil)
         // When the time has passed on this process's clock too, they go.
         await clock.advance(by: .seconds(3_600))
         let report = try await recovery.recover()
-        #expect(report.lanesRemoved == 1 && report.unfilledRemoved == 1)
+        #expect(report.producerStatesRemoved == 1 && report.incompleteItemsRemoved == 1)
         await producer.close()
     }
 

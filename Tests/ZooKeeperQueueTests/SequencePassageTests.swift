@@ -10,7 +10,7 @@ import ZooKeeperServer
 struct SequencePassageTests {
     /// Whatever carries an old name keeps its place before what is new.
     @Test func allThatCarriesAnOldNameKeepsItsPlace() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 5)) { client, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 5)) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(["dead", "leased", "given back", "ready", "ready too"].map { OutgoingMessage($0) })
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
@@ -19,7 +19,7 @@ struct SequencePassageTests {
             let leased = try #require(try await messages.next())
             let held = try #require(try await messages.next())
             try await producer.send("first", priority: 0)
-            #expect(try await QueueRecovery(queue).recover().epochsBegun == 1)
+            #expect(try await QueueRecovery(queue).recover().sequenceRollovers == 1)
             #expect(try await client.children(of: "/queue/items").names.isEmpty)
             // One more is taken already, in the place of the dead one.
             #expect(try await queue.statistics().ready == 2)
@@ -42,14 +42,15 @@ struct SequencePassageTests {
 
     /// The same name comes again in each epoch, and is another message each time.
     @Test(arguments: [1, 3]) func namesThatComeAgainAreOtherMessages(perNode: Int) async throws {
-        try await withTestQueue(settings: .init(messagesPerNode: perNode, sequenceLimit: 1)) { client, queue in
+        try await withTestQueue(settings: .init(messagesPerNode: perNode, sequenceRolloverThreshold: 1)) {
+            client, queue in
             let producer = QueueProducer(queue)
             let recovery = QueueRecovery(queue)
             var names: Set<String> = []
             for epoch in 0..<20 {
                 let receipts = try await producer.send((0..<4).map { OutgoingMessage("\(epoch)-\($0)") })
                 names.formUnion(receipts.compactMap(\.name))
-                #expect(try await recovery.recover().epochsBegun == 1)
+                #expect(try await recovery.recover().sequenceRollovers == 1)
             }
             await producer.close()
             #expect(names.count == 80)
@@ -60,15 +61,15 @@ struct SequencePassageTests {
 
     /// Those of another kind of client, and what is no message, move too; what is still being written does not.
     @Test func whatOthersHaveWrittenIsNotLost() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
             try await queue.prepare()
             try await client.create("/queue/items/notes", data: [1])
             try await client.create("/queue/items/item-100-7", data: Array("odd".utf8))
             let unfilled = try await client.create("/queue/items/item-100-", mode: .persistentSequential).path
             let recovery = QueueRecovery(queue)
-            #expect(try await recovery.recover().epochsBegun == 0)
+            #expect(try await recovery.recover().sequenceRollovers == 0)
             try await client.set(unfilled, data: Array("late".utf8))
-            #expect(try await recovery.recover().epochsBegun == 1)
+            #expect(try await recovery.recover().sequenceRollovers == 1)
             try await client.create("/queue/items/item-100-", data: Array("new".utf8), mode: .persistentSequential)
             #expect(try await queue.drain() == ["late", "odd", "new"])
             #expect(try await client.get("/queue/earlier/notes").data == [1])
@@ -77,21 +78,21 @@ struct SequencePassageTests {
 
     /// What stands in the way is told, and neither ends the recovery nor holds up producers.
     @Test func whatStandsInTheWayHarmsNobody() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
             try await queue.prepare()
             try await client.create("/queue/items/notes", data: [1])
             try await client.create("/queue/items/notes/child")
             let recovery = QueueRecovery(queue)
-            #expect(try await recovery.recover().epochsBegun == 0)
+            #expect(try await recovery.recover().sequenceRollovers == 0)
             #expect(try await client.get("/queue/epoch").data == Array("0 moving".utf8))
             let producer = QueueProducer(queue)
             try await producer.send("a")
             #expect(try await queue.drain() == ["a"])
             try await client.delete("/queue/items/notes/child")
-            #expect(try await recovery.recover().epochsBegun == 1)
+            #expect(try await recovery.recover().sequenceRollovers == 1)
             // It is made again, and again something of its name is in the way.
             try await client.create("/queue/items/notes", data: [2])
-            #expect(try await recovery.recover().epochsBegun == 1)
+            #expect(try await recovery.recover().sequenceRollovers == 1)
             #expect(try await client.children(of: "/queue/earlier").names.count == 2)
             // A message that is larger than what this recovery may send.
             try await withAnotherClient(like: client) { other in
@@ -101,7 +102,7 @@ struct SequencePassageTests {
                     _ = try await $0.create("/queue/items/item-100-", data: large, mode: .persistentSequential)
                 }
             }
-            #expect(try await recovery.recover().epochsBegun == 0)
+            #expect(try await recovery.recover().sequenceRollovers == 0)
             try await producer.send("b")
             await producer.close()
             #expect(try await queue.drain() == ["b"])
@@ -110,20 +111,20 @@ struct SequencePassageTests {
 
     /// Who may do what with the items stays as it was.
     @Test func theRightsStay() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("a")
             await producer.close()
             let acl: [ACL] = [.world([.read, .create, .delete])]
             try await client.setACL(of: "/queue/items", to: acl)
-            #expect(try await QueueRecovery(queue).recover().epochsBegun == 1)
+            #expect(try await QueueRecovery(queue).recover().sequenceRollovers == 1)
             #expect(try await client.acl(of: "/queue/items").entries == acl)
         }
     }
 
     /// What was passed over in one epoch is another message's name in the next.
     @Test func aNameThatWasPassedOverIsTakenInTheNextEpoch() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 1)) { client, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
             let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
             try await producer.send("held")
             let fromTheFuture: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 200, 1, 0, 0, 0, 0]
@@ -132,7 +133,7 @@ struct SequencePassageTests {
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
             var messages = consumer.makeAsyncIterator()
             let held = try #require(try await messages.next())
-            #expect(try await recovery.recover().epochsBegun == 1)
+            #expect(try await recovery.recover().sequenceRollovers == 1)
             try await producer.send(["a", "b"].map { OutgoingMessage($0) })
             try await held.acknowledge()
             for name in ["item-100-e1-0000000000", "item-100-e1-0000000001"] {
@@ -147,7 +148,7 @@ struct SequencePassageTests {
 
     /// A consumer at work while most of a long queue moves, and more comes: all in order.
     @Test func theOrderIsKeptWhileALongQueueMoves() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 1_000)) { client, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<6_000).map(String.init)
             try await producer.send(sent.prefix(4_000).map { OutgoingMessage($0) })
@@ -163,7 +164,7 @@ struct SequencePassageTests {
             }
             async let passages = Task {
                 var epochs = 0
-                while epochs < 2 { epochs += try await QueueRecovery(queue).recover().epochsBegun }
+                while epochs < 2 { epochs += try await QueueRecovery(queue).recover().sequenceRollovers }
                 return epochs
             }.value
             for payload in sent.dropFirst(4_000) { try await producer.send(payload) }
@@ -177,7 +178,7 @@ struct SequencePassageTests {
 
     /// An idle consumer, which waits at the items, is woken by what comes to the new ones and to the earlier ones.
     @Test func aWaitingConsumerGoesOnWaiting() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 1)) { _, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { _, queue in
             let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
             let consumer = QueueConsumer(queue)
             let (taken, report) = AsyncStream.makeStream(of: QueueMessage.self)
@@ -185,7 +186,7 @@ struct SequencePassageTests {
             var arrivals = taken.makeAsyncIterator()
             try await producer.send("a")
             let first = try #require(await arrivals.next())
-            #expect(try await recovery.recover().epochsBegun == 1)
+            #expect(try await recovery.recover().sequenceRollovers == 1)
             // Given back to the earlier ones, where the same consumer finds it.
             try await first.giveBack()
             let again = try #require(await arrivals.next())
@@ -204,11 +205,11 @@ struct SequencePassageTests {
 
     /// Longer than one multi: most of it moves before the last few do.
     @Test func aLongQueuePasses() async throws {
-        try await withTestQueue(settings: .init(sequenceLimit: 1_000)) { client, queue in
+        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<5_000).map(String.init)
             try await producer.send(sent.map { OutgoingMessage($0) })
-            #expect(try await QueueRecovery(queue).recover().epochsBegun == 1)
+            #expect(try await QueueRecovery(queue).recover().sequenceRollovers == 1)
             #expect(try await client.children(of: "/queue/earlier").names.count == 5_000)
             try await producer.send("last")
             await producer.close()
@@ -314,7 +315,7 @@ struct SequencePassageTests {
                 group.addTask {
                     for await _ in refusals { break }
                     let recovery = QueueRecovery(queue)
-                    while try await recovery.recover().epochsBegun == 0 {}
+                    while try await recovery.recover().sequenceRollovers == 0 {}
                 }
             }
             let payloads = try await taken.value

@@ -88,7 +88,7 @@ actor HTTPLeases {
     /// are unavailable to other consumers.
     private static func consumer(_ queue: MessageQueue) -> QueueConsumer {
         var configuration = ConsumerConfiguration()
-        configuration.takesOnDemand = true
+        configuration.pullsOnDemand = true
         return QueueConsumer(queue, configuration: configuration)
     }
 

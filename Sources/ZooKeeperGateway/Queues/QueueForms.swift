@@ -148,9 +148,9 @@ enum QueueForms {
         let oldestAgeSeconds: Double?
         let maximumMessages, maximumBytes: Int?
 
-        init(_ statistics: QueueStatistics, _ bound: QueueBound, oldestAge: Duration?) {
+        init(_ statistics: QueueStatistics, _ bound: QueueBound, oldestMessageAge: Duration?) {
             created = statistics.created
-            oldestAgeSeconds = oldestAge.map { $0 / .milliseconds(1) / 1_000 }
+            oldestAgeSeconds = oldestMessageAge.map { $0 / .milliseconds(1) / 1_000 }
             (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.partial)
             (dead, consumers, bytes) = (statistics.dead, statistics.consumers, statistics.bytes)
             (maximumMessages, maximumBytes) = (bound.messages, bound.bytes)

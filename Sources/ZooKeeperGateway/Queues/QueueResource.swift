@@ -122,8 +122,8 @@ struct QueueResource {
         let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
         // The gateway may lack the permission to list the items, or the list may be too long to read in time. The
         // response contains the other counts in either case.
-        let age = request.flag("age") ? try? await queue.oldestAge() : nil
-        return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestAge: age))
+        let age = request.flag("age") ? try? await queue.oldestMessageAge() : nil
+        return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestMessageAge: age))
     }
 
     private func dead(_ queue: MessageQueue) async throws -> Answer {

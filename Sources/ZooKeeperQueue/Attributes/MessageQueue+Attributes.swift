@@ -32,11 +32,11 @@ extension MessageQueue {
         }
     }
 
-    /// Changes the deduplication window. See ``QueueSettings/idRetention``.
+    /// Changes the deduplication window. See ``QueueSettings/deduplicationWindow``.
     ///
     /// - Throws: ``QueueError``.
-    public func setIDRetention(_ retention: Duration) async throws {
-        try await change({ $0.idRetention = retention }, storing: { $0.idRetention = retention })
+    public func setDeduplicationWindow(_ retention: Duration) async throws {
+        try await change({ $0.deduplicationWindow = retention }, storing: { $0.deduplicationWindow = retention })
     }
 
     /// Changes how often a message is delivered before it moves to the dead letters. See

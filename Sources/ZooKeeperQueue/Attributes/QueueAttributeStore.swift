@@ -23,7 +23,9 @@ struct QueueAttributeStore: Sendable {
         if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
         shared.bound = settings.bound
         let defaults = QueueSettings()
-        if settings.idRetention != defaults.idRetention { shared.idRetention = settings.idRetention }
+        if settings.deduplicationWindow != defaults.deduplicationWindow {
+            shared.deduplicationWindow = settings.deduplicationWindow
+        }
         if settings.maximumDeliveries != defaults.maximumDeliveries {
             shared.maximumDeliveries = settings.maximumDeliveries
         }

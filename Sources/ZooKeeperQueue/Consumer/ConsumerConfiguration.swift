@@ -9,7 +9,7 @@ public struct ConsumerConfiguration: Sendable, Hashable {
 
     /// Whether the consumer claims a message for each iterator that waits for one, and none in advance,
     /// however many messages it holds.
-    package var takesOnDemand = false
+    package var pullsOnDemand = false
 
     /// After how many transactions the consumer claims nothing in advance, and registers again
     /// as soon as it holds nothing.

@@ -63,7 +63,7 @@ extension QueueConsumer {
     ///
     /// - Returns: whether no request came.
     private func hasRested() async -> Bool {
-        guard configuration.takesOnDemand else { return true }
+        guard configuration.pullsOnDemand else { return true }
         let requestsBefore = state.requests
         try? await queue.store.sleep(for: Self.rest)
         return state.requests == requestsBefore

@@ -17,7 +17,7 @@ extension MessageQueue {
     /// Reads the list of all ready messages.
     ///
     /// - Throws: ``QueueError``.
-    public func oldestAge() async throws -> Duration? { try await inspector.oldestAge() }
+    public func oldestMessageAge() async throws -> Duration? { try await inspector.oldestMessageAge() }
 
     /// Returns the first ready messages, in delivery order, without claiming them.
     ///

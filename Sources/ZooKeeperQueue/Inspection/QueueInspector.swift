@@ -39,7 +39,8 @@ struct QueueInspector: Sendable {
             guard let items = try await store.exists(tree.items) else { throw QueueError.missingQueue(at: queue.path) }
             let consumers = try await reader.names(tree.consumers)
             return [
-                QueueCounter(kind: .messages, value: items.childrenCreated, end: queue.settings.sequenceLimit),
+                QueueCounter(
+                    kind: .messages, value: items.childrenCreated, end: queue.settings.sequenceRolloverThreshold),
                 QueueCounter(kind: .consumers, value: try await created(tree.consumers), end: Int(Int32.max)),
                 QueueCounter(
                     kind: .batches,
@@ -57,7 +58,7 @@ struct QueueInspector: Sendable {
 
     // MARK: Ready messages
 
-    func oldestAge() async throws -> Duration? {
+    func oldestMessageAge() async throws -> Duration? {
         try await QueueError.translating(while: "looking for the oldest message", queue: queue.path) {
             let entries = try await reader.readyEntries().entries.sorted {
                 ($0.name.epoch, $0.name.sequence) < ($1.name.epoch, $1.name.sequence)

@@ -10,7 +10,7 @@ public struct OutgoingMessage: Sendable, Hashable {
     /// The deduplication ID: 1 to 255 bytes of UTF-8. Default: none.
     ///
     /// Of all messages with the same ID, sent by any producer of any process within the deduplication window
-    /// (``QueueSettings/idRetention``), the queue stores one. The ID travels with the payload, in an envelope.
+    /// (``QueueSettings/deduplicationWindow``), the queue stores one. The ID travels with the payload, in an envelope.
     ///
     /// After a crash, a process that does not know whether it sent a message can send the message again. Each ID costs
     /// the ensemble one more node until the window ends.

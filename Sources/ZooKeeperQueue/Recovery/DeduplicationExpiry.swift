@@ -47,7 +47,7 @@ struct DeduplicationExpiry: RecoveryDuty {
     ///
     /// - Returns: the buckets from now on.
     private func nextBuckets(after buckets: DeduplicationBuckets, _ stat: Stat) async throws -> DeduplicationBuckets {
-        let retention = try await queue.attributes.read().idRetention ?? queue.settings.idRetention
+        let retention = try await queue.attributes.read().deduplicationWindow ?? queue.settings.deduplicationWindow
         guard ages.hasExpired(tree.ids, stat, since: stat.mtime, after: retention), try await holdIDs(buckets) else {
             return buckets
         }
@@ -75,7 +75,7 @@ struct DeduplicationExpiry: RecoveryDuty {
             let deletions = rest.prefix(MessageMover.batchSize).map { [Operation.delete("\(path)/\($0)")] }
             // The guard is needed, because an outdated view might take the current bucket for an expired one.
             let outcome = try await queue.writer.apply(deletions, guardedBy: [buckets.check(in: tree)])
-            report.idsForgotten += outcome.done
+            report.deduplicationIDsExpired += outcome.done
             guard outcome.isComplete else { return false }
             rest = rest.dropFirst(MessageMover.batchSize)
             if store.now >= end { return false }

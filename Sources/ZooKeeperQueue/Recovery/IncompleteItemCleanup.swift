@@ -20,11 +20,13 @@ struct IncompleteItemCleanup: RecoveryDuty {
         for path in names.sorted().prefix(Self.maximumItems).map({ tree.item($0.untagged) }) {
             // A complete item is not recorded as handled, because a consumer may skip it for another reason.
             guard let stat = try await queue.reader.usableStat(path), stat.dataLength == 0, stat.version == 0,
-                ages.hasExpired(path, stat, since: stat.ctime, after: queue.settings.unfilledItemAge)
+                ages.hasExpired(path, stat, since: stat.ctime, after: queue.settings.incompleteItemAge)
             else { continue }
             try await queue.skipped.handle(path) {
                 let removal = [epoch.check(in: tree), .delete(path, version: 0)]
-                if try await store.attempt(removal, tolerating: .noNode, .badVersion) { report.unfilledRemoved += 1 }
+                if try await store.attempt(removal, tolerating: .noNode, .badVersion) {
+                    report.incompleteItemsRemoved += 1
+                }
             }
         }
     }

@@ -15,10 +15,12 @@ struct ProducerStateCleanup: RecoveryDuty {
             let path = tree.lane(name)
             try await queue.skipped.handle(path) {
                 guard let stat = try await store.exists(path),
-                    ages.hasExpired(path, stat, since: stat.mtime, after: queue.settings.laneRetention)
+                    ages.hasExpired(path, stat, since: stat.mtime, after: queue.settings.producerStateRetention)
                 else { return }
                 let deletion = Operation.delete(path, version: stat.version)
-                if try await store.attempt([deletion], tolerating: .noNode, .badVersion) { report.lanesRemoved += 1 }
+                if try await store.attempt([deletion], tolerating: .noNode, .badVersion) {
+                    report.producerStatesRemoved += 1
+                }
             }
         }
     }

@@ -116,7 +116,7 @@ public actor QueueRecovery {
                 metadata: [
                     "recovered": "\(report.recovered)", "redelivered": "\(report.redelivered)",
                     "deadLettered": "\(report.deadLettered)", "consumersRemoved": "\(report.consumersRemoved)",
-                    "epochsBegun": "\(report.epochsBegun)",
+                    "sequenceRollovers": "\(report.sequenceRollovers)",
                 ])
         }
         return report

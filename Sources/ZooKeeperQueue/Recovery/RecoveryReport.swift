@@ -10,13 +10,13 @@ public struct RecoveryReport: Sendable, Hashable {
     /// Failed consumers whose nodes were removed.
     public var consumersRemoved = 0
     /// Nodes of producers that are gone.
-    public var lanesRemoved = 0
+    public var producerStatesRemoved = 0
     /// Items that a producer created and never filled.
-    public var unfilledRemoved = 0
+    public var incompleteItemsRemoved = 0
     /// Deduplication IDs that expired.
-    public var idsForgotten = 0
-    /// Sequence rollovers. See ``QueueSettings/sequenceLimit``.
-    public var epochsBegun = 0
+    public var deduplicationIDsExpired = 0
+    /// Sequence rollovers. See ``QueueSettings/sequenceRolloverThreshold``.
+    public var sequenceRollovers = 0
 
     /// Whether there was nothing to do.
     public var isEmpty: Bool { self == RecoveryReport() }
@@ -29,9 +29,9 @@ extension RecoveryReport {
         sum.redelivered += other.redelivered
         sum.deadLettered += other.deadLettered
         sum.consumersRemoved += other.consumersRemoved
-        sum.lanesRemoved += other.lanesRemoved
-        sum.unfilledRemoved += other.unfilledRemoved
-        sum.idsForgotten += other.idsForgotten
-        sum.epochsBegun += other.epochsBegun
+        sum.producerStatesRemoved += other.producerStatesRemoved
+        sum.incompleteItemsRemoved += other.incompleteItemsRemoved
+        sum.deduplicationIDsExpired += other.deduplicationIDsExpired
+        sum.sequenceRollovers += other.sequenceRollovers
     }
 }

@@ -39,7 +39,8 @@ struct SequenceRollover: RecoveryDuty {
 
     /// Rolls the sequence numbers over when they approach their limit. Logs obstacles, and the next pass tries again.
     mutating func run() async throws {
-        guard let items = try await store.exists(tree.items), items.childrenCreated >= queue.settings.sequenceLimit
+        guard let items = try await store.exists(tree.items),
+            items.childrenCreated >= queue.settings.sequenceRolloverThreshold
         else { return }
         guard try await store.capabilities.contains(.transactions) else {
             queue.logger.error(
@@ -50,7 +51,7 @@ struct SequenceRollover: RecoveryDuty {
         do {
             switch try await rollOver() {
             case .done(let epoch):
-                report.epochsBegun += 1
+                report.sequenceRollovers += 1
                 queue.logger.notice("The numbers of the queue's messages begin anew", metadata: ["epoch": "\(epoch)"])
             case .overtaken: break
             case .blocked(let reason):

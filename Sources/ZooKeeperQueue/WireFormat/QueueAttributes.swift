@@ -42,7 +42,7 @@ struct QueueAttributes: Sendable, Hashable {
     }
 
     /// The deduplication window; `nil` when the setting is missing or invalid.
-    var idRetention: Duration? {
+    var deduplicationWindow: Duration? {
         get { milliseconds("id-retention-milliseconds").flatMap { $0 > .zero ? $0 : nil } }
         set { values["id-retention-milliseconds"] = newValue.map { "\(max(1, Int64($0 / .milliseconds(1))))" } }
     }

@@ -33,7 +33,7 @@ struct Stats: AsyncParsableCommand {
         try await withInterruption { [self] in
             try await options.withQueue(settings: .init(createsQueue: false)) { queue in
                 let statistics = try await queue.statistics()
-                let age = try await queue.oldestAge().map { $0 / .milliseconds(1) / 1_000 }
+                let age = try await queue.oldestMessageAge().map { $0 / .milliseconds(1) / 1_000 }
                 let line = Line(
                     ready: statistics.ready, leased: statistics.leased, partial: statistics.partial,
                     dead: statistics.dead, consumers: statistics.consumers, oldestAgeSeconds: age,

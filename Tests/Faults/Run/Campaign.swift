@@ -164,7 +164,7 @@ struct Campaign: Sendable {
 
     /// What killed producers and consumers have left takes its time to count as garbage.
     private func collectGarbage(_ client: ZooKeeperClient) async throws {
-        let settings = QueueSettings(laneRetention: .seconds(5))
+        let settings = QueueSettings(producerStateRetention: .seconds(5))
         let queue = try MessageQueue(client, settings: settings, logger: Self.silent)
         let recovery = QueueRecovery(queue, cleaningEvery: .zero)
         try await recovery.recover()

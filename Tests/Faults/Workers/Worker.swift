@@ -26,7 +26,8 @@ struct Worker: AsyncParsableCommand {
 
     /// With so few numbers, they begin anew several times in a run.
     static func settings() -> QueueSettings {
-        QueueSettings(laneRetention: .seconds(20), idRetention: .seconds(20), sequenceLimit: 3_000)
+        QueueSettings(
+            producerStateRetention: .seconds(20), deduplicationWindow: .seconds(20), sequenceRolloverThreshold: 3_000)
     }
 
     func run() async throws {

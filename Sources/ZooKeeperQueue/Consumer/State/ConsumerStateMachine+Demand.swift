@@ -76,13 +76,13 @@ extension ConsumerStateMachine {
     /// The most messages that the consumer may hold now.
     var prefetch: Int {
         let handedOut = leases.count - buffer.count
-        if configuration.takesOnDemand { return max(1, handedOut + demand) }
+        if configuration.pullsOnDemand { return max(1, handedOut + demand) }
         return max(1, min(configuration.prefetch, handedOut + max(bufferLimit.value, waiters.count)))
     }
 
     /// Returns how many more messages may be claimed, in a transaction that ends this many leases.
     func free(endingWith ends: Int = 0) -> Int {
-        configuration.takesOnDemand ? demand - buffer.count : prefetch - leases.count + ends
+        configuration.pullsOnDemand ? demand - buffer.count : prefetch - leases.count + ends
     }
 
     /// Takes the next message that may be handed out. Returns `nil` while the leases are suspended.
@@ -104,7 +104,7 @@ extension ConsumerStateMachine {
 
     /// How many of the messages that were read are more urgent than the last one in the buffer.
     var urgentPlaces: Int {
-        guard !configuration.takesOnDemand, let last = buffer.last, let first = prepared.first,
+        guard !configuration.pullsOnDemand, let last = buffer.last, let first = prepared.first,
             first.name.priority < last.name.priority, leases.count < configuration.prefetch + Self.maximumUrgent
         else { return 0 }
         return prepared.prefix(Self.maximumUrgent).prefix { $0.name.priority < last.name.priority }.count
@@ -116,7 +116,7 @@ extension ConsumerStateMachine {
     static let oversightPeriod = Duration.seconds(1)
 
     /// Whether the buffer must be checked, because messages wait in it.
-    var needsOversight: Bool { phase == .open && !buffer.isEmpty && !configuration.takesOnDemand }
+    var needsOversight: Bool { phase == .open && !buffer.isEmpty && !configuration.pullsOnDemand }
 
     /// Whether the first message of the buffer has waited long enough for a check.
     func hasOldMessages(now: Duration) -> Bool {
