@@ -108,11 +108,12 @@ struct ProducerDriver {
         waitsForIdle = handle { $0.close() }
         if !waitsForIdle { checkIdle() }
         if (try? machine.accept(1)) != nil { violations.append("it accepts a send after its end") }
-        for _ in 0..<5_000 where waitsForIdle && violations.isEmpty {
+        for turn in 0..<5_000 where waitsForIdle && violations.isEmpty {
             now += .milliseconds(50)
             answer(withFaults: withFaults && roll(4) == 0)
             maintain(withFaults: withFaults && roll(4) == 0)
-            if roll(20) == 0 { waitAgain() }
+            // As long as a caller waits, so does close().
+            if turn < 200, roll(20) == 0 { waitAgain() }
             fireTimer()
             check()
         }
