@@ -18,8 +18,8 @@ struct OurQueue: Subject {
     var consumersStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
 
     private let recoveries = Recoveries()
-    /// Longer than any row of faults that is drawn: a call that is answered too late takes 30 seconds, and four such calls
-    /// in a row came once in 60,000 schedules.
+    /// Longer than any series of faults that a schedule draws. A call that is answered too late takes 30 seconds, and
+    /// about one schedule in 60,000 has four such calls in a row.
     private static let patience = Duration.seconds(1_200)
 
     private func queue(_ store: any ZooKeeperStore) throws -> MessageQueue {

@@ -5,8 +5,8 @@ import ZooKeeper
 @testable import ZooKeeperQueue
 @testable import ZooKeeperTestKit
 
-/// Plays everything outside of a producer's state machine: its callers, its connection, the task of its maintenance, and a
-/// tree that others change too. It counts what breaks a rule.
+/// Plays everything outside a producer's state machine: its callers, its connection, the task of its maintenance, and a
+/// tree that other clients change too. Records every broken rule.
 struct ProducerDriver {
     private struct Message: Hashable {
         let send: SendID
@@ -213,7 +213,7 @@ struct ProducerDriver {
 
     private mutating func apply(_ plan: BatchTransaction) -> Result<[OperationResult], any Error> {
         let fault = roll(800)
-        // A later operation is refused only where the first one, which compares the version of the producer's node, fits.
+        // The server refuses a later operation only if the first one, which compares the node's version, would succeed.
         if fault < 2, case .success = commit(Array(plan.operations.prefix(1).map(Self.check))) {
             // The server has given the number of the message's node to another client; or the rights are missing.
             let code: ZooKeeperError.Code = plan.batch.entries.allSatisfy { $0.id == nil } ? .nodeExists : .noAuth
