@@ -44,7 +44,7 @@ struct Demo {
         let producer = QueueProducer(queue)
         for number in 1...10 {
             let receipt = try await producer.send("message \(number)")
-            say("   producer: \"message \(number)\" is stored as \(receipt.name ?? "?")")
+            say("   producer: \"message \(number)\" is stored as \(receipt.nodeName ?? "?")")
         }
         await producer.close()
 
@@ -96,7 +96,7 @@ struct Demo {
             "\n4. A recovery looks for consumers that have failed. ZooKeeper says so when Carol's session ends (3 seconds)."
         )
         try await withThrowingTaskGroup(of: Void.self) { group in
-            let recovery = QueueRecovery(queue, every: .milliseconds(500))
+            let recovery = QueueRecovery(queue, configuration: .init(interval: .milliseconds(500)))
             group.addTask { try await recovery.run() }
             let start = ContinuousClock.now
             for try await message in QueueConsumer(queue) {
@@ -115,7 +115,7 @@ struct Demo {
     private static func counts(_ queue: MessageQueue) async throws -> String {
         let statistics = try await queue.statistics()
         return
-            "\(statistics.ready) ready, \(statistics.leased) leased, \(statistics.partial + statistics.dead) elsewhere"
+            "\(statistics.ready) ready, \(statistics.leased) leased, \(statistics.recovering + statistics.deadLettered) elsewhere"
     }
 
     private static func text(_ message: QueueMessage) -> String {

@@ -13,7 +13,7 @@ struct HelloWorld {
 
             let producer = QueueProducer(queue)
             let receipt = try await producer.send("Hello, world")
-            print("stored as \(receipt.name ?? "?")")
+            print("stored as \(receipt.nodeName ?? "?")")
             await producer.close()
 
             for try await message in QueueConsumer(queue) {

@@ -103,7 +103,7 @@ package enum WireOperation: Codable, Sendable {
     case check(path: String, version: Int32?)
 
     /// - Returns: `nil` for a `create` whose mode ``WireMode`` lacks.
-    package init?(_ operation: ZooKeeper.Operation) {
+    package init?(_ operation: ZooKeeper.ZooKeeperOperation) {
         switch operation {
         case .create(let path, let data, let mode, let acl):
             guard let mode = WireMode(mode) else { return nil }
@@ -115,7 +115,7 @@ package enum WireOperation: Codable, Sendable {
         }
     }
 
-    package var operation: ZooKeeper.Operation {
+    package var operation: ZooKeeper.ZooKeeperOperation {
         switch self {
         case .create(let path, let data, let mode, let acl):
             .create(path, data: data.map { [UInt8]($0) }, mode: mode.mode, acl: acl?.map(\.acl))

@@ -7,7 +7,7 @@ extension ZooKeeperClient {
     ///   - mode: The kind of node. Keep the ephemeral nodes of a session few, because their paths must fit into one
     ///     transaction when the session ends (ZOOKEEPER-4306).
     ///   - acl: The node's access control list. `nil` means ``ZooKeeperConfiguration/defaultACL``.
-    ///   - timeout: How long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
+    ///   - timeout: How long to wait, instead of ``ZooKeeperConfiguration/requestTimeout``.
     /// - Returns: The node's path, with its number if it has one, and its metadata.
     /// - Throws: ``ZooKeeperError``, for example `.nodeExists`, or `.noNode` when the parent does not exist.
     @discardableResult
@@ -133,7 +133,7 @@ extension ZooKeeperClient {
     ///   - joining: Servers in ZooKeeper's notation, such as `server.4=10.0.0.4:2888:3888:participant;2181`. A server
     ///     whose number is already in use replaces that server.
     ///   - leaving: The numbers of the servers to remove.
-    ///   - timeout: How long to wait, instead of ``ZooKeeperConfiguration/callDeadline``.
+    ///   - timeout: How long to wait, instead of ``ZooKeeperConfiguration/requestTimeout``.
     /// - Returns: The new configuration, as in `/zookeeper/config`.
     /// - Throws: ``ZooKeeperError``, for example `.newConfigNoQuorum`, `.reconfigInProgress` or `.reconfigDisabled`.
     @discardableResult
@@ -153,7 +153,7 @@ extension ZooKeeperClient {
     /// - Throws: ``ZooKeeperError``. When an operation failed, ``ZooKeeperError/operationIndex`` is its index and
     ///   ``ZooKeeperError/code`` is the reason; the server has applied none of the operations.
     @discardableResult
-    public func multi(_ operations: [Operation], timeout: Duration? = nil) async throws -> [OperationResult] {
+    public func multi(_ operations: [ZooKeeperOperation], timeout: Duration? = nil) async throws -> [OperationResult] {
         let request = Request.multi(try operations.map(full))
         return try await localizing {
             guard case .multi(let results) = try await perform(request, timeout: timeout) else {
@@ -170,12 +170,12 @@ extension ZooKeeperClient {
     /// Returns how many bytes an operation adds to a multi, with the chroot and the default access control list.
     ///
     /// A multi may hold ``maximumRequestSize`` bytes, of which its header and trailer take up to 32.
-    public func size(of operation: Operation) -> Int {
+    public func size(of operation: ZooKeeperOperation) -> Int {
         (try? full(operation))?.sizeInMulti ?? operation.sizeInMulti
     }
 
     /// Returns the operation as it is sent, with the chroot and the default access control list.
-    private func full(_ operation: Operation) throws -> Operation {
+    private func full(_ operation: ZooKeeperOperation) throws -> ZooKeeperOperation {
         switch operation {
         case .create(let path, let data, let mode, let acl):
             .create(

@@ -7,7 +7,7 @@ extension ZooKeeperClient {
     /// - Parameters:
     ///   - path: The node's path. `"/"` is the chroot.
     ///   - acl: The access control list of the created nodes. `nil` means ``ZooKeeperConfiguration/defaultACL``.
-    ///   - timeout: How long to wait in total, instead of ``ZooKeeperConfiguration/callDeadline``.
+    ///   - timeout: How long to wait in total, instead of ``ZooKeeperConfiguration/requestTimeout``.
     /// - Throws: ``ZooKeeperError``, for example `.noAuth` or `.noChildrenForEphemerals`. Ancestors
     ///   that were already created remain.
     public func ensurePath(_ path: String, acl: [ACL]? = nil, timeout: Duration? = nil) async throws {
@@ -47,7 +47,7 @@ extension ZooKeeperClient {
     ///
     /// - Parameters:
     ///   - path: The node's path. `"/"` is the chroot. Refuses the root of the whole tree.
-    ///   - timeout: How long each request waits, instead of ``ZooKeeperConfiguration/callDeadline``.
+    ///   - timeout: How long each request waits, instead of ``ZooKeeperConfiguration/requestTimeout``.
     /// - Throws: ``ZooKeeperError``, for example `.noAuth`.
     public func deleteRecursively(_ path: String, timeout: Duration? = nil) async throws {
         let root = try full(path)

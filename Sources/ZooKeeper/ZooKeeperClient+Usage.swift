@@ -10,7 +10,7 @@ extension ZooKeeperClient {
     /// - Throws: ``ZooKeeperError``, for example ``ZooKeeperError/Code/invalidArgument`` when the servers
     ///   already count at an ancestor or a descendant. They keep one count for each path, and the
     ///   ancestor's count would become wrong.
-    public func countBytes(below path: String) async throws {
+    public func trackUsage(of path: String) async throws {
         let path = try full(path)
         var ancestor = path
         while let parent = NodePath.parent(of: ancestor), parent != "/" {
@@ -53,7 +53,7 @@ extension ZooKeeperClient {
             path: local(path), outcome: .notApplied)
     }
 
-    private func createUnlessThere(_ operations: [Operation]) async throws {
+    private func createUnlessThere(_ operations: [ZooKeeperOperation]) async throws {
         do {
             _ = try await perform(.multi(operations), timeout: nil, expecting: [.nodeExists])
         } catch let error as ZooKeeperError where error.code == .nodeExists {
@@ -64,7 +64,7 @@ extension ZooKeeperClient {
     /// Returns the bytes of the node and all its descendants, or `nil` when the servers do not count them.
     ///
     /// - Throws: ``ZooKeeperError``, for example ``ZooKeeperError/Code/noAuth``.
-    public func bytes(below path: String) async throws -> Int? {
+    public func byteUsage(of path: String) async throws -> Int? {
         let stats = Self.quotas + (try full(path)) + "/zookeeper_stats"
         let request = Request.get(path: stats, watch: false)
         let node: Node

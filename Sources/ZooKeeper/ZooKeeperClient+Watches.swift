@@ -3,7 +3,7 @@ extension ZooKeeperClient {
     /// `nil` while the node does not exist.
     ///
     /// The first call of `next()` throws when the path is invalid.
-    public func data(of path: String) -> WatchSequence<Node?> {
+    public func dataUpdates(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             connection.watches, path: try? full(path),
             node: watchedNode(path),
@@ -13,9 +13,9 @@ extension ZooKeeperClient {
     /// Returns a node's data and metadata, now and after each change, until the node is deleted. The sequence then
     /// yields `nil` and watches no more.
     ///
-    /// Use it for nodes whose names are never used again, because ``data(of:)`` would keep
+    /// Use it for nodes whose names are never used again, because ``dataUpdates(of:)`` would keep
     /// watching for each of them to be created.
-    public func dataUntilDeleted(of path: String) -> WatchSequence<Node?> {
+    public func dataUpdatesUntilDeleted(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             connection.watches, path: try? full(path),
             node: watchedNode(path),
@@ -42,7 +42,7 @@ extension ZooKeeperClient {
     /// is `nil` while the node does not exist.
     ///
     /// The first call of `next()` throws when the path is invalid.
-    public func existence(of path: String) -> WatchSequence<Stat?> {
+    public func statUpdates(of path: String) -> WatchSequence<Stat?> {
         WatchSequence(connection.watches, path: try? full(path), stat: watchedStat(path))
     }
 

@@ -8,7 +8,7 @@ import Synchronization
 /// ```swift
 /// try await ZooKeeperClient.withClient(configuration: .init(servers: "127.0.0.1:2181")) { zookeeper in
 ///     try await zookeeper.create("/greeting", data: Array("hello".utf8))
-///     for try await node in zookeeper.data(of: "/greeting") { … }
+///     for try await node in zookeeper.dataUpdates(of: "/greeting") { … }
 /// }
 /// ```
 ///
@@ -187,7 +187,7 @@ public final class ZooKeeperClient: Sendable {
     }
 
     func deadline(_ timeout: Duration?) -> Duration {
-        timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.callDeadline
+        timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.requestTimeout
     }
 
     private func cancel(_ token: UInt64) { connection.desk.update { $0.cancel(token) } }

@@ -10,7 +10,7 @@ struct Endpoint: Sendable {
     let client: ZooKeeperClient
     let sessions: RestSessions
     let queues: HTTPQueues
-    let answerTimeout: Duration
+    let responseTimeout: Duration
     /// The most bytes of data in one request.
     let maximumBodySize: Int
 
@@ -18,11 +18,11 @@ struct Endpoint: Sendable {
         prefix = endpoint.path == "/" ? "" : endpoint.path
         authentication = BasicAuthentication(users: endpoint.users.isEmpty ? gateway.users : endpoint.users)
         var zookeeper = endpoint.zookeeper
-        zookeeper.callDeadline = min(zookeeper.callDeadline, gateway.answerTimeout)
+        zookeeper.requestTimeout = min(zookeeper.requestTimeout, gateway.responseTimeout)
         client = try ZooKeeperClient(configuration: zookeeper, logger: logger)
         sessions = RestSessions(zookeeper, maximum: gateway.maximumSessions, logger: logger)
         queues = HTTPQueues(client, gateway, logger: logger)
-        answerTimeout = gateway.answerTimeout
+        responseTimeout = gateway.responseTimeout
         maximumBodySize = gateway.maximumBodySize
     }
 
@@ -38,7 +38,7 @@ struct Endpoint: Sendable {
     /// Returns how long to wait for the ensemble's response. The wait is shorter while no server is connected, because
     /// the caller may ask another gateway.
     func patience(_ client: ZooKeeperClient) -> Duration {
-        client.sessionState.phase == .connected ? answerTimeout : min(answerTimeout, .seconds(2))
+        client.sessionState.phase == .connected ? responseTimeout : min(responseTimeout, .seconds(2))
     }
 
     func close() async {

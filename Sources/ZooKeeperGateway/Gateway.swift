@@ -77,7 +77,7 @@ public struct Gateway: Service {
             additionalChannelHandlers: [RequestGuard.Installer(bodyTimeout: bodyTimeout + .seconds(2))],
             idleTimeout: .nanoseconds(Int64(configuration.idleTimeout / .nanoseconds(1))))
         http.httpDecoder = .init(
-            maxHeaderFieldSize: configuration.maximumHeadSize, maxHeaderListSize: configuration.maximumHeadSize,
+            maxHeaderFieldSize: configuration.maximumHeaderSize, maxHeaderListSize: configuration.maximumHeaderSize,
             maxHeaderFieldCount: 100)
         var server = HTTPServerBuilder.http1(configuration: http)
         if let tls = configuration.tls {

@@ -64,7 +64,7 @@ public struct GatewayConfiguration: Sendable {
     /// body, which holds the data in base64 or escaped, may be three times as long. Default: 512 KiB.
     public var maximumBodySize = 512 << 10
     /// The largest header of a request in bytes. Default: 16 KiB.
-    public var maximumHeadSize = 16 << 10
+    public var maximumHeaderSize = 16 << 10
     /// The longest path in bytes, including the query; a longer one is answered with 414. Default: 8 KiB.
     public var maximumURLSize = 8 << 10
     /// The most requests in progress at a time; a further one is answered with 503. Default: 1,000.
@@ -84,7 +84,7 @@ public struct GatewayConfiguration: Sendable {
     public var bodyTimeout = Duration.seconds(10)
     /// How long the ensemble may take to answer. After that, the request is answered with 504, or with 503 when no
     /// server is connected. Default: 10 seconds.
-    public var answerTimeout = Duration.seconds(10)
+    public var responseTimeout = Duration.seconds(10)
     /// How long a connection may be idle, or may take to deliver the header of a request, however slowly the
     /// bytes arrive. Default: one minute.
     public var idleTimeout = Duration.seconds(60)
@@ -123,12 +123,12 @@ public struct GatewayConfiguration: Sendable {
                 "An allowed host is a name without a port, such as queue.example.com; \(name) is not.")
         }
         let limits = [
-            maximumBodySize, maximumHeadSize, maximumURLSize, maximumRequests, maximumConnections, maximumSessions,
+            maximumBodySize, maximumHeaderSize, maximumURLSize, maximumRequests, maximumConnections, maximumSessions,
             maximumQueues, maximumLeases,
         ]
         try require(limits.allSatisfy { $0 > 0 }, "The limits of a gateway are above 0.")
         try require(
-            [bodyTimeout, answerTimeout, idleTimeout].allSatisfy { $0 > .zero && $0 <= .seconds(86_400) },
+            [bodyTimeout, responseTimeout, idleTimeout].allSatisfy { $0 > .zero && $0 <= .seconds(86_400) },
             "The times of a gateway are above 0, and at most a day.")
     }
 }

@@ -2,17 +2,20 @@ public import CoreMetrics
 public import Logging
 public import ZooKeeper
 
-/// Names a queue in ZooKeeper by its path and its settings.
+/// A queue in ZooKeeper, named by its path.
 ///
 /// It is cheap to create. Its only state is the set of nodes that this process skips
 /// (``skippedNodes()``), which all copies share.
 ///
 /// ```swift
 /// let queue = try MessageQueue(zookeeper, path: "/queue")
+/// try await queue.createIfNeeded(.init(maximumDeliveries: 5))
 /// try await QueueProducer(queue).send("hello")
-/// for try await message in QueueConsumer(queue) {
-///     try await handle(message.payload)
-///     try await message.acknowledge()
+/// try await queue.withConsumer { messages in
+///     for try await message in messages {
+///         try await handle(message.payload)
+///         try await message.acknowledge()
+///     }
 /// }
 /// ```
 ///
@@ -23,8 +26,10 @@ public import ZooKeeper
 public struct MessageQueue: Sendable {
     /// The path of the queue's root, below the client's chroot.
     public let path: String
-    /// The queue's settings.
-    public let settings: QueueSettings
+    /// Whether producers, consumers and recoveries create the queue when it is missing.
+    public let createIfMissing: Bool
+    /// The attributes with which members create the queue.
+    private(set) var initialAttributes = QueueAttributes()
     let store: any ZooKeeperStore
     let tree: QueueTree
     let logger: Logger
@@ -35,26 +40,27 @@ public struct MessageQueue: Sendable {
     /// - Parameters:
     ///   - client: a client of the ensemble.
     ///   - path: the root node of the queue. Each queue needs its own root.
-    ///   - settings: limits and times. Every process that uses the queue should use the same settings.
+    ///   - createIfMissing: whether producers, consumers and recoveries create the queue when it is missing, with
+    ///     default attributes. To choose the attributes, call ``createIfNeeded(_:)`` before. Default: `true`.
     ///   - logger: receives the log messages of this queue's producers, consumers and recoveries.
     ///     They never contain a payload.
     ///   - metricsFactory: creates the gauge `zookeeper_queue_skipped_nodes`, with the dimension `queue`: the number of
     ///     nodes that this process skips. Default: the factory of the `MetricsSystem`.
-    /// - Throws: ``QueueError`` with ``QueueError/Code/invalidArgument`` when the path or a setting is invalid.
+    /// - Throws: ``QueueError`` with ``QueueError/Code/invalidArgument`` when the path is invalid.
     public init(
-        _ client: ZooKeeperClient, path: String = "/queue", settings: QueueSettings = .init(),
+        _ client: ZooKeeperClient, path: String = "/queue", createIfMissing: Bool = true,
         logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) throws {
         try self.init(
-            store: client, path: path, settings: settings, logger: logger,
+            store: client, path: path, createIfMissing: createIfMissing, logger: logger,
             metricsFactory: metricsFactory)
     }
 
     /// Creates a queue value on another kind of store, such as ZooKeeper over REST or an in-memory tree.
     ///
-    /// - Throws: the same errors as ``init(_:path:settings:logger:metricsFactory:)``.
+    /// - Throws: the same errors as ``init(_:path:createIfMissing:logger:metricsFactory:)``.
     public init(
-        store: any ZooKeeperStore, path: String = "/queue", settings: QueueSettings = .init(),
+        store: any ZooKeeperStore, path: String = "/queue", createIfMissing: Bool = true,
         logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) throws {
         do {
@@ -63,33 +69,56 @@ public struct MessageQueue: Sendable {
             throw QueueError(.invalidArgument, "The queue's path is not valid. \(error.message)", cause: error)
         }
         guard path != "/" else {
-            throw QueueError(.invalidArgument, "A queue cannot be the root itself: give it a path such as /queue.")
+            throw QueueError(.invalidArgument, "The root cannot be a queue. Use a path such as /queue.")
         }
-        try settings.validate()
         self.store = store
         self.path = path
-        self.settings = settings
+        self.createIfMissing = createIfMissing
         self.tree = QueueTree(root: path)
         self.logger = logger
         skipped = SkippedNodeRegistry(queue: path, store: store, logger: logger, metricsFactory: metricsFactory)
     }
 
-    /// Creates the nodes of the queue that are missing. Producers, consumers and recoveries call it themselves.
+    /// Returns the same queue with other attributes for members that create it.
+    package func creating(with attributes: QueueAttributes) -> MessageQueue {
+        var queue = self
+        queue.initialAttributes = attributes
+        return queue
+    }
+
+    // MARK: Creating
+
+    /// Creates the queue when there is none at its path. An existing queue keeps its attributes: change them with
+    /// ``update(_:)``.
     ///
-    /// - Throws: ``QueueError`` with ``QueueError/Code/queueMissing`` when there is no queue and the settings do not
-    ///   allow creating one, ``QueueError/Code/notPermitted`` or ``QueueError/Code/unreachable``.
-    public func prepare() async throws {
-        try await QueueError.translating(while: "preparing the queue", queue: path) {
+    /// Several processes may call it at the same time. One of them decides the attributes.
+    ///
+    /// - Parameter attributes: the settings that all members of the queue share.
+    /// - Throws: ``QueueError`` with ``QueueError/Code/invalidArgument`` before anything is sent,
+    ///   ``QueueError/Code/permissionDenied`` or ``QueueError/Code/timedOut``.
+    public func createIfNeeded(_ attributes: QueueAttributes = .init()) async throws {
+        try attributes.validate()
+        try await prepare(creatingWith: attributes)
+    }
+
+    /// Creates the nodes of the queue that are missing. Members call it before they begin.
+    ///
+    /// - Throws: ``QueueError``; ``QueueError/Code/queueNotFound`` when there is no queue and ``createIfMissing`` is
+    ///   `false`.
+    package func prepare() async throws {
+        try await prepare(creatingWith: createIfMissing ? initialAttributes : nil)
+    }
+
+    private func prepare(creatingWith newAttributes: QueueAttributes?) async throws {
+        try await QueueError.translating(while: "creating the queue's nodes", queue: path) {
             let missing = try await folders.missing()
             if let missing, missing.isEmpty { return }
-            if settings.createsQueue, missing?.contains(tree.epoch) ?? true {
+            if let newAttributes, missing?.contains(tree.epoch) ?? true {
                 if missing == nil { try await store.createRoot() }
                 try await folders.createRootAndAncestors()
-                try await attributes.create(from: settings)
+                try await attributeStore.create(newAttributes)
             } else if missing == nil {
-                throw QueueError(
-                    .queueMissing,
-                    "There is no queue at \(path), and the settings (createsQueue) do not create one.")
+                throw QueueError.missingQueue(at: path)
             }
             try await folders.restoreMissing(isNew: missing == nil)
         }
@@ -107,7 +136,7 @@ public struct MessageQueue: Sendable {
     var writer: BulkWriter { BulkWriter(store: store, skipped: skipped) }
     var folders: QueueFolders { QueueFolders(store: store, tree: tree, reader: reader, logger: logger) }
     var usage: QueueUsage { QueueUsage(store: store, tree: tree, reader: reader) }
-    var attributes: QueueAttributeStore {
+    var attributeStore: QueueAttributeStore {
         QueueAttributeStore(store: store, tree: tree, reader: reader, usage: usage)
     }
     var inspector: QueueInspector { QueueInspector(queue: self) }

@@ -11,21 +11,21 @@ public struct QueueError: Error, Sendable {
         public static let invalidArgument = Code(description: "invalidArgument")
         /// The payload does not fit into one request together with its headers. Nothing was sent.
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
-        /// The queue has reached its capacity and does not accept the message. See ``QueueBound``.
+        /// The queue has reached its capacity and does not accept the message. See ``QueueCapacity``.
         public static let queueFull = Code(description: "queueFull")
         /// The producer has reached its limit of waiting messages and accepts no more. Nothing was sent.
         public static let overloaded = Code(description: "overloaded")
         /// The queue exceeds a hard quota of the servers (`enforceQuota`), which is not a
-        /// ``QueueBound``. Nothing was changed.
+        /// ``QueueCapacity``. Nothing was changed.
         public static let quotaExceeded = Code(description: "quotaExceeded")
         /// There is no queue at the path, and the settings do not allow creating one.
-        public static let queueMissing = Code(description: "queueMissing")
+        public static let queueNotFound = Code(description: "queueNotFound")
         /// The queue's tree has a format that this release does not know. The client leaves it alone.
         public static let unsupportedFormat = Code(description: "unsupportedFormat")
         /// The access control lists do not permit the operation.
-        public static let notPermitted = Code(description: "notPermitted")
+        public static let permissionDenied = Code(description: "permissionDenied")
         /// No server answered in time. Nothing was changed.
-        public static let unreachable = Code(description: "unreachable")
+        public static let timedOut = Code(description: "timedOut")
         /// No answer arrived. The operation may or may not have been applied.
         public static let outcomeUnknown = Code(description: "outcomeUnknown")
         /// The consumer has lost the lease, so the message has been or will be redelivered. Nothing was changed.
@@ -51,10 +51,10 @@ public struct QueueError: Error, Sendable {
     public let message: String
     /// The error that ZooKeeper or its client reported.
     public let cause: ZooKeeperError?
-    /// The send whose outcome is unknown. Wait for its outcome with ``QueueProducer/repeatSend(_:timeout:)``.
-    public let unresolvedSend: SendID?
+    /// The send whose outcome is unknown. Wait for its outcome with ``QueueProducer/resume(_:timeout:)``.
+    public let unresolvedSend: UnresolvedSend?
 
-    init(_ code: Code, _ message: String, cause: ZooKeeperError? = nil, unresolvedSend: SendID? = nil) {
+    init(_ code: Code, _ message: String, cause: ZooKeeperError? = nil, unresolvedSend: UnresolvedSend? = nil) {
         self.code = code
         self.message = message
         self.cause = cause
@@ -80,16 +80,16 @@ extension QueueError {
         switch cause.code {
         case .noAuth:
             self.init(
-                .notPermitted,
+                .permissionDenied,
                 "ZooKeeper does not permit \(what) at \(queue): authenticate, or ask for rights on its nodes.",
                 cause: cause)
         case .noNode:
             self.init(
-                .queueMissing, "A node of the queue \(queue) was missing while \(what): was the queue deleted?",
+                .queueNotFound, "A node of the queue \(queue) was missing while \(what): was the queue deleted?",
                 cause: cause)
         case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved:
             self.init(
-                .unreachable, "ZooKeeper did not answer in time while \(what); nothing was changed.", cause: cause)
+                .timedOut, "ZooKeeper did not answer in time while \(what); nothing was changed.", cause: cause)
         case .closed, .closing: self.init(.closed, "The ZooKeeper client is closed.", cause: cause)
         case .quotaExceeded:
             self.init(
@@ -105,7 +105,8 @@ extension QueueError {
 
     /// Returns the error for a queue that does not exist.
     static func missingQueue(at path: String) -> QueueError {
-        QueueError(.queueMissing, "There is no queue at \(path).")
+        QueueError(
+            .queueNotFound, "There is no queue at \(path). Check the path, or create the queue with createIfNeeded().")
     }
 
     /// Creates the error for one of the caller's own operations that ZooKeeper refused, with its index among them.

@@ -88,14 +88,24 @@ public struct QueueWorker: Service {
         if let failure, !(failure is CancellationError) { throw failure }
     }
 
+    private func report(_ error: any Error, of message: QueueMessage) {
+        // A handler that is cancelled at a shutdown has not failed.
+        let level: Logger.Level = error is CancellationError && Task.isCancelled ? .debug : .warning
+        consumer.queue.logger.log(
+            level: level, "A handler failed",
+            metadata: [
+                "message": "\(message.nodeName)", "deliveryCount": "\(message.deliveryCount)",
+                "error": "\(FailureReason.text(of: error))",
+            ])
+    }
+
     private func handleAll() async throws {
         for try await message in consumer {
             do {
                 try await message.process { try await handler($0) }
             } catch {
                 // The message was requeued, or its lease was lost. Neither affects the next message.
-                consumer.queue.logger.debug(
-                    "A handler failed", metadata: ["message": "\(message.name)", "error": "\(type(of: error))"])
+                report(error, of: message)
             }
         }
     }

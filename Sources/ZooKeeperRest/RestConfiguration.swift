@@ -33,7 +33,7 @@ public struct RestConfiguration: Sendable {
     /// How long a call waits for a gateway and its response before it throws
     /// `ZooKeeperError/Code/deadlineExceeded`. While there is no session, the call first waits as long for one.
     /// Without transactions, the limit applies to each step. Default: 30 seconds.
-    public var callDeadline = Duration.seconds(30)
+    public var requestTimeout = Duration.seconds(30)
     /// The largest request in bytes, 1,024 to 1,048,575, as for ZooKeeper's client. It counts the bytes of
     /// the nodes, not their encoding in HTTP. A gateway announces its limit, and a gateway with a lower
     /// limit is refused. Default: 524,288.
@@ -86,7 +86,8 @@ public struct RestConfiguration: Sendable {
                 && sessionTimeout.components.attoseconds == 0,
             "sessionTimeout must be a whole number of seconds, from one to a day.")
         try require(
-            callDeadline > .zero && callDeadline <= .seconds(86_400), "callDeadline must be positive and at most a day."
+            requestTimeout > .zero && requestTimeout <= .seconds(86_400),
+            "requestTimeout must be positive and at most a day."
         )
         try require(
             (1_024...1_048_575).contains(maximumRequestSize), "maximumRequestSize must be from 1024 to 1048575 bytes.")

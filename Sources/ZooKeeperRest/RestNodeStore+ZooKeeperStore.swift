@@ -5,10 +5,10 @@ extension RestNodeStore: ZooKeeperStore {
     /// What the gateway of the present session supports: everything when it announces transactions and watches, and
     /// otherwise only single reads and writes.
     ///
-    /// - Throws: `ZooKeeperError` when no gateway opens a session within ``RestConfiguration/callDeadline``.
+    /// - Throws: `ZooKeeperError` when no gateway opens a session within ``RestConfiguration/requestTimeout``.
     public var capabilities: ZooKeeperCapabilities {
         get async throws {
-            let link = try await session.link(until: .now + configuration.callDeadline)
+            let link = try await session.link(until: .now + configuration.requestTimeout)
             return link.hasExtensions ? [.transactions, .watches, .quotas, .multiRead] : []
         }
     }
@@ -17,7 +17,7 @@ extension RestNodeStore: ZooKeeperStore {
 
     /// Returns how many bytes an operation adds to a multi, as ZooKeeper counts them, whatever the encoding in HTTP.
     /// Leaves room for a chroot, with which the gateway may lengthen the path.
-    public func size(of operation: Operation) -> Int { operation.sizeInMulti + 64 }
+    public func size(of operation: ZooKeeperOperation) -> Int { operation.sizeInMulti + 64 }
 
     /// The present state of the session.
     public var sessionState: SessionState { session.source.current }
@@ -67,25 +67,27 @@ extension RestNodeStore: ZooKeeperStore {
     /// Makes the servers count the bytes of a node and of all nodes below it.
     ///
     /// - Throws: `ZooKeeperError`; always `ZooKeeperError.Code.unimplemented` when the gateway has no extensions.
-    public func countBytes(below path: String) async throws {
-        try await perform { try await $0.countBytes(below: path) }
+    public func trackUsage(of path: String) async throws {
+        try await perform { try await $0.trackUsage(of: path) }
     }
     /// Returns the bytes of a node and of all nodes below it; `nil` when the servers do not count them.
-    public func bytes(below path: String) async throws -> Int? { try await perform { try await $0.bytes(below: path) } }
+    public func byteUsage(of path: String) async throws -> Int? {
+        try await perform { try await $0.byteUsage(of: path) }
+    }
     /// Waits until later reads see every earlier write.
     public func sync(_ path: String) async throws {
         try NodePath.validate(path)
         try await perform { try await $0.sync(path) }
     }
     /// Applies all operations or none. Without transactions in ``capabilities``, applies them in steps.
-    public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
+    public func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult] {
         try Request.multi(operations).validate(maximumSize: .max)
         try checkSize(of: operations)
         return try await perform { try await $0.multi(operations) }
     }
 
     /// Returns a node's data, now and after each change, without a buffer.
-    public func data(of path: String) -> some AsyncSequence<Node?, any Error> & Sendable {
+    public func dataUpdates(of path: String) -> some AsyncSequence<Node?, any Error> & Sendable {
         RestUpdates(
             mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } },
             read: { [self] in
@@ -110,12 +112,12 @@ extension RestNodeStore: ZooKeeperStore {
 
     // MARK: Checks before anything is sent
 
-    private func check(_ operation: Operation) throws {
+    private func check(_ operation: ZooKeeperOperation) throws {
         try Request.multi([operation]).validate(maximumSize: .max)
         try checkSize(of: [operation])
     }
 
-    private func checkSize(of operations: [Operation]) throws {
+    private func checkSize(of operations: [ZooKeeperOperation]) throws {
         let size = operations.reduce(32) { $0 + self.size(of: $1) }
         if size <= maximumRequestSize { return }
         throw ZooKeeperError(

@@ -57,7 +57,7 @@ public final class RestNodeStore: Service {
         self.session = session
         func exchange(hasExtensions: Bool) -> Exchange {
             Exchange(
-                session: session, transport: transport, callDeadline: configuration.callDeadline,
+                session: session, transport: transport, requestTimeout: configuration.requestTimeout,
                 hasExtensions: hasExtensions)
         }
         extended = ExtendedCalls(exchange: exchange(hasExtensions: true))
@@ -125,7 +125,7 @@ public final class RestNodeStore: Service {
     /// When the session ended before anything was done, the call is repeated in the next session, as ZooKeeper's client
     /// does. There it finds, and reports, what the end of the session has changed.
     func perform<Value>(_ call: (any GatewayCalls) async throws -> Value) async throws -> Value {
-        let deadline = ContinuousClock.now + configuration.callDeadline
+        let deadline = ContinuousClock.now + configuration.requestTimeout
         while true {
             let link = try await session.link(until: deadline)
             do {

@@ -51,17 +51,17 @@ public final class InMemoryZooKeeper: Sendable {
     /// - Parameters:
     ///   - name: The name of the session in the fault plan.
     ///   - sessionTimeout: How long the session lives without a connection.
-    ///   - callDeadline: How long a call waits for its response.
+    ///   - requestTimeout: How long a call waits for its response.
     ///   - identities: The authenticated identities of the session, for access control lists.
     ///   - faults: The faults to inject.
     public func connect(
-        _ name: String = "client", sessionTimeout: Duration = .seconds(10), callDeadline: Duration = .seconds(30),
-        identities: [Identity] = [], faults: FaultPlan? = nil
+        _ name: String = "client", sessionTimeout: Duration = .seconds(10), requestTimeout: Duration = .seconds(30),
+        identities: [AuthInfo] = [], faults: FaultPlan? = nil
     ) -> InMemorySession {
         // Only a fault plan can request a stale read.
         if faults != nil { ensemble.withLock { $0.remembersPast = true } }
         let session = InMemorySession(
-            self, name: name, timeout: sessionTimeout, callDeadline: callDeadline, identities: identities,
+            self, name: name, timeout: sessionTimeout, requestTimeout: requestTimeout, identities: identities,
             faults: faults)
         session.connect()
         return session
@@ -79,7 +79,7 @@ public final class InMemoryZooKeeper: Sendable {
     }
 
     /// Returns the bytes of a node and all its descendants.
-    func bytes(below path: String) -> Int { ensemble.withLock { $0.tree.usage(of: path).bytes } }
+    func byteUsage(of path: String) -> Int { ensemble.withLock { $0.tree.usage(of: path).bytes } }
 
     // MARK: Rollback
 

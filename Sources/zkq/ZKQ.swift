@@ -8,7 +8,7 @@ struct ZKQ: AsyncParsableCommand {
         abstract: "A highly available message queue in Apache ZooKeeper.",
         version: "zkq \(Version.full)",
         subcommands: [
-            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Bound.self,
+            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Capacity.self,
             Doctor.self, GatewayCommand.self,
         ])
 

@@ -115,7 +115,7 @@ private struct AncestorDelivery: Delivery {
 
     func acknowledge() async -> SettleResult { await end() }
 
-    func giveBack() async -> SettleResult {
+    func requeue() async -> SettleResult {
         _ = try? await store.create("/queue/items/item-100-", data: Array(payload.utf8), mode: .persistentSequential)
         return await end()
     }

@@ -13,7 +13,7 @@ struct Episode: Sendable, CustomStringConvertible {
     /// When the server's numbers begin anew.
     var sequenceRolloverThreshold = 1_500_000_000
     /// How much may stand in the queue.
-    var bound = QueueBound()
+    var capacity = QueueCapacity()
     /// Whether messages are sent with an id, which is remembered for a minute at least.
     var sendsIDs = false
     /// Nodes that must be there in the end.
@@ -34,7 +34,7 @@ struct Episode: Sendable, CustomStringConvertible {
         let store = theatre.session(Self.name, faults: faults)
         let judgement = theatre.run(isOrdered: isOrdered) { theatre in
             try await body(theatre, store)
-            store.heal()
+            store.clearFaults()
         }
         var missing = expectedNodes.filter { theatre.simulation.zookeeper.nodes[$0] == nil }.map {
             Violation(.noneLost, "an acknowledgement had no effect: \($0)")
@@ -92,14 +92,14 @@ struct Episode: Sendable, CustomStringConvertible {
         _ = try await (consumed, recovered)
     }
 
-    static let giveBack = Episode(description: "give back") { theatre, store in
+    static let requeue = Episode(description: "give back") { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
-        try await theatre.consume(by: name, store) { $0.deliveryCount == 1 ? .giveBack : .acknowledge }
+        try await theatre.consume(by: name, store) { $0.deliveryCount == 1 ? .requeue : .acknowledge }
     }
 
     static let giveBackTooOften = Episode(description: "give back too often", maximumDeliveries: 2) { theatre, store in
         try await theatre.produce(three, by: "producer", theatre.session("producer"), together: true)
-        try await theatre.consume(by: name, store) { $0.payload == "b" ? .giveBack : .acknowledge }
+        try await theatre.consume(by: name, store) { $0.payload == "b" ? .requeue : .acknowledge }
     }
 
     static let deadLetter = Episode(description: "dead-letter") { theatre, store in
@@ -194,7 +194,7 @@ struct Episode: Sendable, CustomStringConvertible {
     ) { theatre, store in
         async let recovered: Void = theatre.recover(theatre.session("recovery"), for: .seconds(60))
         try await theatre.produce(three, by: "producer", theatre.session("producer"))
-        try await theatre.consume(by: name, store) { $0.deliveryCount == 1 ? .giveBack : .acknowledge }
+        try await theatre.consume(by: name, store) { $0.deliveryCount == 1 ? .requeue : .acknowledge }
         try await theatre.produce(["d", "e"], by: "producer", theatre.session("producer"), together: true)
         try await theatre.consume(by: name, store)
         try await recovered
@@ -202,7 +202,7 @@ struct Episode: Sendable, CustomStringConvertible {
 
     // The consumer shares the order with what the judge takes in the end.
     static let sendToAFullQueue = Episode(
-        description: "send to a full queue", isOrdered: false, bound: .init(messages: 2)
+        description: "send to a full queue", isOrdered: false, capacity: .init(messages: 2)
     ) { theatre, store in
         async let produced: Void = theatre.produce(three + ["d", "e"], by: name, store)
         // Long enough for the queue to be full.
@@ -244,7 +244,7 @@ struct Episode: Sendable, CustomStringConvertible {
     static let all = [
         sendWithIDs, sendAgain, forgetIDs,
         sendToAFullQueue, passage, sendOverPassages, takeOverPassages,
-        send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, giveBack,
+        send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, goingOn, requeue,
         giveBackTooOften,
         deadLetter, recovery,
         recoveryOfTheLiving,

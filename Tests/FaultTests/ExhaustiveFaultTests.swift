@@ -7,19 +7,18 @@ import ZooKeeperTestKit
 /// Every protocol, with every fault at every call of it.
 @Suite(.timeLimit(.minutes(10)))
 struct ExhaustiveFaultTests {
-    private func subject(_ episode: Episode, _ messagesPerNode: Int) -> OurQueue {
+    private func subject(_ episode: Episode, _ maximumBatchSize: Int) -> OurQueue {
         OurQueue(
-            settings: .init(
-                maximumDeliveries: episode.maximumDeliveries, producerStateRetention: .seconds(1),
-                deduplicationWindow: .seconds(60),
-                messagesPerNode: messagesPerNode, bound: episode.bound,
+            attributes: .init(
+                maximumDeliveries: episode.maximumDeliveries, deduplicationWindow: .seconds(60),
+                maximumBatchSize: maximumBatchSize, capacity: episode.capacity,
                 sequenceRolloverThreshold: episode.sequenceRolloverThreshold),
             effects: episode.expectedNodes.isEmpty ? nil : "/effects", sendsIDs: episode.sendsIDs)
     }
 
     @Test(arguments: Episode.all, [1, 3])
-    func oneFault(_ episode: Episode, messagesPerNode: Int) async {
-        let subject = subject(episode, messagesPerNode)
+    func oneFault(_ episode: Episode, maximumBatchSize: Int) async {
+        let subject = subject(episode, maximumBatchSize)
         let (calls, judgement) = episode.play(subject)
         #expect(judgement.isGood, "without a fault: \(judgement.violations)")
         let faults = Fault.allCases
@@ -35,14 +34,14 @@ struct ExhaustiveFaultTests {
             Issue.record("\(episode):\n\(lines.prefix(20).joined(separator: "\n"))")
         }
         print(
-            "\(episode), \(messagesPerNode) a node: \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations"
+            "\(episode), \(maximumBatchSize) a node: \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations"
         )
     }
 
     /// Two faults: at each call, and at each later one.
     @Test(arguments: [Episode.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery], [1, 3])
-    func twoFaults(_ episode: Episode, messagesPerNode: Int) async {
-        let subject = subject(episode, messagesPerNode)
+    func twoFaults(_ episode: Episode, maximumBatchSize: Int) async {
+        let subject = subject(episode, maximumBatchSize)
         // A fault makes the protocol longer, by what resolves it.
         let last = episode.play(subject).calls + 6
         let faults = Fault.allCases
@@ -64,7 +63,7 @@ struct ExhaustiveFaultTests {
             Issue.record("\(episode):\n\(found.prefix(20).map { "  " + $0.result }.joined(separator: "\n"))")
         }
         print(
-            "\(episode), \(messagesPerNode) a node: one in \(part) of \(total) runs of two faults, \(found.count) with violations"
+            "\(episode), \(maximumBatchSize) a node: one in \(part) of \(total) runs of two faults, \(found.count) with violations"
         )
     }
 }

@@ -6,7 +6,7 @@ import ZooKeeperTestKit
 struct HookedStore: ZooKeeperStore {
     let session: InMemorySession
     /// How a multi is done.
-    var performing: @Sendable (InMemorySession, [ZooKeeper.Operation]) async throws -> [OperationResult] = {
+    var performing: @Sendable (InMemorySession, [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] = {
         try await $0.multi($1)
     }
     /// What happens before several nodes are read at once.
@@ -35,7 +35,7 @@ struct HookedStore: ZooKeeperStore {
         }
     }
 
-    func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
+    func multi(_ operations: [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] {
         try await performing(session, operations)
     }
     func get(_ paths: [String]) async throws -> [Node?] {
@@ -45,7 +45,7 @@ struct HookedStore: ZooKeeperStore {
 
     var capabilities: ZooKeeperCapabilities { session.capabilities }
     var maximumRequestSize: Int { session.maximumRequestSize }
-    func size(of operation: ZooKeeper.Operation) -> Int { session.size(of: operation) }
+    func size(of operation: ZooKeeper.ZooKeeperOperation) -> Int { session.size(of: operation) }
     var sessionState: SessionState { session.sessionState }
     var sessionStates: SessionStates { session.sessionStates }
     var now: Duration { session.now }
@@ -60,10 +60,10 @@ struct HookedStore: ZooKeeperStore {
     func get(_ path: String) async throws -> Node { try await session.get(path) }
     func exists(_ path: String) async throws -> Stat? { try await session.exists(path) }
     func children(of path: String) async throws -> NodeChildren { try await session.children(of: path) }
-    func countBytes(below path: String) async throws { try await session.countBytes(below: path) }
-    func bytes(below path: String) async throws -> Int? { try await session.bytes(below: path) }
+    func trackUsage(of path: String) async throws { try await session.trackUsage(of: path) }
+    func byteUsage(of path: String) async throws -> Int? { try await session.byteUsage(of: path) }
     func sync(_ path: String) async throws { try await session.sync(path) }
-    func data(of path: String) -> WatchSequence<Node?> { session.data(of: path) }
+    func dataUpdates(of path: String) -> WatchSequence<Node?> { session.dataUpdates(of: path) }
     func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
         session.childrenUpdates(of: path)
     }

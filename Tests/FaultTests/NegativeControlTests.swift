@@ -54,7 +54,7 @@ struct NegativeControlTests {
 
     @Test func withoutTheFormerBucketAMessageIsStoredTwice() {
         var subject = OurQueue(
-            settings: .init(producerStateRetention: .seconds(1), deduplicationWindow: .seconds(60)), sendsIDs: true)
+            attributes: .init(deduplicationWindow: .seconds(60)), sendsIDs: true)
         #expect(Episode.sendAgain.play(subject).judgement.isGood)
         subject.producersStore = { HookedStore.withoutFormerIDs($0) }
         let found = Episode.sendAgain.play(subject).judgement.byMembers

@@ -5,7 +5,8 @@ import ZooKeeperTestKit
 
 /// The queue of this package.
 struct OurQueue: Subject {
-    var settings = QueueSettings(maximumDeliveries: 10, producerStateRetention: .seconds(1))
+    var attributes = QueueAttributes()
+    var producerStateRetention = Duration.seconds(1)
     /// Where each acknowledgement creates a node named after its message, in the same step.
     var effects: String?
     /// Whether each message is sent with its payload as id.
@@ -23,18 +24,19 @@ struct OurQueue: Subject {
     private static let patience = Duration.seconds(1_200)
 
     private func queue(_ store: any ZooKeeperStore) throws -> MessageQueue {
-        try MessageQueue(store: store, settings: settings)
+        try MessageQueue(store: store).creating(with: attributes)
     }
 
     func sender(_ store: InMemorySession) throws -> any Sender {
-        OurSender(
-            producer: QueueProducer(
-                try queue(producersStore(store)), whenFull: .wait, sendTimeout: Self.patience, minimumBatch: 1),
+        var configuration = QueueProducer.Configuration(whenFull: .wait, sendTimeout: Self.patience)
+        configuration.minimumBatch = 1
+        return OurSender(
+            producer: QueueProducer(try queue(producersStore(store)), configuration: configuration),
             sendsIDs: sendsIDs)
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
-        var configuration = ConsumerConfiguration(prefetch: prefetch)
+        var configuration = QueueConsumer.Configuration(prefetch: prefetch)
         // One that gives up gives back late, and what it gives back comes out of its order.
         configuration.closingTime = Self.patience
         let consumer = QueueConsumer(try queue(consumersStore(store)), configuration: configuration)
@@ -42,8 +44,11 @@ struct OurQueue: Subject {
     }
 
     func recover(_ store: InMemorySession) async throws {
-        try await recoveries.of(store) { QueueRecovery(try queue(recoverysStore(store)), cleaningEvery: .seconds(30)) }
-            .recover()
+        var configuration = QueueRecovery.Configuration(producerStateRetention: producerStateRetention)
+        configuration.cleaningInterval = .seconds(30)
+        try await recoveries.of(store) {
+            QueueRecovery(try queue(recoverysStore(store)), configuration: configuration)
+        }.recover()
     }
 }
 
@@ -67,7 +72,7 @@ private struct OurSender: Sender {
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
-            try await producer.send(payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil) })
+            try await producer.send(contentsOf: payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil) })
             return .stored
         } catch {
             return await resolve(error)
@@ -81,7 +86,7 @@ private struct OurSender: Sender {
             guard problem.code == .outcomeUnknown else { return .refused(problem.description) }
             guard let send = problem.unresolvedSend else { return .unknown }
             do {
-                try await producer.repeatSend(send)
+                try await producer.resume(send)
                 return .stored
             } catch let next {
                 error = next
@@ -112,14 +117,14 @@ private struct OurDelivery: Delivery {
     var payload: String { String(decoding: message.payload, as: UTF8.self) }
     var token: Int64 { message.fencingToken }
     var deliveryCount: Int { message.deliveryCount }
-    var name: String { message.name }
-    var isHeld: Bool { message.state == .held }
+    var name: String { message.nodeName }
+    var isHeld: Bool { message.leaseState == .held }
 
     func acknowledge() async -> SettleResult {
-        let operations = effects.map { [Operation.create("\($0)/\(payload)", data: [])] } ?? []
+        let operations = effects.map { [ZooKeeperOperation.create("\($0)/\(payload)", data: [])] } ?? []
         return await settle { try await message.acknowledge(with: operations) }
     }
-    func giveBack() async -> SettleResult { await settle { try await message.giveBack(reason: "tried") } }
+    func requeue() async -> SettleResult { await settle { try await message.requeue(reason: "tried") } }
     func deadLetter() async -> SettleResult { await settle { try await message.deadLetter(reason: "tried") } }
 
     private func settle(_ body: () async throws -> Void) async -> SettleResult {
@@ -134,7 +139,7 @@ private struct OurDelivery: Delivery {
                 case .leaseLost: return .lost
                 case .outcomeUnknown: isUnknown = true
                 // Not applied: tried again.
-                case .unreachable, .closed: break
+                case .timedOut, .closed: break
                 default: return .wrong("\(error)")
                 }
             } catch {

@@ -17,8 +17,8 @@ struct PassageTests {
     /// order of the messages can be judged.
     private func play(_ seed: UInt64) -> (epochs: Int, violations: [Violation]) {
         var subject = OurQueue()
-        subject.settings.sequenceRolloverThreshold = 1 + Int(seed % 4)
-        subject.settings.messagesPerNode = seed.isMultiple(of: 3) ? 2 : 1
+        subject.attributes.sequenceRolloverThreshold = 1 + Int(seed % 4)
+        subject.attributes.maximumBatchSize = seed.isMultiple(of: 3) ? 2 : 1
         let isOrdered = seed.isMultiple(of: 2)
         let theatre = Theatre(subject, .seeded(seed))
         let dice = Dice(seed: seed &+ 1)
@@ -78,7 +78,7 @@ struct PassageTests {
         let payloads = try simulation.run { [zookeeper = simulation.zookeeper] in
             let other = zookeeper.connect("other")
             let producer = QueueProducer(try MessageQueue(store: other))
-            try await producer.send((0..<10).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<10).map { OutgoingMessage("\($0)") })
             await producer.close()
             _ = try await other.set("/queue/epoch", data: Array("0 moving".utf8), version: nil)
             let reads = Counter()
@@ -125,7 +125,7 @@ struct PassageTests {
 
     @Test func aNameThatComesAgainIsNotTheOldMessage() {
         var subject = OurQueue()
-        subject.settings.sequenceRolloverThreshold = 1
+        subject.attributes.sequenceRolloverThreshold = 1
         let judgement = claimAfterAPassage(subject)
         #expect(judgement.isGood, "\(judgement.violations)")
     }
@@ -133,7 +133,7 @@ struct PassageTests {
     /// The negative control: without the check of the epoch, the new message is taken for the old one, and lost.
     @Test func withoutTheEpochAMessageIsLost() {
         var subject = OurQueue()
-        subject.settings.sequenceRolloverThreshold = 1
+        subject.attributes.sequenceRolloverThreshold = 1
         subject.consumersStore = { HookedStore.withoutEpoch($0) }
         let found = claimAfterAPassage(subject).byMembers
         #expect(found.contains { $0.invariant == .noneLost }, "\(found)")

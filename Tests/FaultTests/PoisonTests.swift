@@ -7,16 +7,16 @@ import ZooKeeperTestKit
 /// A message that kills the process of each consumer that it is handed to.
 struct PoisonTests {
     @Test(arguments: [1, 2, 3, 10], [(1, 1), (4, 1), (32, 1), (1, 7), (4, 3)])
-    func itGoesToTheDeadLettersAlone(maximumDeliveries: Int, sizes: (prefetch: Int, messagesPerNode: Int)) {
-        let (prefetch, messagesPerNode) = sizes
-        let settings = QueueSettings(
-            maximumDeliveries: maximumDeliveries, producerStateRetention: .seconds(1), messagesPerNode: messagesPerNode)
-        var theatre = Theatre(OurQueue(settings: settings))
+    func itGoesToTheDeadLettersAlone(maximumDeliveries: Int, sizes: (prefetch: Int, maximumBatchSize: Int)) {
+        let (prefetch, maximumBatchSize) = sizes
+        let attributes = QueueAttributes(
+            maximumDeliveries: maximumDeliveries, maximumBatchSize: maximumBatchSize)
+        var theatre = Theatre(OurQueue(attributes: attributes))
         theatre.maximumDeliveries = maximumDeliveries
         let messages = ["a", "b", "poison", "c", "d", "e", "f"]
         let judgement = theatre.run { theatre in
             try await theatre.produce(
-                messages, by: "producer", theatre.session("producer"), together: messagesPerNode > 1)
+                messages, by: "producer", theatre.session("producer"), together: maximumBatchSize > 1)
             for generation in 0..<maximumDeliveries {
                 let store = theatre.session("consumer\(generation)")
                 try await theatre.consume(by: "consumer\(generation)", store, prefetch: prefetch) { delivery in
@@ -32,7 +32,7 @@ struct PoisonTests {
         let dead = theatre.simulation.zookeeper.nodes.keys.filter {
             $0.hasPrefix("/queue/dead/") && !$0.hasSuffix("cause")
         }
-        let place = messagesPerNode == 1 || maximumDeliveries == 1 ? "0000000002" : "0000000000-002"
+        let place = maximumBatchSize == 1 || maximumDeliveries == 1 ? "0000000002" : "0000000000-002"
         #expect(dead == ["/queue/dead/item-100-\(place).\(maximumDeliveries)"])
         let events = theatre.history.events
         #expect(events.count { $0.kind == .delivered && $0.message == "poison" } == maximumDeliveries)

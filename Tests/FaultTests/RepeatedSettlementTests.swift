@@ -43,7 +43,7 @@ struct RepeatedSettlementTests {
 
     @Test func anotherOneIsToldOfTheFirst() throws {
         let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, _ in
-            await code { try await message.giveBack() }
+            await code { try await message.requeue() }
         }
         #expect(outcome.code == .alreadySettled && outcome.ready == 0)
     }
@@ -58,7 +58,7 @@ struct RepeatedSettlementTests {
     /// The consumer itself goes on to find out, since nothing else can be sent before.
     @Test func whatWasUnknownIsResolvedByItself() throws {
         let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, _ in
-            #expect(await message.stateChange(from: .held) == .settled)
+            #expect(await message.leaseStates.first(where: { $0 != .held }) == .settled)
             return await code { try await message.acknowledge() }
         }
         #expect(outcome.code == nil && outcome.ready == 0)
@@ -69,10 +69,10 @@ struct RepeatedSettlementTests {
         let outcome = try withHeldMessages(perNode: perNode) { messages, store in
             try await store.setACL(of: Self.active, to: [.world([.admin, .delete])])
             let refused = await code { try await messages[0].acknowledge() }
-            let isHeld = messages[0].state == .held
+            let isHeld = messages[0].leaseState == .held
             try await store.setACL(of: Self.active, to: .open)
             for message in messages { try await message.acknowledge() }
-            return refused == .notPermitted && isHeld
+            return refused == .permissionDenied && isHeld
         }
         #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
     }
@@ -112,7 +112,7 @@ struct RepeatedSettlementTests {
             // The attempt that was sent before has failed by then.
             try await store.sleep(for: .seconds(60))
             for message in messages { try await message.acknowledge() }
-            return wasUnknown && second == .unreachable && took < .seconds(120)
+            return wasUnknown && second == .timedOut && took < .seconds(120)
         }
         #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
     }
@@ -123,15 +123,16 @@ struct RepeatedSettlementTests {
     ///
     /// - Returns: what it says, and how many messages are leased and ready after it.
     private func withHeldMessages(
-        perNode: Int, faultAtSecondMulti: Fault? = nil, faults: (@Sendable (CallSite) -> Fault?)? = nil,
+        perNode: Int, faultAtSecondMulti: Fault? = nil, faults: (@Sendable (RequestContext) -> Fault?)? = nil,
         _ body: @escaping @Sendable ([QueueMessage], InMemorySession) async throws -> Bool
     ) throws -> (isAsExpected: Bool, leases: Int, ready: Int) {
         let simulation = Simulation(.fixed)
         return try simulation.run { [zookeeper = simulation.zookeeper] in
             let queue = try MessageQueue(
-                store: zookeeper.connect("producer"), settings: .init(messagesPerNode: perNode))
+                store: zookeeper.connect("producer")
+            ).creating(with: .init(maximumBatchSize: perNode))
             let producer = QueueProducer(queue)
-            try await producer.send((0..<3).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<3).map { OutgoingMessage("\($0)") })
             await producer.close()
             // The first multi of a consumer is its claim.
             let multis = Counter()

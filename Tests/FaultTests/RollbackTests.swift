@@ -45,7 +45,7 @@ struct RollbackTests {
             func note(_ kind: HistoryEvent.Kind, _ message: String) {
                 history.add(HistoryEvent(kind, by: "member", message, token: 1, deliveryCount: 1, name: message))
             }
-            func items(_ change: (String) -> ZooKeeper.Operation) -> [ZooKeeper.Operation] {
+            func items(_ change: (String) -> ZooKeeper.ZooKeeperOperation) -> [ZooKeeper.ZooKeeperOperation] {
                 messages.map { change("/items/\($0)") }
             }
             let isConsumer = role == .consumer
@@ -60,8 +60,8 @@ struct RollbackTests {
             let checkpoint = zookeeper.checkpoint()
             for (version, message) in messages.enumerated() {
                 let (version, path) = (Int32(version), "/items/\(message)")
-                let change = isConsumer ? ZooKeeper.Operation.delete(path) : .create(path, data: nil)
-                let operations = [ZooKeeper.Operation.set("/member", data: nil, version: version), change]
+                let change = isConsumer ? ZooKeeper.ZooKeeperOperation.delete(path) : .create(path, data: nil)
+                let operations = [ZooKeeper.ZooKeeperOperation.set("/member", data: nil, version: version), change]
                 var isDone = true
                 if isConsumer { note(.acknowledging, message) }
                 do {

@@ -45,7 +45,7 @@ struct Schedule: Sendable {
                             by: "consumer\(number)", store, prefetch: prefetch, idle: .seconds(5 + dice.roll(20))
                         ) { _ in
                             switch dice.roll(100) {
-                            case 0..<10: .giveBack
+                            case 0..<10: .requeue
                             case 10..<13: .deadLetter
                             case 13..<23: .hold(.seconds(dice.roll(25)))
                             case 23..<26: .abandon

@@ -14,8 +14,8 @@ struct ScheduleTests {
     /// Every second one keeps several messages in a node, and in every third one the server's numbers begin anew, often.
     private static func subject(_ seed: UInt64) -> OurQueue {
         var subject = OurQueue()
-        subject.settings.messagesPerNode = seed.isMultiple(of: 2) ? 2 : 1
-        if seed.isMultiple(of: 3) { subject.settings.sequenceRolloverThreshold = 1 + Int(seed / 3 % 3) }
+        subject.attributes.maximumBatchSize = seed.isMultiple(of: 2) ? 2 : 1
+        if seed.isMultiple(of: 3) { subject.attributes.sequenceRolloverThreshold = 1 + Int(seed / 3 % 3) }
         return subject
     }
 

@@ -20,7 +20,7 @@ import ZooKeeperTestKit
         let payloads = try simulation.run { [zookeeper = simulation.zookeeper] in
             let queue = try MessageQueue(store: zookeeper.connect())
             let producer = QueueProducer(queue)
-            try await producer.send((0..<10).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<10).map { OutgoingMessage("\($0)") })
             await producer.close()
             let consumer = QueueConsumer(queue)
             var messages = consumer.makeAsyncIterator()

@@ -31,7 +31,7 @@ struct SketchQueue: Subject {
             if flaw != .recoversTheLiving, try await store.exists(consumer + "/active") != nil { continue }
             for item in try await Sketch.children(store, consumer + "/item") {
                 guard let node = try await Sketch.node(store, consumer + "/item/" + item) else { continue }
-                let guarded: ([Operation]) -> [Operation] = { steps in
+                let guarded: ([ZooKeeperOperation]) -> [ZooKeeperOperation] = { steps in
                     flaw == .recoversTheLiving
                         ? steps
                         : [.create(consumer + "/active", data: [])] + steps + [.delete(consumer + "/active")]
@@ -120,7 +120,7 @@ private struct SketchSender: Sender {
     func send(_ payloads: [String]) async -> SendResult {
         let lane = "/queue/producers/" + payloads.joined(separator: "-")
         let creates = payloads.map {
-            Operation.create("/queue/items/item-100-", data: Array($0.utf8), mode: .persistentSequential)
+            ZooKeeperOperation.create("/queue/items/item-100-", data: Array($0.utf8), mode: .persistentSequential)
         }
         do {
             try await Sketch.prepare(store)
@@ -277,7 +277,7 @@ private struct SketchDelivery: Delivery {
         }
     }
 
-    func giveBack() async -> SettleResult {
+    func requeue() async -> SettleResult {
         flaw == .deletesBeforeHandler
             ? .done : await settle([.create("/queue/items/" + Sketch.next(name), data: Array(payload.utf8))])
     }
@@ -287,7 +287,7 @@ private struct SketchDelivery: Delivery {
             ? .done : await settle([.create("/queue/dead/" + name, data: Array(payload.utf8))])
     }
 
-    private func settle(_ operations: [Operation]) async -> SettleResult {
+    private func settle(_ operations: [ZooKeeperOperation]) async -> SettleResult {
         var isUnresolved = false
         while true {
             do {

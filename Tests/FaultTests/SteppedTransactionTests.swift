@@ -43,14 +43,13 @@ struct SteppedTransactionTests {
         _ episode: Episode,
         _ perform:
             @escaping @Sendable (InMemorySession) ->
-            @Sendable (InMemorySession, [ZooKeeper.Operation])
+            @Sendable (InMemorySession, [ZooKeeper.ZooKeeperOperation])
             async throws -> [OperationResult]
     ) -> OurQueue {
         var subject = OurQueue(
-            settings: .init(
-                maximumDeliveries: episode.maximumDeliveries, producerStateRetention: .seconds(1),
-                deduplicationWindow: .seconds(60),
-                bound: episode.bound),
+            attributes: .init(
+                maximumDeliveries: episode.maximumDeliveries, deduplicationWindow: .seconds(60),
+                capacity: episode.capacity),
             sendsIDs: episode.sendsIDs)
         subject.producersStore = { HookedStore(session: $0, performing: perform($0)) }
         subject.consumersStore = subject.producersStore

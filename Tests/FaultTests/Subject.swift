@@ -53,6 +53,6 @@ protocol Delivery: Sendable {
     /// Whether the consumer itself takes the lease for its own.
     var isHeld: Bool { get }
     func acknowledge() async -> SettleResult
-    func giveBack() async -> SettleResult
+    func requeue() async -> SettleResult
     func deadLetter() async -> SettleResult
 }

@@ -54,7 +54,7 @@ struct Theatre: Sendable {
     /// A process of its own. It ends with the program.
     func session(_ name: String, faults: FaultPlan? = nil) -> InMemorySession {
         let session = simulation.zookeeper.connect(
-            name, sessionTimeout: Self.sessionTimeout, callDeadline: .seconds(30), faults: faults)
+            name, sessionTimeout: Self.sessionTimeout, requestTimeout: .seconds(30), faults: faults)
         sessions.add(session)
         return session
     }
@@ -100,7 +100,7 @@ struct Theatre: Sendable {
         }
     }
 
-    enum Act: Sendable { case acknowledge, giveBack, deadLetter, hold(Duration), abandon }
+    enum Act: Sendable { case acknowledge, requeue, deadLetter, hold(Duration), abandon }
 
     /// Takes messages until none comes for so long.
     func consume(
@@ -148,9 +148,9 @@ struct Theatre: Sendable {
             case .unknown: note(.acknowledgeUnknown, name, delivery)
             case .wrong(let what): onStage.object(Violation(.noneLost, "an acknowledgement threw: \(what)"))
             }
-        case .giveBack:
+        case .requeue:
             onStage.leave(delivery)
-            note(await delivery.giveBack().isDone ? .givenBack : .giveBackUnknown, name, delivery)
+            note(await delivery.requeue().isDone ? .givenBack : .giveBackUnknown, name, delivery)
         case .deadLetter:
             onStage.leave(delivery)
             note(await delivery.deadLetter().isDone ? .deadLettered : .deadLetterUnknown, name, delivery)
@@ -222,7 +222,7 @@ struct Theatre: Sendable {
     /// Takes everything that is left, with members that nothing happens to.
     private func drain() async throws -> [Violation] {
         // The sessions of processes that live stay as they are, so that what they have left is not tidied up for them.
-        for session in sessions.all { session.heal() }
+        for session in sessions.all { session.clearFaults() }
         let living = sessions.all.filter { $0.sessionState.phase != .closed }
         let store = session("drain")
         let start = simulation.clock.now.offset

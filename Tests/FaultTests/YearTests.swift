@@ -15,14 +15,14 @@ struct YearTests {
         let simulation = Simulation(.seeded(1), longest: Self.day * 400, mostJobs: 50_000_000)
         let months = try simulation.run { [zookeeper = simulation.zookeeper, clock = simulation.clock] in
             let dice = Dice(seed: 1)
-            let settings = QueueSettings(incompleteItemAge: .seconds(3_600), sequenceRolloverThreshold: 200)
+            let settings = QueueAttributes(sequenceRolloverThreshold: 200)
             let isDone = Flag()
             let store = zookeeper.connect("recovery")
-            let queue = try MessageQueue(store: store, settings: settings)
+            let queue = try MessageQueue(store: store).creating(with: settings)
             try await queue.prepare()
             let new = Set(zookeeper.nodes.keys)
             async let recovered: Void = {
-                let recovery = QueueRecovery(queue)
+                let recovery = QueueRecovery(queue, configuration: .init(incompleteItemAge: .seconds(3_600)))
                 while !isDone.isSet {
                     try await recovery.recover()
                     try await clock.sleep(for: .seconds(3_600))
@@ -58,8 +58,8 @@ struct YearTests {
         #expect(months.last?.epoch ?? 0 > 10)
     }
 
-    private static func produce(_ store: InMemorySession, _ settings: QueueSettings, _ dice: Dice) async throws {
-        let producer = QueueProducer(try MessageQueue(store: store, settings: settings))
+    private static func produce(_ store: InMemorySession, _ settings: QueueAttributes, _ dice: Dice) async throws {
+        let producer = QueueProducer(try MessageQueue(store: store).creating(with: settings))
         for _ in 0...dice.roll(4) {
             try await producer.send(OutgoingMessage("x", id: dice.roll(2) == 0 ? "\(dice.roll(1_000_000))" : nil))
         }
@@ -68,16 +68,16 @@ struct YearTests {
         store.close()
     }
 
-    private static func consume(_ store: InMemorySession, _ settings: QueueSettings, _ dice: Dice) async throws {
+    private static func consume(_ store: InMemorySession, _ settings: QueueAttributes, _ dice: Dice) async throws {
         let consumer = QueueConsumer(
-            try MessageQueue(store: store, settings: settings), configuration: .init(prefetch: 3))
+            try MessageQueue(store: store).creating(with: settings), configuration: .init(prefetch: 3))
         var messages = consumer.makeAsyncIterator()
         for _ in 0..<dice.roll(6) {
             guard let message = try await messages.next(within: .seconds(1)) else { break }
             switch dice.roll(10) {
             case 0: return store.crash()
             case 1: store.expire()
-            case 2: try? await message.giveBack()
+            case 2: try? await message.requeue()
             default: try? await message.acknowledge()
             }
         }

@@ -23,7 +23,7 @@ struct Faults: AsyncParsableCommand {
         var servers = Faults.servers
         @Option(
             help: "How many messages a node may hold where everything fails; by default 1 or 16, as the seed has it.")
-        var messagesPerNode: Int?
+        var maximumBatchSize: Int?
 
         func run() async throws {
             // The scenario of the Python ancestor: elements are put and checked while a server is killed again and again.
@@ -44,7 +44,7 @@ struct Faults: AsyncParsableCommand {
                 try await Campaign(
                     title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
                     messages: 16_700, rest: 330, concurrency: 32,
-                    messagesPerNode: messagesPerNode ?? (seed.isMultiple(of: 2) ? 16 : 1), seed: seed
+                    maximumBatchSize: maximumBatchSize ?? (seed.isMultiple(of: 2) ? 16 : 1), seed: seed
                 ).run { disturber in
                     var generator = SeededGenerator(seed: seed)
                     for disturbance in Disturbance.allCases.shuffled(using: &generator) {

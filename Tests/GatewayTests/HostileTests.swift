@@ -12,7 +12,7 @@ struct HostileTests {
         try await withGateway(configure: {
             $0.maximumBodySize = 1_000
             $0.maximumURLSize = 500
-            $0.maximumHeadSize = 2_000
+            $0.maximumHeaderSize = 2_000
         }) { gateway in
             #expect(
                 try await gateway.json("POST", "/znodes/v1/?name=a", body: String(repeating: "x", count: 1_000)).status

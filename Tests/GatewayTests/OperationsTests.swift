@@ -15,7 +15,7 @@ struct OperationsTests {
             try await withGateway(
                 endpoints: [.init(zookeeper: zookeeper)],
                 configure: {
-                    $0.answerTimeout = .seconds(1)
+                    $0.responseTimeout = .seconds(1)
                     $0.users = ["u": "p"]
                 }
             ) { gateway in

@@ -19,7 +19,7 @@ struct PageTests {
     }
 
     /// What the browser says of the page some seconds after it was opened.
-    private func browse(_ gateway: TestGateway, _ arguments: String...) async throws -> String {
+    private func peek(_ gateway: TestGateway, _ arguments: String...) async throws -> String {
         let profile = FileManager.default.temporaryDirectory.appendingPathComponent("page-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: profile) }
         let result = try await withDeadline("the browser", within: .seconds(60)) {
@@ -41,7 +41,7 @@ struct PageTests {
         let folder = ProcessInfo.processInfo.environment["SCREENSHOTS"]
         for device in Device.allCases {
             let file = "\(folder ?? FileManager.default.temporaryDirectory.path)/page-\(name)-\(device).png"
-            _ = try await browse(gateway, "--window-size=\(device.rawValue)", "--screenshot=\(file)")
+            _ = try await peek(gateway, "--window-size=\(device.rawValue)", "--screenshot=\(file)")
             let image = try #require(FileManager.default.contents(atPath: file))
             #expect(image.starts(with: [0x89, 0x50, 0x4E, 0x47]) && image.count > 5_000, "\(file)")
             if folder == nil { try FileManager.default.removeItem(atPath: file) }
@@ -53,7 +53,7 @@ struct PageTests {
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
                 try await MessageQueue(client, path: "/orders").prepare()
             }
-            let page = try await browse(gateway, "--dump-dom")
+            let page = try await peek(gateway, "--dump-dom")
             #expect(page.contains("<h2>/orders</h2>") && page.contains(#"<dd data-of="ready">0</dd>"#), "\(page)")
             try await screenshot(gateway, "empty")
         }
@@ -66,7 +66,7 @@ struct PageTests {
                 let queue = try MessageQueue(client, path: "/orders")
                 let producer = QueueProducer(queue)
                 try await producer.send("<script>document.title = 'broken'</script>", priority: 1)
-                try await producer.send((0..<1_234).map { OutgoingMessage("order \($0)") })
+                try await producer.send(contentsOf: (0..<1_234).map { OutgoingMessage("order \($0)") })
                 let consumer = QueueConsumer(queue, configuration: .init(prefetch: 5))
                 var messages = consumer.makeAsyncIterator()
                 let first = try await messages.next()
@@ -80,7 +80,7 @@ struct PageTests {
                         try await messages.next()?.acknowledge()
                     }
                 }
-                let page = try await browse(gateway, "--dump-dom")
+                let page = try await peek(gateway, "--dump-dom")
                 #expect(page.contains("<title>Queues</title>"), "a message was taken for HTML")
                 #expect(
                     page.contains("&lt;script&gt;document.title") && page.contains("&lt;b&gt;no&lt;/b&gt; such"),

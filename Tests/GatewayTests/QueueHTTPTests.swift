@@ -243,7 +243,7 @@ struct QueueHTTPTests {
                 if status != 405 { #expect(answer.fields["error"] is String && answer.fields["message"] is String) }
             }
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
-                try await MessageQueue(client, settings: .init(bound: .init(messages: 1))).prepare()
+                try await MessageQueue(client).creating(with: .init(capacity: .init(messages: 1))).prepare()
             }
             for status in [201, 429] {
                 let answer = try await gateway("POST", "/queues/v1/queue/messages", body: "x")

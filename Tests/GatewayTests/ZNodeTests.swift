@@ -165,7 +165,7 @@ struct ZNodeTests {
             }
             #expect(try await gateway.json("GET", "/znodes/v1/e").fields["ephemeralOwner"] as? Int64 ?? 0 != 0)
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
-                for try await stat in client.existence(of: "/e") where stat == nil { break }
+                for try await stat in client.statUpdates(of: "/e") where stat == nil { break }
             }
             #expect(try await gateway.json("PUT", "/sessions/v1/\(id)").status == 404)
             #expect(try await gateway("POST", node, headers: octets, body: "x").status == 401)
@@ -193,7 +193,7 @@ struct ZNodeTests {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let zookeeper = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(6))
             try await withGateway(
-                endpoints: [.init(zookeeper: zookeeper)], configure: { $0.answerTimeout = .seconds(1) }
+                endpoints: [.init(zookeeper: zookeeper)], configure: { $0.responseTimeout = .seconds(1) }
             ) { gateway in
                 #expect(try await gateway.json("GET", "/znodes/v1/").status == 200)
                 await ensemble.pause(0)

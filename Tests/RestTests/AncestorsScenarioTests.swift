@@ -27,18 +27,18 @@ struct AncestorsScenarioTests {
     ) async throws {
         for number in numbers {
             try await disturber.before(number)
-            var unresolved: SendID?
+            var unresolved: UnresolvedSend?
             while true {
                 do {
                     if let send = unresolved {
-                        try await producers[number % producers.count].repeatSend(send)
+                        try await producers[number % producers.count].resume(send)
                     } else {
                         try await producers[number % producers.count].send("\(number)")
                     }
                     break
                 } catch let error as QueueError where error.code == .outcomeUnknown && error.unresolvedSend != nil {
                     unresolved = error.unresolvedSend
-                } catch let error as QueueError where error.code == .unreachable {
+                } catch let error as QueueError where error.code == .timedOut {
                     // Not stored: once more.
                 }
             }
@@ -55,7 +55,7 @@ struct AncestorsScenarioTests {
                 do {
                     try await message.acknowledge()
                     isSettled = true
-                } catch let error as QueueError where error.code == .outcomeUnknown || error.code == .unreachable {
+                } catch let error as QueueError where error.code == .outcomeUnknown || error.code == .timedOut {
                     // Asked again, which finds out.
                 }
             }
@@ -94,7 +94,7 @@ struct AncestorsScenarioTests {
             try await withGateway(.plain, servers: ensemble.connectString, sessionTimeout: .seconds(10)) { gateway in
                 try await withStore(.plain, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) { store in
                     try await withStore(.plain, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) { other in
-                        let queue = try MessageQueue(store: store, settings: .init(redeliveryDelay: .zero))
+                        let queue = try MessageQueue(store: store).creating(with: .init(redeliveryDelay: .zero))
                         try await queue.prepare()
                         async let putting: Void = put(
                             0..<Self.elements, by: [QueueProducer(queue)], Disturber(ensemble: ensemble))
@@ -132,7 +132,7 @@ struct AncestorsScenarioTests {
                         async let putting: Void = put(
                             0..<Self.elements, by: [QueueProducer(rest), QueueProducer(binary)],
                             Disturber(ensemble: ensemble))
-                        let one = ConsumerConfiguration(prefetch: 1)
+                        let one = QueueConsumer.Configuration(prefetch: 1)
                         let first = try await check(Self.elements / 2, by: QueueConsumer(rest, configuration: one))
                         let second = try await check(Self.elements / 2, by: QueueConsumer(binary, configuration: one))
                         try await putting

@@ -40,7 +40,7 @@ struct ApacheGatewayTests {
         try await withStore { store, _ in
             let queue = try MessageQueue(store: store)
             let producer = QueueProducer(queue)
-            try await producer.send((0..<20).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
             await producer.close()
             let taken = try await withDeadline("the end of the queue", within: .seconds(25)) {
                 let consumer = QueueConsumer(queue)
@@ -55,7 +55,7 @@ struct ApacheGatewayTests {
             }
             #expect(taken == 20)
             let statistics = try await queue.statistics()
-            #expect(statistics.ready == 0 && statistics.leased == 0 && statistics.dead == 0)
+            #expect(statistics.ready == 0 && statistics.leased == 0 && statistics.deadLettered == 0)
         }
     }
 
@@ -113,7 +113,7 @@ struct ApacheGatewayTests {
 
     @Test("A call that ends in an outage quotes the last answer, and no session")
     func anOutageIsQuoted() async throws {
-        try await withStore(configure: { $0.callDeadline = .seconds(2) }) { store, gateway in
+        try await withStore(configure: { $0.requestTimeout = .seconds(2) }) { store, gateway in
             _ = try await store.exists("/")
             await gateway.meet(.outage)
             let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.get("/a") }
@@ -128,9 +128,9 @@ struct ApacheGatewayTests {
     @Test("A consumer goes on after an outage that is longer than its session")
     func aConsumerGoesOnAfterAnOutage() async throws {
         try await withStore(configure: { $0.sessionTimeout = .seconds(2) }) { store, gateway in
-            let queue = try MessageQueue(store: store, settings: .init(redeliveryDelay: .zero))
+            let queue = try MessageQueue(store: store).creating(with: .init(redeliveryDelay: .zero))
             let producer = QueueProducer(queue)
-            try await producer.send((0..<4).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<4).map { OutgoingMessage("\($0)") })
             await producer.close()
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 4))
             var messages = consumer.makeAsyncIterator()

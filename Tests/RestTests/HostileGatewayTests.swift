@@ -48,7 +48,7 @@ struct HostileGatewayTests {
         ])
     func whatMayPassIsWaitedFor(_ answer: String) async throws {
         try await withAnswers(answer) { address in
-            try await withStore(.plain, at: address, configure: { $0.callDeadline = .milliseconds(500) }) { store in
+            try await withStore(.plain, at: address, configure: { $0.requestTimeout = .milliseconds(500) }) { store in
                 let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.exists("/") }
                 #expect(
                     error?.code == .deadlineExceeded && error?.outcome == .notApplied, "\(String(describing: error))")

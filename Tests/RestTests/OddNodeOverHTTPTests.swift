@@ -72,7 +72,7 @@ struct OddNodeOverHTTPTests {
             .create("\(failed)/item/item-100-0000000009", data: Array("left".utf8)),
         ])
         let producer = QueueProducer(queue)
-        try await producer.send(Self.payloads.map { OutgoingMessage($0, id: "id-\($0)") })
+        try await producer.send(contentsOf: Self.payloads.map { OutgoingMessage($0, id: "id-\($0)") })
         await producer.close()
     }
 
@@ -96,7 +96,7 @@ struct OddNodeOverHTTPTests {
         }
         #expect(taken == Self.payloads, "\(queue.path)")
         try await QueueRecovery(queue).recover()
-        let peeked = try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }
+        let peeked = try await queue.peek().map { String(decoding: $0.payload, as: UTF8.self) }
         #expect(peeked.contains("left"), "\(queue.path)")
         let dead = try await queue.deadLetters().map { String(decoding: $0.payload, as: UTF8.self) }
         #expect(dead.contains("tried"), "\(queue.path)")

@@ -16,9 +16,9 @@ struct QueueOverRestTests {
         let servers = try await TestServer.address()
         try await withGateway(kind, servers: servers) { gateway in
             try await withStore(kind, at: gateway) { store in
-                let queue = try MessageQueue(store: store, settings: .init(redeliveryDelay: .zero))
+                let queue = try MessageQueue(store: store).creating(with: .init(redeliveryDelay: .zero))
                 let producer = QueueProducer(queue)
-                try await producer.send((0..<3).map { OutgoingMessage("\($0)") })
+                try await producer.send(contentsOf: (0..<3).map { OutgoingMessage("\($0)") })
                 await producer.close()
                 try await withStore(kind, at: gateway) { failing in
                     let consumer = QueueConsumer(try MessageQueue(store: failing), configuration: .init(prefetch: 3))
@@ -77,9 +77,9 @@ struct QueueOverRestTests {
 
 /// A queue from its first message to its last: sent, taken, given back, and dead-lettered.
 func live(over store: RestNodeStore) async throws {
-    let queue = try MessageQueue(store: store, settings: .init(maximumDeliveries: 2))
+    let queue = try MessageQueue(store: store).creating(with: .init(maximumDeliveries: 2))
     let producer = QueueProducer(queue)
-    try await producer.send((0..<5).map { OutgoingMessage("m\($0)", headers: ["n": "\($0)"]) })
+    try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("m\($0)", headers: ["n": "\($0)"]) })
     try await producer.send("first", priority: 1)
     let first = try await producer.send(OutgoingMessage("once", id: "7"))
     let again = try await producer.send(OutgoingMessage("once", id: "7"))
@@ -92,7 +92,7 @@ func live(over store: RestNodeStore) async throws {
         let text = String(decoding: message.payload, as: UTF8.self)
         taken.append(text)
         switch text {
-        case "m1" where message.deliveryCount == 1: try await message.giveBack()
+        case "m1" where message.deliveryCount == 1: try await message.requeue()
         case "m2": try await message.deadLetter(reason: "bad")
         default: try await message.acknowledge()
         }
@@ -103,5 +103,5 @@ func live(over store: RestNodeStore) async throws {
     await consumer.close()
     let statistics = try await queue.statistics()
     #expect(
-        statistics.ready == 0 && statistics.leased == 0 && statistics.dead == 1 && statistics.consumers == 0)
+        statistics.ready == 0 && statistics.leased == 0 && statistics.deadLettered == 1 && statistics.consumers == 0)
 }

@@ -49,7 +49,7 @@ struct SessionTests {
             }
             let start = ContinuousClock.now
             try await withDeadline("doubt") {
-                for await state in store.sessionStates where state.phase == .inDoubt { break }
+                for await state in store.sessionStates where state.phase == .suspended { break }
             }
             let doubt = start.duration(to: .now)
             #expect(store.sessionState.sessionID == session, "it was told to have ended at once")

@@ -133,20 +133,20 @@ struct StoreTests {
         try await withStore(kind) { store in
             let queue = try MessageQueue(store: store)
             do {
-                try await queue.setBound(.init(bytes: 1_000))
+                try await queue.update { $0.capacity = .init(bytes: 1_000) }
                 #expect(kind == .extended)
             } catch let error as QueueError {
                 #expect(kind == .plain && error.code == .invalidArgument, "\(error)")
             }
-            let bound = try await queue.bound()
-            #expect(bound.bytes == (kind == .plain ? nil : 1_000))
+            let capacity = try await queue.attributes().capacity
+            #expect(capacity.bytes == (kind == .plain ? nil : 1_000))
         }
     }
 
     @Test(arguments: Kind.allCases) func changesAreSeen(_ kind: Kind) async throws {
         try await withStore(kind) { store in
             try await withDeadline("a change") {
-                var nodes = store.data(of: "/a").makeAsyncIterator()
+                var nodes = store.dataUpdates(of: "/a").makeAsyncIterator()
                 var names = store.childrenUpdates(of: "/").makeAsyncIterator()
                 let absent = try await nodes.next(isolation: nil)
                 #expect(absent == .some(nil))
@@ -212,7 +212,8 @@ struct StoreTests {
 
     /// No gateway: a call ends at its deadline, and nothing was done.
     @Test func withoutAGatewayACallEndsInTime() async throws {
-        try await withStore(.extended, at: "http://127.0.0.1:1", configure: { $0.callDeadline = .milliseconds(300) }) {
+        try await withStore(.extended, at: "http://127.0.0.1:1", configure: { $0.requestTimeout = .milliseconds(300) })
+        {
             store in
             let error = await #expect(throws: ZooKeeperError.self) {
                 _ = try await store.create("/a", data: [], mode: .persistent)

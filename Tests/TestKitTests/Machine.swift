@@ -7,7 +7,7 @@ protocol Machine: Sendable {
     func delete(_ path: String, version: Int32?) async throws
     func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat
     func sync(_ path: String) async throws
-    func multi(_ operations: [Operation]) async throws -> [OperationResult]
+    func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult]
     func node(_ path: String, watch: Bool) async throws -> Node
     func stat(_ path: String, watch: Bool) async throws -> Stat?
     func children(_ path: String, watch: Bool) async throws -> NodeChildren
@@ -31,7 +31,9 @@ struct RealMachine: Machine {
         try await client.set(path, data: data, version: version)
     }
     func sync(_ path: String) async throws { try await client.sync(path) }
-    func multi(_ operations: [Operation]) async throws -> [OperationResult] { try await client.multi(operations) }
+    func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult] {
+        try await client.multi(operations)
+    }
     func node(_ path: String, watch: Bool) async throws -> Node {
         try await client.node(full(path), watch: watch, timeout: nil)
     }
@@ -62,7 +64,9 @@ struct InMemoryMachine: Machine {
         try await session.set(path, data: data, version: version)
     }
     func sync(_ path: String) async throws { try await session.sync(path) }
-    func multi(_ operations: [Operation]) async throws -> [OperationResult] { try await session.multi(operations) }
+    func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult] {
+        try await session.multi(operations)
+    }
     func node(_ path: String, watch: Bool) async throws -> Node { try await session.node(path, watch: watch) }
     func stat(_ path: String, watch: Bool) async throws -> Stat? { try await session.stat(path, watch: watch) }
     func children(_ path: String, watch: Bool) async throws -> NodeChildren {

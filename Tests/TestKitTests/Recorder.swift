@@ -115,8 +115,8 @@ struct Recorder {
     }
 }
 
-extension Operation {
-    fileprivate func below(_ root: String) -> Operation {
+extension ZooKeeperOperation {
+    fileprivate func below(_ root: String) -> ZooKeeperOperation {
         switch self {
         case .create(let path, let data, let mode, let acl): .create(root + path, data: data, mode: mode, acl: acl)
         case .delete(let path, let version): .delete(root + path, version: version)

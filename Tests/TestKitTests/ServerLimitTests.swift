@@ -20,7 +20,7 @@ struct ServerLimitTests {
     }
 
     /// Applies the operations as one transaction.
-    private func outcome(of operations: [Operation], _ machine: any Machine) async throws -> String {
+    private func outcome(of operations: [ZooKeeperOperation], _ machine: any Machine) async throws -> String {
         do {
             _ = try await machine.multi(operations)
             return "applied"
@@ -31,13 +31,13 @@ struct ServerLimitTests {
 
     // MARK: A hard quota
 
-    private static let quotaSetup: [Operation] = [
+    private static let quotaSetup: [ZooKeeperOperation] = [
         .create("/q", data: [0]), .create("/q/a", data: bytes(10)), .create("/q/b", data: nil),
         .create("/q/c", data: nil), .create("/qq", data: bytes(99)),
     ]
 
     /// Four nodes at and below `/q` are allowed, with 30 bytes. At first there are four, with 11.
-    private static let quotaProgram: [(operations: [Operation], outcome: String)] = [
+    private static let quotaProgram: [(operations: [ZooKeeperOperation], outcome: String)] = [
         ([.create("/q/d", data: nil)], "-125 at 0"),
         ([.create("/qq/d", data: bytes(99))], "applied"),
         ([.create("/q/a", data: nil)], "-110 at 0"),
@@ -165,7 +165,7 @@ struct ServerLimitTests {
         try await withServer("znode.container.checkIntervalMs", "200") { client in
             let names = try await left(on: RealMachine(client: client)) {
                 for path in ["/used", "/outer"] {
-                    for try await stat in client.existence(of: path) where stat == nil { break }
+                    for try await stat in client.statUpdates(of: path) where stat == nil { break }
                 }
             }
             #expect(names == ["full", "unused"])
@@ -234,7 +234,7 @@ struct ServerLimitTests {
     @Test("Who may not change an access control list does not see the passwords in it")
     func passwordsAreMasked() async throws {
         let zookeeper = InMemoryZooKeeper()
-        let owner = zookeeper.connect(identities: [Identity(scheme: "digest", id: "owner:hash")])
+        let owner = zookeeper.connect(identities: [AuthInfo(scheme: "digest", id: "owner:hash")])
         _ = try await owner.multi([.create("/a", data: nil, acl: [.creator(.all), .world(.read)])])
         #expect(try await owner.aclEntries(of: "/a")?.first?.id == "owner:hash")
         #expect(try await zookeeper.connect().aclEntries(of: "/a")?.first?.id == "owner:x")

@@ -13,7 +13,7 @@ struct Step: Sendable, CustomStringConvertible {
         case acl(String)
         case setACL(String, [ACL], version: Int32?)
         case sync
-        case multi([Operation])
+        case multi([ZooKeeperOperation])
         /// Ends the session and begins another.
         case reopen
     }
@@ -57,7 +57,7 @@ struct Step: Sendable, CustomStringConvertible {
         return Step(session: session, action: action)
     }
 
-    private static func operation(_ generator: inout SeededGenerator) -> Operation {
+    private static func operation(_ generator: inout SeededGenerator) -> ZooKeeperOperation {
         let path = paths.randomElement(using: &generator) ?? "/a"
         switch Int.random(in: 0..<8, using: &generator) {
         case 0..<4: return .create(path, data: data(&generator), mode: mode(&generator), acl: acl(&generator))

@@ -60,9 +60,9 @@ public struct OddNode: Sendable, CustomStringConvertible {
     /// - Parameters:
     ///   - queue: the path of the queue.
     ///   - maximumRequestSize: the largest request in bytes that the members of the queue send.
-    public func transactions(in queue: String, maximumRequestSize: Int) -> [[Operation]] {
+    public func transactions(in queue: String, maximumRequestSize: Int) -> [[ZooKeeperOperation]] {
         let path = path(in: queue)
-        let preparation: [Operation] =
+        let preparation: [ZooKeeperOperation] =
             switch folder {
             // Members look into the folder only after the first epoch.
             case .earlier: [.set("\(queue)/epoch", data: Array("1 open".utf8))]
@@ -80,7 +80,7 @@ public struct OddNode: Sendable, CustomStringConvertible {
             }
         let acl = kind == .unreadable ? Self.others : .open
         // A dead letter has a child of its own, which has another name.
-        let child: [Operation] = kind == .hasAChild ? [.create(path + "/child", data: [])] : []
+        let child: [ZooKeeperOperation] = kind == .hasAChild ? [.create(path + "/child", data: [])] : []
         return [preparation, [.create(path, data: data, acl: acl)], child].filter { !$0.isEmpty }
     }
 }

@@ -43,12 +43,14 @@ extension LocalEnsembleConfiguration {
 
 /// Runs `body` with a client on an empty part of the shared server's tree.
 public func withTestClient<Result>(
-    followsMembers: Bool = true, sessionTimeout: Duration = .seconds(5), callDeadline: Duration = .seconds(20),
+    followsReconfiguration: Bool = true, sessionTimeout: Duration = .seconds(5),
+    requestTimeout: Duration = .seconds(20),
     _ name: String = #function, _ body: (ZooKeeperClient) async throws -> Result
 ) async throws -> Result {
     let configuration = try ZooKeeperConfiguration(
-        servers: try await TestServer.address(name), followsMembers: followsMembers, sessionTimeout: sessionTimeout,
-        callDeadline: callDeadline)
+        servers: try await TestServer.address(name), followsReconfiguration: followsReconfiguration,
+        sessionTimeout: sessionTimeout,
+        requestTimeout: requestTimeout)
     return try await ZooKeeperClient.withClient(configuration: configuration, body)
 }
 

@@ -90,7 +90,7 @@ struct GatewayCommandTests {
         }
         try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
             for name in try await client.children(of: "/queue/consumers").names {
-                for try await stat in client.existence(of: "/queue/consumers/\(name)/active") where stat == nil {
+                for try await stat in client.statUpdates(of: "/queue/consumers/\(name)/active") where stat == nil {
                     break
                 }
             }

@@ -24,10 +24,10 @@ struct PreviousReleaseTests {
         let new = Tool(address: try await TestServer.address())
         let old = Tool(address: new.address, path: PreviousRelease.path)
         try await ZooKeeperClient.withClient(configuration: .init(servers: new.address)) { client in
-            let queue = try MessageQueue(client, settings: .init(sequenceRolloverThreshold: 150))
+            let queue = try MessageQueue(client).creating(with: .init(sequenceRolloverThreshold: 150))
             try await queue.prepare()
             let recovering = Task {
-                try await QueueRecovery(queue, every: .milliseconds(20)).run()
+                try await QueueRecovery(queue, configuration: .init(interval: .milliseconds(20))).run()
             }
             var taken: [String] = []
             _ = try await old.started("recover", "--every", "0.1") { _, _ in
@@ -40,7 +40,7 @@ struct PreviousReleaseTests {
                         #expect(result.isSuccess && result.lines.count == 200, "\(result.error)")
                     }
                     // Not before the numbers have begun anew: both consumers are at work then.
-                    for try await node in client.data(of: "/queue/epoch") {
+                    for try await node in client.dataUpdates(of: "/queue/epoch") {
                         if let node, try SequenceEpoch(node).number >= round { break }
                     }
                 }

@@ -86,10 +86,10 @@ struct ToolTests {
         #expect(table.count == 6 && table[1].hasPrefix("messages") && table[1].contains("1500000000"))
         struct Counter: Decodable { let counter: String, value: Int, end: Int, perSecond: Double }
         let json = try await zkq("doctor", "--for", "0.2", "--json").output
-        let counters = try JSONDecoder().decode([Counter].self, from: Data(json.utf8))
-        #expect(counters.first { $0.counter == "messages" }?.value == 1)
+        let sequenceUsage = try JSONDecoder().decode([Counter].self, from: Data(json.utf8))
+        #expect(sequenceUsage.first { $0.counter == "messages" }?.value == 1)
         // The doctor's own two looks.
-        #expect(counters.first { $0.counter == "transactions" }.map { $0.value > 0 && $0.perSecond > 0 } == true)
+        #expect(sequenceUsage.first { $0.counter == "transactions" }.map { $0.value > 0 && $0.perSecond > 0 } == true)
     }
 
     @Test func theDoctorWarnsOfWhatAQueueSuffersFrom() async throws {
@@ -333,7 +333,7 @@ struct ToolTests {
         try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
             for name in try await client.children(of: "/queue/consumers").names {
                 let path = "/queue/consumers/\(name)/active"
-                for try await stat in client.existence(of: path) where stat == nil { break }
+                for try await stat in client.statUpdates(of: path) where stat == nil { break }
             }
         }
     }

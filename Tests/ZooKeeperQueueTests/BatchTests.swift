@@ -7,14 +7,14 @@ import ZooKeeper
 /// A queue that keeps several messages in one node.
 @Suite(.timeLimit(.minutes(2)))
 struct BatchTests {
-    private let settings = QueueSettings(maximumDeliveries: 3, messagesPerNode: 8)
+    private let settings = QueueAttributes(maximumDeliveries: 3, maximumBatchSize: 8)
 
     private func withBatches(_ count: Int, _ body: (ZooKeeperClient, MessageQueue) async throws -> Void) async throws {
-        try await withTestQueue(settings: settings) { client, queue in
+        try await withTestQueue(attributes: settings) { client, queue in
             let producer = QueueProducer(queue)
-            let receipts = try await producer.send((0..<count).map { OutgoingMessage("\($0)") })
+            let receipts = try await producer.send(contentsOf: (0..<count).map { OutgoingMessage("\($0)") })
             await producer.close()
-            #expect(Set(receipts.map(\.name)).count == count)
+            #expect(Set(receipts.map(\.nodeName)).count == count)
             try await body(client, queue)
         }
     }
@@ -37,8 +37,8 @@ struct BatchTests {
     @Test func messagesShareNodesAndComeOneByOneInTheirOrder() async throws {
         try await withBatches(20) { _, queue in
             #expect(try await queue.statistics().ready == 3)
-            #expect(try await queue.browse().map(\.name).first == "item-100-0000000000-000")
-            #expect(try await queue.browse(limit: 10).count == 10)
+            #expect(try await queue.peek().map(\.nodeName).first == "item-100-0000000000-000")
+            #expect(try await queue.peek(limit: 10).count == 10)
             #expect(try await queue.drain() == (0..<20).map(String.init))
             try await expectEmpty(queue)
         }
@@ -48,32 +48,32 @@ struct BatchTests {
         try await withBatches(8) { client, _ in
             let other = try MessageQueue(client)
             let producer = QueueProducer(other)
-            try await producer.send((8..<16).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (8..<16).map { OutgoingMessage("\($0)") })
             await producer.close()
             #expect(try await other.statistics().ready == 2)
-            try await other.setMessagesPerNode(1)
+            try await other.update { $0.maximumBatchSize = 1 }
             let later = QueueProducer(other)
-            try await later.send((16..<20).map { OutgoingMessage("\($0)") })
+            try await later.send(contentsOf: (16..<20).map { OutgoingMessage("\($0)") })
             await later.close()
             #expect(try await other.statistics().ready == 6)
             #expect(try await other.drain(prefetch: 3) == (0..<20).map(String.init))
-            await expect(.invalidArgument) { try await other.setMessagesPerNode(0) }
+            await expect(.invalidArgument) { try await other.update { $0.maximumBatchSize = 0 } }
         }
-        #expect(throws: QueueError.self) { try QueueSettings(messagesPerNode: 901).validate() }
+        #expect(throws: QueueError.self) { try QueueAttributes(maximumBatchSize: 901).validate() }
     }
 
     @Test func eachIsSettledByItself() async throws {
         try await withBatches(8) { client, queue in
             let first = try await queue.drain { message in
                 switch message.payload {
-                case Array("2".utf8) where message.deliveryCount == 1: try await message.giveBack()
+                case Array("2".utf8) where message.deliveryCount == 1: try await message.requeue()
                 case Array("5".utf8): try await message.deadLetter(reason: "tried")
                 default: try await message.acknowledge(with: [])
                 }
             }
             #expect(first.sorted() == ["0", "1", "2", "2", "3", "4", "5", "6", "7"])
             let dead = try await queue.deadLetters()
-            #expect(dead.map(\.name) == ["item-100-0000000000-005"] && dead.first?.payload == Array("5".utf8))
+            #expect(dead.map(\.nodeName) == ["item-100-0000000000-005"] && dead.first?.payload == Array("5".utf8))
             try await queue.redrive("item-100-0000000000-005")
             #expect(try await queue.drain() == ["5"])
             try await expectEmpty(queue)
@@ -97,7 +97,7 @@ struct BatchTests {
             var names: [String] = []
             let payloads = try await queue.drain {
                 counts.insert($0.deliveryCount)
-                names.append($0.name)
+                names.append($0.nodeName)
                 try await $0.acknowledge()
             }
             #expect(payloads == ["0", "2", "3", "5", "6"] && counts == [2])
@@ -126,7 +126,7 @@ struct BatchTests {
             _ = try await client.create(
                 "/queue/items/item-100-", data: Array("foreign".utf8), mode: .persistentSequential)
             let producer = QueueProducer(queue)
-            try await producer.send((8..<10).map { OutgoingMessage("\($0)", headers: ["a": "b"]) })
+            try await producer.send(contentsOf: (8..<10).map { OutgoingMessage("\($0)", headers: ["a": "b"]) })
             await producer.close()
             #expect(try await queue.drain() == (0..<8).map(String.init) + ["foreign", "8", "9"])
             try await expectEmpty(queue)
@@ -135,10 +135,10 @@ struct BatchTests {
 
     /// The longest messages still fit when a batch comes apart.
     @Test func longMessagesSurviveARecovery() async throws {
-        try await withTestQueue(settings: settings) { client, queue in
+        try await withTestQueue(attributes: settings) { client, queue in
             let producer = QueueProducer(queue)
             let long = [UInt8](repeating: 7, count: producer.maximumPayloadSize / 6)
-            try await producer.send((0..<12).map { _ in OutgoingMessage(long) } + [OutgoingMessage("end")])
+            try await producer.send(contentsOf: (0..<12).map { _ in OutgoingMessage(long) } + [OutgoingMessage("end")])
             await producer.close()
             try await crash(like: client)
             let report = try await QueueRecovery(queue).recover()
@@ -151,10 +151,10 @@ struct BatchTests {
 
     /// As many messages as a node can hold come apart in one multi.
     @Test func theLargestBatchSurvivesARecovery() async throws {
-        let settings = QueueSettings(messagesPerNode: 900)
-        try await withTestQueue(settings: settings) { client, queue in
+        let settings = QueueAttributes(maximumBatchSize: 900)
+        try await withTestQueue(attributes: settings) { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<900).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<900).map { OutgoingMessage("\($0)") })
             await producer.close()
             #expect(try await queue.statistics().ready == 1)
             try await crash(like: client)
@@ -169,7 +169,7 @@ struct BatchTests {
     @Test func anotherIterationGoesOnInTheOldOrder() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<40).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<40).map { OutgoingMessage("\($0)") })
             await producer.close()
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 4))
             var payloads: [String] = []

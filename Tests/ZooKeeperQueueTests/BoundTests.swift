@@ -9,7 +9,7 @@ import ZooKeeperTestKit
 @Suite(.timeLimit(.minutes(1)))
 struct BoundTests {
     @Test func aFullQueueRefusesAndTakesAgainWhenThereIsRoom() async throws {
-        try await withTestQueue(settings: .init(bound: .init(messages: 10))) { _, queue in
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 10))) { _, queue in
             let producer = QueueProducer(queue)
             for number in 0..<10 { try await producer.send("\(number)") }
             let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
@@ -18,7 +18,7 @@ struct BoundTests {
             // What comes back is never refused.
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
             var messages = consumer.makeAsyncIterator()
-            try await messages.next()?.giveBack()
+            try await messages.next()?.requeue()
             for _ in 0..<3 { try await messages.next()?.acknowledge() }
             await consumer.close()
             for number in 10..<13 { try await producer.send("\(number)") }
@@ -28,14 +28,16 @@ struct BoundTests {
         }
     }
 
-    @Test(arguments: [QueueBound(), .init(messages: 20)])
-    func whoIsRefusedLearnsOfAnotherBound(_ bound: QueueBound) async throws {
-        try await withTestQueue(settings: .init(bound: .init(messages: 3))) { _, queue in
-            let (producer, patient) = (QueueProducer(queue), QueueProducer(queue, whenFull: .wait))
+    @Test(arguments: [QueueCapacity(), .init(messages: 20)])
+    func whoIsRefusedLearnsOfAnotherBound(_ capacity: QueueCapacity) async throws {
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 3))) { _, queue in
+            let (producer, patient) = (
+                QueueProducer(queue), QueueProducer(queue, configuration: .init(whenFull: .wait))
+            )
             for number in 0..<3 { try await producer.send("\(number)") }
             await expect(.queueFull) { try await producer.send("more") }
             let waiting = Task.immediate { try await patient.send("waits") }
-            try await queue.setBound(bound)
+            try await queue.update { $0.capacity = capacity }
             try await producer.send("more")
             _ = try await waiting.value
             for producer in [producer, patient] { await producer.close() }
@@ -44,18 +46,18 @@ struct BoundTests {
     }
 
     @Test func aSendOfManyIsLetInAsAWholeOrNotAtAll() async throws {
-        try await withTestQueue(settings: .init(bound: .init(messages: 10))) { _, queue in
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 10))) { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<25).map { OutgoingMessage("\($0)") })
-            await expect(.queueFull) { try await producer.send(["a", "b"].map { OutgoingMessage($0) }) }
+            try await producer.send(contentsOf: (0..<25).map { OutgoingMessage("\($0)") })
+            await expect(.queueFull) { try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) }) }
             await producer.close()
             #expect(try await queue.statistics().ready == 25)
         }
     }
 
     @Test func whoWaitsIsLetInInOrderOrRefusedInTime() async throws {
-        try await withTestQueue(settings: .init(bound: .init(messages: 2))) { _, queue in
-            let producer = QueueProducer(queue, whenFull: .wait)
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 2))) { _, queue in
+            let producer = QueueProducer(queue, configuration: .init(whenFull: .wait))
             for number in 0..<2 { try await producer.send("\(number)") }
             let late = (2..<6).map { number in Task.immediate { try await producer.send("\(number)") } }
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
@@ -69,7 +71,7 @@ struct BoundTests {
             await consumer.close()
             await producer.close()
 
-            let hasty = QueueProducer(queue, whenFull: .wait, sendTimeout: .milliseconds(300))
+            let hasty = QueueProducer(queue, configuration: .init(whenFull: .wait, sendTimeout: .milliseconds(300)))
             for number in 0..<2 { try await hasty.send("\(number)") }
             let waiting = Task.immediate { try await hasty.send("cancelled") }
             waiting.cancel()
@@ -85,7 +87,7 @@ struct BoundTests {
             let producer = QueueProducer(queue)
             try await producer.send([UInt8](repeating: 1, count: 40_000))
             // Learnt by a producer that is at work.
-            try await queue.setBound(.init(bytes: 100_000))
+            try await queue.update { $0.capacity = .init(bytes: 100_000) }
             try await producer.send([UInt8](repeating: 2, count: 40_000))
             try await producer.send([UInt8](repeating: 3, count: 40_000))
             let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
@@ -96,17 +98,19 @@ struct BoundTests {
             await expect(.queueFull) { try await producer.send("more") }
             try await queue.purgeDeadLetters()
             try await producer.send("more")
-            try await queue.setBound(.init())
-            try await producer.send((0..<10).map { _ in OutgoingMessage([UInt8](repeating: 4, count: 40_000)) })
+            try await queue.update { $0.capacity = .init() }
+            try await producer.send(
+                contentsOf: (0..<10).map { _ in OutgoingMessage([UInt8](repeating: 4, count: 40_000)) })
             await producer.close()
         }
     }
 
     @Test func severalProducersKeepTheBoundTogether() async throws {
-        try await withTestQueue(settings: .init(bound: .init(messages: 500))) { client, queue in
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 500))) { client, queue in
             try await withAnotherClient(like: client) { other in
                 let producers = try (0..<4).map {
-                    QueueProducer($0.isMultiple(of: 2) ? queue : try MessageQueue(other), whenFull: .fail)
+                    QueueProducer(
+                        $0.isMultiple(of: 2) ? queue : try MessageQueue(other), configuration: .init(whenFull: .fail))
                 }
                 let sent = try await withThrowingTaskGroup(of: Int.self) { group in
                     for producer in producers {
@@ -133,12 +137,12 @@ struct BoundTests {
     }
 
     @Test func severalMessagesOfANodeAreCountedAsSeveral() async throws {
-        try await withTestQueue(settings: .init(messagesPerNode: 50, bound: .init(messages: 1_000))) { _, queue in
+        try await withTestQueue(attributes: .init(maximumBatchSize: 50, capacity: .init(messages: 1_000))) { _, queue in
             let producer = QueueProducer(queue)
             var sent = 0
             await expect(.queueFull) {
                 while true {
-                    try await producer.send((0..<50).map { OutgoingMessage("\($0)") })
+                    try await producer.send(contentsOf: (0..<50).map { OutgoingMessage("\($0)") })
                     sent += 50
                 }
             }
@@ -149,26 +153,29 @@ struct BoundTests {
 
     @Test func aBoundThatCannotBeKeptIsRefused() async throws {
         try await withTestQueue { client, queue in
-            for bound in [QueueBound(messages: 0), .init(bytes: -1)] {
-                await expect(.invalidArgument) { try await queue.setBound(bound) }
+            for capacity in [QueueCapacity(messages: 0), .init(bytes: -1)] {
+                await expect(.invalidArgument) { try await queue.update { $0.capacity = capacity } }
                 await expect(.invalidArgument) {
-                    _ = try MessageQueue(client, settings: .init(bound: bound))
+                    try await queue.createIfNeeded(.init(capacity: capacity))
                 }
             }
             try await queue.prepare()
             let below = try MessageQueue(client, path: "/queue/items/below")
-            try await queue.setBound(.init(bytes: 1_000))
-            let error = await #expect(throws: QueueError.self) { try await below.setBound(.init(bytes: 1_000)) }
+            try await queue.update { $0.capacity = .init(bytes: 1_000) }
+            let error = await #expect(throws: QueueError.self) {
+                try await below.update { $0.capacity = .init(bytes: 1_000) }
+            }
             #expect(error?.code == .invalidArgument && error?.message.contains("/queue already") == true)
             let above = try MessageQueue(client, path: "/above")
-            try await MessageQueue(client, path: "/above/below").setBound(.init(bytes: 1_000))
-            await expect(.invalidArgument) { try await above.setBound(.init(bytes: 1_000)) }
+            try await MessageQueue(client, path: "/above/below").update { $0.capacity = .init(bytes: 1_000) }
+            await expect(.invalidArgument) { try await above.update { $0.capacity = .init(bytes: 1_000) } }
         }
     }
 
     @Test func aBoundIsKeptInMemoryToo() async throws {
         let queue = try MessageQueue(
-            store: InMemoryZooKeeper().connect(), settings: .init(bound: .init(messages: 3, bytes: 5_000)))
+            store: InMemoryZooKeeper().connect()
+        ).creating(with: .init(capacity: .init(messages: 3, bytes: 5_000)))
         let producer = QueueProducer(queue)
         for number in 0..<3 { try await producer.send("\(number)") }
         await expect(.queueFull) { try await producer.send("more") }

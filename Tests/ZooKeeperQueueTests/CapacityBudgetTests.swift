@@ -5,7 +5,10 @@ import ZooKeeper
 
 struct CapacityBudgetTests {
     private func entry(_ number: Int) -> [ProducerSequence.Entry] {
-        [ProducerSequence.Entry(send: SendID(number: UInt64(number)), index: 0, priority: 100, data: [1], size: 80)]
+        [
+            ProducerSequence.Entry(
+                send: UnresolvedSend(number: UInt64(number)), index: 0, priority: 100, data: [1], size: 80)
+        ]
     }
 
     /// Looks, and stores all that is allowed, or at most so much.
@@ -21,7 +24,7 @@ struct CapacityBudgetTests {
 
     private func room() -> CapacityBudget {
         var room = CapacityBudget()
-        room.bound = QueueBound(messages: 10_000)
+        room.capacity = QueueCapacity(messages: 10_000)
         return room
     }
 

@@ -67,9 +67,9 @@ struct ConsumerDriver {
     init(seed: UInt64, prefetch: Int, onDemand: Bool) throws {
         random = SeededGenerator(seed: seed)
         mayBeBarred = seed.isMultiple(of: 5)
-        var configuration = ConsumerConfiguration(prefetch: prefetch)
+        var configuration = QueueConsumer.Configuration(prefetch: prefetch)
         configuration.pullsOnDemand = onDemand
-        if seed % 3 == 1 { configuration.stepsOfARegistration = 20 }
+        if seed % 3 == 1 { configuration.transactionsOfARegistration = 20 }
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
         machine = ConsumerStateMachine(queue, configuration, iterators)
         iterators.increment()
@@ -179,14 +179,14 @@ struct ConsumerDriver {
     private mutating func settleOne() {
         guard !handedOut.isEmpty else { return }
         let lease = handedOut.remove(at: roll(handedOut.count))
-        settle(lease, by: [.acknowledge([]), .giveBack(reason: nil), .release, .deadLetter(reason: "")][roll(4)])
+        settle(lease, by: [.acknowledge([]), .requeue(reason: nil), .release, .deadLetter(reason: "")][roll(4)])
     }
 
     private mutating func settle(_ lease: Lease, by kind: Settlement.Kind) {
         do {
             guard try lease.beginSettling(by: kind) else { return }
         } catch {
-            let isHeld = lease.state == .held || lease.state == .inDoubt
+            let isHeld = lease.state == .held || lease.state == .suspended
             if isHeld { violations.append("\(lease.name.string) is held, and cannot be settled: \(error)") }
             return
         }
@@ -213,7 +213,7 @@ struct ConsumerDriver {
         switch roll(12) {
         case 0: expire()
         case 1...4:
-            session = SessionState(phase: .inDoubt, sessionID: session.sessionID, timeout: .zero, expirations: 0)
+            session = SessionState(phase: .suspended, sessionID: session.sessionID, timeout: .zero, expirations: 0)
         default: session = SessionState(phase: .connected, sessionID: session.sessionID, timeout: .zero, expirations: 0)
         }
         handle { [session] in $0.sessionChanged(session) }
@@ -264,7 +264,7 @@ struct ConsumerDriver {
                 paths: machine.queue.tree.consumer(name), sessionID: session.sessionID, name: name)
             handle { $0.registered(registration) }
         }
-        if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), maximumDeliveries: .some(nil)) } }
+        if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), maximumDeliveries: 10) } }
         let mark = machine.mark
         if machine.needsList(now: now) {
             beginScan(mark)
@@ -405,7 +405,7 @@ struct ConsumerDriver {
             ends[ObjectIdentifier(lease)] = settlement.kind
             switch settlement.kind {
             case .release: items.insert(lease.node)
-            case .giveBack where lease.name.returns < 8:
+            case .requeue where lease.name.returns < 8:
                 items.insert(lease.name.with(returns: lease.name.returns + 1).string)
             default: break
             }
@@ -520,7 +520,7 @@ struct ConsumerDriver {
             }
             releasing.remove(ObjectIdentifier(lease))
             handle { $0.releaseEnded(lease) }
-        } else if case .failure = result, lease.state == .held || lease.state == .inDoubt {
+        } else if case .failure = result, lease.state == .held || lease.state == .suspended {
             // The caller tries again.
             handedOut.append(lease)
         }
@@ -538,7 +538,7 @@ struct ConsumerDriver {
         for lease in machine.buffer where machine.leases[lease.name.string] !== lease {
             violations.append("\(lease.name.string) waits in the buffer without a lease")
         }
-        let known: LeaseState = session.phase == .inDoubt ? .inDoubt : .held
+        let known: LeaseState = session.phase == .suspended ? .suspended : .held
         if machine.registration?.sessionID == session.sessionID {
             for lease in machine.leases.values where lease.state != known {
                 violations.append("\(lease.name.string) is \(lease.state), and not \(known)")
@@ -567,7 +567,7 @@ struct ConsumerDriver {
             if machine.holdings.version != version { violations.append("it takes its node for another version") }
         }
         // A caller that waits is waited for.
-        if !waiting.isEmpty, case .idle = reading, case .idle = committing, machine.buffer.first?.state != .inDoubt,
+        if !waiting.isEmpty, case .idle = reading, case .idle = committing, machine.buffer.first?.state != .suspended,
             machine.free() > 0
         {
             violations.append("a caller waits, and nothing is under way")

@@ -77,7 +77,7 @@ struct ConsumerRobustnessTests {
             let producer = QueueProducer(queue)
             try await producer.send("x")
             await producer.close()
-            var configuration = ConsumerConfiguration()
+            var configuration = QueueConsumer.Configuration()
             configuration.closingTime = .seconds(120)
             let consumer = QueueConsumer(queue, configuration: configuration)
             var messages = consumer.makeAsyncIterator()
@@ -86,7 +86,7 @@ struct ConsumerRobustnessTests {
             await consumer.close(gracePeriod: .zero)
             // The session lives on, so that nobody else could give the message back.
             #expect(pending.withLock { $0.isEmpty })
-            #expect(try await store.children(of: "/queue/items").names == [message.name])
+            #expect(try await store.children(of: "/queue/items").names == [message.nodeName])
             #expect(try await store.children(of: "/queue/consumers").names.isEmpty)
             store.crash()
         }
@@ -99,7 +99,7 @@ struct ConsumerRobustnessTests {
         try await queue.prepare()
         let consumer = QueueConsumer(queue)
         var messages = consumer.makeAsyncIterator()
-        #expect(try await messages.next(within: .zero)?.name == nil)
+        #expect(try await messages.next(within: .zero)?.nodeName == nil)
         let name = try #require(try await store.children(of: "/queue/consumers").names.first)
         try await store.delete("/queue/consumers/\(name)/active", version: nil)
         await consumer.close()
@@ -107,11 +107,11 @@ struct ConsumerRobustnessTests {
     }
 
     @Test("A message whose place is taken comes back under another name", arguments: [1, 4])
-    func placeIsTaken(messagesPerNode: Int) async throws {
+    func placeIsTaken(maximumBatchSize: Int) async throws {
         let store = InMemoryZooKeeper().connect()
-        let queue = try MessageQueue(store: store, settings: .init(messagesPerNode: messagesPerNode))
+        let queue = try MessageQueue(store: store).creating(with: .init(maximumBatchSize: maximumBatchSize))
         let producer = QueueProducer(queue)
-        try await producer.send((0..<4).map { OutgoingMessage("\($0)") })
+        try await producer.send(contentsOf: (0..<4).map { OutgoingMessage("\($0)") })
         await producer.close()
         let consumer = QueueConsumer(queue)
         var messages = consumer.makeAsyncIterator()
@@ -133,7 +133,7 @@ struct ConsumerRobustnessTests {
         let zookeeper = InMemoryZooKeeper()
         let queue = try MessageQueue(store: zookeeper.connect())
         let producer = QueueProducer(queue)
-        try await producer.send((0..<1_000).map { OutgoingMessage("\($0)") })
+        try await producer.send(contentsOf: (0..<1_000).map { OutgoingMessage("\($0)") })
         await producer.close()
         let thief = zookeeper.connect()
         let listings = Mutex(0)
@@ -162,8 +162,8 @@ struct ConsumerRobustnessTests {
     func missingChroot() async throws {
         let servers = try await TestServer.address() + "/not/there"
         try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { client in
-            let reader = try MessageQueue(client, settings: .init(createsQueue: false))
-            await expect(.queueMissing) { try await reader.prepare() }
+            let reader = try MessageQueue(client, createIfMissing: false)
+            await expect(.queueNotFound) { try await reader.prepare() }
             let queue = try MessageQueue(client)
             let producer = QueueProducer(queue)
             try await producer.send("x")

@@ -30,7 +30,7 @@ struct FolderTests {
     func goesOn(folder: String) async throws {
         let zookeeper = InMemoryZooKeeper()
         let store = zookeeper.connect()
-        let queue = try MessageQueue(store: store, settings: .init(maximumDeliveries: 2))
+        let queue = try MessageQueue(store: store).creating(with: .init(maximumDeliveries: 2))
         let producer = QueueProducer(queue)
         let consumer = QueueConsumer(queue)
         var messages = consumer.makeAsyncIterator()
@@ -44,7 +44,7 @@ struct FolderTests {
         #expect(try await queue.deadLetters().count == 1)
         // Given back.
         try await producer.send("again")
-        try await #require(try await messages.next()).giveBack()
+        try await #require(try await messages.next()).requeue()
         try await #require(try await messages.next()).acknowledge()
         await producer.close()
         await consumer.close()
@@ -74,7 +74,7 @@ struct FolderTests {
         let (store, other) = (zookeeper.connect(), zookeeper.connect())
         let queue = try MessageQueue(store: store)
         let producer = QueueProducer(queue)
-        try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+        try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
         await producer.close()
         let first = QueueConsumer(queue, configuration: .init(prefetch: 1))
         var firsts = first.makeAsyncIterator()
@@ -86,7 +86,7 @@ struct FolderTests {
         #expect(held.payload == Array("b".utf8))
         await expect(.leaseLost) { try await lost.acknowledge() }
         try await QueueRecovery(queue).recover()
-        #expect(held.state == .held)
+        #expect(held.leaseState == .held)
         try await held.acknowledge()
         await first.close()
         await second.close()
@@ -139,9 +139,9 @@ struct FolderTests {
     @Test("Only a root that is gone is a missing queue")
     func missingRoot() async throws {
         let store = InMemoryZooKeeper().connect()
-        let queue = try MessageQueue(store: store, settings: .init(createsQueue: false))
-        await expect(.queueMissing) { try await queue.prepare() }
-        await expect(.queueMissing) { try await QueueRecovery(queue).recover() }
+        let queue = try MessageQueue(store: store, createIfMissing: false)
+        await expect(.queueNotFound) { try await queue.prepare() }
+        await expect(.queueNotFound) { try await QueueRecovery(queue).recover() }
         _ = try await store.create("/queue", data: [], mode: .persistent)
         try await queue.prepare()
         #expect(try await Set(store.children(of: "/queue").names) == Set(Self.folders))
@@ -150,7 +150,7 @@ struct FolderTests {
     @Test("An epoch that was removed comes back above all that the messages' names tell of")
     func epochComesBack() async throws {
         let store = InMemoryZooKeeper().connect()
-        let queue = try MessageQueue(store: store, settings: .init(sequenceRolloverThreshold: 1))
+        let queue = try MessageQueue(store: store).creating(with: .init(sequenceRolloverThreshold: 1))
         let producer = QueueProducer(queue)
         for round in 0..<3 {
             try await producer.send("\(round)")
@@ -171,7 +171,7 @@ struct SharedDeliveryTests {
     @Test("The queue says how often a message is delivered, whatever a member's own settings are")
     func deliveriesBelongToTheQueue() async throws {
         let zookeeper = InMemoryZooKeeper()
-        let owner = try MessageQueue(store: zookeeper.connect(), settings: .init(maximumDeliveries: 4))
+        let owner = try MessageQueue(store: zookeeper.connect()).creating(with: .init(maximumDeliveries: 4))
         let producer = QueueProducer(owner)
         try await producer.send("job")
         await producer.close()
@@ -179,18 +179,18 @@ struct SharedDeliveryTests {
         var deliveries = 0
         try await other.drain {
             deliveries += 1
-            try await $0.giveBack()
+            try await $0.requeue()
         }
         #expect(deliveries == 4)
-        #expect(try await owner.statistics().dead == 1)
+        #expect(try await owner.statistics().deadLettered == 1)
         // A change holds for members at work.
         try await owner.redriveAll()
         let consumer = QueueConsumer(other)
         var messages = consumer.makeAsyncIterator()
         let message = try #require(try await messages.next())
-        try await owner.setMaximumDeliveries(1)
-        try await message.giveBack()
-        #expect(try await owner.statistics().dead == 1)
+        try await owner.update { $0.maximumDeliveries = 1 }
+        try await message.requeue()
+        #expect(try await owner.statistics().deadLettered == 1)
         await consumer.close()
     }
 
@@ -199,12 +199,12 @@ struct SharedDeliveryTests {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
         let producer = QueueProducer(queue)
         let payload = [UInt8](repeating: 1, count: producer.maximumPayloadSize - 16)
-        try await producer.send([OutgoingMessage(payload), OutgoingMessage("small")])
+        try await producer.send(contentsOf: [OutgoingMessage(payload), OutgoingMessage("small")])
         await producer.close()
         try await queue.drain { try await $0.deadLetter(reason: String(repeating: "é", count: 5_000)) }
         let letters = try await queue.deadLetters()
         #expect(letters.map(\.payload.count) == [payload.count, 5])
-        #expect(letters.allSatisfy { $0.cause.allSatisfy { $0 == "é" } })
-        #expect(letters.last?.cause.utf8.count == 4_096)
+        #expect(letters.allSatisfy { $0.reason.allSatisfy { $0 == "é" } })
+        #expect(letters.last?.reason.utf8.count == 4_096)
     }
 }

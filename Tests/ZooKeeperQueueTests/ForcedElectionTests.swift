@@ -37,7 +37,7 @@ struct ForcedElectionTests {
             try await producer.send(text)
         } catch let error as QueueError {
             guard let unresolved = error.unresolvedSend else { throw error }
-            try await producer.repeatSend(unresolved)
+            try await producer.resume(unresolved)
         }
     }
 

@@ -60,7 +60,7 @@ struct ForeignClientTests {
             try await queue.drain {
                 deliveries += 1
                 #expect($0.payload == [] && $0.deliveryCount == deliveries)
-                if deliveries == 1 { try await $0.giveBack() } else { try await $0.acknowledge() }
+                if deliveries == 1 { try await $0.requeue() } else { try await $0.acknowledge() }
             }
             #expect(deliveries == 2)
         }

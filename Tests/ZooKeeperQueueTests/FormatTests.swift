@@ -12,7 +12,7 @@ struct FormatTests {
     @Test func aLaterFormatIsRefusedByWhoComes() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
             await producer.close()
             try await queue.drain { try await $0.deadLetter(reason: "for redrive") }
             // A consumer that has failed, with a lease.
@@ -35,7 +35,7 @@ struct FormatTests {
             await expect(.unsupportedFormat) { try await queue.redriveAll() }
             await expect(.unsupportedFormat) { try await queue.purge() }
             await expect(.unsupportedFormat) { try await queue.purgeDeadLetters() }
-            await expect(.unsupportedFormat) { _ = try await queue.browse() }
+            await expect(.unsupportedFormat) { _ = try await queue.peek() }
             let after = try await queue.paths()
             #expect(after == before)
         }
@@ -55,7 +55,7 @@ struct FormatTests {
     @Test func aLaterFormatIsRefusedByWhoIsAtWork() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
             var messages = consumer.makeAsyncIterator()
             let held = try #require(try await messages.next())

@@ -9,16 +9,18 @@ import ZooKeeper
 struct InspectionTests {
     @Test func countsAgeAndBrowsing() async throws {
         try await withTestQueue { _, queue in
-            await expect(.queueMissing) { _ = try await queue.statistics() }
+            await expect(.queueNotFound) { _ = try await queue.statistics() }
             try await queue.prepare()
             #expect(try await queue.oldestMessageAge() == nil)
             let producer = QueueProducer(queue)
-            try await producer.send([OutgoingMessage("b"), OutgoingMessage("c"), OutgoingMessage("a", priority: 1)])
+            try await producer.send(contentsOf: [
+                OutgoingMessage("b"), OutgoingMessage("c"), OutgoingMessage("a", priority: 1),
+            ])
             await producer.close()
             try await queue.expectStatistics(ready: 3, leased: 0, partial: 0, dead: 0, consumers: 0)
             let age = try #require(try await queue.oldestMessageAge())
             #expect(age >= .zero && age < .seconds(30))
-            let browsed = try await queue.browse(limit: 2)
+            let browsed = try await queue.peek(limit: 2)
             #expect(browsed.map { String(decoding: $0.payload, as: UTF8.self) } == ["a", "b"])
             #expect(browsed.map(\.priority) == [1, 100] && browsed.map(\.deliveryCount) == [1, 1])
             #expect(try await queue.statistics().ready == 3)
@@ -28,14 +30,14 @@ struct InspectionTests {
     @Test func deadLettersAreListedSentBackAndPurged() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<4).map { OutgoingMessage("\($0)", headers: ["n": "\($0)"]) })
+            try await producer.send(contentsOf: (0..<4).map { OutgoingMessage("\($0)", headers: ["n": "\($0)"]) })
             await producer.close()
-            try await queue.drain { try await $0.deadLetter(reason: "no good: \($0.name)") }
+            try await queue.drain { try await $0.deadLetter(reason: "no good: \($0.nodeName)") }
             let letters = try await queue.deadLetters()
             #expect(letters.map { String(decoding: $0.payload, as: UTF8.self) } == ["0", "1", "2", "3"])
-            #expect(letters[2].cause == "no good: \(letters[2].name)" && letters[2].headers == ["n": "2"])
-            try await queue.redrive(letters[2].name)
-            await expect(.notFound) { try await queue.redrive(letters[2].name) }
+            #expect(letters[2].reason == "no good: \(letters[2].nodeName)" && letters[2].headers == ["n": "2"])
+            try await queue.redrive(letters[2].nodeName)
+            await expect(.notFound) { try await queue.redrive(letters[2].nodeName) }
             await expect(.invalidArgument) { try await queue.redrive("../items") }
             #expect(try await queue.drain() == ["2"])
             #expect(try await queue.redriveAll() == 3)
@@ -48,7 +50,7 @@ struct InspectionTests {
     @Test func purgingDeletesWhatIsReadyAlone() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<1_000).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<1_000).map { OutgoingMessage("\($0)") })
             await producer.close()
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
             var messages = consumer.makeAsyncIterator()
@@ -70,9 +72,9 @@ struct InspectionTests {
             try await messages.next()?.acknowledge()
             let factory = TestMetrics()
             _ = try await QueueRecovery(queue, metricsFactory: factory).recover()
-            let counters = Dictionary(uniqueKeysWithValues: try await queue.counters().map { ($0.kind, $0.value) })
-            #expect(counters[.messages] == 3 && counters[.consumers] == 1 && counters[.batches] == 3)
-            #expect((1...4).contains(counters[.steps] ?? 0) && counters[.transactions] ?? 0 > 10)
+            let usage = Dictionary(uniqueKeysWithValues: try await queue.sequenceUsage().map { ($0.kind, $0.value) })
+            #expect(usage[.messages] == 3 && usage[.consumers] == 1 && usage[.batches] == 3)
+            #expect((1...4).contains(usage[.transactions] ?? 0) && usage[.zxids] ?? 0 > 10)
             let gauge = try factory.expectGauge(
                 "zookeeper_queue_counter", [("queue", "/queue"), ("counter", "messages")])
             #expect(gauge.lastValue == 3)

@@ -10,18 +10,19 @@ struct MessageIDTests {
     private func messages(_ ids: String...) -> [OutgoingMessage] { ids.map { OutgoingMessage("of \($0)", id: $0) } }
 
     @Test(arguments: [1, 4]) func anIDIsStoredOnceByWhoeverSendsIt(perNode: Int) async throws {
-        try await withTestQueue(settings: .init(messagesPerNode: perNode)) { client, queue in
+        try await withTestQueue(attributes: .init(maximumBatchSize: perNode)) { client, queue in
             let producer = QueueProducer(queue)
             #expect(
-                try await producer.send(messages("a", "b", "a", "ü/.%")).map(\.isDuplicate) == [
+                try await producer.send(contentsOf: messages("a", "b", "a", "ü/.%")).map(\.isDuplicate) == [
                     false, false, true, false,
                 ])
             try await withAnotherClient(like: client) { other in
                 let another = QueueProducer(try MessageQueue(other))
                 let receipts = try await another.send(
-                    messages("b", "c") + [OutgoingMessage("without")] + messages("ü/.%", "d"))
+                    contentsOf:
+                        messages("b", "c") + [OutgoingMessage("without")] + messages("ü/.%", "d"))
                 #expect(receipts.map(\.isDuplicate) == [true, false, false, true, false])
-                #expect(receipts.map { $0.name == nil } == [true, false, false, true, false])
+                #expect(receipts.map { $0.nodeName == nil } == [true, false, false, true, false])
                 await another.close()
             }
             var ids: [String?] = []
@@ -62,13 +63,14 @@ struct MessageIDTests {
     }
 
     @Test func anIDIsForgottenAfterItsTimeAndNotBefore() async throws {
-        try await withTestQueue(settings: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
+        try await withTestQueue(attributes: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send(messages("a", "b"))
+            try await producer.send(contentsOf: messages("a", "b"))
             // The first pass sees the bucket, and the next one begins the second; what was in the first is remembered.
             let recovery = QueueRecovery(queue)
             for _ in 0..<2 { #expect(try await recovery.recover().deduplicationIDsExpired == 0) }
-            #expect(try await producer.send(messages("a", "c", "b")).map(\.isDuplicate) == [true, false, true])
+            #expect(
+                try await producer.send(contentsOf: messages("a", "c", "b")).map(\.isDuplicate) == [true, false, true])
             // The third; the next pass removes the first.
             var forgotten = 0
             for _ in 0..<4 { forgotten += try await recovery.recover().deduplicationIDsExpired }
@@ -84,10 +86,11 @@ struct MessageIDTests {
         try await withTestQueue { client, queue in
             let all = (0..<3_000).map { OutgoingMessage("\($0)", id: "\($0)") }
             let producer = QueueProducer(queue)
-            try await producer.send(all)
+            try await producer.send(contentsOf: all)
             let before = try await client.exists("/queue/ids")?.czxid ?? 0
             #expect(
-                try await producer.send(all + [OutgoingMessage("new", id: "new")]).count(where: \.isDuplicate) == 3_000)
+                try await producer.send(contentsOf: all + [OutgoingMessage("new", id: "new")]).count(
+                    where: \.isDuplicate) == 3_000)
             let after = try await client.create("/after").stat.czxid
             // Each refused batch is a transaction too.
             #expect(after - before < 100, "\(after - before) transactions")
@@ -97,30 +100,30 @@ struct MessageIDTests {
     }
 
     @Test func aBucketThatIsMissingIsMadeAgain() async throws {
-        try await withTestQueue(settings: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
+        try await withTestQueue(attributes: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send(messages("a"))
+            try await producer.send(contentsOf: messages("a"))
             let recovery = QueueRecovery(queue)
             for _ in 0..<2 { try await recovery.recover() }
             try await client.delete("/queue/ids/0/a")
             try await client.delete("/queue/ids/0")
-            #expect(try await producer.send(messages("b")).first?.isDuplicate == false)
+            #expect(try await producer.send(contentsOf: messages("b")).first?.isDuplicate == false)
             await producer.close()
         }
     }
 
     @Test func theTimeOfTheTreeCounts() async throws {
-        try await withTestQueue(settings: .init(deduplicationWindow: .seconds(3_600))) { client, queue in
+        try await withTestQueue(attributes: .init(deduplicationWindow: .seconds(3_600))) { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send(messages("a"))
-            // Another program, which knows nothing of it.
-            let other = try MessageQueue(client, settings: .init(deduplicationWindow: .milliseconds(1)))
+            try await producer.send(contentsOf: messages("a"))
+            // Another process, which was told another window for the case that it creates the queue.
+            let other = try MessageQueue(client).creating(with: .init(deduplicationWindow: .milliseconds(1)))
             let recovery = QueueRecovery(other)
             for _ in 0..<4 { try await recovery.recover() }
-            #expect(try await producer.send(messages("a")).first?.isDuplicate == true)
-            try await other.setDeduplicationWindow(.milliseconds(1))
+            #expect(try await producer.send(contentsOf: messages("a")).first?.isDuplicate == true)
+            try await other.update { $0.deduplicationWindow = .milliseconds(1) }
             for _ in 0..<6 { try await recovery.recover() }
-            #expect(try await producer.send(messages("a")).first?.isDuplicate == false)
+            #expect(try await producer.send(contentsOf: messages("a")).first?.isDuplicate == false)
             await producer.close()
         }
     }

@@ -31,7 +31,7 @@ struct MisuseTests {
         await consumer.close()
         await expect(.closed) { try await producer.send("x") }
         var messages = consumer.makeAsyncIterator()
-        #expect(try await messages.next()?.name == nil)
+        #expect(try await messages.next()?.nodeName == nil)
     }
 
     @Test func cancelledBeforeRun() async throws {
@@ -51,14 +51,14 @@ struct MisuseTests {
     @Test func acknowledgedTwice() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send([OutgoingMessage("a"), OutgoingMessage("b")])
+            try await producer.send(contentsOf: [OutgoingMessage("a"), OutgoingMessage("b")])
             await producer.close()
             let consumer = QueueConsumer(queue)
             var messages = consumer.makeAsyncIterator()
             let first = try #require(try await messages.next())
             try await first.acknowledge()
             await expect(.alreadySettled) { try await first.acknowledge() }
-            await expect(.alreadySettled) { try await first.giveBack() }
+            await expect(.alreadySettled) { try await first.requeue() }
             let second = try #require(try await messages.next())
             async let once: Void = second.acknowledge()
             async let twice: Void = second.deadLetter(reason: "both at once")
@@ -74,7 +74,7 @@ struct MisuseTests {
     @Test func acknowledgedWhileShuttingDown() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send([OutgoingMessage("a"), OutgoingMessage("b")])
+            try await producer.send(contentsOf: [OutgoingMessage("a"), OutgoingMessage("b")])
             await producer.close()
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 2))
             var messages = consumer.makeAsyncIterator()
@@ -85,7 +85,7 @@ struct MisuseTests {
             }
             try await message.acknowledge()
             await closing
-            #expect(try await messages.next()?.name == nil)
+            #expect(try await messages.next()?.nodeName == nil)
             #expect(try await queue.drain() == ["b"])
             try await queue.expectEmptyTree()
         }
@@ -112,7 +112,7 @@ struct MisuseTests {
     @Test func collectedWithoutBeingSettled() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<5).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("\($0)") })
             await producer.close()
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
             var messages = consumer.makeAsyncIterator()
@@ -128,7 +128,7 @@ struct MisuseTests {
     @Test func acknowledgedWithBadOperationsBesideOthers() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<20).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
             await producer.close()
             let consumer = QueueConsumer(queue)
             var messages = consumer.makeAsyncIterator()
@@ -137,7 +137,7 @@ struct MisuseTests {
             let failures = await withTaskGroup(of: Int.self) { group in
                 for (index, message) in held.enumerated() {
                     group.addTask {
-                        let operations: [Operation] = index % 5 == 0 ? [.set("no slash", data: [])] : []
+                        let operations: [ZooKeeperOperation] = index % 5 == 0 ? [.set("no slash", data: [])] : []
                         do { try await message.acknowledge(with: operations) } catch { return 1 }
                         return 0
                     }
@@ -145,7 +145,7 @@ struct MisuseTests {
                 return await group.reduce(0, +)
             }
             #expect(failures == 4)
-            for message in held where message.state == .held { try await message.acknowledge() }
+            for message in held where message.leaseState == .held { try await message.acknowledge() }
             await consumer.close()
             try await queue.expectEmptyTree()
         }
@@ -154,7 +154,7 @@ struct MisuseTests {
     @Test func manyTasksOnOneConsumer() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<200).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<200).map { OutgoingMessage("\($0)") })
             await producer.close()
             let consumer = QueueConsumer(queue)
             let payloads = try await withThrowingTaskGroup(of: [[UInt8]].self) { group in
@@ -180,7 +180,7 @@ struct MisuseTests {
         struct Failure: Error {}
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<100).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<100).map { OutgoingMessage("\($0)") })
             await producer.close()
             let handled = Mutex<[String: Int]>([:])
             let (progress, step) = AsyncStream.makeStream(of: Int.self)

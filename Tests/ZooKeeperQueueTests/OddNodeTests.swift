@@ -19,11 +19,11 @@ struct OddNodeTests {
         let queue: MessageQueue
         let path: String
 
-        init(_ node: OddNode, settings: QueueSettings = .init()) async throws {
+        init(_ node: OddNode, attributes: QueueAttributes = .init()) async throws {
             // As the strictest servers have it.
             zookeeper.existsNeedsRead = true
             store = zookeeper.connect()
-            queue = try MessageQueue(store: store, settings: settings)
+            queue = try MessageQueue(store: store).creating(with: attributes)
             path = node.path(in: queue.path)
             try await queue.prepare()
             for operations in node.transactions(in: queue.path, maximumRequestSize: store.maximumRequestSize) {
@@ -32,13 +32,11 @@ struct OddNodeTests {
         }
 
         /// Another process.
-        func another(_ settings: QueueSettings = .init()) throws -> MessageQueue {
-            try MessageQueue(store: zookeeper.connect(), settings: settings)
-        }
+        func another() throws -> MessageQueue { try MessageQueue(store: zookeeper.connect()) }
 
         func send() async throws {
             let producer = QueueProducer(queue)
-            try await producer.send(OddNodeTests.payloads.map { OutgoingMessage($0, id: "id-\($0)") })
+            try await producer.send(contentsOf: OddNodeTests.payloads.map { OutgoingMessage($0, id: "id-\($0)") })
             await producer.close()
         }
     }
@@ -86,7 +84,7 @@ struct OddNodeTests {
     }
 
     private func recoveryGoesOn(_ node: OddNode) async throws {
-        let scene = try await Scene(node, settings: .init(producerStateRetention: .milliseconds(1)))
+        let scene = try await Scene(node)
         try await scene.send()
         let failed = scene.zookeeper.connect()
         let consumer = QueueConsumer(try MessageQueue(store: failed))
@@ -95,14 +93,15 @@ struct OddNodeTests {
         while try await scene.queue.statistics().leased < Self.payloads.count { await Task.yield() }
         failed.close()
         _ = message
-        let recovery = QueueRecovery(scene.queue)
+        let recovery = QueueRecovery(
+            scene.queue, configuration: .init(producerStateRetention: .milliseconds(1)))
         try await recovery.recover()
         try await recovery.recover()
         #expect(Set(ours(try await scene.queue.drain())) == Set(Self.payloads))
     }
 
     private func rolloverGoesOn(_ node: OddNode) async throws {
-        let scene = try await Scene(node, settings: .init(sequenceRolloverThreshold: 1))
+        let scene = try await Scene(node, attributes: .init(sequenceRolloverThreshold: 1))
         try await scene.send()
         let recovery = QueueRecovery(scene.queue)
         try await recovery.recover()
@@ -118,11 +117,11 @@ struct OddNodeTests {
         let scene = try await Scene(node)
         try await scene.send()
         let queue = scene.queue
-        let peeked = try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }
+        let peeked = try await queue.peek().map { String(decoding: $0.payload, as: UTF8.self) }
         #expect(ours(peeked) == Self.payloads)
-        _ = try await (queue.statistics(), queue.counters(), queue.oldestMessageAge(), queue.findUnusableNodes())
+        _ = try await (queue.statistics(), queue.sequenceUsage(), queue.oldestMessageAge(), queue.findUnusableNodes())
         #expect(try await queue.purge() >= Self.payloads.count)
-        #expect(ours(try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }).isEmpty)
+        #expect(ours(try await queue.peek().map { String(decoding: $0.payload, as: UTF8.self) }).isEmpty)
     }
 
     private func deadLettersGoOn(_ node: OddNode) async throws {
@@ -172,10 +171,10 @@ struct OddNodeTests {
             try await client.create("/queue/producers/0", acl: OddNode.others)
             try await client.create("/queue/idle/0000000000000000000-consumer-0000000000")
             let producer = QueueProducer(queue)
-            try await producer.send(Self.payloads.map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: Self.payloads.map { OutgoingMessage($0) })
             await producer.close()
             #expect(try await queue.findUnusableNodes().count == 6)
-            #expect(try await queue.browse().count >= Self.payloads.count)
+            #expect(try await queue.peek().count >= Self.payloads.count)
             #expect(try await queue.drain { try await $0.deadLetter(reason: "tried") } == Self.payloads)
             try await QueueRecovery(queue).recover()
             #expect(try await queue.deadLetters().count == Self.payloads.count)

@@ -40,9 +40,9 @@ struct OnDemandTests {
         try await withTestQueue { _, queue in
             let sent = (0..<3_000).map { "\($0)" }
             let producer = QueueProducer(queue)
-            try await producer.send(sent.map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: sent.map { OutgoingMessage($0) })
             await producer.close()
-            var configuration = ConsumerConfiguration(prefetch: 8)
+            var configuration = QueueConsumer.Configuration(prefetch: 8)
             configuration.pullsOnDemand = onDemand
             let consumer = QueueConsumer(queue, configuration: configuration)
             let taken = try await drain(consumer, of: sent.count, tasks: 8)
@@ -59,9 +59,9 @@ struct OnDemandTests {
     @Test(arguments: [true, false]) func whoComesBackAfterAPauseIsServed(onDemand: Bool) async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<100).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<100).map { OutgoingMessage("\($0)") })
             await producer.close()
-            var configuration = ConsumerConfiguration(prefetch: 8)
+            var configuration = QueueConsumer.Configuration(prefetch: 8)
             configuration.pullsOnDemand = onDemand
             let consumer = QueueConsumer(queue, configuration: configuration)
             for _ in 0..<50 {
@@ -77,9 +77,9 @@ struct OnDemandTests {
     @Test func nothingIsTakenThatNobodyAskedFor() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<20).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
             await producer.close()
-            var configuration = ConsumerConfiguration()
+            var configuration = QueueConsumer.Configuration()
             configuration.pullsOnDemand = true
             let consumer = QueueConsumer(queue, configuration: configuration)
             var messages = consumer.makeAsyncIterator()

@@ -9,11 +9,11 @@ import ZooKeeper
 /// tree that other clients change too. Records every broken rule.
 struct ProducerDriver {
     private struct Message: Hashable {
-        let send: SendID
+        let send: UnresolvedSend
         let index: Int
     }
     private struct Call {
-        let send: SendID
+        let send: UnresolvedSend
         let messages: Int
         let deadline: Duration
     }
@@ -35,7 +35,7 @@ struct ProducerDriver {
     private var calls: [Int: Call] = [:]
     private var nextCall = 0
     /// Sends whose callers were told that the outcome is unknown.
-    private var unknown: [SendID: Int] = [:]
+    private var unknown: [UnresolvedSend: Int] = [:]
     /// Messages whose callers were told for certain that they are not stored.
     private var refused: Set<Message> = []
 
@@ -59,10 +59,10 @@ struct ProducerDriver {
     private var waitsForIdle = false
     private var hasLeft = false
 
-    init(seed: UInt64, limits: ProducerLimits, whenFull: QueueProducer.WhenFull) throws {
+    init(seed: UInt64, configuration: QueueProducer.Configuration) throws {
         random = SeededGenerator(seed: seed)
         session = zookeeper.connect()
-        machine = ProducerStateMachine(try MessageQueue(store: session), whenFull: whenFull, limits: limits)
+        machine = ProducerStateMachine(try MessageQueue(store: session), configuration)
         createFolders()
     }
 
@@ -89,7 +89,7 @@ struct ProducerDriver {
 
     /// Lets everything come to its end, without faults.
     mutating func settleDown() {
-        change { $0.bound = QueueBound() }
+        change { $0.capacity = QueueCapacity() }
         for _ in 0..<5_000 {
             now += .milliseconds(5)
             answer(withFaults: false)
@@ -206,7 +206,7 @@ struct ProducerDriver {
         ZooKeeperError(code: code, message: "", path: nil, operationIndex: operation, outcome: .notApplied)
     }
 
-    private static func check(_ operation: ZooKeeper.Operation) -> ZooKeeper.Operation {
+    private static func check(_ operation: ZooKeeper.ZooKeeperOperation) -> ZooKeeper.ZooKeeperOperation {
         guard case .set(let path, _, let version) = operation else { return operation }
         return .check(path, version: version ?? -1)
     }
@@ -289,8 +289,8 @@ struct ProducerDriver {
                 return fail(Self.refusal(.deadlineExceeded))
             }
             if machine.mustWait(for: epoch) { now += .milliseconds(roll(1_000)) }
-            let settings = QueueAttributes(self.node(tree.settings)?.data)
-            handle { $0.epochRead(epoch, settings) }
+            let attributes = QueueAttributes(self.node(tree.settings)?.data)
+            handle { $0.epochRead(epoch, attributes) }
         case .readBuckets:
             createBuckets()
             guard let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node) else {
@@ -329,7 +329,7 @@ struct ProducerDriver {
 
     private var tree: QueueTree { machine.queue.tree }
 
-    private func commit(_ operations: [ZooKeeper.Operation]) -> Result<[OperationResult], ZooKeeperError> {
+    private func commit(_ operations: [ZooKeeper.ZooKeeperOperation]) -> Result<[OperationResult], ZooKeeperError> {
         zookeeper.apply(.multi(operations), of: session.sessionState.sessionID, isStale: false).map { reply in
             if case .multi(let results) = reply { results } else { [] }
         }
@@ -362,9 +362,9 @@ struct ProducerDriver {
     /// Changes the settings, and so the version of the epoch.
     private func change(_ change: (inout QueueAttributes) -> Void) {
         guard let epoch = node(tree.epoch).flatMap({ try? SequenceEpoch($0) }) else { return }
-        var settings = QueueAttributes(node(tree.settings)?.data)
-        change(&settings)
-        _ = commit([.set(tree.settings, data: settings.encoded()), epoch.change(to: epoch.phase, in: tree)])
+        var attributes = QueueAttributes(node(tree.settings)?.data)
+        change(&attributes)
+        _ = commit([.set(tree.settings, data: attributes.encoded()), epoch.change(to: epoch.phase, in: tree)])
     }
 
     private mutating func consume() {
@@ -383,8 +383,8 @@ struct ProducerDriver {
             }
         case 2:
             let limit: Int? = [nil, nil, 20][roll(3)]
-            change { $0.bound = QueueBound(messages: limit) }
-        case 3: change { [count = 1 + roll(3)] in $0.messagesPerNode = count }
+            change { $0.capacity = QueueCapacity(messages: limit) }
+        case 3: change { [count = 1 + roll(3)] in $0.maximumBatchSize = count }
         case 4:
             // A recovery begins another bucket.
             if let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node) {
@@ -470,14 +470,14 @@ struct ProducerDriver {
                 }
                 if let send = (error as? QueueError)?.unresolvedSend { unknown[send] = call.messages }
                 return
-            case .unreachable:
+            case .timedOut:
                 if now < call.deadline { violations.append("\(call.send) ends before its deadline: \(error)") }
             case .closed where !isClosing: violations.append("\(call.send) is told that the producer is closed")
             default: break
             }
             for message in messages {
                 // When ZooKeeper refuses the messages for a reason that stays, the first ones may be stored.
-                let mayBeStored = code == .notPermitted && call.messages > 1
+                let mayBeStored = code == .permissionDenied && call.messages > 1
                 if isStored.contains(message), !mayBeStored {
                     violations.append("\(message) is told \(error), and is stored")
                 }

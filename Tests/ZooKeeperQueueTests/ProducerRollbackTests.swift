@@ -17,18 +17,19 @@ struct ProducerRollbackTests {
         let clock = VirtualClock()
         let (zookeeper, fault) = (InMemoryZooKeeper(clock: clock), OneFault(.replyLost))
         let session = zookeeper.connect(faults: fault.plan)
-        let producer = QueueProducer(try MessageQueue(store: session), sendTimeout: .seconds(1_000_000))
+        let producer = QueueProducer(
+            try MessageQueue(store: session), configuration: .init(sendTimeout: .seconds(1_000_000)))
         try await producer.send("one")
         let checkpoint = zookeeper.checkpoint()
         try await producer.send("two")
         fault.arm()
         let sending = Task { try await producer.send("three") }
-        for await state in session.sessionStates where state.phase == .suspended { break }
+        for await state in session.sessionStates where state.phase == .disconnected { break }
         try await interfere(interference, zookeeper, checkpoint)
         await clock.advance(until: sending)
 
         if interference == .none {
-            #expect(try await sending.value == SendReceipt(name: nil))
+            #expect(try await sending.value == SendReceipt(nodeName: nil))
         } else {
             let error = await #expect(throws: QueueError.self) { try await sending.value }
             #expect(error?.code == .outcomeUnknown && error?.unresolvedSend == nil, "\(error as Any)")

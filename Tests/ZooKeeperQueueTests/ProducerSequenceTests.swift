@@ -7,7 +7,7 @@ struct ProducerSequenceTests {
     private func entries(_ numbers: ClosedRange<Int>, bytes: Int = 10) -> [ProducerSequence.Entry] {
         numbers.map {
             ProducerSequence.Entry(
-                send: SendID(number: UInt64($0)), index: 0,
+                send: UnresolvedSend(number: UInt64($0)), index: 0,
                 priority: 100, data: .init(repeating: 1, count: bytes), size: bytes + 73)
         }
     }
@@ -95,8 +95,8 @@ struct ProducerSequenceTests {
         _ = (lane.landed(0, unanswered), lane.landed(1, unanswered), lane.landed(2, refused))
         _ = lane.sortOut()
         #expect(lane.unresolved == 2 && lane.firstUnresolved?.version == 0 && lane.nextBatch(overhead: 0) == nil)
-        let sixteenth = SendID(number: 16)
-        #expect(lane.isWaiting(sixteenth) && !lane.isWaiting(SendID(number: 10)))
+        let sixteenth = UnresolvedSend(number: 16)
+        #expect(lane.isWaiting(sixteenth) && !lane.isWaiting(UnresolvedSend(number: 10)))
         lane.withdraw(sixteenth, count: 1)
         #expect(numbers(lane.firstIsStored()) == [1, 2, 3, 4, 5] && lane.firstUnresolved?.version == 1)
         #expect(numbers(lane.firstIsRefused()) == [6, 7, 8, 9, 10] && !lane.isUnresolved)
@@ -130,7 +130,7 @@ struct ProducerSequenceTests {
         lane.append(entries(1...3))
         #expect(numbers(next(&lane)) == [1, 2, 3])
         lane.append(entries(4...12))
-        for number: UInt64 in [4, 7, 12] { lane.withdraw(SendID(number: number), count: 1) }
+        for number: UInt64 in [4, 7, 12] { lane.withdraw(UnresolvedSend(number: number), count: 1) }
         #expect(numbers(next(&lane)) == [5, 6, 8, 9, 10])
         // One that waits alone is too few for another batch, and 11 is not taken for two.
         #expect(lane.nextBatch(overhead: 0) == nil)
@@ -144,18 +144,18 @@ struct ProducerSequenceTests {
     func aSendOfSeveralMessages() {
         var lane = lane()
         let several = (0..<7).map {
-            ProducerSequence.Entry(send: SendID(number: 1), index: $0, priority: 100, data: [1], size: 74)
+            ProducerSequence.Entry(send: UnresolvedSend(number: 1), index: $0, priority: 100, data: [1], size: 74)
         }
         lane.append(several)
         lane.append(entries(2...3))
-        #expect(lane.isWaiting(SendID(number: 1)))
+        #expect(lane.isWaiting(UnresolvedSend(number: 1)))
         #expect(next(&lane).map(\.index) == [0, 1, 2, 3, 4])
-        #expect(!lane.isWaiting(SendID(number: 1)) && lane.isWaiting(SendID(number: 2)))
+        #expect(!lane.isWaiting(UnresolvedSend(number: 1)) && lane.isWaiting(UnresolvedSend(number: 2)))
         // Given back, it waits as a whole again.
         _ = lane.landed(0, refused)
         _ = lane.sortOut()
-        #expect(lane.isWaiting(SendID(number: 1)))
-        lane.withdraw(SendID(number: 1), count: 7)
+        #expect(lane.isWaiting(UnresolvedSend(number: 1)))
+        lane.withdraw(UnresolvedSend(number: 1), count: 7)
         #expect(numbers(next(&lane)) == [2, 3])
     }
 
@@ -164,7 +164,7 @@ struct ProducerSequenceTests {
         var lane = lane()
         lane.isGated = true
         lane.append(entries(1...6))
-        for number: UInt64 in [2, 4] { lane.withdraw(SendID(number: number), count: 1) }
+        for number: UInt64 in [2, 4] { lane.withdraw(UnresolvedSend(number: number), count: 1) }
         var asked: [UInt64] = []
         lane.admit { entries in
             asked += numbers(Array(entries))
@@ -180,7 +180,7 @@ struct ProducerSequenceTests {
         var lane = lane()
         lane.append(
             (0..<7).map {
-                ProducerSequence.Entry(send: SendID(number: 1), index: $0, priority: 100, data: [1], size: 74)
+                ProducerSequence.Entry(send: UnresolvedSend(number: 1), index: $0, priority: 100, data: [1], size: 74)
             })
         lane.append(entries(2...2))
         #expect(next(&lane).map(\.index) == [0, 1, 2, 3, 4])
@@ -199,7 +199,7 @@ struct ProducerSequenceTests {
             let start = ContinuousClock.now
             if withdrawing {
                 for number in stride(from: UInt64(1), through: 50_000, by: 2) {
-                    lane.withdraw(SendID(number: number), count: 1)
+                    lane.withdraw(UnresolvedSend(number: number), count: 1)
                 }
             }
             var sent = 0

@@ -31,10 +31,10 @@ struct ProducerStateMachineTests {
 
     /// A seed gives the same run again.
     private static func play(_ seed: UInt64, _ events: Int, isTraced: Bool = false) throws -> ProducerDriver {
-        var limits = ProducerLimits()
-        limits.minimumBatch = [1, 2, 32][Int(seed % 3)]
-        if seed % 4 == 1 { limits.batchesOfANode = 20 }
-        var driver = try ProducerDriver(seed: seed, limits: limits, whenFull: seed.isMultiple(of: 5) ? .fail : .wait)
+        var configuration = QueueProducer.Configuration(whenFull: seed.isMultiple(of: 5) ? .fail : .wait)
+        configuration.minimumBatch = [1, 2, 32][Int(seed % 3)]
+        if seed % 4 == 1 { configuration.batchesOfANode = 20 }
+        var driver = try ProducerDriver(seed: seed, configuration: configuration)
         if isTraced { driver.trace = [] }
         for _ in 0..<events where driver.violations.isEmpty { driver.step() }
         if driver.violations.isEmpty, seed.isMultiple(of: 2) { driver.settleDown() }

@@ -11,9 +11,9 @@ struct ProducerTests {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             let first = try await producer.send("one")
-            #expect(first.name == "item-100-0000000000")
-            let receipts = try await producer.send([OutgoingMessage("two"), OutgoingMessage("three")])
-            #expect(receipts.map(\.name) == ["item-100-0000000001", "item-100-0000000002"])
+            #expect(first.nodeName == "item-100-0000000000")
+            let receipts = try await producer.send(contentsOf: [OutgoingMessage("two"), OutgoingMessage("three")])
+            #expect(receipts.map(\.nodeName) == ["item-100-0000000001", "item-100-0000000002"])
             await producer.close()
             #expect(try await queue.drain() == ["one", "two", "three"])
             try await queue.expectEmptyTree()
@@ -24,7 +24,7 @@ struct ProducerTests {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             let names = try await withThrowingTaskGroup(of: (Int, String?).self) { group in
-                for index in 0..<2_000 { group.addTask { (index, try await producer.send("\(index)").name) } }
+                for index in 0..<2_000 { group.addTask { (index, try await producer.send("\(index)").nodeName) } }
                 return try await group.reduce(into: [Int: String]()) { $0[$1.0] = $1.1 }
             }
             #expect(Set(names.values).count == 2_000)
@@ -81,7 +81,9 @@ struct ProducerTests {
         #expect(throws: QueueError.self) { try MessageQueue(client, path: "queue") }
         #expect(throws: QueueError.self) { try MessageQueue(client, path: "/") }
         #expect(throws: QueueError.self) { try MessageQueue(client, path: "/a//b") }
-        #expect(throws: QueueError.self) { try MessageQueue(client, settings: .init(maximumDeliveries: 0)) }
+        await expect(.invalidArgument) {
+            try await MessageQueue(client).createIfNeeded(.init(maximumDeliveries: 0))
+        }
         await producer.close()
         await client.close()
     }
@@ -90,7 +92,9 @@ struct ProducerTests {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             let payload = [UInt8](repeating: 7, count: producer.maximumPayloadSize)
-            try await producer.send([OutgoingMessage(payload), OutgoingMessage(payload), OutgoingMessage("small")])
+            try await producer.send(contentsOf: [
+                OutgoingMessage(payload), OutgoingMessage(payload), OutgoingMessage("small"),
+            ])
             await producer.close()
             var sizes: [Int] = []
             try await queue.drain {
@@ -113,12 +117,14 @@ struct ProducerTests {
                 let producer = QueueProducer(queue)
                 let largest = [UInt8](repeating: 1, count: producer.maximumPayloadSize)
                 try await producer.send(
-                    (0..<300).map { OutgoingMessage("\($0)", headers: ["n": "x"]) } + [OutgoingMessage(largest)])
+                    contentsOf: (0..<300).map { OutgoingMessage("\($0)", headers: ["n": "x"]) } + [
+                        OutgoingMessage(largest)
+                    ])
                 await producer.close()
                 var count = 0
                 try await queue.drain {
                     count += 1
-                    if $0.deliveryCount == 1 { try await $0.giveBack() } else { try await $0.acknowledge() }
+                    if $0.deliveryCount == 1 { try await $0.requeue() } else { try await $0.acknowledge() }
                 }
                 #expect(count == 602)
                 try await queue.expectEmptyTree()
@@ -127,9 +133,9 @@ struct ProducerTests {
     }
 
     @Test func aQueueThatIsMissingAndMayNotBeCreatedIsTold() async throws {
-        try await withTestQueue(settings: .init(createsQueue: false)) { client, queue in
+        try await withTestQueue(createIfMissing: false) { client, queue in
             let producer = QueueProducer(queue)
-            await expect(.queueMissing) { try await producer.send("x") }
+            await expect(.queueNotFound) { try await producer.send("x") }
             #expect(try await client.exists("/queue") == nil)
             try await client.create("/queue")
             try await producer.send("x")
@@ -141,24 +147,26 @@ struct ProducerTests {
         try await withTestQueue { client, queue in
             try await client.create("/queue", acl: [.world(.read)])
             let producer = QueueProducer(queue)
-            await expect(.notPermitted) { try await producer.send("x") }
+            await expect(.permissionDenied) { try await producer.send("x") }
             await producer.close()
         }
     }
 
     @Test func serversThatAreNotThereAreTold() async throws {
-        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", callDeadline: .milliseconds(200))
+        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", requestTimeout: .milliseconds(200))
         try await ZooKeeperClient.withClient(configuration: configuration) { client in
-            let producer = QueueProducer(try MessageQueue(client), sendTimeout: .milliseconds(300))
-            await expect(.unreachable) { try await producer.send("x") }
+            let producer = QueueProducer(
+                try MessageQueue(client), configuration: .init(sendTimeout: .milliseconds(300)))
+            await expect(.timedOut) { try await producer.send("x") }
             await producer.close()
         }
     }
 
     @Test func aCancelledSendIsTakenBackWhileItWaits() async throws {
-        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", callDeadline: .seconds(2))
+        let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", requestTimeout: .seconds(2))
         try await ZooKeeperClient.withClient(configuration: configuration) { client in
-            let producer = QueueProducer(try MessageQueue(client), sendTimeout: .milliseconds(300))
+            let producer = QueueProducer(
+                try MessageQueue(client), configuration: .init(sendTimeout: .milliseconds(300)))
             let task = Task { try await producer.send("x") }
             task.cancel()
             await #expect(throws: CancellationError.self) { try await task.value }
@@ -209,10 +217,10 @@ struct ProducerTests {
     @Test func anUnknownOutcomeIsFoundOutByRepeating() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
-                servers: ensemble.connectString, sessionTimeout: .seconds(10), callDeadline: .seconds(3))
+                servers: ensemble.connectString, sessionTimeout: .seconds(10), requestTimeout: .seconds(3))
             try await ZooKeeperClient.withClient(configuration: configuration) { client in
                 let queue = try MessageQueue(client)
-                let producer = QueueProducer(queue, sendTimeout: .seconds(2))
+                let producer = QueueProducer(queue, configuration: .init(sendTimeout: .seconds(2)))
                 try await producer.send("first")
                 await ensemble.pause(0)
                 let error = await #expect(throws: QueueError.self) { try await producer.send("second") }
@@ -220,9 +228,9 @@ struct ProducerTests {
                 let send = try #require(error?.unresolvedSend)
                 async let third = producer.send("third")
                 await ensemble.resume(0)
-                try await producer.repeatSend(send)
+                try await producer.resume(send)
                 _ = try? await third
-                await expect(.notFound) { try await producer.repeatSend(send) }
+                await expect(.notFound) { try await producer.resume(send) }
                 await producer.close()
                 let payloads = try await queue.drain()
                 #expect(payloads == ["first", "second"] || payloads == ["first", "second", "third"])

@@ -13,16 +13,17 @@ struct ProducerWaitingTests {
 
     @Test("A send that could not begin ends at its own time, and is not stored")
     func aSendThatNeverBegan() async throws {
-        let session = InMemoryZooKeeper().connect(callDeadline: .seconds(60))
+        let session = InMemoryZooKeeper().connect(requestTimeout: .seconds(60))
         session.disconnect(for: .seconds(600))
-        let producer = QueueProducer(try MessageQueue(store: session), sendTimeout: .milliseconds(50))
+        let producer = QueueProducer(
+            try MessageQueue(store: session), configuration: .init(sendTimeout: .milliseconds(50)))
         let start = ContinuousClock.now
         let patient = Task { try await producer.send("patient", timeout: .seconds(600)) }
         for _ in 0..<2 {
             let error = await #expect(throws: QueueError.self) { try await producer.send("x") }
-            #expect(error?.code == .unreachable && error?.unresolvedSend == nil, "\(error as Any)")
+            #expect(error?.code == .timedOut && error?.unresolvedSend == nil, "\(error as Any)")
         }
-        await expect(.unreachable) { try await producer.send("x", timeout: .milliseconds(10)) }
+        await expect(.timedOut) { try await producer.send("x", timeout: .milliseconds(10)) }
         // Not only when the call's deadline passes.
         #expect(start.duration(to: .now) < .seconds(30))
         patient.cancel()
@@ -34,18 +35,19 @@ struct ProducerWaitingTests {
     @Test("A send that is under way at its time is unknown, and repeating it finds out")
     func aSendUnderWay() async throws {
         let (zookeeper, fault) = (InMemoryZooKeeper(), OneFault(.replyTooLate))
-        let session = zookeeper.connect(callDeadline: .seconds(60), faults: fault.plan)
-        let producer = QueueProducer(try MessageQueue(store: session), sendTimeout: .milliseconds(50))
+        let session = zookeeper.connect(requestTimeout: .seconds(60), faults: fault.plan)
+        let producer = QueueProducer(
+            try MessageQueue(store: session), configuration: .init(sendTimeout: .milliseconds(50)))
         fault.arm()
         let start = ContinuousClock.now
         let error = await #expect(throws: QueueError.self) { try await producer.send("x") }
         let send = try #require(error?.code == .outcomeUnknown ? error?.unresolvedSend : nil)
-        let again = await #expect(throws: QueueError.self) { try await producer.repeatSend(send) }
+        let again = await #expect(throws: QueueError.self) { try await producer.resume(send) }
         #expect(again?.code == .outcomeUnknown && again?.unresolvedSend == send)
         #expect(start.duration(to: .now) < .seconds(30))
         session.disconnect(for: .zero)
-        #expect(try await producer.repeatSend(send, timeout: .seconds(30)) == [SendReceipt(name: nil)])
-        await expect(.notFound) { try await producer.repeatSend(send) }
+        #expect(try await producer.resume(send, timeout: .seconds(30)) == [SendReceipt(nodeName: nil)])
+        await expect(.notFound) { try await producer.resume(send) }
         await producer.close()
         #expect(zookeeper.payloads == ["x"])
     }
@@ -53,7 +55,7 @@ struct ProducerWaitingTests {
     @Test("A send that waits behind one of unknown outcome is told what is certain of itself, and nothing else")
     func certainErrorsHaveCertainCauses() async throws {
         let (zookeeper, fault) = (InMemoryZooKeeper(), OneFault(.replyTooLate))
-        let session = zookeeper.connect(callDeadline: .milliseconds(200), faults: fault.plan)
+        let session = zookeeper.connect(requestTimeout: .milliseconds(200), faults: fault.plan)
         let producer = QueueProducer(try MessageQueue(store: session))
         fault.arm()
         let first = Task { try await producer.send("first") }
@@ -62,7 +64,7 @@ struct ProducerWaitingTests {
         let error = await #expect(throws: QueueError.self) {
             try await producer.send("second", timeout: .milliseconds(600))
         }
-        #expect(error?.code == .unreachable && error?.cause?.outcome != .unknown, "\(error as Any)")
+        #expect(error?.code == .timedOut && error?.cause?.outcome != .unknown, "\(error as Any)")
         #expect(error?.description.contains("may or may not") == false)
         session.disconnect(for: .zero)
         _ = try await first.value
@@ -75,16 +77,16 @@ struct ProducerWaitingTests {
     @Test("A send that is cancelled under way hands back what finds out its outcome")
     func cancelledUnderWay() async throws {
         let (zookeeper, fault) = (InMemoryZooKeeper(), OneFault(.replyTooLate))
-        let session = zookeeper.connect(callDeadline: .seconds(60), faults: fault.plan)
+        let session = zookeeper.connect(requestTimeout: .seconds(60), faults: fault.plan)
         let producer = QueueProducer(try MessageQueue(store: session))
         fault.arm()
-        let task = Task { try await producer.send(["a", "b"].map { OutgoingMessage($0) }) }
+        let task = Task { try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) }) }
         await fault.happened()
         task.cancel()
         let error = await #expect(throws: QueueError.self) { try await task.value }
         let send = try #require(error?.code == .outcomeUnknown ? error?.unresolvedSend : nil)
         session.disconnect(for: .zero)
-        #expect(try await producer.repeatSend(send).count == 2)
+        #expect(try await producer.resume(send).count == 2)
         await producer.close()
         #expect(zookeeper.payloads == ["a", "b"])
     }
@@ -106,11 +108,11 @@ struct ProducerWaitingTests {
     ///   what else the machine does.
     private func drain(_ count: Int, cancelling: Bool) async throws -> (payloads: [String], cost: Duration) {
         let zookeeper = InMemoryZooKeeper()
-        let session = zookeeper.connect(sessionTimeout: .seconds(600), callDeadline: .seconds(600))
+        let session = zookeeper.connect(sessionTimeout: .seconds(600), requestTimeout: .seconds(600))
         session.disconnect(for: .seconds(600))
         // Several in a node, because the tree in memory copies the names of all children for each new one.
-        let queue = try MessageQueue(store: session, settings: .init(messagesPerNode: 900))
-        let producer = QueueProducer(queue, sendTimeout: .seconds(600))
+        let queue = try MessageQueue(store: session).creating(with: .init(maximumBatchSize: 900))
+        let producer = QueueProducer(queue, configuration: .init(sendTimeout: .seconds(600)))
         let tasks = await producer.begin(0..<count)
         let start = processorTime()
         if cancelling {
@@ -146,14 +148,14 @@ struct ProducerWaitingTests {
         let session = zookeeper.connect()
         let queue = try MessageQueue(store: session)
         session.disconnect(for: .seconds(600))
-        let producer = QueueProducer(queue, maximumQueuedSends: 3)
+        let producer = QueueProducer(queue, configuration: .init(maximumQueuedSends: 3))
         let tasks = await producer.begin(0..<3)
         await expect(.overloaded) { try await producer.send("more") }
         tasks[1].cancel()
         await #expect(throws: CancellationError.self) { try await tasks[1].value }
         let last = await producer.begin(3..<4)
         await expect(.overloaded) { try await producer.send("more") }
-        let byBytes = QueueProducer(queue, maximumQueuedBytes: 1)
+        let byBytes = QueueProducer(queue, configuration: .init(maximumQueuedBytes: 1))
         let only = await byBytes.begin(4..<5)
         await expect(.overloaded) { try await byBytes.send("more") }
         session.disconnect(for: .zero)
@@ -183,11 +185,11 @@ struct ProducerWaitingTests {
     func theRootIsMissing() async throws {
         let zookeeper = InMemoryZooKeeper()
         let producer = QueueProducer(
-            try MessageQueue(store: zookeeper.connect(), settings: .init(createsQueue: false)))
+            try MessageQueue(store: zookeeper.connect(), createIfMissing: false))
         try await MessageQueue(store: zookeeper.connect("owner")).prepare()
         try await producer.send("one")
         try await zookeeper.deleteAll("/queue")
-        await expect(.queueMissing) { try await producer.send("two") }
+        await expect(.queueNotFound) { try await producer.send("two") }
         await producer.close()
         #expect(zookeeper.payloads == [])
     }

@@ -6,11 +6,12 @@ import ZooKeeper
 
 /// Runs `body` with a client on an empty part of the shared server's tree, and a queue in it.
 func withTestQueue(
-    settings: QueueSettings = .init(), sessionTimeout: Duration = .seconds(5), _ name: String = #function,
+    attributes: QueueAttributes = .init(), createIfMissing: Bool = true,
+    sessionTimeout: Duration = .seconds(5), _ name: String = #function,
     _ body: (ZooKeeperClient, MessageQueue) async throws -> Void
 ) async throws {
     try await withTestClient(sessionTimeout: sessionTimeout, name) { client in
-        try await body(client, try MessageQueue(client, settings: settings))
+        try await body(client, try MessageQueue(client, createIfMissing: createIfMissing).creating(with: attributes))
     }
 }
 
@@ -19,7 +20,7 @@ func withAnotherClient<Result>(
     like client: ZooKeeperClient, _ body: (ZooKeeperClient) async throws -> Result
 ) async throws -> Result {
     let configuration = try ZooKeeperConfiguration(
-        servers: client.address, sessionTimeout: .seconds(5), callDeadline: .seconds(20))
+        servers: client.address, sessionTimeout: .seconds(5), requestTimeout: .seconds(20))
     return try await ZooKeeperClient.withClient(configuration: configuration, body)
 }
 
@@ -31,7 +32,8 @@ extension MessageQueue {
     ) async throws {
         let found = try await statistics()
         let expected = QueueStatistics(
-            ready: ready, leased: leased, partial: partial, dead: dead, consumers: consumers, created: found.created)
+            ready: ready, leased: leased, recovering: partial, deadLettered: dead, consumers: consumers,
+            totalEnqueued: found.totalEnqueued)
         #expect(found == expected, sourceLocation: sourceLocation)
     }
 
@@ -50,7 +52,7 @@ extension MessageQueue {
     /// Expects the tree of a queue that was never used.
     func expectEmptyTree(sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let found = try await paths()
-        #expect(found == Set(tree.parents), sourceLocation: sourceLocation)
+        #expect(found.subtracting([tree.settings]) == Set(tree.parents), sourceLocation: sourceLocation)
     }
 }
 

@@ -69,13 +69,14 @@ struct BatchPackerTests {
     private func entries(_ priorities: [Int], bytes: Int = 10) -> [ProducerSequence.Entry] {
         priorities.enumerated().map { index, priority in
             ProducerSequence.Entry(
-                send: SendID(number: 1), index: index, priority: priority, data: .init(repeating: 1, count: bytes),
+                send: UnresolvedSend(number: 1), index: index, priority: priority,
+                data: .init(repeating: 1, count: bytes),
                 size: bytes + 70)
         }
     }
 
     @Test func neighboursOfOnePriorityShareANode() {
-        let packing = BatchPacker(messagesPerNode: 3, maximumBytes: 10_000)
+        let packing = BatchPacker(maximumBatchSize: 3, maximumBytes: 10_000)
         let groups = packing.groups(entries([1, 1, 1, 1, 2, 1, 1]))
         #expect(groups.map { $0.map(\.index) } == [[0, 1, 2], [3], [4], [5, 6]])
         #expect(BatchPacker(maximumBytes: 10_000).groups(entries([1, 1])).map(\.count) == [1, 1])
@@ -83,7 +84,7 @@ struct BatchPackerTests {
     }
 
     @Test func aBatchCanComeApartInOneMulti() {
-        let packing = BatchPacker(messagesPerNode: 1_000, maximumBytes: 1_000)
+        let packing = BatchPacker(maximumBatchSize: 1_000, maximumBytes: 1_000)
         for group in packing.groups(entries(.init(repeating: 1, count: 50))) {
             #expect(group.reduce(0) { $0 + $1.size } <= 1_000)
         }

@@ -25,7 +25,7 @@ struct RecoveryTests {
     @Test func aCrashedConsumersMessagesComeBackInTheirOldOrder() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<20).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
             await producer.close()
             try await crash(holding: 10, of: queue, like: client)
             #expect(try await queue.statistics().leased == 10)
@@ -45,7 +45,7 @@ struct RecoveryTests {
     @Test func aLivingConsumerIsNeverRobbed() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<5).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("\($0)") })
             let consumer = QueueConsumer(queue)
             var messages = consumer.makeAsyncIterator()
             let message = try #require(try await messages.next())
@@ -56,7 +56,7 @@ struct RecoveryTests {
             let error = await #expect(throws: ZooKeeperError.self) {
                 try await client.multi([
                     .create("/queue/consumers/\(name)/active", data: []),
-                    .delete("/queue/consumers/\(name)/item/\(message.name)"),
+                    .delete("/queue/consumers/\(name)/item/\(message.nodeName)"),
                 ])
             }
             #expect(error?.code == .nodeExists && error?.operationIndex == 0)
@@ -69,7 +69,7 @@ struct RecoveryTests {
     @Test func manyRecoveriesAtOnceDoNoHarm() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send((0..<150).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<150).map { OutgoingMessage("\($0)") })
             await producer.close()
             try await crash(holding: 150, of: queue, like: client)
             let lock = try await client.create("/queue/gc-lock", data: [1])
@@ -98,8 +98,8 @@ struct RecoveryTests {
     }
 
     @Test func redeliveryIsDelayedAndBounded() async throws {
-        let settings = QueueSettings(maximumDeliveries: 2, redeliveryDelay: .seconds(3_600))
-        try await withTestQueue(settings: settings) { client, queue in
+        let attributes = QueueAttributes(maximumDeliveries: 2, redeliveryDelay: .seconds(3_600))
+        try await withTestQueue(attributes: attributes) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
             await producer.close()
@@ -108,19 +108,21 @@ struct RecoveryTests {
             #expect(report.recovered == 1 && report.redelivered == 0)
             try await queue.expectStatistics(ready: 0, leased: 0, partial: 1, dead: 0, consumers: 0)
             let prompt = try MessageQueue(client)
-            try await prompt.setMaximumDeliveries(2)
-            try await prompt.setRedeliveryDelay(.zero)
+            try await prompt.update { $0.maximumDeliveries = 2 }
+            try await prompt.update { $0.redeliveryDelay = .zero }
             #expect(try await QueueRecovery(prompt).recover().redelivered == 1)
             try await crash(holding: 1, of: queue, like: client)
             #expect(try await QueueRecovery(prompt).recover().deadLettered == 1)
             let letter = try #require(try await queue.deadLetters().first)
-            #expect(letter.payload == Array("x".utf8) && letter.cause.contains("delivered 2 times"))
+            #expect(letter.payload == Array("x".utf8) && letter.reason.contains("delivered 2 times"))
         }
     }
 
     @Test func garbageIsRemovedAndWhatLivesStays() async throws {
-        let settings = QueueSettings(producerStateRetention: .milliseconds(1), incompleteItemAge: .milliseconds(1))
-        try await withTestQueue(settings: settings) { client, queue in
+        var configuration = QueueRecovery.Configuration(
+            producerStateRetention: .milliseconds(1), incompleteItemAge: .milliseconds(1))
+        configuration.cleaningInterval = .zero
+        try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
             let item = try await client.create("/queue/items/item-100-", mode: .persistentSequential)
@@ -128,7 +130,7 @@ struct RecoveryTests {
             // By the ensemble's clock, whose milliseconds must move on.
             while try await client.set("/queue/consumers/consumer-0000000077", data: []).mtime <= item.stat.ctime + 1 {}
             // The first pass sees them, and the next one has seen them for a while.
-            let recovery = QueueRecovery(queue, cleaningEvery: .zero)
+            let recovery = QueueRecovery(queue, configuration: configuration)
             #expect(try await recovery.recover().isEmpty)
             let report = try await recovery.recover()
             #expect(report.producerStatesRemoved == 1 && report.incompleteItemsRemoved == 1)
@@ -175,7 +177,7 @@ struct RecoveryTests {
             try await producer.send("x")
             await producer.close()
             try await crash(holding: 1, of: queue, like: client)
-            let recovery = QueueRecovery(queue, every: .milliseconds(50))
+            let recovery = QueueRecovery(queue, configuration: .init(interval: .milliseconds(50)))
             try await testGracefulShutdown { trigger in
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await recovery.run() }

@@ -10,9 +10,10 @@ import ZooKeeperServer
 struct SequencePassageTests {
     /// Whatever carries an old name keeps its place before what is new.
     @Test func allThatCarriesAnOldNameKeepsItsPlace() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 5)) { client, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 5)) { client, queue in
             let producer = QueueProducer(queue)
-            try await producer.send(["dead", "leased", "given back", "ready", "ready too"].map { OutgoingMessage($0) })
+            try await producer.send(
+                contentsOf: ["dead", "leased", "given back", "ready", "ready too"].map { OutgoingMessage($0) })
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
             var messages = consumer.makeAsyncIterator()
             try await messages.next()?.deadLetter(reason: "tried")
@@ -24,15 +25,15 @@ struct SequencePassageTests {
             // One more is taken already, in the place of the dead one.
             #expect(try await queue.statistics().ready == 2)
 
-            let name = try await producer.send("new").name
+            let name = try await producer.send("new").nodeName
             #expect(name == "item-100-e1-0000000000")
             #expect(try await client.exists("/queue/items/item-100-0000000000") != nil)
-            try await held.giveBack()
+            try await held.requeue()
             try await queue.redrive("item-100-0000000000")
-            let payloads = try await queue.browse().map { String(decoding: $0.payload, as: UTF8.self) }
+            let payloads = try await queue.peek().map { String(decoding: $0.payload, as: UTF8.self) }
             // The consumer may have taken the urgent one, although it holds as many as it may.
             #expect(payloads.filter { $0 != "first" } == ["dead", "given back", "ready too", "new"])
-            try await leased.giveBack()
+            try await leased.requeue()
             await consumer.close()
             await producer.close()
             #expect(try await queue.drain() == ["first", "dead", "leased", "given back", "ready", "ready too", "new"])
@@ -42,14 +43,14 @@ struct SequencePassageTests {
 
     /// The same name comes again in each epoch, and is another message each time.
     @Test(arguments: [1, 3]) func namesThatComeAgainAreOtherMessages(perNode: Int) async throws {
-        try await withTestQueue(settings: .init(messagesPerNode: perNode, sequenceRolloverThreshold: 1)) {
+        try await withTestQueue(attributes: .init(maximumBatchSize: perNode, sequenceRolloverThreshold: 1)) {
             client, queue in
             let producer = QueueProducer(queue)
             let recovery = QueueRecovery(queue)
             var names: Set<String> = []
             for epoch in 0..<20 {
-                let receipts = try await producer.send((0..<4).map { OutgoingMessage("\(epoch)-\($0)") })
-                names.formUnion(receipts.compactMap(\.name))
+                let receipts = try await producer.send(contentsOf: (0..<4).map { OutgoingMessage("\(epoch)-\($0)") })
+                names.formUnion(receipts.compactMap(\.nodeName))
                 #expect(try await recovery.recover().sequenceRollovers == 1)
             }
             await producer.close()
@@ -61,7 +62,7 @@ struct SequencePassageTests {
 
     /// Those of another kind of client, and what is no message, move too; what is still being written does not.
     @Test func whatOthersHaveWrittenIsNotLost() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             try await queue.prepare()
             try await client.create("/queue/items/notes", data: [1])
             try await client.create("/queue/items/item-100-7", data: Array("odd".utf8))
@@ -78,7 +79,7 @@ struct SequencePassageTests {
 
     /// What stands in the way is told, and neither ends the recovery nor holds up producers.
     @Test func whatStandsInTheWayHarmsNobody() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             try await queue.prepare()
             try await client.create("/queue/items/notes", data: [1])
             try await client.create("/queue/items/notes/child")
@@ -111,7 +112,7 @@ struct SequencePassageTests {
 
     /// Who may do what with the items stays as it was.
     @Test func theRightsStay() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("a")
             await producer.close()
@@ -124,7 +125,7 @@ struct SequencePassageTests {
 
     /// What was passed over in one epoch is another message's name in the next.
     @Test func aNameThatWasPassedOverIsTakenInTheNextEpoch() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { client, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
             try await producer.send("held")
             let fromTheFuture: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 200, 1, 0, 0, 0, 0]
@@ -134,11 +135,11 @@ struct SequencePassageTests {
             var messages = consumer.makeAsyncIterator()
             let held = try #require(try await messages.next())
             #expect(try await recovery.recover().sequenceRollovers == 1)
-            try await producer.send(["a", "b"].map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
             try await held.acknowledge()
             for name in ["item-100-e1-0000000000", "item-100-e1-0000000001"] {
                 let message = try #require(try await messages.next(within: .seconds(5)))
-                #expect(message.name == name)
+                #expect(message.nodeName == name)
                 try await message.acknowledge()
             }
             await producer.close()
@@ -148,10 +149,10 @@ struct SequencePassageTests {
 
     /// A consumer at work while most of a long queue moves, and more comes: all in order.
     @Test func theOrderIsKeptWhileALongQueueMoves() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<6_000).map(String.init)
-            try await producer.send(sent.prefix(4_000).map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: sent.prefix(4_000).map { OutgoingMessage($0) })
             let consumer = QueueConsumer(queue)
             let taken = Task {
                 var payloads: [String] = []
@@ -178,7 +179,7 @@ struct SequencePassageTests {
 
     /// An idle consumer, which waits at the items, is woken by what comes to the new ones and to the earlier ones.
     @Test func aWaitingConsumerGoesOnWaiting() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1)) { _, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { _, queue in
             let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
             let consumer = QueueConsumer(queue)
             let (taken, report) = AsyncStream.makeStream(of: QueueMessage.self)
@@ -188,13 +189,13 @@ struct SequencePassageTests {
             let first = try #require(await arrivals.next())
             #expect(try await recovery.recover().sequenceRollovers == 1)
             // Given back to the earlier ones, where the same consumer finds it.
-            try await first.giveBack()
+            try await first.requeue()
             let again = try #require(await arrivals.next())
-            #expect(again.deliveryCount == 2 && again.name == "item-100-0000000000.1")
+            #expect(again.deliveryCount == 2 && again.nodeName == "item-100-0000000000.1")
             try await again.acknowledge()
             try await producer.send("b")
             let second = try #require(await arrivals.next())
-            #expect(second.payload == Array("b".utf8) && second.name == "item-100-e1-0000000000")
+            #expect(second.payload == Array("b".utf8) && second.nodeName == "item-100-e1-0000000000")
             try await second.acknowledge()
             await producer.close()
             await consumer.close()
@@ -205,10 +206,10 @@ struct SequencePassageTests {
 
     /// Longer than one multi: most of it moves before the last few do.
     @Test func aLongQueuePasses() async throws {
-        try await withTestQueue(settings: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
+        try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<5_000).map(String.init)
-            try await producer.send(sent.map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: sent.map { OutgoingMessage($0) })
             #expect(try await QueueRecovery(queue).recover().sequenceRollovers == 1)
             #expect(try await client.children(of: "/queue/earlier").names.count == 5_000)
             try await producer.send("last")
@@ -221,7 +222,9 @@ struct SequencePassageTests {
     /// The version of a lane ends too, and each batch takes one.
     @Test func aProducerBeginsAnotherLane() async throws {
         try await withTestQueue { client, queue in
-            let producer = QueueProducer(queue, sendTimeout: .seconds(20), minimumBatch: 1, batchesOfALane: 3)
+            var configuration = QueueProducer.Configuration(sendTimeout: .seconds(20))
+            (configuration.minimumBatch, configuration.batchesOfANode) = (1, 3)
+            let producer = QueueProducer(queue, configuration: configuration)
             try await withThrowingDiscardingTaskGroup { group in
                 for number in 0..<40 { group.addTask { try await producer.send("\(number)") } }
             }
@@ -241,10 +244,10 @@ struct SequencePassageTests {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<200).map(String.init)
-            try await producer.send(sent.map { OutgoingMessage($0) })
+            try await producer.send(contentsOf: sent.map { OutgoingMessage($0) })
             await producer.close()
-            var configuration = ConsumerConfiguration(prefetch: prefetch)
-            configuration.stepsOfARegistration = 4
+            var configuration = QueueConsumer.Configuration(prefetch: prefetch)
+            configuration.transactionsOfARegistration = 4
             let consumer = QueueConsumer(queue, configuration: configuration)
             var payloads: [String] = []
             for try await message in consumer {

@@ -39,7 +39,7 @@ struct SharingTests {
         let zookeeper = InMemoryZooKeeper(clock: clock)
         let queue = try MessageQueue(store: zookeeper.connect())
         let producer = QueueProducer(queue)
-        try await producer.send((0..<40).map { OutgoingMessage("\($0)") })
+        try await producer.send(contentsOf: (0..<40).map { OutgoingMessage("\($0)") })
         await producer.close()
         let handled = Mutex([0, 0])
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -68,7 +68,7 @@ struct SharingTests {
         let zookeeper = InMemoryZooKeeper(clock: clock)
         let queue = try MessageQueue(store: zookeeper.connect())
         let producer = QueueProducer(queue)
-        try await producer.send((0..<10).map { OutgoingMessage("\($0)") })
+        try await producer.send(contentsOf: (0..<10).map { OutgoingMessage("\($0)") })
         await producer.close()
         let slow = QueueConsumer(queue)
         var slowMessages = slow.makeAsyncIterator()
@@ -93,12 +93,13 @@ struct SharingTests {
     }
 
     @Test("An urgent message is handed out before what waits in the buffer", arguments: [1, 8])
-    func urgentGoesFirst(messagesPerNode: Int) async throws {
+    func urgentGoesFirst(maximumBatchSize: Int) async throws {
         let clock = VirtualClock()
         let queue = try MessageQueue(
-            store: InMemoryZooKeeper(clock: clock).connect(), settings: .init(messagesPerNode: messagesPerNode))
+            store: InMemoryZooKeeper(clock: clock).connect()
+        ).creating(with: .init(maximumBatchSize: maximumBatchSize))
         let producer = QueueProducer(queue)
-        try await producer.send((0..<30).map { OutgoingMessage("\($0)") })
+        try await producer.send(contentsOf: (0..<30).map { OutgoingMessage("\($0)") })
         let consumer = QueueConsumer(queue)
         var messages = consumer.makeAsyncIterator()
         try await #require(try await messages.next()).acknowledge()
@@ -120,7 +121,7 @@ struct SharingTests {
             let consumer = QueueConsumer(queue)
             var messages = consumer.makeAsyncIterator()
             let message = try #require(try await messages.next())
-            try await message.giveBack()
+            try await message.requeue()
             try await withAnotherClient(like: client) { other in
                 var others = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
                 let again = try #require(try await others.next(within: .seconds(5)))
@@ -133,9 +134,9 @@ struct SharingTests {
 
     @Test("A prefetch of 100,000 reads in bounded parts")
     func largePrefetch() async throws {
-        let queue = try MessageQueue(store: InMemoryZooKeeper().connect(), settings: .init(messagesPerNode: 100))
+        let queue = try MessageQueue(store: InMemoryZooKeeper().connect()).creating(with: .init(maximumBatchSize: 100))
         let producer = QueueProducer(queue)
-        try await producer.send((0..<20_000).map { OutgoingMessage("\($0)") })
+        try await producer.send(contentsOf: (0..<20_000).map { OutgoingMessage("\($0)") })
         await producer.close()
         #expect(try await queue.drain(prefetch: 100_000).count == 20_000)
     }

@@ -21,7 +21,7 @@ struct WaitQueueTests {
     /// Consumers, each of which takes messages until it is cancelled.
     private func withIdleConsumers(
         _ count: Int, handler: @escaping @Sendable (QueueMessage) async throws -> Void,
-        seeing call: @escaping @Sendable (CallSite) -> Void = { _ in },
+        seeing call: @escaping @Sendable (RequestContext) -> Void = { _ in },
         _ body: (InMemoryZooKeeper, [InMemorySession]) async throws -> Void
     ) async throws {
         let zookeeper = InMemoryZooKeeper()
@@ -151,18 +151,18 @@ struct WaitQueueTests {
         let names = Task {
             var names: [String] = []
             for try await message in consumer {
-                names.append(message.name)
+                names.append(message.nodeName)
                 if names.count == 2 {
                     try await message.acknowledge()
                     break
                 }
                 try await message.deadLetter(reason: "tried")
-                try await queue.redrive(message.name)
+                try await queue.redrive(message.nodeName)
             }
             return names
         }
         try await untilInLine(1, zookeeper)
-        let name = try await QueueProducer(queue).send("x").name
+        let name = try await QueueProducer(queue).send("x").nodeName
         #expect(try await names.value == [name, name])
         await consumer.close()
     }
@@ -170,11 +170,11 @@ struct WaitQueueTests {
     /// The watch on a place leaves nothing behind when the place is gone: its name never comes again.
     @Test func aPlaceThatIsGoneIsNoLongerWatched() async throws {
         // The client's own watch for other members would count too.
-        try await withTestClient(followsMembers: false) { client in
+        try await withTestClient(followsReconfiguration: false) { client in
             try await client.create("/place", mode: .ephemeral)
             let watching = Task {
                 var states = 0
-                for try await node in client.dataUntilDeleted(of: "/place") {
+                for try await node in client.dataUpdatesUntilDeleted(of: "/place") {
                     states += 1
                     if node == nil { break }
                 }

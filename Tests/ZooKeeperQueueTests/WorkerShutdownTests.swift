@@ -63,7 +63,7 @@ struct WorkerShutdownTests {
     func handlersFinish(concurrency: Int, busy: Int) async throws {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
         let producer = QueueProducer(queue)
-        try await producer.send((0..<busy).map { OutgoingMessage("\($0)") })
+        try await producer.send(contentsOf: (0..<busy).map { OutgoingMessage("\($0)") })
         await producer.close()
         let gate = Gate()
         let consumer = QueueConsumer(queue)
@@ -86,12 +86,12 @@ struct WorkerShutdownTests {
         }
         #expect(gate.finished == busy && gate.cancelled == 0)
         #expect(try await queue.statistics().ready == 0)
-        #expect(try await queue.statistics().dead == 0)
+        #expect(try await queue.statistics().deadLettered == 0)
     }
 
     @Test("What a shutdown interrupts counts as no delivery, however often it happens")
     func interruptionsAreNotCounted() async throws {
-        let queue = try MessageQueue(store: InMemoryZooKeeper().connect(), settings: .init(maximumDeliveries: 3))
+        let queue = try MessageQueue(store: InMemoryZooKeeper().connect()).creating(with: .init(maximumDeliveries: 3))
         let producer = QueueProducer(queue)
         try await producer.send("job")
         await producer.close()
@@ -115,7 +115,7 @@ struct WorkerShutdownTests {
             #expect($0.deliveryCount == 1)
             try await $0.acknowledge()
         }
-        #expect(try await queue.statistics().dead == 0)
+        #expect(try await queue.statistics().deadLettered == 0)
     }
 
     @Test("A worker whose servers hang ends five seconds after its grace period", arguments: [1, 2])
@@ -126,11 +126,11 @@ struct WorkerShutdownTests {
         let took = try simulation.run {
             let hangs = Mutex(false)
             let store = zookeeper.connect(
-                sessionTimeout: .seconds(600), callDeadline: .seconds(120),
+                sessionTimeout: .seconds(600), requestTimeout: .seconds(120),
                 faults: { _ in hangs.withLock { $0 } ? .requestTooLate : nil })
             let queue = try MessageQueue(store: store)
             let producer = QueueProducer(queue)
-            try await producer.send((0..<busy).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<busy).map { OutgoingMessage("\($0)") })
             await producer.close()
             let worker = QueueWorker(QueueConsumer(queue), concurrency: 2, gracePeriod: .seconds(20)) { _ in
                 try await gate.handle()
@@ -155,7 +155,7 @@ struct WorkerShutdownTests {
 
     @Test("A handler that fails still counts")
     func failuresAreCounted() async throws {
-        let queue = try MessageQueue(store: InMemoryZooKeeper().connect(), settings: .init(maximumDeliveries: 3))
+        let queue = try MessageQueue(store: InMemoryZooKeeper().connect()).creating(with: .init(maximumDeliveries: 3))
         let producer = QueueProducer(queue)
         try await producer.send("job")
         await producer.close()
@@ -167,7 +167,7 @@ struct WorkerShutdownTests {
         }
         await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await worker.run() }
-            while (try? await queue.statistics().dead) != 1 { await Task.yield() }
+            while (try? await queue.statistics().deadLettered) != 1 { await Task.yield() }
             group.cancelAll()
         }
         #expect(deliveries.withLock { $0 } == [1, 2, 3])

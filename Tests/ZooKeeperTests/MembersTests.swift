@@ -57,7 +57,7 @@ struct MembersTests {
                 try await client.create("/e", mode: .ephemeral)
                 try await client.create("/n")
                 let id = client.sessionState.sessionID
-                var changes = client.data(of: "/n").makeAsyncIterator()
+                var changes = client.dataUpdates(of: "/n").makeAsyncIterator()
                 _ = try await changes.next()
 
                 try await replaceAll(of: ensemble, through: client)
@@ -74,13 +74,13 @@ struct MembersTests {
         configuration.isReconfigurable = true
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
             let settings = try ZooKeeperConfiguration(
-                servers: ensemble.connectString, sessionTimeout: .seconds(2), callDeadline: .seconds(20))
+                servers: ensemble.connectString, sessionTimeout: .seconds(2), requestTimeout: .seconds(20))
             let client = try ZooKeeperClient(configuration: settings)
             let joined = try await ensemble.join()
             try await change { try await client.reconfigure(joining: [joined.member]) }
             for index in 0..<2 { await ensemble.kill(index) }
             // Until then, both lists were tried.
-            for await state in client.sessionStates where state.phase == .inDoubt { break }
+            for await state in client.sessionStates where state.phase == .suspended { break }
             let waiting = Task { try await client.exists("/") }
             try await withDeadline("a client to be closed", within: .seconds(10)) { await client.close() }
             await expect(.closed) { _ = try await waiting.value }
@@ -92,7 +92,7 @@ struct MembersTests {
         configuration.isReconfigurable = true
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
             let faithful = try ZooKeeperConfiguration(
-                servers: ensemble.connectString, followsMembers: false, callDeadline: .seconds(5))
+                servers: ensemble.connectString, followsReconfiguration: false, requestTimeout: .seconds(5))
             try await ZooKeeperClient.withClient(configuration: faithful) { client in
                 try await replaceAll(of: ensemble, through: client)
                 await expect(.deadlineExceeded) { _ = try await client.exists("/") }

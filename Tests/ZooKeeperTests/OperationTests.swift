@@ -194,7 +194,7 @@ struct OperationTests {
             #expect(try await inner.exists("/")?.numChildren == 2)
             // Without its slash this would be a node beside the chroot.
             await expect(.invalidArgument) { try await inner.create("beside") }
-            var watch = inner.data(of: "beside").makeAsyncIterator()
+            var watch = inner.dataUpdates(of: "beside").makeAsyncIterator()
             await expect(.invalidArgument) { _ = try await watch.next() }
             let error = await #expect(throws: ZooKeeperError.self) { try await inner.get("/none") }
             #expect(error?.path == "/none")

@@ -42,7 +42,7 @@ struct TreeTests {
             try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) { client in
                 let path = (0..<300).map { "/\($0)" }.joined()
                 async let ensured: Void = client.ensurePath(path)
-                for try await stat in client.existence(of: "/0/1/2") where stat != nil { break }
+                for try await stat in client.statUpdates(of: "/0/1/2") where stat != nil { break }
                 await ensemble.kill(0)
                 try await ensemble.start(0)
                 try await ensured
@@ -134,11 +134,11 @@ struct TreeTests {
     func expectedAnswers() async throws {
         let metrics = TestMetrics()
         let address = try await TestServer.address()
-        let configuration = try ZooKeeperConfiguration(servers: address, followsMembers: false)
+        let configuration = try ZooKeeperConfiguration(servers: address, followsReconfiguration: false)
         try await ZooKeeperClient.withClient(configuration: configuration, metricsFactory: metrics) { client in
             #expect(try await client.exists("/none") == nil)
             #expect(try await client.get(["/none", "/"]).map { $0 == nil } == [true, false])
-            var watch = client.data(of: "/none").makeAsyncIterator()
+            var watch = client.dataUpdates(of: "/none").makeAsyncIterator()
             #expect(try await watch.next() == .some(nil))
             try await client.ensurePath("/a/b")
             try await client.deleteRecursively("/a")
@@ -186,7 +186,7 @@ struct TreeTests {
         configuration.systemProperties["zookeeper.enforce.auth.schemes"] = "digest"
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
             // It would ask for the members, and the connection be closed before it asks anything else.
-            let bare = try ZooKeeperConfiguration(servers: ensemble.connectString, followsMembers: false)
+            let bare = try ZooKeeperConfiguration(servers: ensemble.connectString, followsReconfiguration: false)
             try await ZooKeeperClient.withClient(configuration: bare) { client in
                 let error = await #expect(throws: ZooKeeperError.self) { try await client.create("/a") }
                 #expect(error?.code == .sessionClosedRequireSaslAuth && error?.outcome == .notApplied)

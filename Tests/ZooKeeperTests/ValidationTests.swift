@@ -100,7 +100,7 @@ struct ValidationTests {
             await expect(.requestTooLarge, outcome: .notApplied) {
                 try await client.set("/a", data: .init(repeating: 1, count: limit - overhead + 1))
             }
-            let operations = { (count: Int) -> [ZooKeeper.Operation] in
+            let operations = { (count: Int) -> [ZooKeeper.ZooKeeperOperation] in
                 [.set("/a", data: .init(repeating: 2, count: count)), .check("/a")]
             }
             let multi = Request.multi([.set(full, data: []), .check(full)]).encodedSize
@@ -129,14 +129,15 @@ struct ValidationTests {
 
     @Test func settingsOutsideTheirLimitsAreRefused() throws {
         let make = ZooKeeperConfiguration.init(
-            servers:followsMembers:sessionTimeout:authentication:defaultACL:inFlightWindow:inFlightBytes:
-            maximumWaitingCalls:
-            callDeadline:maximumRequestSize:)
+            servers:followsReconfiguration:sessionTimeout:authentication:defaultACL:maximumInFlightRequests:
+            maximumInFlightBytes:
+            maximumQueuedRequests:
+            requestTimeout:maximumRequestSize:)
         let good = try make("h:1", true, .seconds(1), nil, .open, 1, 1_024, 1, .seconds(1), 1_024)
         for change: (inout ZooKeeperConfiguration) -> Void in [
-            { $0.sessionTimeout = .zero }, { $0.sessionTimeout = .seconds(1e9) }, { $0.inFlightWindow = 0 },
-            { $0.inFlightWindow = 4_097 }, { $0.inFlightBytes = 0 }, { $0.maximumWaitingCalls = 0 },
-            { $0.callDeadline = .zero }, { $0.maximumRequestSize = 1_048_576 }, { $0.defaultACL = [] },
+            { $0.sessionTimeout = .zero }, { $0.sessionTimeout = .seconds(1e9) }, { $0.maximumInFlightRequests = 0 },
+            { $0.maximumInFlightRequests = 4_097 }, { $0.maximumInFlightBytes = 0 }, { $0.maximumQueuedRequests = 0 },
+            { $0.requestTimeout = .zero }, { $0.maximumRequestSize = 1_048_576 }, { $0.defaultACL = [] },
             { $0.authentication = .digest(user: "a", password: "b\0c") },
         ] {
             var bad = good
@@ -145,20 +146,45 @@ struct ValidationTests {
         }
     }
 
-    @Test func aConfigurationIsReadFromAReader() throws {
+    @Test("A configuration is read from a reader")
+    func configurationReader() throws {
         let provider = InMemoryProvider(values: [
-            "servers": "h:1/app", "sessionTimeoutSeconds": 4.5, "auth": "a:b", "inFlightWindow": 7,
-            "callDeadlineSeconds": 3.0,
+            "servers": "h:1/app", "sessionTimeoutSeconds": 4.5, "auth": "a:b", "maximumInFlightRequests": 7,
+            "requestTimeoutSeconds": 3.0,
         ])
         let configuration = try ZooKeeperConfiguration(config: ConfigReader(provider: provider))
         #expect(configuration.servers == "h:1" && configuration.chroot == "/app")
-        #expect(configuration.sessionTimeout == .milliseconds(4_500) && configuration.callDeadline == .seconds(3))
-        #expect(configuration.inFlightWindow == 7 && configuration.authentication == .digest(user: "a", password: "b"))
+        #expect(configuration.sessionTimeout == .milliseconds(4_500) && configuration.requestTimeout == .seconds(3))
+        #expect(
+            configuration.maximumInFlightRequests == 7
+                && configuration.authentication == .digest(user: "a", password: "b"))
         #expect(configuration.maximumRequestSize == 512 << 10)
         let missing = ConfigReader(provider: InMemoryProvider(values: [:]))
         #expect(throws: (any Error).self) { try ZooKeeperConfiguration(config: missing) }
-        let absurd = ConfigReader(provider: InMemoryProvider(values: ["servers": "h:1", "callDeadlineSeconds": 1e300]))
+        let absurd = ConfigReader(
+            provider: InMemoryProvider(values: ["servers": "h:1", "requestTimeoutSeconds": 1e300]))
         #expect(throws: ZooKeeperError.self) { try ZooKeeperConfiguration(config: absurd) }
+    }
+
+    @Test("The older names of configuration keys still work, and the current names win")
+    func olderConfigurationKeys() throws {
+        let old: [AbsoluteConfigKey: ConfigValue] = [
+            "servers": "h:1", "followsMembers": false, "inFlightWindow": 7, "inFlightBytes": 2_048,
+            "maximumWaitingCalls": 9, "callDeadlineSeconds": 3.0,
+        ]
+        let configuration = try ZooKeeperConfiguration(config: ConfigReader(provider: InMemoryProvider(values: old)))
+        #expect(!configuration.followsReconfiguration && configuration.maximumInFlightRequests == 7)
+        #expect(configuration.maximumInFlightBytes == 2_048 && configuration.maximumQueuedRequests == 9)
+        #expect(configuration.requestTimeout == .seconds(3))
+
+        let both = old.merging([
+            "followsReconfiguration": true, "maximumInFlightRequests": 8, "maximumInFlightBytes": 4_096,
+            "maximumQueuedRequests": 10, "requestTimeoutSeconds": 4.0,
+        ]) { $1 }
+        let current = try ZooKeeperConfiguration(config: ConfigReader(provider: InMemoryProvider(values: both)))
+        #expect(current.followsReconfiguration && current.maximumInFlightRequests == 8)
+        #expect(current.maximumInFlightBytes == 4_096 && current.maximumQueuedRequests == 10)
+        #expect(current.requestTimeout == .seconds(4))
     }
 
     @Test("Strings are compared by their bytes")

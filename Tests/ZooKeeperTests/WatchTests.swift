@@ -8,7 +8,7 @@ import ZooKeeperServer
 struct WatchTests {
     @Test func dataIsYieldedNowAndAfterEachChange() async throws {
         try await withTestClient { client in
-            var watch = client.data(of: "/a").makeAsyncIterator()
+            var watch = client.dataUpdates(of: "/a").makeAsyncIterator()
             #expect(try await watch.next() == .some(nil))
             try await client.create("/a", data: [1])
             #expect(try await watch.next()??.data == [1])
@@ -22,7 +22,7 @@ struct WatchTests {
     @Test func theNewestStateReplacesUnreadOnes() async throws {
         try await withTestClient { client in
             try await client.create("/a", data: [0])
-            var watch = client.data(of: "/a").makeAsyncIterator()
+            var watch = client.dataUpdates(of: "/a").makeAsyncIterator()
             _ = try await watch.next()
             for value in 1...50 { try await client.set("/a", data: [UInt8(value)]) }
             #expect(try await watch.next()??.data == [50])
@@ -32,7 +32,7 @@ struct WatchTests {
     @Test func childrenAndExistenceAreWatched() async throws {
         try await withTestClient { client in
             var children = client.childrenUpdates(of: "/p").makeAsyncIterator()
-            var existence = client.existence(of: "/p").makeAsyncIterator()
+            var existence = client.statUpdates(of: "/p").makeAsyncIterator()
             #expect(try await children.next() == .some(nil))
             #expect(try await existence.next() == .some(nil))
             try await client.create("/p")
@@ -49,7 +49,7 @@ struct WatchTests {
     @Test func watchesGoOnAfterTheSessionHasExpired() async throws {
         try await withTestClient { client in
             try await client.create("/a", data: [1])
-            var data = client.data(of: "/a").makeAsyncIterator()
+            var data = client.dataUpdates(of: "/a").makeAsyncIterator()
             var children = client.childrenUpdates(of: "/").makeAsyncIterator()
             _ = try await (data.next(), children.next())
             try await expireSession(of: client)
@@ -66,7 +66,7 @@ struct WatchTests {
             let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString)
             try await ZooKeeperClient.withClient(configuration: configuration) { client in
                 try await client.create("/a", data: [1])
-                var watch = client.data(of: "/a").makeAsyncIterator()
+                var watch = client.dataUpdates(of: "/a").makeAsyncIterator()
                 _ = try await watch.next()
                 await ensemble.kill(0)
                 try await ensemble.start(0)
@@ -80,10 +80,10 @@ struct WatchTests {
     func canonicallyEquivalentPathsAreTwo() async throws {
         let (composed, decomposed) = ("/caf\u{E9}", "/cafe\u{301}")
         #expect(composed == decomposed)
-        try await withTestClient(followsMembers: false) { client in
+        try await withTestClient(followsReconfiguration: false) { client in
             try await client.create(composed, data: [1])
             try await client.create(decomposed, data: [2])
-            var watches = [composed, decomposed].map { client.dataUntilDeleted(of: $0).makeAsyncIterator() }
+            var watches = [composed, decomposed].map { client.dataUpdatesUntilDeleted(of: $0).makeAsyncIterator() }
             for index in watches.indices { #expect(try await watches[index].next()??.data == [UInt8(index + 1)]) }
             let table = client.connection.watches
             #expect(table.interestCount == 4)
@@ -103,7 +103,7 @@ struct WatchTests {
             try await client.create("/a")
             let task = Task {
                 var count = 0
-                for try await _ in client.data(of: "/a") { count += 1 }
+                for try await _ in client.dataUpdates(of: "/a") { count += 1 }
                 return count
             }
             while client.connection.watches.watchedBytes == 0 { await Task.yield() }
@@ -115,9 +115,9 @@ struct WatchTests {
 
     @Test func aDroppedIteratorLeavesNothing() async throws {
         // The client's own watch for other members would count too.
-        try await withTestClient(followsMembers: false) { client in
+        try await withTestClient(followsReconfiguration: false) { client in
             for index in 0..<100 {
-                var watch = client.data(of: "/n\(index)").makeAsyncIterator()
+                var watch = client.dataUpdates(of: "/n\(index)").makeAsyncIterator()
                 _ = try await watch.next()
             }
             #expect(client.connection.watches.interestCount == 0)
@@ -130,17 +130,17 @@ struct WatchTests {
 
     @Test("Watches for names that never come are removed when they have become many")
     func abandonedWatches() async throws {
-        try await withTestClient(followsMembers: false) { client in
+        try await withTestClient(followsReconfiguration: false) { client in
             let name = String(repeating: "x", count: 400)
             // Twice as many as may be held at once.
             for index in 0..<2_500 {
-                var watch = client.data(of: "/\(index)\(name)").makeAsyncIterator()
+                var watch = client.dataUpdates(of: "/\(index)\(name)").makeAsyncIterator()
                 #expect(try await watch.next() == .some(nil))
             }
             #expect(client.connection.watches.interestCount == 0)
             #expect(client.connection.watches.watchedBytes < WatchTable.maximumBytes)
             // A watch on a path from which one was removed sees its event.
-            var watch = client.data(of: "/0\(name)").makeAsyncIterator()
+            var watch = client.dataUpdates(of: "/0\(name)").makeAsyncIterator()
             #expect(try await watch.next() == .some(nil))
             try await client.create("/0\(name)", data: [1])
             #expect(try await watch.next()??.data == [1])
@@ -182,7 +182,7 @@ struct WatchTests {
     @Test func closingTheClientEndsItsSequences() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: try await TestServer.address()))
         try await client.create("/a")
-        let task = Task { for try await _ in client.data(of: "/a") {} }
+        let task = Task { for try await _ in client.dataUpdates(of: "/a") {} }
         while client.connection.watches.watchedBytes == 0 { await Task.yield() }
         await client.close()
         try await task.value
@@ -191,7 +191,7 @@ struct WatchTests {
     @Test func aNodeThatMayNotBeReadThrows() async throws {
         try await withTestClient { client in
             try await client.create("/closed", acl: [.world(.admin)])
-            var watch = client.data(of: "/closed").makeAsyncIterator()
+            var watch = client.dataUpdates(of: "/closed").makeAsyncIterator()
             await expect(.noAuth) { _ = try await watch.next() }
         }
     }
@@ -202,7 +202,7 @@ struct WatchTests {
             var iterators: [WatchSequence<Stat?>.Iterator] = []
             await expect(.tooManyWatches, outcome: .notApplied) {
                 for index in 0..<200 {
-                    var watch = client.existence(of: "/\(index)\(name)").makeAsyncIterator()
+                    var watch = client.statUpdates(of: "/\(index)\(name)").makeAsyncIterator()
                     _ = try await watch.next()
                     iterators.append(watch)
                 }

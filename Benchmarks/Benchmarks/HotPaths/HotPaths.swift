@@ -16,9 +16,9 @@ let benchmarks: @Sendable () -> Void = {
             for _ in benchmark.scaledIterations {
                 let zookeeper = InMemoryZooKeeper()
                 let store = zookeeper.connect()
-                let queue = try MessageQueue(store: store, settings: .init(messagesPerNode: perNode))
+                let queue = try MessageQueue(store: store).creating(with: .init(maximumBatchSize: perNode))
                 let producer = QueueProducer(queue)
-                try await producer.send(messages)
+                try await producer.send(contentsOf: messages)
                 await producer.close()
                 let consumer = QueueConsumer(queue)
                 var iterator = consumer.makeAsyncIterator()

@@ -26,7 +26,7 @@ struct QueueLoad: AsyncParsableCommand {
         let counts = RequestCounts()
         try await ZooKeeperClient.withClient(configuration: .init(servers: servers), metricsFactory: counts) { client in
             let load = Load(
-                queue: try MessageQueue(client, path: queue, settings: .init(messagesPerNode: perNode)),
+                queue: try MessageQueue(client, path: queue, settings: .init(maximumBatchSize: perNode)),
                 payload: [UInt8](repeating: 120, count: bytes), tasks: tasks)
             // The first calls open the session and create the queue.
             if !cold { try await load.warmUp() }

@@ -9,13 +9,13 @@ import CZooKeeper
 /// `@unchecked Sendable` is safe. After `zoo_amulti`, only the C client's threads write, and they have finished before
 /// the completion reads. Only one thread at a time reads, under the lock around the call queue.
 final class MultiBuffers: @unchecked Sendable {
-    private let operations: [Operation]
+    private let operations: [ZooKeeperOperation]
     private let results: UnsafeMutableBufferPointer<zoo_op_result_t>
     private let stats: UnsafeMutableBufferPointer<CZooKeeper.Stat>
     /// The names of the created nodes, one after the other.
     private let names: UnsafeMutableBufferPointer<CChar>
 
-    init(_ operations: [Operation]) {
+    init(_ operations: [ZooKeeperOperation]) {
         self.operations = operations
         results = .allocate(capacity: operations.count)
         results.initialize(repeating: zoo_op_result_t())
@@ -33,7 +33,7 @@ final class MultiBuffers: @unchecked Sendable {
 
     /// Returns the size of the path, a number of up to eleven characters, and a NUL. The C client
     /// silently truncates a longer name.
-    private static func nameCapacity(_ operation: Operation) -> Int {
+    private static func nameCapacity(_ operation: ZooKeeperOperation) -> Int {
         guard case .create(let path, _, _, _) = operation else { return 0 }
         return path.utf8.count + 12
     }
@@ -82,7 +82,7 @@ final class MultiBuffers: @unchecked Sendable {
         }
     }
 
-    private static func arenaSize(_ operation: Operation) -> Int {
+    private static func arenaSize(_ operation: ZooKeeperOperation) -> Int {
         let path = operation.path.utf8.count + 1
         switch operation {
         case .create(_, let data, _, _), .set(_, let data, _): return path + max(1, data?.count ?? 1)

@@ -3,33 +3,40 @@ public import Configuration
 extension ZooKeeperConfiguration {
     /// Creates a configuration from a reader.
     ///
-    /// | key | type | default |
-    /// |---|---|---|
-    /// | `servers` | string | required |
-    /// | `followsMembers` | bool | true |
-    /// | `sessionTimeoutSeconds` | double | 10 |
-    /// | `auth` | string, secret: `user:password` | none |
-    /// | `inFlightWindow` | int | 500 |
-    /// | `inFlightBytes` | int | 16777216 |
-    /// | `maximumWaitingCalls` | int | 65536 |
-    /// | `callDeadlineSeconds` | double | 30 |
-    /// | `maximumRequestSize` | int | 524288 |
+    /// | key | type | default | older name |
+    /// |---|---|---|---|
+    /// | `servers` | string | required | |
+    /// | `followsReconfiguration` | bool | true | `followsMembers` |
+    /// | `sessionTimeoutSeconds` | double | 10 | |
+    /// | `auth` | string, secret: `user:password` | none | |
+    /// | `maximumInFlightRequests` | int | 500 | `inFlightWindow` |
+    /// | `maximumInFlightBytes` | int | 16777216 | `inFlightBytes` |
+    /// | `maximumQueuedRequests` | int | 65536 | `maximumWaitingCalls` |
+    /// | `requestTimeoutSeconds` | double | 30 | `callDeadlineSeconds` |
+    /// | `maximumRequestSize` | int | 524288 | |
+    ///
+    /// An older name still works. When both names are set, the current one applies.
     ///
     /// - Throws: ``ZooKeeperError`` for an invalid value, and the reader's error when `servers` is missing.
     public init(config: ConfigReader) throws {
-        func seconds(_ key: ConfigKey, _ fallback: Double) -> Duration {
+        func integer(_ key: ConfigKey, formerly old: ConfigKey, default value: Int) -> Int {
+            config.int(forKey: key) ?? config.int(forKey: old, default: value)
+        }
+        func seconds(_ key: ConfigKey, formerly old: ConfigKey? = nil, default value: Double) -> Duration {
+            let number = config.double(forKey: key) ?? old.flatMap { config.double(forKey: $0) } ?? value
             // Clamped, because a Duration traps on a value far out of range. `validate` refuses the clamped value.
-            .seconds(max(-1, min(1e9, config.double(forKey: key, default: fallback))))
+            return .seconds(max(-1, min(1e9, number)))
         }
         try self.init(
             servers: config.requiredString(forKey: "servers"),
-            followsMembers: config.bool(forKey: "followsMembers", default: true),
-            sessionTimeout: seconds("sessionTimeoutSeconds", 10),
+            followsReconfiguration: config.bool(forKey: "followsReconfiguration")
+                ?? config.bool(forKey: "followsMembers", default: true),
+            sessionTimeout: seconds("sessionTimeoutSeconds", default: 10),
             authentication: config.string(forKey: "auth", isSecret: true).map { try Authentication(parsing: $0) },
-            inFlightWindow: config.int(forKey: "inFlightWindow", default: 500),
-            inFlightBytes: config.int(forKey: "inFlightBytes", default: 16 << 20),
-            maximumWaitingCalls: config.int(forKey: "maximumWaitingCalls", default: 65_536),
-            callDeadline: seconds("callDeadlineSeconds", 30),
+            maximumInFlightRequests: integer("maximumInFlightRequests", formerly: "inFlightWindow", default: 500),
+            maximumInFlightBytes: integer("maximumInFlightBytes", formerly: "inFlightBytes", default: 16 << 20),
+            maximumQueuedRequests: integer("maximumQueuedRequests", formerly: "maximumWaitingCalls", default: 65_536),
+            requestTimeout: seconds("requestTimeoutSeconds", formerly: "callDeadlineSeconds", default: 30),
             maximumRequestSize: config.int(forKey: "maximumRequestSize", default: 512 << 10))
     }
 }

@@ -42,7 +42,7 @@ public struct ZooKeeperConfiguration: Sendable {
     /// The client first tries the servers that it knows for a tenth of the session timeout, and then alternates between
     /// the two lists, each for a third of the timeout. Set this to `false` when the servers cannot be reached, or
     /// should not be, by the addresses in their configuration: for example, when ``servers`` is a deliberate selection.
-    public var followsMembers: Bool
+    public var followsReconfiguration: Bool
     /// How long the ensemble keeps a session without contact alive. Default: 10 seconds. The ensemble may clamp it, by
     /// default to between 2 and 20 ticks. ``SessionState/timeout`` is the negotiated value.
     public var sessionTimeout: Duration
@@ -52,15 +52,15 @@ public struct ZooKeeperConfiguration: Sendable {
     public var defaultACL: [ACL]
     /// The maximum number of requests without a response, 1…4096. Further requests wait. Default: 500. A server itself
     /// stops reading at 1,000 requests of all its clients (`globalOutstandingLimit`).
-    public var inFlightWindow: Int
+    public var maximumInFlightRequests: Int
     /// The maximum size of the requests without a response, in bytes. Default: 16 MiB.
-    public var inFlightBytes: Int
+    public var maximumInFlightBytes: Int
     /// The maximum number of requests that wait to be sent. A further call throws
     /// ``ZooKeeperError/Code/overloaded``. Default: 65,536.
-    public var maximumWaitingCalls: Int
+    public var maximumQueuedRequests: Int
     /// How long a call waits for a connection and its response before it throws
     /// ``ZooKeeperError/Code/deadlineExceeded``. Default: 30 seconds.
-    public var callDeadline: Duration
+    public var requestTimeout: Duration
     /// The maximum size of a request in bytes. A larger one throws ``ZooKeeperError/Code/requestTooLarge``
     /// before anything is sent. Default: 512 KiB. At most 1,048,575, because a server with default settings
     /// closes the connection on a larger one.
@@ -73,27 +73,27 @@ public struct ZooKeeperConfiguration: Sendable {
     /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) with the reason.
     public init(
         servers: String,
-        followsMembers: Bool = true,
+        followsReconfiguration: Bool = true,
         sessionTimeout: Duration = .seconds(10),
         authentication: Authentication? = nil,
         defaultACL: [ACL] = .open,
-        inFlightWindow: Int = 500,
-        inFlightBytes: Int = 16 << 20,
-        maximumWaitingCalls: Int = 65_536,
-        callDeadline: Duration = .seconds(30),
+        maximumInFlightRequests: Int = 500,
+        maximumInFlightBytes: Int = 16 << 20,
+        maximumQueuedRequests: Int = 65_536,
+        requestTimeout: Duration = .seconds(30),
         maximumRequestSize: Int = 512 << 10
     ) throws {
         let address = try ServerList(parsing: servers)
         self.servers = address.servers
         self.chroot = address.chroot
-        self.followsMembers = followsMembers
+        self.followsReconfiguration = followsReconfiguration
         self.sessionTimeout = sessionTimeout
         self.authentication = authentication
         self.defaultACL = defaultACL
-        self.inFlightWindow = inFlightWindow
-        self.inFlightBytes = inFlightBytes
-        self.maximumWaitingCalls = maximumWaitingCalls
-        self.callDeadline = callDeadline
+        self.maximumInFlightRequests = maximumInFlightRequests
+        self.maximumInFlightBytes = maximumInFlightBytes
+        self.maximumQueuedRequests = maximumQueuedRequests
+        self.requestTimeout = requestTimeout
         self.maximumRequestSize = maximumRequestSize
         try validate()
     }
@@ -108,11 +108,12 @@ public struct ZooKeeperConfiguration: Sendable {
         try require(
             sessionTimeout >= .milliseconds(100) && sessionTimeout <= .seconds(86_400),
             "sessionTimeout must be from 100 milliseconds to a day.")
-        try require((1...4_096).contains(inFlightWindow), "inFlightWindow must be from 1 to 4096.")
-        try require(inFlightBytes >= 1_024, "inFlightBytes must be at least 1024.")
-        try require(maximumWaitingCalls >= 1, "maximumWaitingCalls must be at least 1.")
+        try require((1...4_096).contains(maximumInFlightRequests), "maximumInFlightRequests must be from 1 to 4096.")
+        try require(maximumInFlightBytes >= 1_024, "maximumInFlightBytes must be at least 1024.")
+        try require(maximumQueuedRequests >= 1, "maximumQueuedRequests must be at least 1.")
         try require(
-            callDeadline > .zero && callDeadline <= .seconds(86_400), "callDeadline must be positive and at most a day."
+            requestTimeout > .zero && requestTimeout <= .seconds(86_400),
+            "requestTimeout must be positive and at most a day."
         )
         try require(
             (1_024...1_048_575).contains(maximumRequestSize), "maximumRequestSize must be from 1024 to 1048575 bytes.")

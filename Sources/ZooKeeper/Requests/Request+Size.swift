@@ -30,7 +30,7 @@ extension Request {
     }
 }
 
-extension Operation {
+extension ZooKeeperOperation {
     fileprivate var encodedSize: Int {
         switch self {
         case .create(let path, let data, _, let acl): Request.createSize(path, data, acl ?? .open)

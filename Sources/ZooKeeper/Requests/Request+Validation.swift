@@ -34,7 +34,7 @@ extension Request {
         }
     }
 
-    private static func validate(_ operations: [Operation]) throws {
+    private static func validate(_ operations: [ZooKeeperOperation]) throws {
         if operations.isEmpty { throw invalid("A multi needs at least one operation.") }
         if operations.count > maximumOperations {
             throw invalid(

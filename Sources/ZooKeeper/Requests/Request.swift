@@ -12,7 +12,7 @@ package enum Request: Sendable {
     /// Servers in ZooKeeper's notation, separated by commas. `nil` means none.
     case reconfigure(joining: String?, leaving: String?)
     /// The operations carry their access control lists.
-    case multi([Operation])
+    case multi([ZooKeeperOperation])
 
     /// The path to name in an error. `nil` for a multi, whose operations have paths of their own.
     package var path: String? {

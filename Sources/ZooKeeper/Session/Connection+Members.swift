@@ -9,11 +9,11 @@ extension Connection {
     /// Reads the ensemble's servers, and watches for changes. An ensemble before ZooKeeper 3.5, or one that denies
     /// access to its configuration, reveals no servers.
     func readMembers() {
-        guard configuration.followsMembers, mayReadMembers, case .open(let handle) = phase else { return }
+        guard configuration.followsReconfiguration, mayReadMembers, case .open(let handle) = phase else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
         guard let watch = request.watch, (try? watches.reserve(watch, isKept: true)) != nil else { return }
         let call = Call(
-            token: nextToken(), request: request, deadline: .now + configuration.callDeadline,
+            token: nextToken(), request: request, deadline: .now + configuration.requestTimeout,
             waiter: .inner { [weak self] result in
                 switch result {
                 case .success(.node(let node)): self?.onQueue { $0.choice.learn(EnsembleMembers(node.data)) }

@@ -11,7 +11,7 @@ extension Connection {
     }
 
     /// Checks what no callback reports: whether other servers must be tried, and whether the ensemble has lost data.
-    /// Sends a heartbeat on an idle connection, because the session would become `inDoubt` without requests.
+    /// Sends a heartbeat on an idle connection, because the session would become `suspended` without requests.
     func pulse() {
         drainLog(force: false)
         switch phase {
@@ -52,7 +52,7 @@ extension Connection {
         return state.timeout / 12
     }
 
-    /// Reports in time that the session is `inDoubt`. It runs on a separate queue, because a slow name server
+    /// Reports in time that the session is `suspended`. It runs on a separate queue, because a slow name server
     /// may block the connection's queue.
     private nonisolated func watchForDoubt() {
         tellDoubt()
@@ -62,17 +62,17 @@ extension Connection {
         }
     }
 
-    /// Updates the session's state when it becomes `inDoubt`, or is no longer.
+    /// Updates the session's state when it becomes `suspended`, or is no longer.
     nonisolated func tellDoubt() {
         let state = session.current
         guard state.sessionID != 0 else { return }
         let silence = silence
         let isDoubtful = silence >= state.timeout * 2 / 3
         session.update { state in
-            if isDoubtful, state.phase == .connected || state.phase == .suspended { state.phase = .inDoubt }
-            if !isDoubtful, state.phase == .inDoubt { state.phase = .connected }
+            if isDoubtful, state.phase == .connected || state.phase == .disconnected { state.phase = .suspended }
+            if !isDoubtful, state.phase == .suspended { state.phase = .connected }
         }
-        if isDoubtful, state.phase != .inDoubt {
+        if isDoubtful, state.phase != .suspended {
             logger.info(
                 "The ZooKeeper session is in doubt: no server has answered", metadata: ["silence": "\(silence)"])
         }

@@ -77,13 +77,13 @@ actor Connection {
         let session = session
         desk = CallDesk(
             queue: CallQueue(
-                window: configuration.inFlightWindow, windowBytes: configuration.inFlightBytes,
-                maximumWaiting: configuration.maximumWaitingCalls),
+                window: configuration.maximumInFlightRequests, windowBytes: configuration.maximumInFlightBytes,
+                maximumWaiting: configuration.maximumQueuedRequests),
             watches: watches,
             hint: {
                 switch session.current.phase {
                 case .connected: "A server is connected; it may be slow, or the deadline short."
-                case .connecting, .suspended, .inDoubt:
+                case .connecting, .disconnected, .suspended:
                     "No server answers at \(configuration.servers), nor another member of the ensemble: check the addresses and that a majority of the ensemble runs."
                 case .closed: "The client is closed."
                 }
@@ -208,7 +208,7 @@ actor Connection {
         case .connecting:
             authenticateIfNeeded(handle)
             session.update { state in
-                if state.phase == .connected { state.phase = .suspended }
+                if state.phase == .connected { state.phase = .disconnected }
             }
             logger.debug("The connection to ZooKeeper is lost")
             (triedSince, isFirstTry) = (.now, true)
@@ -385,7 +385,7 @@ extension Connection: LibraryInbox {
         let (hasWork, isIdle) = desk.read { ($0.hasWork, $0.inFlight == 0) }
         if hasWork { scheduleDrain() }
         if isIdle { drained.raise() }
-        if token == heartbeatToken.load(ordering: .relaxed), session.current.phase == .inDoubt {
+        if token == heartbeatToken.load(ordering: .relaxed), session.current.phase == .suspended {
             onQueue { $0.tellDoubt() }
         }
     }

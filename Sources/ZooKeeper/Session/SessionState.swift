@@ -7,11 +7,11 @@ public struct SessionState: Sendable, Hashable {
         /// The client is connected to a server.
         case connected
         /// The connection is lost, and the ensemble still keeps the session.
-        case suspended
+        case disconnected
         /// No server has responded for two thirds of the session timeout, so the session may soon expire, with its
         /// ephemeral nodes and leases. The client reports this **before** the ensemble can expire the session, provided
         /// that the clocks run at the same rate. See ``SessionState/timeout``.
-        case inDoubt
+        case suspended
         /// The client is closed.
         case closed
     }

@@ -10,8 +10,8 @@ public struct ZooKeeperCapabilities: OptionSet, Sendable, Hashable {
     public static let transactions = ZooKeeperCapabilities(rawValue: 1)
     /// The store learns of a change when it happens. A store without this capability polls.
     public static let watches = ZooKeeperCapabilities(rawValue: 2)
-    /// ``ZooKeeperStore/countBytes(below:)`` makes the servers count bytes, and
-    /// ``ZooKeeperStore/bytes(below:)`` returns the count.
+    /// ``ZooKeeperStore/trackUsage(of:)`` makes the servers count bytes, and
+    /// ``ZooKeeperStore/byteUsage(of:)`` returns the count.
     public static let quotas = ZooKeeperCapabilities(rawValue: 4)
     /// ``ZooKeeperStore/get(_:)-([String])`` reads several nodes with one request. A store without this capability
     /// sends one request for each node.

@@ -35,7 +35,7 @@ extension ZooKeeperClient: ZooKeeperStore {
     public func sync(_ path: String) async throws { try await sync(path, timeout: nil) }
     /// Applies all operations or none of them. See ``multi(_:timeout:)``.
     @discardableResult
-    public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
+    public func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult] {
         try await multi(operations, timeout: nil)
     }
 }

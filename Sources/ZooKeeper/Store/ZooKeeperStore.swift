@@ -14,7 +14,7 @@
 /// - An ephemeral node is removed when its session ends, and a different
 ///   ``SessionState/sessionID`` means a new session.
 public protocol ZooKeeperStore: Sendable {
-    /// The states of a node, as ``data(of:)`` returns them.
+    /// The states of a node, as ``dataUpdates(of:)`` returns them.
     associatedtype DataUpdates: AsyncSequence & Sendable
     where DataUpdates.Element == Node?, DataUpdates.Failure == any Error
     /// The states of a node's list of children, as ``childrenUpdates(of:)`` returns them.
@@ -29,7 +29,7 @@ public protocol ZooKeeperStore: Sendable {
     /// The maximum size of a multi in bytes: the sum of ``size(of:)`` of its operations, plus 32.
     var maximumRequestSize: Int { get }
     /// Returns the bytes that an operation adds to a multi.
-    func size(of operation: Operation) -> Int
+    func size(of operation: ZooKeeperOperation) -> Int
     /// The current state of the session.
     var sessionState: SessionState { get }
     /// The state of the session, now and after each change.
@@ -71,21 +71,21 @@ public protocol ZooKeeperStore: Sendable {
     ///
     /// - Throws: ``ZooKeeperError``. The default always throws ``ZooKeeperError/Code/unimplemented``; see
     ///   ``ZooKeeperCapabilities/quotas``.
-    func countBytes(below path: String) async throws
+    func trackUsage(of path: String) async throws
     /// Returns the bytes of a node and all its descendants. `nil` when the servers do not count
     /// them, which is also the default.
-    func bytes(below path: String) async throws -> Int?
+    func byteUsage(of path: String) async throws -> Int?
     /// Returns when later reads see every earlier write.
     func sync(_ path: String) async throws
     /// Applies all operations or none of them. A store without
     /// ``ZooKeeperCapabilities/transactions`` applies them one at a time.
-    func multi(_ operations: [Operation]) async throws -> [OperationResult]
+    func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult]
     /// Returns a node's data and metadata, now and after each change, without a buffer. The element is
     /// `nil` while the node does not exist.
-    func data(of path: String) -> DataUpdates
+    func dataUpdates(of path: String) -> DataUpdates
     /// Returns a node's data and metadata, now and after each change, until the node is deleted, without a buffer. The
-    /// sequence then yields `nil` once and watches no more. By default returns ``data(of:)``.
-    func dataUntilDeleted(of path: String) -> DataUpdates
+    /// sequence then yields `nil` once and watches no more. By default returns ``dataUpdates(of:)``.
+    func dataUpdatesUntilDeleted(of path: String) -> DataUpdates
     /// Returns the names of a node's children, now and after each change, without a buffer. The element is
     /// `nil` while the node does not exist.
     func childrenUpdates(of path: String) -> ChildrenUpdates
@@ -103,14 +103,14 @@ extension ZooKeeperStore {
     /// Returns `nil`, because the list is not known.
     public func aclEntries(of path: String) async throws -> [ACL]? { nil }
     /// Throws ``ZooKeeperError/Code/unimplemented``.
-    public func countBytes(below path: String) async throws {
+    public func trackUsage(of path: String) async throws {
         throw ZooKeeperError(
             code: .unimplemented, message: "The store does not count bytes.", path: path, outcome: .notApplied)
     }
     /// Returns `nil`, because the bytes are not counted.
-    public func bytes(below path: String) async throws -> Int? { nil }
-    /// Returns ``data(of:)``.
-    public func dataUntilDeleted(of path: String) -> DataUpdates { data(of: path) }
+    public func byteUsage(of path: String) async throws -> Int? { nil }
+    /// Returns ``dataUpdates(of:)``.
+    public func dataUpdatesUntilDeleted(of path: String) -> DataUpdates { dataUpdates(of: path) }
     /// Reads all nodes at once, with one request for each.
     public func get(_ paths: [String]) async throws -> [Node?] {
         try await withThrowingTaskGroup(of: (Int, Node?).self) { group in

@@ -1,5 +1,5 @@
 /// One operation of a multi. The server applies all operations of a multi, in order and at one zxid, or none of them.
-public enum Operation: Sendable, Hashable {
+public enum ZooKeeperOperation: Sendable, Hashable {
     /// Creates a node. The mode must be neither a container nor have a time to live, because the C client cannot send
     /// those in a multi. An `acl` of `nil` means the client's default.
     case create(_ path: String, data: [UInt8]?, mode: CreateMode = .persistent, acl: [ACL]? = nil)

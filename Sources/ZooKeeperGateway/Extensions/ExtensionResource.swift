@@ -100,9 +100,9 @@ struct ExtensionResource {
             return .children(children: WireChildren(try await client.children(of: path, timeout: patience)))
         case .acl(let path):
             return .acl(entries: try await client.acl(of: path, timeout: patience).entries.map(WireACL.init))
-        case .bytes(let path): return .bytes(count: try await client.bytes(below: path))
+        case .bytes(let path): return .bytes(count: try await client.byteUsage(of: path))
         case .awaitNode(let path, let mark, let seconds):
-            let node = try await change(seconds, in: client.data(of: path)) {
+            let node = try await change(seconds, in: client.dataUpdates(of: path)) {
                 $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } != mark
             }
             return .nodes(list: [node.map(WireNode.init)])
@@ -147,7 +147,7 @@ struct ExtensionResource {
     ) async throws -> ExtensionReply {
         switch call {
         case .sync(let path): try await client.sync(path, timeout: patience)
-        case .countBytes(let path): try await client.countBytes(below: path)
+        case .countBytes(let path): try await client.trackUsage(of: path)
         case .delete(let path, let version): try await client.delete(path, version: version, timeout: patience)
         case .create(let path, let data, let mode):
             let created = try await client.create(

@@ -89,8 +89,8 @@ struct OperationsResource {
                 readable.add("zookeeper_gateway_queue_readable", queue, statistics == nil ? 0 : 1)
                 guard let statistics else { continue }
                 for (place, count) in [
-                    ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.partial),
-                    ("dead", statistics.dead),
+                    ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.recovering),
+                    ("dead", statistics.deadLettered),
                 ] {
                     lines.add("zookeeper_queue_messages", queue.merging(["place": place]) { $1 }, count)
                 }

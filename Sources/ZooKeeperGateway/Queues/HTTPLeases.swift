@@ -80,14 +80,15 @@ actor HTTPLeases {
         try Task.checkCancellation()
         lastTaken = .now
         let taken =
-            [first] + rest.sorted { ($0.fencingToken, $0.priority, $0.name) < ($1.fencingToken, $1.priority, $1.name) }
+            [first]
+            + rest.sorted { ($0.fencingToken, $0.priority, $0.nodeName) < ($1.fencingToken, $1.priority, $1.nodeName) }
         return taken.map { (hold($0, for: duration), $0) }
     }
 
     /// Creates a consumer that claims no more than was requested, because prefetched messages
     /// are unavailable to other consumers.
     private static func consumer(_ queue: MessageQueue) -> QueueConsumer {
-        var configuration = ConsumerConfiguration()
+        var configuration = QueueConsumer.Configuration()
         configuration.pullsOnDemand = true
         return QueueConsumer(queue, configuration: configuration)
     }
@@ -140,12 +141,12 @@ actor HTTPLeases {
         // The client may have extended the lease at the same moment.
         guard let lease = leases[ExactString(id)], lease.end <= .now else { return }
         leases[ExactString(id)] = nil
-        try? await lease.message.giveBack(reason: "its lease over HTTP has ended")
+        try? await lease.message.requeue(reason: "its lease over HTTP has ended")
     }
 
     /// Removes the leases that were settled, or were lost with the gateway's session.
     private func prune() {
-        for (id, lease) in leases where [.lost, .settled].contains(lease.message.state) { forget(id.string) }
+        for (id, lease) in leases where [.lost, .settled].contains(lease.message.leaseState) { forget(id.string) }
     }
 
     func lease(_ id: String) -> QueueMessage? { leases[ExactString(id)]?.message }

@@ -31,7 +31,7 @@ actor HTTPQueues {
     ///
     /// - Throws: ``QueueError`` for an invalid path.
     nonisolated func queue(_ path: String) throws -> MessageQueue {
-        try MessageQueue(client, path: path, settings: .init(createsQueue: false), logger: logger)
+        try MessageQueue(client, path: path, createIfMissing: false, logger: logger)
     }
 
     /// Returns a served queue. Begins to serve the queue when necessary.
@@ -48,9 +48,9 @@ actor HTTPQueues {
         if let member = members[key] { return member }
         guard !isClosed, members.count < configuration.maximumQueues else { return nil }
         let member = Member(
-            producer: QueueProducer(queue, sendTimeout: configuration.answerTimeout),
+            producer: QueueProducer(queue, configuration: .init(sendTimeout: configuration.responseTimeout)),
             leases: HTTPLeases(
-                existing, maximum: configuration.maximumLeases, patience: configuration.answerTimeout))
+                existing, maximum: configuration.maximumLeases, patience: configuration.responseTimeout))
         members[key] = member
         return member
     }
@@ -127,7 +127,7 @@ actor HTTPQueues {
         for path in members.keys.sorted().map(\.string) where client.sessionState.phase == .connected {
             do {
                 all.append((path, try await queue(path).statistics()))
-            } catch let error as QueueError where error.code == .queueMissing {
+            } catch let error as QueueError where error.code == .queueNotFound {
                 // A client requested this queue, but it does not exist.
             } catch {
                 all.append((path, nil))

@@ -70,7 +70,7 @@ enum QueueForms {
         let messages: [Message]
 
         init(_ receipts: [SendReceipt]) {
-            messages = receipts.map { Message(name: $0.name, duplicate: $0.isDuplicate) }
+            messages = receipts.map { Message(name: $0.nodeName, duplicate: $0.isDuplicate) }
         }
     }
 
@@ -99,14 +99,14 @@ enum QueueForms {
         let payload: [UInt8]
 
         init(_ message: QueueMessage) {
-            (name, priority, deliveryCount) = (message.name, message.priority, message.deliveryCount)
-            (enqueueTime, headers, id) = (message.enqueueTime, message.headers, message.id)
+            (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
+            (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
             payload = message.payload
         }
 
-        init(_ message: BrowsedMessage) {
-            (name, priority, deliveryCount) = (message.name, message.priority, message.deliveryCount)
-            (enqueueTime, headers, id) = (message.enqueueTime, message.headers, message.id)
+        init(_ message: PeekedMessage) {
+            (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
+            (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
             payload = message.payload
         }
 
@@ -148,12 +148,12 @@ enum QueueForms {
         let oldestAgeSeconds: Double?
         let maximumMessages, maximumBytes: Int?
 
-        init(_ statistics: QueueStatistics, _ bound: QueueBound, oldestMessageAge: Duration?) {
-            created = statistics.created
+        init(_ statistics: QueueStatistics, _ capacity: QueueCapacity, oldestMessageAge: Duration?) {
+            created = statistics.totalEnqueued
             oldestAgeSeconds = oldestMessageAge.map { $0 / .milliseconds(1) / 1_000 }
-            (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.partial)
-            (dead, consumers, bytes) = (statistics.dead, statistics.consumers, statistics.bytes)
-            (maximumMessages, maximumBytes) = (bound.messages, bound.bytes)
+            (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.recovering)
+            (dead, consumers, bytes) = (statistics.deadLettered, statistics.consumers, statistics.bytes)
+            (maximumMessages, maximumBytes) = (capacity.messages, capacity.bytes)
         }
     }
 
@@ -166,9 +166,9 @@ enum QueueForms {
 
             func encode(to encoder: any Encoder) throws {
                 var container = encoder.container(keyedBy: Key.self)
-                try container.encode(letter.name, forKey: .name)
-                try container.encode(letter.cause, forKey: .cause)
-                try container.encode(letter.time, forKey: .time)
+                try container.encode(letter.nodeName, forKey: .name)
+                try container.encode(letter.reason, forKey: .cause)
+                try container.encode(letter.deadLetteredAt.millisecondsSince1970, forKey: .time)
                 try container.encode(letter.headers, forKey: .headers)
                 try container.encodeIfPresent(letter.id, forKey: .id)
                 try Payload(bytes: letter.payload).encode(to: encoder)

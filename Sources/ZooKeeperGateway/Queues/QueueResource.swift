@@ -39,7 +39,7 @@ struct QueueResource {
             switch (request.method, route) {
             case (.get, .queue): return try await counts(queue)
             case (.post, .messages): return try await send(try await member())
-            case (.get, .messages): return try await browse(queue)
+            case (.get, .messages): return try await peek(queue)
             case (.delete, .messages): return try Self.json(.ok, QueueForms.Count(count: await queue.purge()))
             case (.post, .leases): return try await take(queue)
             case (.post, .lease(let id, let action)): return try await settle(id, action)
@@ -52,7 +52,7 @@ struct QueueResource {
             default: return .methodNotAllowed(route.methods.map(\.rawValue).joined(separator: ", "))
             }
         } catch let error as QueueError {
-            var answer = Answer.problem(Self.status(error.code), error.code.description, error.message)
+            var answer = Answer.problem(Self.status(error.code), Self.name(of: error.code), error.message)
             if error.code == .queueFull { answer.headers[.retryAfter] = "1" }
             return answer
         } catch let error as QueueForms.FormError {
@@ -95,7 +95,7 @@ struct QueueResource {
                     "The payloads are \(size) bytes long and the limit of a request is \(endpoint.maximumBodySize): "
                         + "send less at once.")
             }
-            receipts = try await member.producer.send(messages)
+            receipts = try await member.producer.send(contentsOf: messages)
         } else {
             let id = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
             // Decoding a header preserves ASCII only.
@@ -107,8 +107,8 @@ struct QueueResource {
         return try Self.json(.created, QueueForms.Sent(receipts))
     }
 
-    private func browse(_ queue: MessageQueue) async throws -> Answer {
-        let messages = try await queue.browse(limit: number("limit", 1...Self.mostShown, 20))
+    private func peek(_ queue: MessageQueue) async throws -> Answer {
+        let messages = try await queue.peek(limit: number("limit", 1...Self.mostShown, 20))
         return try Self.json(.ok, QueueForms.Browsed(messages: messages.map { .init($0) }))
     }
 
@@ -119,11 +119,11 @@ struct QueueResource {
         guard ["true", "false", nil].contains(request.query["age"]) else {
             throw QueueForms.FormError(message: "age is true or false")
         }
-        let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
+        let (statistics, capacity) = (try await queue.statistics(), try await queue.attributes().capacity)
         // The gateway may lack the permission to list the items, or the list may be too long to read in time. The
         // response contains the other counts in either case.
         let age = request.flag("age") ? try? await queue.oldestMessageAge() : nil
-        return try Self.json(.ok, QueueForms.Counts(statistics, bound, oldestMessageAge: age))
+        return try Self.json(.ok, QueueForms.Counts(statistics, capacity, oldestMessageAge: age))
     }
 
     private func dead(_ queue: MessageQueue) async throws -> Answer {
@@ -142,7 +142,7 @@ struct QueueResource {
         let seconds = try number("seconds", 1...Self.longestLease, 30)
         // Reports a missing queue at once instead of waiting for it. While clients receive messages from the queue, no
         // check is needed: the consumer itself reports that the queue is missing.
-        if await endpoint.queues.leases(path)?.isTaking != true { _ = try await queue.bound() }
+        if await endpoint.queues.leases(path)?.isTaking != true { _ = try await queue.attributes() }
         let member = try await member()
         guard
             let taken = try await member.leases.take(count, wait: .seconds(wait), for: .seconds(seconds))
@@ -154,7 +154,7 @@ struct QueueResource {
             guard let (id, message) = taken.first else { return Answer(.noContent, .octets) }
             var answer = Answer(.ok, .octets, bytes: message.payload)
             for (name, value) in [
-                ("Lease", id), ("Fencing-Token", "\(message.fencingToken)"), ("Message-Name", message.name),
+                ("Lease", id), ("Fencing-Token", "\(message.fencingToken)"), ("Message-Name", message.nodeName),
                 ("Delivery-Count", "\(message.deliveryCount)"), ("Priority", "\(message.priority)"),
             ] {
                 if let name = HTTPField.Name("X-Queue-\(name)") { answer.headers[name] = value }
@@ -175,16 +175,16 @@ struct QueueResource {
         switch action {
         case .extend:
             let seconds = try number("seconds", 1...Self.longestLease, 30)
-            if message.state == .inDoubt {
+            if message.leaseState == .suspended {
                 return .problem(.serviceUnavailable, "unreachable", "The lease is in doubt: no server answers.")
             }
-            guard message.state == .held, await leases.extend(id, by: .seconds(seconds)) else {
+            guard message.leaseState == .held, await leases.extend(id, by: .seconds(seconds)) else {
                 return .problem(.conflict, "leaseLost", "The lease is lost.")
             }
             return try Self.json(.ok, QueueForms.Extended(seconds: seconds))
         case .acknowledge: try await settling(leases, id, message) { try await message.acknowledge() }
-        case .giveBack:
-            try await settling(leases, id, message) { try await message.giveBack(reason: request.query["reason"]) }
+        case .requeue:
+            try await settling(leases, id, message) { try await message.requeue(reason: request.query["reason"]) }
         case .deadLetter:
             try await settling(leases, id, message) {
                 try await message.deadLetter(reason: request.query["reason"] ?? "given up over HTTP")
@@ -200,7 +200,7 @@ struct QueueResource {
         do {
             try await body()
         } catch {
-            if [.lost, .settled].contains(message.state) { await leases.forget(id) }
+            if [.lost, .settled].contains(message.leaseState) { await leases.forget(id) }
             throw error
         }
         await leases.forget(id)
@@ -220,16 +220,26 @@ struct QueueResource {
     private static func status(_ code: QueueError.Code) -> HTTPResponse.Status {
         switch code {
         case .invalidArgument: .badRequest
-        case .notPermitted: .forbidden
-        case .queueMissing, .notFound: .notFound
+        case .permissionDenied: .forbidden
+        case .queueNotFound, .notFound: .notFound
         case .leaseLost, .alreadySettled: .conflict
         case .payloadTooLarge: .contentTooLarge
         case .queueFull, .overloaded: .tooManyRequests
         case .quotaExceeded: .init(code: 507, reasonPhrase: "Insufficient Storage")
         case .unsupportedFormat: .notImplemented
-        case .unreachable, .closed: .serviceUnavailable
+        case .timedOut, .closed: .serviceUnavailable
         case .outcomeUnknown: .gatewayTimeout
         default: .badGateway
+        }
+    }
+
+    /// Returns the code of a problem. The interface keeps the names that its first release had for some codes.
+    private static func name(of code: QueueError.Code) -> String {
+        switch code {
+        case .queueNotFound: "queueMissing"
+        case .permissionDenied: "notPermitted"
+        case .timedOut: "unreachable"
+        default: code.description
         }
     }
 

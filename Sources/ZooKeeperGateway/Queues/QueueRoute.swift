@@ -4,7 +4,7 @@ import ZooKeeper
 /// A resource below `/queues/v1`, parsed from the path of a request.
 enum QueueRoute: Hashable {
     enum LeaseAction: String, CaseIterable {
-        case acknowledge, giveBack = "give-back", deadLetter = "dead-letter", extend
+        case acknowledge, requeue = "give-back", deadLetter = "dead-letter", extend
     }
 
     case queue

@@ -38,7 +38,7 @@ struct SessionResource {
         }
         let id: String?
         do {
-            id = try await endpoint.sessions.open(patience: .seconds(seconds), within: endpoint.answerTimeout)
+            id = try await endpoint.sessions.open(patience: .seconds(seconds), within: endpoint.responseTimeout)
         } catch let error as ZooKeeperError {
             let refusal = Refusal(error, path: "session", isConnected: false)
             return Answer(refusal.status, format, refusal.message, request)

@@ -1,13 +1,13 @@
 import ZooKeeper
 
-/// Reads and changes the settings in the tree, which every process must agree on.
+/// Reads and changes the attributes in the tree, which every member must agree on.
 struct QueueAttributeStore: Sendable {
     let store: any ZooKeeperStore
     let tree: QueueTree
     let reader: NodeReader
     let usage: QueueUsage
 
-    /// Returns the settings in the tree.
+    /// Returns the attributes in the tree.
     func read() async throws -> QueueAttributes {
         do {
             return QueueAttributes(try await store.get(tree.settings).data)
@@ -16,44 +16,47 @@ struct QueueAttributeStore: Sendable {
         }
     }
 
-    /// Stores the settings that differ from the defaults. This must precede the creation of the last folder, which
-    /// marks the queue as complete: until then, no other client uses the queue.
-    func create(from settings: QueueSettings) async throws {
-        var shared = QueueAttributes()
-        if settings.messagesPerNode > 1 { shared.messagesPerNode = settings.messagesPerNode }
-        shared.bound = settings.bound
-        let defaults = QueueSettings()
-        if settings.deduplicationWindow != defaults.deduplicationWindow {
-            shared.deduplicationWindow = settings.deduplicationWindow
-        }
-        if settings.maximumDeliveries != defaults.maximumDeliveries {
-            shared.maximumDeliveries = settings.maximumDeliveries
-        }
-        if settings.redeliveryDelay != defaults.redeliveryDelay { shared.redeliveryDelay = settings.redeliveryDelay }
-        if shared.bound.bytes != nil { try await usage.trackBytes() }
-        if shared != QueueAttributes() { try await store.createIfMissing(tree.settings, data: shared.encoded()) }
+    /// Stores the attributes of a new queue. This must precede the creation of the last folder, which marks the queue
+    /// as complete: until then, no other client uses the queue.
+    func create(_ attributes: QueueAttributes) async throws {
+        if attributes == QueueAttributes() { return }
+        if attributes.capacity.bytes != nil { try await usage.trackBytes() }
+        try await store.createIfMissing(tree.settings, data: attributes.encoded())
     }
 
-    /// Changes the settings in the tree, for every process.
-    func change(_ change: (inout QueueAttributes) -> Void) async throws {
+    /// Changes the attributes in the tree, for every member.
+    func change(_ change: (inout QueueAttributes) throws -> Void) async throws -> QueueAttributes {
         try await store.createIfMissing(tree.settings)
+        var unanswered: (version: Int32, data: [UInt8], error: ZooKeeperError)?
         while true {
             let node = try await store.get(tree.settings)
-            var shared = QueueAttributes(node.data)
-            change(&shared)
+            let old = QueueAttributes(node.data)
+            if let unanswered, node.stat.version != unanswered.version {
+                // With another version, a third client has changed the attributes after the lost reply. Then nothing
+                // tells whether this change was applied in between.
+                guard node.stat.version == unanswered.version + 1, node.data == unanswered.data else {
+                    throw unanswered.error
+                }
+                return old
+            }
+            var new = old
+            try change(&new)
+            try new.validate()
+            if let bytes = new.capacity.bytes, bytes != old.capacity.bytes { try await usage.trackBytes() }
             let epoch = try await reader.sequenceEpoch()
+            let data = new.encoded()
             do {
                 // Every running producer checks the version of `epoch`. When the version has changed, the
-                // producer reads the settings again.
+                // producer reads the attributes again.
                 _ = try await store.multi([
-                    .set(tree.settings, data: shared.encoded(), version: node.stat.version),
+                    .set(tree.settings, data: data, version: node.stat.version),
                     epoch.change(to: epoch.phase, in: tree),
                 ])
-                return
-            } catch let error as ZooKeeperError
-                where error.code == .badVersion || error.outcome == .unknown && error.code != .deadlineExceeded
-            {
-                // Another client was faster, or the answer was lost. Repeating the change is harmless.
+                return new
+            } catch let error as ZooKeeperError where error.code == .badVersion {
+                // Another client was faster, or an earlier request of this one was applied after all.
+            } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                unanswered = (node.stat.version, data, error)
             }
         }
     }

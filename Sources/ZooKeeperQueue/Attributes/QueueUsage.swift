@@ -10,9 +10,9 @@ struct QueueUsage: Sendable {
     func trackBytes() async throws {
         guard try await store.capabilities.contains(.quotas) else {
             throw QueueError(
-                .invalidArgument, "This kind of ZooKeeper does not count bytes: bound the number of messages instead.")
+                .invalidArgument, "This kind of ZooKeeper does not count bytes: limit the number of messages instead.")
         }
-        try await store.countBytes(below: tree.root)
+        try await store.trackUsage(of: tree.root)
     }
 
     /// Returns the fill level of the queue.
@@ -20,12 +20,12 @@ struct QueueUsage: Sendable {
         async let (items, earlier, producers) = (
             reader.childCount(tree.items), reader.childCount(tree.earlier), reader.childCount(tree.producers)
         )
-        async let counted = countingBytes ? try await store.bytes(below: tree.root) : nil
+        async let counted = countingBytes ? try await store.byteUsage(of: tree.root) : nil
         var bytes = try await counted
         if countingBytes, bytes == nil {
             // Another client has removed the byte count.
             try await trackBytes()
-            bytes = try await store.bytes(below: tree.root)
+            bytes = try await store.byteUsage(of: tree.root)
         }
         return CapacityBudget.Fill(nodes: try await items + earlier, bytes: bytes, producers: try await producers)
     }

@@ -76,13 +76,13 @@ struct ConsumerTransaction {
 
     /// The multi, and what the consumer holds once the multi is applied.
     struct Plan {
-        var operations: [Operation] = []
+        var operations: [ZooKeeperOperation] = []
         var parts: [Part] = []
         /// The index of each operation within its part.
         var places: [Int] = []
         var holdings: HeldLeases
 
-        mutating func add(_ operations: [Operation], _ part: Part) {
+        mutating func add(_ operations: [ZooKeeperOperation], _ part: Part) {
             self.operations += operations
             for index in operations.indices {
                 parts.append(part)
@@ -146,7 +146,8 @@ struct ConsumerTransaction {
     }
 
     /// Returns the operations that claim a node.
-    static func moves(_ node: MessageNode, _ queue: MessageQueue, _ registration: Registration) -> [Operation] {
+    static func moves(_ node: MessageNode, _ queue: MessageQueue, _ registration: Registration) -> [ZooKeeperOperation]
+    {
         [
             .delete(node.entry.path(in: queue.tree), version: node.stat.version),
             .create(registration.paths.lease(node.name.string), data: node.data),

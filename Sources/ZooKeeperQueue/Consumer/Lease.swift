@@ -70,7 +70,7 @@ final class Lease: Sendable {
                 state.unresolved = []
                 return false
             case .settled: throw QueueError(.alreadySettled, "The message was settled before; nothing was changed.")
-            case .held, .inDoubt:
+            case .held, .suspended:
                 guard !state.isSettling else {
                     throw QueueError(.alreadySettled, "The message is being settled already.")
                 }

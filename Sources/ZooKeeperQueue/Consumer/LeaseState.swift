@@ -7,9 +7,44 @@ public enum LeaseState: Sendable, Hashable {
     ///
     /// The lease is suspended before any other consumer can claim the message, as long as the
     /// clocks run at the same rate.
-    case inDoubt
+    case suspended
     /// The consumer no longer holds the lease: its session has ended, and the message has been or will be redelivered.
     case lost
     /// This consumer has acknowledged, requeued or dead-lettered the message.
     case settled
+}
+
+/// The states of a message's lease, from the current one to the last.
+public struct LeaseStates: AsyncSequence, Sendable {
+    public typealias Element = LeaseState
+    public typealias Failure = Never
+
+    let lease: Lease
+
+    /// Returns an iterator that begins with the current state.
+    public func makeAsyncIterator() -> Iterator { Iterator(lease: lease) }
+
+    /// Iterates over the states of a lease.
+    public struct Iterator: AsyncIteratorProtocol {
+        let lease: Lease
+        private var last: LeaseState?
+
+        init(lease: Lease) { self.lease = lease }
+
+        /// Returns the next state that differs from the last one.
+        ///
+        /// - Returns: `nil` after ``LeaseState/lost`` or ``LeaseState/settled``, and when the task is cancelled.
+        public mutating func next() async -> LeaseState? {
+            guard let last else {
+                last = lease.state
+                return last
+            }
+            if last == .lost || last == .settled { return nil }
+            let state = await lease.change(from: last)
+            // A cancelled wait returns the old state.
+            if state == last { return nil }
+            self.last = state
+            return state
+        }
+    }
 }

@@ -39,8 +39,8 @@ extension QueueConsumer {
     @discardableResult
     func readEpoch() async throws -> Bool {
         let current = try await queue.reader.sequenceEpoch()
-        let maximumDeliveries: Int?? =
-            state.needsSettings(with: current) ? .some(try await queue.attributes.read().maximumDeliveries) : nil
+        let maximumDeliveries =
+            state.needsAttributes(with: current) ? try await queue.attributeStore.read().maximumDeliveries : nil
         let (changed, isAnother) = handle { $0.epochRead(current, maximumDeliveries: maximumDeliveries) }
         if isAnother { queue.skipped.forget(queue.tree.items) }
         return changed

@@ -105,7 +105,7 @@ extension QueueConsumer {
             }
             for name in scan.watched {
                 group.addTask {
-                    for try await node in store.dataUntilDeleted(of: tree.item(name))
+                    for try await node in store.dataUpdatesUntilDeleted(of: tree.item(name))
                     where node?.stat.version != 0 { break }
                     return .rescan
                 }

@@ -21,7 +21,7 @@ import ZooKeeper
 /// the messages of failed consumers.
 public actor QueueConsumer {
     nonisolated let queue: MessageQueue
-    nonisolated let configuration: ConsumerConfiguration
+    nonisolated let configuration: QueueConsumer.Configuration
     nonisolated let iterators = IteratorCount()
 
     /// The consumer's whole state. Only ``handle(_:)`` changes it.
@@ -45,7 +45,7 @@ public actor QueueConsumer {
     private var emptyWaiter: CheckedContinuation<Void, Never>?
 
     /// Creates a consumer. It registers itself in the tree at the first request for a message.
-    public init(_ queue: MessageQueue, configuration: ConsumerConfiguration = .init()) {
+    public init(_ queue: MessageQueue, configuration: QueueConsumer.Configuration = .init()) {
         self.queue = queue
         self.configuration = configuration
         state = ConsumerStateMachine(queue, configuration, iterators)

@@ -2,8 +2,8 @@ public import ZooKeeper
 
 /// A leased message. No other consumer has it while the lease is held.
 ///
-/// Settle it once: call ``acknowledge(with:)``, ``giveBack(reason:)`` or ``deadLetter(reason:)``, or let
-/// ``process(cancelsWhenInDoubt:_:)`` do it. A message that is dropped without settling it is requeued.
+/// Settle it once: call ``acknowledge(with:)``, ``requeue(reason:)`` or ``deadLetter(reason:)``, or let
+/// ``process(cancelsWhenSuspended:_:)`` do it. A message that is dropped without settling it is requeued.
 public struct QueueMessage: Sendable {
     private let holder: LeaseHolder
     private var lease: Lease { holder.lease }
@@ -17,19 +17,18 @@ public struct QueueMessage: Sendable {
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public var id: String? { lease.envelope.id }
     /// The name of the message's node. Across deliveries only the count at its end changes.
-    public var name: String { lease.name.string }
+    public var nodeName: String { lease.name.string }
     /// 0…999; a lower number is delivered first.
     public var priority: Int { lease.name.priority }
     /// How often the message was delivered, including this time. Above 1, a handler may have processed it before.
     ///
     /// After a crash, every message that the consumer had claimed counts as delivered, because the recovery cannot tell
     /// which ones reached a handler. Therefore a message that was redelivered twice (once, if
-    /// ``QueueSettings/maximumDeliveries`` is 2) is claimed alone, and only when a caller waits for it. So a message
+    /// ``QueueAttributes/maximumDeliveries`` is 2) is claimed alone, and only when a caller waits for it. So a message
     /// that crashes its consumer each time does not take other messages to the dead letters.
     public var deliveryCount: Int { lease.name.returns + 1 }
-    /// When the message became ready, by the ensemble's clock, in milliseconds since 1970. Requeueing a
-    /// message resets this time.
-    public var enqueueTime: Int64 { lease.stat.ctime }
+    /// When the message became ready. Requeueing a message resets this time.
+    public var enqueuedAt: EnsembleTime { EnsembleTime(millisecondsSince1970: lease.stat.ctime) }
     /// The fencing token of the lease: a number that only grows across the whole ensemble. Of two leases, the
     /// later one has the larger token. A store that remembers the largest token can refuse a consumer that has
     /// lost its lease without noticing.
@@ -37,12 +36,15 @@ public struct QueueMessage: Sendable {
     /// It is the zxid of the transaction that claimed the message.
     public var fencingToken: Int64 { lease.fencingToken }
     /// The current state of the lease.
-    public var state: LeaseState { lease.state }
-
-    /// Waits until the state of the lease differs from the given one.
+    public var leaseState: LeaseState { lease.state }
+    /// The states of the lease: the current one, and then each change that the caller has time to see.
     ///
-    /// - Returns: the new state, or the current one when the task is cancelled.
-    public func stateChange(from state: LeaseState) async -> LeaseState { await lease.change(from: state) }
+    /// ```swift
+    /// for await state in message.leaseStates where state == .suspended { pause() }
+    /// ```
+    ///
+    /// The sequence ends after ``LeaseState/lost`` or ``LeaseState/settled``, and when its task is cancelled.
+    public var leaseStates: LeaseStates { LeaseStates(lease: lease) }
 
     /// Removes the message from the queue. It will not be delivered again.
     ///
@@ -52,17 +54,17 @@ public struct QueueMessage: Sendable {
     ///   ``QueueError/Code/alreadySettled``; ``QueueError/Code/operationRefused`` when ZooKeeper refuses one of
     ///   `operations`; ``QueueError/Code/outcomeUnknown`` when no answer arrived in time, or the session ended first.
     ///   Cancellation has no effect.
-    public func acknowledge(with operations: [Operation] = []) async throws {
+    public func acknowledge(with operations: [ZooKeeperOperation] = []) async throws {
         try await holder.consumer.settle(lease, by: .acknowledge(operations))
     }
 
     /// Requeues the message at its old position, or moves it to the dead letters when it was delivered
-    /// ``QueueSettings/maximumDeliveries`` times.
+    /// ``QueueAttributes/maximumDeliveries`` times.
     ///
     /// - Parameter reason: is logged, and stored with the dead letter if the message becomes one.
     /// - Throws: the same errors as ``acknowledge(with:)``.
-    public func giveBack(reason: String? = nil) async throws {
-        try await holder.consumer.settle(lease, by: .giveBack(reason: reason))
+    public func requeue(reason: String? = nil) async throws {
+        try await holder.consumer.settle(lease, by: .requeue(reason: reason))
     }
 
     /// Moves the message to the dead letters. Its payload stays intact.
@@ -86,14 +88,14 @@ public struct QueueMessage: Sendable {
     /// - Returns: the result of `body`, once the message is acknowledged.
     /// - Throws: the error of `body`, or the same errors as ``acknowledge(with:)``.
     public func process<Result: Sendable>(
-        cancelsWhenInDoubt: Bool = false, _ body: @escaping @Sendable (QueueMessage) async throws -> Result
+        cancelsWhenSuspended: Bool = false, _ body: @escaping @Sendable (QueueMessage) async throws -> Result
     ) async throws -> Result {
         let outcome = await withTaskGroup(of: Swift.Result<Result, any Error>?.self) { group in
             group.addTask {
                 do { return .success(try await body(self)) } catch { return .failure(error) }
             }
             group.addTask {
-                await lease.untilLost(orInDoubt: cancelsWhenInDoubt)
+                await lease.untilLost(orSuspended: cancelsWhenSuspended)
                 return nil
             }
             var outcome: Swift.Result<Result, any Error>?
@@ -110,9 +112,9 @@ public struct QueueMessage: Sendable {
         case .failure(let error):
             // The settlement fails when the handler has settled the message itself, or when the lease is lost. Then
             // there is nothing to requeue.
-            let kind: Settlement.Kind = Task.isCancelled ? .release : .giveBack(reason: "the handler failed")
+            let kind: Settlement.Kind = Task.isCancelled ? .release : .requeue(reason: FailureReason.text(of: error))
             try? await holder.consumer.settle(lease, by: kind)
-            if state == .lost { throw Lease.lostError }
+            if leaseState == .lost { throw Lease.lostError }
             throw error
         case nil: throw CancellationError()
         }
@@ -130,20 +132,16 @@ private final class LeaseHolder: Sendable {
     }
 
     deinit {
-        guard lease.state == .held || lease.state == .inDoubt else { return }
+        guard lease.state == .held || lease.state == .suspended else { return }
         let (lease, consumer) = (lease, consumer)
         // An unstructured task, because a deinitializer cannot wait. The consumer's `close()`
         // waits for its settlements.
-        Task { await consumer.insist(on: .giveBack(reason: "the message was dropped unsettled"), for: lease) }
+        Task { await consumer.insist(on: .requeue(reason: "the message was dropped unsettled"), for: lease) }
     }
 }
 
 extension Lease {
-    fileprivate func untilLost(orInDoubt: Bool) async {
-        var state = state
-        while !Task.isCancelled {
-            if state == .lost || state == .settled || (orInDoubt && state == .inDoubt) { return }
-            state = await change(from: state)
-        }
+    fileprivate func untilLost(orSuspended: Bool) async {
+        for await state in LeaseStates(lease: self) where orSuspended && state == .suspended { return }
     }
 }

@@ -3,8 +3,8 @@ import ZooKeeper
 /// A requested end of a lease, and the caller that waits for it.
 struct Settlement {
     enum Kind: Sendable, Hashable {
-        case acknowledge([Operation])
-        case giveBack(reason: String?)
+        case acknowledge([ZooKeeperOperation])
+        case requeue(reason: String?)
         case deadLetter(reason: String)
         /// Requeued without a delivery: neither its position nor its delivery count changes.
         case release
@@ -22,14 +22,14 @@ struct Settlement {
     var extraReturns = 0
 
     /// Returns the operations that accompany the end of the lease.
-    func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> [Operation] {
+    func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> [ZooKeeperOperation] {
         let tree = queue.tree
         switch kind {
         case .acknowledge(let operations): return operations
         case .release:
             let name = lease.name.with(returns: lease.name.returns + extraReturns)
             return [.create(epoch.place(of: name, in: tree), data: Envelope.restored(lease.data))]
-        case .giveBack(let reason):
+        case .requeue(let reason):
             let returns = lease.name.returns + 1 + extraReturns
             if returns >= maximumDeliveries {
                 let cause = "delivered \(returns) times" + (reason.map { ": \($0)" } ?? "")
@@ -49,7 +49,7 @@ struct Settlement {
     /// Whether the message may return to the ready messages.
     var givesBack: Bool {
         switch kind {
-        case .giveBack, .release: true
+        case .requeue, .release: true
         case .acknowledge, .deadLetter: false
         }
     }
@@ -57,7 +57,7 @@ struct Settlement {
     /// Whether the message can get a name with a higher count.
     var canTakeAnotherName: Bool {
         switch kind {
-        case .giveBack, .deadLetter, .release: extraReturns < 1_000
+        case .requeue, .deadLetter, .release: extraReturns < 1_000
         case .acknowledge: false
         }
     }

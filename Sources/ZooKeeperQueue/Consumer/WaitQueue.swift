@@ -70,7 +70,7 @@ struct WaitQueue {
         return try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 do {
-                    for try await node in store.dataUntilDeleted(of: path) {
+                    for try await node in store.dataUpdatesUntilDeleted(of: path) {
                         guard let node else { break }
                         if node.stat.ephemeralOwner == 0 {
                             // It belongs to no session, so it would stay for ever.

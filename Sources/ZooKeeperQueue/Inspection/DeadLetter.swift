@@ -3,7 +3,7 @@ import ZooKeeper
 /// A message that was moved to the dead letters.
 public struct DeadLetter: Sendable, Hashable {
     /// The name of the message's node.
-    public let name: String
+    public let nodeName: String
     /// The bytes that were sent, or the data of the whole node when its format is unknown.
     public let payload: [UInt8]
     /// The headers that were sent with the payload.
@@ -11,16 +11,16 @@ public struct DeadLetter: Sendable, Hashable {
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
     /// Why the message was dead-lettered.
-    public let cause: String
-    /// When the message was dead-lettered, by the ensemble's clock, in milliseconds since 1970.
-    public let time: Int64
+    public let reason: String
+    /// When the message was dead-lettered.
+    public let deadLetteredAt: EnsembleTime
 
     /// Returns the operations that create a dead letter. Shortens the cause, because the operations must fit into one
     /// request together with the end of a lease.
     static func operations(
         at path: String, data: [UInt8], cause: String, in store: any ZooKeeperStore
-    ) -> [Operation] {
-        let letter = Operation.create(path, data: data)
+    ) -> [ZooKeeperOperation] {
+        let letter = ZooKeeperOperation.create(path, data: data)
         // The remainder is always enough for the other operations of the transaction.
         let room = store.maximumRequestSize - 2 * store.size(of: .create(path, data: [])) - data.count - 1_024
         let cause = Array(shortened(cause, to: min(maximumCause, max(0, room))).utf8)

@@ -22,8 +22,9 @@ struct DeadLetterQueue: Sendable {
                 if case .message(let read) = Envelope.read(data) { envelope = read }
                 letters.append(
                     DeadLetter(
-                        name: name, payload: envelope.payload, headers: envelope.headers,
-                        id: envelope.id, cause: String(decoding: cause, as: UTF8.self), time: node.stat.ctime))
+                        nodeName: name, payload: envelope.payload, headers: envelope.headers,
+                        id: envelope.id, reason: String(decoding: cause, as: UTF8.self),
+                        deadLetteredAt: EnsembleTime(millisecondsSince1970: node.stat.ctime)))
             }
             return letters
         }
@@ -52,10 +53,10 @@ struct DeadLetterQueue: Sendable {
         try await QueueError.translating(while: "purging dead letters", queue: queue.path) {
             // Throws for a tree of a later format, which must be left alone.
             _ = try await reader.currentEpoch()
-            var groups: [[Operation]] = []
+            var groups: [[ZooKeeperOperation]] = []
             for name in try await sortedNames() {
                 // A foreign client may have left a dead letter without a cause.
-                let cause = try await hasCause(name) ? [Operation.delete(tree.cause(ofDead: name))] : []
+                let cause = try await hasCause(name) ? [ZooKeeperOperation.delete(tree.cause(ofDead: name))] : []
                 groups.append(cause + [.delete(tree.dead(name))])
             }
             return try await queue.writer.apply(groups, progress: progress).done

@@ -18,8 +18,9 @@ extension MessageQueue {
 
     /// Moves a dead letter back to its old position in the queue. Its delivery count starts again.
     ///
+    /// - Parameter nodeName: the dead letter's ``DeadLetter/nodeName``.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such dead letter.
-    public func redrive(_ name: String) async throws { try await deadLetterQueue.redrive(name) }
+    public func redrive(_ nodeName: String) async throws { try await deadLetterQueue.redrive(nodeName) }
 
     /// Moves all dead letters back to the queue. Skips a dead letter that cannot be moved: see ``skippedNodes()``.
     ///

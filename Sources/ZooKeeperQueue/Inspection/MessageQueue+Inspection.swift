@@ -1,16 +1,16 @@
 extension MessageQueue {
     /// Returns message counts by state. Costs a few reads and one for each consumer, however long the queue is.
     ///
-    /// - Throws: ``QueueError``; ``QueueError/Code/queueMissing`` when there is no queue.
+    /// - Throws: ``QueueError``; ``QueueError/Code/queueNotFound`` when there is no queue.
     public func statistics() async throws -> QueueStatistics { try await inspector.statistics() }
 
-    /// Returns the values of the finite counters of the queue and its ensemble.
+    /// Returns how much of each finite sequence of numbers the queue and its ensemble have used.
     ///
     /// Costs a few reads, one read for each producer and consumer, and one write. The write creates a node that is gone
     /// at once, because only a write reveals the ensemble's current transaction number.
     ///
-    /// - Throws: ``QueueError``; ``QueueError/Code/queueMissing`` when there is no queue.
-    public func counters() async throws -> [QueueCounter] { try await inspector.counters() }
+    /// - Throws: ``QueueError``; ``QueueError/Code/queueNotFound`` when there is no queue.
+    public func sequenceUsage() async throws -> [SequenceUsage] { try await inspector.sequenceUsage() }
 
     /// Returns how long the oldest ready message has waited, by this machine's clock; `nil` when none is ready.
     ///
@@ -22,5 +22,5 @@ extension MessageQueue {
     /// Returns the first ready messages, in delivery order, without claiming them.
     ///
     /// - Throws: ``QueueError``.
-    public func browse(limit: Int = 100) async throws -> [BrowsedMessage] { try await inspector.browse(limit: limit) }
+    public func peek(limit: Int = 100) async throws -> [PeekedMessage] { try await inspector.peek(limit: limit) }
 }

@@ -16,9 +16,10 @@ struct QueueInspector: Sendable {
             guard let items = try await store.exists(tree.items) else { throw QueueError.missingQueue(at: queue.path) }
             var statistics = QueueStatistics(
                 ready: Int(items.numChildren) + (try await reader.childCount(tree.earlier)), leased: 0,
-                partial: try await reader.childCount(tree.partial),
-                dead: try await reader.childCount(tree.dead), consumers: 0, created: items.childrenCreated,
-                bytes: try await store.bytes(below: queue.path), skipped: queue.skipped.count)
+                recovering: try await reader.childCount(tree.partial),
+                deadLettered: try await reader.childCount(tree.dead), consumers: 0,
+                totalEnqueued: items.childrenCreated,
+                bytes: try await store.byteUsage(of: queue.path), skipped: queue.skipped.count)
             let consumers = try await reader.names(tree.consumers)
             statistics.consumers = consumers.count
             for name in consumers {
@@ -30,28 +31,29 @@ struct QueueInspector: Sendable {
         }
     }
 
-    func counters() async throws -> [QueueCounter] {
-        try await QueueError.translating(while: "reading the counters", queue: queue.path) {
+    func sequenceUsage() async throws -> [SequenceUsage] {
+        try await QueueError.translating(while: "reading the sequence numbers", queue: queue.path) {
             func created(_ path: String) async throws -> Int { try await store.exists(path)?.childrenCreated ?? 0 }
             func largestVersion(_ paths: [String]) async throws -> Int {
                 try await reader.read(paths).reduce(0) { max($0, Int($1.node?.stat.version ?? 0)) }
             }
             guard let items = try await store.exists(tree.items) else { throw QueueError.missingQueue(at: queue.path) }
             let consumers = try await reader.names(tree.consumers)
+            let attributes = try await queue.attributeStore.read()
             return [
-                QueueCounter(
-                    kind: .messages, value: items.childrenCreated, end: queue.settings.sequenceRolloverThreshold),
-                QueueCounter(kind: .consumers, value: try await created(tree.consumers), end: Int(Int32.max)),
-                QueueCounter(
+                SequenceUsage(
+                    kind: .messages, value: items.childrenCreated, limit: attributes.sequenceRolloverThreshold),
+                SequenceUsage(kind: .consumers, value: try await created(tree.consumers), limit: Int(Int32.max)),
+                SequenceUsage(
                     kind: .batches,
                     value: try await largestVersion(try await reader.names(tree.producers).map(tree.lane)),
-                    end: Int(ProducerLimits.batchesOfANode)),
-                QueueCounter(
-                    kind: .steps, value: try await largestVersion(consumers.map { tree.consumer($0).path }),
-                    end: Int(ConsumerConfiguration().stepsOfARegistration)),
-                QueueCounter(
-                    kind: .transactions, value: Int(try await store.probe(below: tree.root).mzxid & 0xFFFF_FFFF),
-                    end: Int(UInt32.max)),
+                    limit: Int(QueueProducer.Configuration.defaultBatchesOfANode)),
+                SequenceUsage(
+                    kind: .transactions, value: try await largestVersion(consumers.map { tree.consumer($0).path }),
+                    limit: Int(QueueConsumer.Configuration().transactionsOfARegistration)),
+                SequenceUsage(
+                    kind: .zxids, value: Int(try await store.probe(below: tree.root).mzxid & 0xFFFF_FFFF),
+                    limit: Int(UInt32.max)),
             ]
         }
     }
@@ -71,19 +73,20 @@ struct QueueInspector: Sendable {
         }
     }
 
-    func browse(limit: Int) async throws -> [BrowsedMessage] {
-        try await QueueError.translating(while: "browsing", queue: queue.path) {
-            var messages: [BrowsedMessage] = []
+    func peek(limit: Int) async throws -> [PeekedMessage] {
+        try await QueueError.translating(while: "peeking", queue: queue.path) {
+            var messages: [PeekedMessage] = []
             for entry in try await reader.readyEntries().entries.sorted() {
                 if messages.count >= limit { break }
                 guard let node = try await reader.usableNode(entry.path(in: tree)) else { continue }
                 let isUnfilled = (node.data ?? []).isEmpty && node.stat.version == 0
                 guard !isUnfilled, let readable = MessageNode(entry, node: node) else { continue }
                 messages += readable.messages.prefix(limit - messages.count).map { message in
-                    BrowsedMessage(
-                        name: message.name.string, priority: entry.name.priority, deliveryCount: entry.name.returns + 1,
+                    PeekedMessage(
+                        nodeName: message.name.string, priority: entry.name.priority,
+                        deliveryCount: entry.name.returns + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
-                        id: message.envelope.id, enqueueTime: node.stat.ctime)
+                        id: message.envelope.id, enqueuedAt: EnsembleTime(millisecondsSince1970: node.stat.ctime))
                 }
             }
             return messages

@@ -10,7 +10,7 @@ struct QueuePurge: Sendable {
             var done = 0
             while true {
                 let (entries, epoch) = try await queue.reader.readyEntries()
-                let groups = entries.map { [Operation.delete($0.path(in: queue.tree))] }
+                let groups = entries.map { [ZooKeeperOperation.delete($0.path(in: queue.tree))] }
                 let outcome = try await queue.writer.apply(groups, guardedBy: [epoch.check(in: queue.tree)]) {
                     progress(done + $0, done + $1)
                 }

@@ -1,30 +1,30 @@
 /// Message counts by state. Not an atomic snapshot: the counts can be some milliseconds apart.
 ///
-/// A node that holds several messages counts once. See ``QueueSettings/messagesPerNode``.
+/// A node that holds several messages counts once. See ``QueueAttributes/maximumBatchSize``.
 public struct QueueStatistics: Sendable, Hashable {
     /// Messages that are ready to be claimed.
     public var ready: Int
     /// Messages that consumers have leased.
     public var leased: Int
     /// Messages of failed consumers that were not redelivered yet.
-    public var partial: Int
+    public var recovering: Int
     /// Dead letters.
-    public var dead: Int
+    public var deadLettered: Int
     /// Registered consumers, including failed ones that were not recovered yet.
     public var consumers: Int
     /// How many nodes of ready messages were created since the last rollover. It grows with each message, or node of
     /// several messages, that is sent or returns to the queue, so two readings give a rate.
-    public var created: Int
-    /// The bytes that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueBound`` in bytes.
+    public var totalEnqueued: Int
+    /// The bytes that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueCapacity`` in bytes.
     public var bytes: Int?
     /// Nodes that this process skips because it cannot handle them. See ``MessageQueue/skippedNodes()``.
     public var skipped = 0
 }
 
 /// A ready message that was read without claiming it.
-public struct BrowsedMessage: Sendable, Hashable {
+public struct PeekedMessage: Sendable, Hashable {
     /// The name of the message's node.
-    public let name: String
+    public let nodeName: String
     /// 0…999; a lower number is delivered first.
     public let priority: Int
     /// The delivery count that the next delivery will have.
@@ -35,6 +35,6 @@ public struct BrowsedMessage: Sendable, Hashable {
     public let headers: [String: String]
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
-    /// When the message became ready, by the ensemble's clock, in milliseconds since 1970.
-    public let enqueueTime: Int64
+    /// When the message became ready.
+    public let enqueuedAt: EnsembleTime
 }

@@ -4,7 +4,7 @@ import ZooKeeper
 /// same priority into one node.
 struct BatchPacker {
     /// The most messages in one node.
-    var messagesPerNode = 1
+    var maximumBatchSize = 1
     /// The most bytes of a node's messages, counting a create for each message, because a batch
     /// must be split with one multi.
     let maximumBytes: Int
@@ -20,7 +20,7 @@ struct BatchPacker {
         var bytes = 0
         for (index, entry) in entries.enumerated() {
             let size = entry.size + Self.margin
-            let isFull = index - start == messagesPerNode || bytes + size > maximumBytes
+            let isFull = index - start == maximumBatchSize || bytes + size > maximumBytes
             if index > start, isFull || entry.priority != entries[start].priority {
                 groups.append(entries[start..<index])
                 (start, bytes) = (index, 0)
@@ -32,7 +32,7 @@ struct BatchPacker {
     }
 
     /// Returns the creates of the message nodes.
-    static func creates(_ groups: [ArraySlice<ProducerSequence.Entry>], in tree: QueueTree) -> [Operation] {
+    static func creates(_ groups: [ArraySlice<ProducerSequence.Entry>], in tree: QueueTree) -> [ZooKeeperOperation] {
         // Most messages of a batch have the same priority, so the path is reused.
         var (priority, path) = (-1, "")
         return groups.compactMap { group in

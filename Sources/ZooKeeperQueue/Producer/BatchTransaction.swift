@@ -5,7 +5,7 @@ struct BatchTransaction: Sendable {
     let batch: ProducerSequence.Batch
     let groups: [ArraySlice<ProducerSequence.Entry>]
     private let epoch: SequenceEpoch
-    private(set) var operations: [Operation]
+    private(set) var operations: [ZooKeeperOperation]
     /// The index of the first create of a message node.
     private let firstNode: Int
     /// The entries whose IDs are stored by the operations after those creates, one for each operation.

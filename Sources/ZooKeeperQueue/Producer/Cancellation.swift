@@ -4,7 +4,7 @@ import Synchronization
 final class Cancellation: Sendable {
     private enum State {
         case waiting
-        case armed(SendID)
+        case armed(UnresolvedSend)
         case fired
     }
     private let state = Mutex(State.waiting)
@@ -12,7 +12,7 @@ final class Cancellation: Sendable {
     /// Records the number of the send.
     ///
     /// - Returns: whether the task was cancelled before.
-    func arm(_ id: SendID) -> Bool {
+    func arm(_ id: UnresolvedSend) -> Bool {
         state.withLock { state in
             if case .fired = state { return true }
             state = .armed(id)
@@ -23,7 +23,7 @@ final class Cancellation: Sendable {
     /// Records that the task was cancelled.
     ///
     /// - Returns: the number of the send, if it is known already.
-    func fire() -> SendID? {
+    func fire() -> UnresolvedSend? {
         state.withLock { state in
             defer { state = .fired }
             if case .armed(let id) = state { return id }

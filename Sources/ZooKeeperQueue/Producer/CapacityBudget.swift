@@ -22,7 +22,7 @@ struct CapacityBudget: Sendable {
     /// How long the last measurement can tell whether other producers are storing.
     private static let memory = Duration.seconds(1)
 
-    var bound = QueueBound()
+    var capacity = QueueCapacity()
     private var messages = 0
     private var bytes = 0
     private var end = Duration.zero
@@ -51,12 +51,12 @@ struct CapacityBudget: Sendable {
         let isAlone = last.map { now - $0.time <= Self.memory && fill.nodes <= $0.nodes + storedSince } ?? false
         parts = isUsedUp && isAlone ? max(1, min(parts, careful) / 2) : careful
         let parts = parts
-        func share(of bound: Int?, less used: Int) -> Int {
-            guard let bound else { return .max }
-            return bound <= used ? 0 : max(1, (bound - used) / parts)
+        func share(of capacity: Int?, less used: Int) -> Int {
+            guard let capacity else { return .max }
+            return capacity <= used ? 0 : max(1, (capacity - used) / parts)
         }
-        messages = share(of: bound.messages, less: messages(in: fill))
-        bytes = share(of: bound.bytes, less: fill.bytes ?? 0)
+        messages = share(of: capacity.messages, less: messages(in: fill))
+        bytes = share(of: capacity.bytes, less: fill.bytes ?? 0)
         end = now + Self.validity
         // An empty share is used up at once, and says nothing about other producers.
         last = messages > 0 && bytes > 0 ? (fill.nodes, now) : nil

@@ -68,7 +68,7 @@ struct MessageEncoder: Sendable {
 }
 
 extension ProducerSequence.Entry {
-    init(send: SendID, index: Int, _ message: EncodedMessage) {
+    init(send: UnresolvedSend, index: Int, _ message: EncodedMessage) {
         self.init(
             send: send, index: index, priority: message.priority, data: message.data, size: message.size, id: message.id
         )

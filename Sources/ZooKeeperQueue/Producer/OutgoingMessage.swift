@@ -10,7 +10,7 @@ public struct OutgoingMessage: Sendable, Hashable {
     /// The deduplication ID: 1 to 255 bytes of UTF-8. Default: none.
     ///
     /// Of all messages with the same ID, sent by any producer of any process within the deduplication window
-    /// (``QueueSettings/deduplicationWindow``), the queue stores one. The ID travels with the payload, in an envelope.
+    /// (``QueueAttributes/deduplicationWindow``), the queue stores one. The ID travels with the payload, in an envelope.
     ///
     /// After a crash, a process that does not know whether it sent a message can send the message again. Each ID costs
     /// the ensemble one more node until the window ends.
@@ -34,12 +34,12 @@ public struct OutgoingMessage: Sendable, Hashable {
 public struct SendReceipt: Sendable, Hashable {
     /// The name of the message's node. It is `nil` for a duplicate, and for a message that is stored although the
     /// answer with its name was lost.
-    public let name: String?
+    public let nodeName: String?
     /// Whether a message with the same ``OutgoingMessage/id`` had already been stored, so this one was not.
     public var isDuplicate = false
 }
 
-/// Identifies a send of one producer, for waiting for its outcome again.
-public struct SendID: Sendable, Hashable {
+/// A send whose outcome is unknown. Pass it to ``QueueProducer/resume(_:timeout:)`` of the same producer.
+public struct UnresolvedSend: Sendable, Hashable {
     let number: UInt64
 }

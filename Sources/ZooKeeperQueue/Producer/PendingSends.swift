@@ -23,15 +23,15 @@ struct PendingSends<Waiter: Sendable>: Sendable {
 
     private struct Deadline: Comparable {
         let time: Duration
-        let send: SendID
+        let send: UnresolvedSend
         static func < (a: Deadline, b: Deadline) -> Bool { (a.time, a.send.number) < (b.time, b.send.number) }
     }
 
-    private var sends: [SendID: Send] = [:]
+    private var sends: [UnresolvedSend: Send] = [:]
     /// The deadlines of all sends with a waiter, and of some sends that no longer have one.
     private var deadlines: Heap<Deadline> = []
     /// The sends with a result but without a waiter, oldest first. Their number is limited.
-    private var unclaimed: [SendID] = []
+    private var unclaimed: [UnresolvedSend] = []
     private static var maximumUnclaimed: Int { 1_000 }
     private var next: UInt64 = 1
 
@@ -42,9 +42,9 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     private(set) var waiters = 0
 
     /// Adds a send of `count` messages, and returns its number.
-    mutating func add(count: Int, bytes: Int, deadline: Duration, waiter: Waiter) -> SendID {
+    mutating func add(count: Int, bytes: Int, deadline: Duration, waiter: Waiter) -> UnresolvedSend {
         defer { next += 1 }
-        let id = SendID(number: next)
+        let id = UnresolvedSend(number: next)
         sends[id] = Send(
             receipts: .init(repeating: nil, count: count), bytes: bytes, remaining: count, waiter: waiter,
             deadline: deadline)
@@ -56,7 +56,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     /// Records the result of one message of a send.
-    mutating func finish(_ id: SendID, index: Int, with result: Result<SendReceipt, any Error>) -> Answer? {
+    mutating func finish(_ id: UnresolvedSend, index: Int, with result: Result<SendReceipt, any Error>) -> Answer? {
         // Changed in place, because copying the receipts for each message would be expensive.
         guard let place = sends.index(forKey: id) else { return nil }
         sends.values[place].remaining -= 1
@@ -68,7 +68,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     /// Fails a send as a whole.
-    mutating func fail(_ id: SendID, with error: any Error) -> Answer? {
+    mutating func fail(_ id: UnresolvedSend, with error: any Error) -> Answer? {
         guard let place = sends.index(forKey: id), sends.values[place].remaining > 0 else { return nil }
         sends.values[place].remaining = 0
         sends.values[place].error = error
@@ -76,19 +76,19 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     /// Returns the number of messages of a send; `nil` when no caller waits for it.
-    func awaitedCount(_ id: SendID) -> Int? {
+    func awaitedCount(_ id: UnresolvedSend) -> Int? {
         guard let send = sends[id], send.waiter != nil else { return nil }
         return send.receipts.count
     }
 
     /// Whether no message of the send has a result, and no caller was told that its outcome is unknown.
-    func isUntouched(_ id: SendID) -> Bool {
+    func isUntouched(_ id: UnresolvedSend) -> Bool {
         guard let send = sends[id] else { return false }
         return send.remaining == send.receipts.count && !send.isUnknown
     }
 
     /// Ends the caller's wait with an error. The send itself continues.
-    mutating func detach(_ id: SendID, with error: any Error) -> Answer? {
+    mutating func detach(_ id: UnresolvedSend, with error: any Error) -> Answer? {
         guard let waiter = sends[id]?.waiter else { return nil }
         sends[id]?.waiter = nil
         sends[id]?.isUnknown = true
@@ -99,7 +99,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     /// Waits again for a send that no longer has a waiter.
     ///
     /// - Returns: the answer, when the result is known already.
-    mutating func reattach(_ id: SendID, deadline: Duration, waiter: Waiter) -> Answer? {
+    mutating func reattach(_ id: UnresolvedSend, deadline: Duration, waiter: Waiter) -> Answer? {
         guard let place = sends.index(forKey: id), sends.values[place].waiter == nil else {
             let error = QueueError(.notFound, "No send of this number waits to be repeated.")
             return Answer(waiter: waiter, result: .failure(error))
@@ -115,7 +115,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         return nil
     }
 
-    private mutating func conclude(at place: Dictionary<SendID, Send>.Index) -> Answer? {
+    private mutating func conclude(at place: Dictionary<UnresolvedSend, Send>.Index) -> Answer? {
         messages -= sends.values[place].receipts.count
         bytes -= sends.values[place].bytes
         if sends.values[place].waiter != nil { return settle(at: place) }
@@ -125,7 +125,7 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     /// Answers the waiter of a send that has a result.
-    private mutating func settle(at place: Dictionary<SendID, Send>.Index) -> Answer? {
+    private mutating func settle(at place: Dictionary<UnresolvedSend, Send>.Index) -> Answer? {
         let send = sends.remove(at: place).value
         guard let waiter = send.waiter else { return nil }
         waiters -= 1
@@ -145,8 +145,8 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     /// Returns the sends whose waiters' deadlines have passed, each once.
-    mutating func expired(at now: Duration) -> [SendID] {
-        var expired: [SendID] = []
+    mutating func expired(at now: Duration) -> [UnresolvedSend] {
+        var expired: [UnresolvedSend] = []
         while let next = nextDeadline(), next <= now { expired.append(deadlines.removeMin().send) }
         return expired
     }

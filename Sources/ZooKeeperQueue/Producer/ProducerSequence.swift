@@ -10,7 +10,7 @@ import ZooKeeper
 struct ProducerSequence: Sendable {
     /// A message that is not stored yet.
     struct Entry {
-        let send: SendID
+        let send: UnresolvedSend
         /// The index among the messages of its send.
         let index: Int
         let priority: Int
@@ -28,7 +28,7 @@ struct ProducerSequence: Sendable {
 
     /// Identifies a message among all messages of the producer.
     struct Place: Hashable {
-        let send: SendID
+        let send: UnresolvedSend
         let index: Int
     }
 
@@ -45,7 +45,7 @@ struct ProducerSequence: Sendable {
     private var waiting: Deque<Entry> = []
     /// How many messages of each withdrawn send are still in ``waiting``. They are removed only when they reach an end,
     /// because searching for each of them would take quadratic time when many sends are cancelled at once.
-    private var withdrawn: [SendID: Int] = [:]
+    private var withdrawn: [UnresolvedSend: Int] = [:]
     private var withdrawnMessages = 0
     /// The batches that are in flight or unresolved, in the order of their versions. All later
     /// messages wait behind them.
@@ -59,7 +59,7 @@ struct ProducerSequence: Sendable {
 
     /// The send of the message that was stored last. Only this send can be stored in part, because sends keep their
     /// order.
-    private var lastStored: SendID?
+    private var lastStored: UnresolvedSend?
 
     /// Whether the queue has a capacity, so only admitted messages are sent.
     var isGated = false
@@ -104,7 +104,7 @@ struct ProducerSequence: Sendable {
 
     /// Whether a part of a waiting send is stored. Such a send continues, even when the capacity was set only after it
     /// began.
-    func hasBegun(_ send: SendID) -> Bool { send == lastStored }
+    func hasBegun(_ send: UnresolvedSend) -> Bool { send == lastStored }
 
     /// The index of the first message that is not admitted. A binary search, because sends are admitted in their order.
     private var firstUnadmitted: Int {
@@ -270,13 +270,13 @@ struct ProducerSequence: Sendable {
     // MARK: Withdrawing
 
     /// Whether all messages of a send still wait. Call it only for a send of which no message was finished or removed.
-    func isWaiting(_ send: SendID) -> Bool {
+    func isWaiting(_ send: UnresolvedSend) -> Bool {
         guard let first = waiting.first else { return false }
         return send == first.send ? first.index == 0 : send.number > first.send.number
     }
 
     /// Withdraws a send of `count` messages for which ``isWaiting(_:)`` is true.
-    mutating func withdraw(_ send: SendID, count: Int) {
+    mutating func withdraw(_ send: UnresolvedSend, count: Int) {
         withdrawn[send] = count
         withdrawnMessages += count
         if 2 * withdrawnMessages > waiting.count {
@@ -331,7 +331,7 @@ struct ProducerSequence: Sendable {
     /// Counts a message of a withdrawn send as removed.
     ///
     /// - Returns: whether the message's send was withdrawn.
-    private mutating func forgetWithdrawn(_ send: SendID) -> Bool {
+    private mutating func forgetWithdrawn(_ send: UnresolvedSend) -> Bool {
         guard let count = withdrawn[send] else { return false }
         withdrawn[send] = count > 1 ? count - 1 : nil
         withdrawnMessages -= 1

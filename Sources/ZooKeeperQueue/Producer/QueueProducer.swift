@@ -25,50 +25,13 @@ public actor QueueProducer {
     /// The callers of `close()`, until no send waits or is in flight.
     private var idleWaiters: [CheckedContinuation<Void, Never>] = []
 
-    /// What a send does when the queue has reached its capacity.
-    public enum WhenFull: Sendable, Hashable {
-        /// The send throws ``QueueError/Code/queueFull``.
-        case fail
-        /// The send waits for capacity, up to its timeout. Then it throws ``QueueError/Code/queueFull``. The producer
-        /// checks the fill level up to twenty times a second at first, and once a second after a while.
-        case wait
-    }
-
     /// Creates a producer. Sends nothing to the ensemble before the first message.
     ///
-    /// - Parameters:
-    ///   - queue: the queue to send to.
-    ///   - whenFull: what a send does when the queue has reached its ``QueueBound``. Default: it throws.
-    ///   - sendTimeout: how long a send may take before it throws, unless the call has its own
-    ///     timeout. Default: 30 seconds.
-    ///   - maximumQueuedSends: how many messages may wait in the producer or be in flight. At this limit, a send throws
-    ///     ``QueueError/Code/overloaded`` at once. It does not wait, because a waiting task keeps its messages in
-    ///     memory too. A send of several messages is accepted as a whole below the limit. Default: 100,000.
-    ///   - maximumQueuedBytes: the same limit for the bytes of their payloads and headers. Default: 256 MiB.
-    public init(
-        _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration = .seconds(30),
-        maximumQueuedSends: Int = 100_000, maximumQueuedBytes: Int = 256 << 20
-    ) {
-        self.init(
-            queue, whenFull: whenFull, sendTimeout: sendTimeout, maximumQueuedSends: maximumQueuedSends,
-            maximumQueuedBytes: maximumQueuedBytes, minimumBatch: 32)
-    }
-
-    /// - Parameters:
-    ///   - minimumBatch: how many messages must be waiting before another batch is sent while others are in flight.
-    ///   - batchesOfALane: after how many batches the producer creates another node for itself.
-    package init(
-        _ queue: MessageQueue, whenFull: WhenFull = .fail, sendTimeout: Duration, maximumQueuedSends: Int = 100_000,
-        maximumQueuedBytes: Int = 256 << 20, minimumBatch: Int, batchesOfALane: Int32 = ProducerLimits.batchesOfANode
-    ) {
+    public init(_ queue: MessageQueue, configuration: Configuration = .init()) {
         self.queue = queue
-        self.sendTimeout = sendTimeout
+        sendTimeout = configuration.sendTimeout
         encoder = MessageEncoder(queue)
-        state = ProducerStateMachine(
-            queue, whenFull: whenFull,
-            limits: ProducerLimits(
-                queuedSends: max(1, maximumQueuedSends), queuedBytes: max(1, maximumQueuedBytes),
-                minimumBatch: minimumBatch, batchesOfANode: batchesOfALane))
+        state = ProducerStateMachine(queue, configuration)
     }
 
     /// The longest payload, in bytes, of a message in this queue. Headers reduce it.
@@ -142,18 +105,18 @@ public actor QueueProducer {
     ///
     /// - Parameters:
     ///   - message: the message.
-    ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
+    ///   - timeout: how long the call may take. Default: the producer's ``Configuration/sendTimeout``.
     /// - Returns: a receipt with the message's name, once the message is stored on a majority of the ensemble.
     /// - Throws: ``QueueError``. ``QueueError/Code/outcomeUnknown`` means that the message may or may not be stored,
     ///   because the timeout passed or the task was cancelled while the message was in flight. The message stays in
-    ///   flight and is stored at most once: ``repeatSend(_:timeout:)`` with ``QueueError/unresolvedSend`` waits for its
+    ///   flight and is stored at most once: ``resume(_:timeout:)`` with ``QueueError/unresolvedSend`` waits for its
     ///   outcome. If the error has no ``QueueError/unresolvedSend``, the outcome can no longer be determined.
     ///   After any other error the message is not stored. Throws `CancellationError` when the task was cancelled before
     ///   the message was sent.
     @discardableResult
     public func send(_ message: OutgoingMessage, timeout: Duration? = nil) async throws -> SendReceipt {
-        let receipts = try await send([message], timeout: timeout)
-        return receipts.first ?? SendReceipt(name: nil)
+        let receipts = try await send(contentsOf: [message], timeout: timeout)
+        return receipts.first ?? SendReceipt(nodeName: nil)
     }
 
     /// Stores bytes.
@@ -162,7 +125,7 @@ public actor QueueProducer {
     ///   - payload: the bytes, at most ``maximumPayloadSize``.
     ///   - priority: 0…999; a lower number is delivered first.
     ///   - headers: the headers that travel with the bytes.
-    ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
+    ///   - timeout: how long the call may take. Default: the producer's ``Configuration/sendTimeout``.
     /// - Throws: the same errors as ``send(_:timeout:)-(OutgoingMessage,_)``.
     @discardableResult
     public func send(
@@ -184,13 +147,13 @@ public actor QueueProducer {
     /// Stores several messages in their order. They may become ready in several transactions, the first messages first.
     ///
     /// Once the first message is in flight, the send can no longer be withdrawn. If the timeout passes or the task is
-    /// cancelled after that, the remaining messages are stored too, and ``repeatSend(_:timeout:)`` waits for them.
+    /// cancelled after that, the remaining messages are stored too, and ``resume(_:timeout:)`` waits for them.
     ///
     /// - Returns: a receipt for each message, in their order, once all messages are stored.
     /// - Throws: the same errors as ``send(_:timeout:)-(OutgoingMessage,_)``. When ZooKeeper refuses the messages for a
-    ///   lasting reason, such as ``QueueError/Code/notPermitted``, the first messages may have been stored.
+    ///   lasting reason, such as ``QueueError/Code/permissionDenied``, the first messages may have been stored.
     @discardableResult
-    public func send(_ messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
+    public func send(contentsOf messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
         let messages = try messages.map { try encoder.encode($0) }
         try handle { try $0.accept(messages.count) }
@@ -204,8 +167,8 @@ public actor QueueProducer {
     /// Waits again for a send that threw ``QueueError/Code/outcomeUnknown``.
     ///
     /// - Parameters:
-    ///   - id: the error's ``QueueError/unresolvedSend``.
-    ///   - timeout: how long the call may take. Default: the producer's `sendTimeout`.
+    ///   - send: the error's ``QueueError/unresolvedSend``.
+    ///   - timeout: how long the call may take. Default: the producer's ``Configuration/sendTimeout``.
     /// - Returns: the receipts, once the messages are stored. They are stored once, however
     ///   often this method is called.
     /// - Throws: the same errors as ``send(_:timeout:)-(OutgoingMessage,_)``. Throws
@@ -213,19 +176,19 @@ public actor QueueProducer {
     ///   already or was discarded after a thousand other results. Throws `CancellationError` when the task was
     ///   cancelled before the call, which then changes nothing.
     @discardableResult
-    public func repeatSend(_ id: SendID, timeout: Duration? = nil) async throws -> [SendReceipt] {
+    public func resume(_ send: UnresolvedSend, timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
         let (now, timeout) = (now, timeout ?? sendTimeout)
         return try await waiting { waiter in
-            handle { $0.waitAgain(for: id, deadline: now + timeout, waiter: waiter, now: now) }
-            return id
+            handle { $0.waitAgain(for: send, deadline: now + timeout, waiter: waiter, now: now) }
+            return send
         }
     }
 
     /// Waits for the send that `register` registers, until it has a result, its deadline
     /// passes, or the task is cancelled.
     private func waiting(
-        _ register: (Waiter) -> SendID
+        _ register: (Waiter) -> UnresolvedSend
     ) async throws -> [SendReceipt] {
         // The cancellation handler may run at any time, even before the send has a number.
         let cancellation = Cancellation()
@@ -239,7 +202,7 @@ public actor QueueProducer {
         }
     }
 
-    private func cancel(_ id: SendID) { handle { $0.cancelled(id) } }
+    private func cancel(_ id: UnresolvedSend) { handle { $0.cancelled(id) } }
 
     /// Sends the waiting messages, removes the producer's node from the tree, and refuses further messages.
     ///
@@ -314,8 +277,8 @@ public actor QueueProducer {
         if handle({ $0.mustWait(for: epoch) }) {
             epoch = try await queue.reader.sequenceEpoch(after: epoch, within: .seconds(1))
         }
-        let settings = try await queue.attributes.read()
-        handle { $0.epochRead(epoch, settings) }
+        let attributes = try await queue.attributeStore.read()
+        handle { $0.epochRead(epoch, attributes) }
     }
 
     /// Finds the waiting messages whose IDs are stored already.

@@ -47,8 +47,8 @@ struct DeduplicationExpiry: RecoveryDuty {
     ///
     /// - Returns: the buckets from now on.
     private func nextBuckets(after buckets: DeduplicationBuckets, _ stat: Stat) async throws -> DeduplicationBuckets {
-        let retention = try await queue.attributes.read().deduplicationWindow ?? queue.settings.deduplicationWindow
-        guard ages.hasExpired(tree.ids, stat, since: stat.mtime, after: retention), try await holdIDs(buckets) else {
+        let window = try await queue.attributeStore.read().deduplicationWindow
+        guard ages.hasExpired(tree.ids, stat, since: stat.mtime, after: window), try await holdIDs(buckets) else {
             return buckets
         }
         let acl = try await store.aclEntries(of: tree.items)
@@ -72,7 +72,7 @@ struct DeduplicationExpiry: RecoveryDuty {
         let path = tree.ids + "/" + bucket
         var rest = try await queue.reader.usableNames(path)[...]
         while !rest.isEmpty {
-            let deletions = rest.prefix(MessageMover.batchSize).map { [Operation.delete("\(path)/\($0)")] }
+            let deletions = rest.prefix(MessageMover.batchSize).map { [ZooKeeperOperation.delete("\(path)/\($0)")] }
             // The guard is needed, because an outdated view might take the current bucket for an expired one.
             let outcome = try await queue.writer.apply(deletions, guardedBy: [buckets.check(in: tree)])
             report.deduplicationIDsExpired += outcome.done

@@ -8,6 +8,7 @@ import ZooKeeper
 struct IncompleteItemCleanup: RecoveryDuty {
     let queue: MessageQueue
     let ages: NodeAges
+    let age: Duration
     private(set) var report = RecoveryReport()
 
     /// How many items, from the head of the queue, are checked in each pass.
@@ -20,7 +21,7 @@ struct IncompleteItemCleanup: RecoveryDuty {
         for path in names.sorted().prefix(Self.maximumItems).map({ tree.item($0.untagged) }) {
             // A complete item is not recorded as handled, because a consumer may skip it for another reason.
             guard let stat = try await queue.reader.usableStat(path), stat.dataLength == 0, stat.version == 0,
-                ages.hasExpired(path, stat, since: stat.ctime, after: queue.settings.incompleteItemAge)
+                ages.hasExpired(path, stat, since: stat.ctime, after: age)
             else { continue }
             try await queue.skipped.handle(path) {
                 let removal = [epoch.check(in: tree), .delete(path, version: 0)]

@@ -13,10 +13,10 @@ struct MessageMove {
     /// Why the messages are dead-lettered; `nil` when they are not.
     var cause: String?
 
-    var operations: [Operation] {
+    var operations: [ZooKeeperOperation] {
         [.delete(from, version: version)]
             + messages.flatMap { message in
-                guard let cause else { return [Operation.create(message.path, data: message.data)] }
+                guard let cause else { return [ZooKeeperOperation.create(message.path, data: message.data)] }
                 return DeadLetter.operations(at: message.path, data: message.data ?? [], cause: cause, in: store)
             }
     }

@@ -126,10 +126,10 @@ struct MessageMover: Sendable {
         return Array(moves.prefix(max(1, count)))
     }
 
-    private func size(of operations: [Operation]) -> Int { operations.reduce(0) { $0 + store.size(of: $1) } }
+    private func size(of operations: [ZooKeeperOperation]) -> Int { operations.reduce(0) { $0 + store.size(of: $1) } }
 
     /// Records that the connection broke at a transaction, which may be larger than the server allows.
-    private func noteBreak(at batch: [MessageMove], _ operations: [Operation]) {
+    private func noteBreak(at batch: [MessageMove], _ operations: [ZooKeeperOperation]) {
         let bytes = size(of: operations)
         guard bytes > ClaimLimit.smallestServerLimit else { return }
         if batch.count > 1 { return limit.shrink(from: bytes) }

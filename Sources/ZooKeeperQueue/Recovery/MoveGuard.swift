@@ -12,12 +12,14 @@ enum MoveGuard {
     /// Adds the operations of the guard to the operations that move messages.
     ///
     /// - Returns: all operations, and how many operations of the guard come first.
-    func around(_ operations: [Operation], in tree: QueueTree) -> (before: Int, operations: [Operation]) {
+    func around(_ operations: [ZooKeeperOperation], in tree: QueueTree) -> (
+        before: Int, operations: [ZooKeeperOperation]
+    ) {
         switch self {
         case .nothing: return (0, operations)
         case .consumer(let consumer):
             let active = consumer.paths.active
-            let before: [Operation] = [
+            let before: [ZooKeeperOperation] = [
                 .create(active, data: []), .check(consumer.paths.path, version: consumer.version),
             ]
             return (before.count, before + operations + [.delete(active)])

@@ -7,6 +7,7 @@ import ZooKeeper
 struct ProducerStateCleanup: RecoveryDuty {
     let queue: MessageQueue
     let ages: NodeAges
+    let retention: Duration
     private(set) var report = RecoveryReport()
 
     mutating func run() async throws {
@@ -15,9 +16,9 @@ struct ProducerStateCleanup: RecoveryDuty {
             let path = tree.lane(name)
             try await queue.skipped.handle(path) {
                 guard let stat = try await store.exists(path),
-                    ages.hasExpired(path, stat, since: stat.mtime, after: queue.settings.producerStateRetention)
+                    ages.hasExpired(path, stat, since: stat.mtime, after: retention)
                 else { return }
-                let deletion = Operation.delete(path, version: stat.version)
+                let deletion = ZooKeeperOperation.delete(path, version: stat.version)
                 if try await store.attempt([deletion], tolerating: .noNode, .badVersion) {
                     report.producerStatesRemoved += 1
                 }

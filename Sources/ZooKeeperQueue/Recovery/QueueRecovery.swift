@@ -7,8 +7,8 @@ import ZooKeeper
 ///
 /// Run at least one recovery for each queue. You can run as many as you like: usually one acts at a time, and two at
 /// once do no harm. A recovery takes the messages of consumers whose session has ended. It requeues them at their old
-/// positions with their delivery count raised (after ``QueueSettings/redeliveryDelay``), or moves them to the dead
-/// letters when they were delivered ``QueueSettings/maximumDeliveries`` times. It also removes the nodes of failed
+/// positions with their delivery count raised (after ``QueueAttributes/redeliveryDelay``), or moves them to the dead
+/// letters when they were delivered ``QueueAttributes/maximumDeliveries`` times. It also removes the nodes of failed
 /// consumers and of producers that are gone, items that were never filled, and expired deduplication IDs, and it rolls
 /// the sequence numbers over.
 ///
@@ -16,11 +16,9 @@ import ZooKeeper
 /// the node unchanged for that long. So a jump of a server's clock removes nothing.
 public actor QueueRecovery {
     private let queue: MessageQueue
-    private let period: Duration
-    /// How often the recovery looks for garbage.
-    private let cleaningPeriod: Duration
+    private let configuration: Configuration
     private let lock: RecoveryLock
-    private let metrics: CounterMetrics
+    private let metrics: SequenceUsageMetrics
     private var isRunning = false
     private var isPrepared = false
     private let mover: MessageMover
@@ -32,27 +30,19 @@ public actor QueueRecovery {
     ///
     /// - Parameters:
     ///   - queue: the queue to recover.
-    ///   - period: the pause between two passes. Default: 5 seconds.
+    ///   - configuration: how often it runs, and what it removes.
     ///   - metricsFactory: creates the gauges `zookeeper_queue_counter` and `zookeeper_queue_counter_end`, with the
-    ///     dimensions `queue` and `counter`: the value of each ``QueueCounter``, and its limit. Default: the
+    ///     dimensions `queue` and `counter`: the value of each ``SequenceUsage``, and its limit. Default: the
     ///     factory of the `MetricsSystem`.
     public init(
-        _ queue: MessageQueue, every period: Duration = .seconds(5),
-        metricsFactory: any MetricsFactory = MetricsSystem.factory
-    ) {
-        self.init(queue, every: period, cleaningEvery: .seconds(60), metricsFactory: metricsFactory)
-    }
-
-    package init(
-        _ queue: MessageQueue, every period: Duration = .seconds(5), cleaningEvery cleaningPeriod: Duration,
+        _ queue: MessageQueue, configuration: Configuration = .init(),
         metricsFactory: any MetricsFactory = MetricsSystem.factory
     ) {
         self.queue = queue
-        self.period = period
-        self.cleaningPeriod = cleaningPeriod
+        self.configuration = configuration
         lock = RecoveryLock(queue)
         mover = MessageMover(queue)
-        metrics = CounterMetrics(queue: queue.path, factory: metricsFactory)
+        metrics = SequenceUsageMetrics(queue: queue.path, factory: metricsFactory)
     }
 
     /// Runs one pass over the queue. Waits while another recovery acts.
@@ -99,10 +89,10 @@ public actor QueueRecovery {
             SequenceRollover(queue: queue, mover: mover),
         ])
         // Garbage can wait, and looking for it reads the list of all messages.
-        if lastCleaning.map({ queue.store.now - $0 >= cleaningPeriod }) ?? true {
+        if lastCleaning.map({ queue.store.now - $0 >= configuration.cleaningInterval }) ?? true {
             try await pass.run([
-                ProducerStateCleanup(queue: queue, ages: ages),
-                IncompleteItemCleanup(queue: queue, ages: ages),
+                ProducerStateCleanup(queue: queue, ages: ages, retention: configuration.producerStateRetention),
+                IncompleteItemCleanup(queue: queue, ages: ages, age: configuration.incompleteItemAge),
             ])
             await recordCounters()
             lastCleaning = queue.store.now
@@ -116,6 +106,9 @@ public actor QueueRecovery {
                 metadata: [
                     "recovered": "\(report.recovered)", "redelivered": "\(report.redelivered)",
                     "deadLettered": "\(report.deadLettered)", "consumersRemoved": "\(report.consumersRemoved)",
+                    "producerStatesRemoved": "\(report.producerStatesRemoved)",
+                    "incompleteItemsRemoved": "\(report.incompleteItemsRemoved)",
+                    "deduplicationIDsExpired": "\(report.deduplicationIDsExpired)",
                     "sequenceRollovers": "\(report.sequenceRollovers)",
                 ])
         }
@@ -126,10 +119,10 @@ public actor QueueRecovery {
 extension QueueRecovery {
     private func recordCounters() async {
         do {
-            metrics.record(try await queue.counters())
+            metrics.record(try await queue.sequenceUsage())
         } catch {
             // The metrics are optional: the client may lack permissions, or the servers may not answer for now.
-            queue.logger.debug("The counters could not be read", metadata: ["error": "\(error)"])
+            queue.logger.debug("Could not read the sequence numbers", metadata: ["error": "\(error)"])
         }
     }
 }
@@ -154,8 +147,8 @@ extension QueueRecovery: Service {
                 } catch is CancellationError {
                     return
                 }
-                // A period is needed, because no event reports a session that ends elsewhere.
-                try? await self.queue.store.sleep(for: self.period)
+                // A pause is needed, because no event reports a session that ends elsewhere.
+                try? await self.queue.store.sleep(for: self.configuration.interval)
             }
         }
     }

@@ -76,7 +76,7 @@ struct RecoveryLock {
         let (store, path) = (queue.store, path)
         return try await withThrowingTaskGroup(of: Sign.self) { group in
             group.addTask {
-                for try await node in store.data(of: path) {
+                for try await node in store.dataUpdates(of: path) {
                     guard let node else { return .gone }
                     if node.stat.version != version { return .given(node.stat.version) }
                 }

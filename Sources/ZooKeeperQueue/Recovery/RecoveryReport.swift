@@ -15,7 +15,7 @@ public struct RecoveryReport: Sendable, Hashable {
     public var incompleteItemsRemoved = 0
     /// Deduplication IDs that expired.
     public var deduplicationIDsExpired = 0
-    /// Sequence rollovers. See ``QueueSettings/sequenceRolloverThreshold``.
+    /// Sequence rollovers. See ``QueueAttributes/sequenceRolloverThreshold``.
     public var sequenceRollovers = 0
 
     /// Whether there was nothing to do.

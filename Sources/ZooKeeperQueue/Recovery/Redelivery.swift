@@ -18,16 +18,14 @@ struct Redelivery: RecoveryDuty {
         let names = try await queue.reader.usableNames(tree.partial).sorted()
         if names.isEmpty { return }
         let epoch = try await queue.reader.sequenceEpoch()
-        let shared = try await queue.attributes.read()
-        let delay = shared.redeliveryDelay ?? queue.settings.redeliveryDelay
-        let maximumDeliveries = shared.maximumDeliveries ?? queue.settings.maximumDeliveries
+        let attributes = try await queue.attributeStore.read()
         var rest = names[...]
         while !rest.isEmpty {
             try Task.checkCancellation()
             let batch = Array(rest.prefix(MessageMover.batchSize))
             let moves = try await mover.moves(batch, from: tree.partial) { name, node in
-                guard ages.isOlder(node.stat.ctime, than: delay) else { return nil }
-                return move(of: name, node, epoch, maximumDeliveries)
+                guard ages.isOlder(node.stat.ctime, than: attributes.redeliveryDelay) else { return nil }
+                return move(of: name, node, epoch, attributes.maximumDeliveries)
             }
             report.deadLettered += try await mover.apply(moves.filter { $0.cause != nil }, guardedBy: .nothing).count
             let outcome = try await mover.apply(moves.filter { $0.cause == nil }, guardedBy: .epoch(epoch))

@@ -40,7 +40,7 @@ struct SequenceRollover: RecoveryDuty {
     /// Rolls the sequence numbers over when they approach their limit. Logs obstacles, and the next pass tries again.
     mutating func run() async throws {
         guard let items = try await store.exists(tree.items),
-            items.childrenCreated >= queue.settings.sequenceRolloverThreshold
+            items.childrenCreated >= (try await queue.attributeStore.read().sequenceRolloverThreshold)
         else { return }
         guard try await store.capabilities.contains(.transactions) else {
             queue.logger.error(

@@ -7,7 +7,7 @@ extension ZooKeeperStore {
     /// - Returns: `true` when this call has applied the transaction; `false` after one of these errors or a lost reply.
     ///   The next pass of the recovery tries again.
     @discardableResult
-    func attempt(_ operations: [Operation], tolerating codes: ZooKeeperError.Code...) async throws -> Bool {
+    func attempt(_ operations: [ZooKeeperOperation], tolerating codes: ZooKeeperError.Code...) async throws -> Bool {
         do {
             _ = try await multi(operations)
             return true

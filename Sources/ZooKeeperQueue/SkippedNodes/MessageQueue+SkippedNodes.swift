@@ -11,7 +11,7 @@ extension MessageQueue {
     /// Reads the first nodes of each of the queue's folders.
     ///
     /// - Parameter limit: how many nodes to read in each folder.
-    /// - Throws: ``QueueError``; ``QueueError/Code/queueMissing`` when there is no queue.
+    /// - Throws: ``QueueError``; ``QueueError/Code/queueNotFound`` when there is no queue.
     public func findUnusableNodes(limit: Int = 100) async throws -> [SkippedNode] {
         try await UnusableNodeSearch(queue: self, limit: limit).run()
     }

@@ -8,7 +8,7 @@ public struct SkippedNode: Sendable, Hashable {
         public let remedy: String
 
         /// The access control list does not permit this client to read or delete the node.
-        public static let notPermitted = Reason(
+        public static let permissionDenied = Reason(
             description: "the client has no permission to use it",
             remedy: "grant the queue's clients all rights on it, or delete it with the rights of its owner")
         /// The node has children, so it cannot be deleted.

@@ -114,7 +114,7 @@ extension SkippedNode.Reason {
     /// Derives the reason from ZooKeeper's refusal.
     init(_ error: ZooKeeperError) {
         switch error.code {
-        case .noAuth: self = .notPermitted
+        case .noAuth: self = .permissionDenied
         case .notEmpty: self = .hasChildren
         case .requestTooLarge: self = .tooLarge
         default: self = .refused(error.message)

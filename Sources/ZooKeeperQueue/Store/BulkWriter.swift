@@ -15,7 +15,7 @@ struct BulkWriter: Sendable {
     ///   remaining groups are not applied.
     /// - Returns: how many groups were applied, and whether no guard has failed.
     func apply(
-        _ groups: [[Operation]], guardedBy guards: [Operation] = [],
+        _ groups: [[ZooKeeperOperation]], guardedBy guards: [ZooKeeperOperation] = [],
         progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) async throws -> (done: Int, isComplete: Bool) {
         var rest = groups[...]
@@ -64,7 +64,7 @@ struct BulkWriter: Sendable {
         return (done, true)
     }
 
-    private func skip(_ group: [Operation], _ error: ZooKeeperError) {
+    private func skip(_ group: [ZooKeeperOperation], _ error: ZooKeeperError) {
         if let path = group.last?.path { skipped.skip(path, error) }
     }
 }

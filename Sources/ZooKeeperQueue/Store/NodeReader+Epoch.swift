@@ -15,7 +15,7 @@ extension NodeReader {
         let (store, path) = (store, tree.epoch)
         return try await withThrowingTaskGroup(of: SequenceEpoch.self) { group in
             group.addTask {
-                for try await node in store.data(of: path) {
+                for try await node in store.dataUpdates(of: path) {
                     if let current = try node.map(SequenceEpoch.init), current.version != old.version { return current }
                 }
                 return old

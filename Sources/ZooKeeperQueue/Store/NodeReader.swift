@@ -36,7 +36,7 @@ struct NodeReader: Sendable {
 
     /// Returns the names of the node's children; none when the node does not exist.
     ///
-    /// - Throws: ``QueueError/Code/queueMissing`` when `items` does not exist, because then there is no queue.
+    /// - Throws: ``QueueError/Code/queueNotFound`` when `items` does not exist, because then there is no queue.
     func names(_ path: String) async throws -> [String] {
         if let names = try await namesIfPresent(path) { return names }
         if path == tree.items { throw QueueError.missingQueue(at: tree.root) }

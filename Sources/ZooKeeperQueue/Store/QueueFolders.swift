@@ -34,7 +34,7 @@ struct QueueFolders: Sendable {
     ///
     /// - Parameter isNew: whether the queue is being created, so nothing was lost and the client's own list applies.
     /// - Returns: whether any folder was missing.
-    /// - Throws: ``QueueError/Code/queueMissing`` when the root is missing; `ZooKeeperError`.
+    /// - Throws: ``QueueError/Code/queueNotFound`` when the root is missing; `ZooKeeperError`.
     @discardableResult
     func restoreMissing(isNew: Bool = false) async throws -> Bool {
         guard let missing = try await missing() else { throw QueueError.missingQueue(at: tree.root) }

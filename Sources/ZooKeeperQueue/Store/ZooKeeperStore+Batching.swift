@@ -6,7 +6,9 @@ extension ZooKeeperStore {
     /// - Parameters:
     ///   - operations: how many other operations the multi has.
     ///   - bytes: how many bytes those have.
-    func countThatFits(_ groups: some Sequence<[Operation]>, besides operations: Int = 3, bytes: Int = 1_024) -> Int {
+    func countThatFits(_ groups: some Sequence<[ZooKeeperOperation]>, besides operations: Int = 3, bytes: Int = 1_024)
+        -> Int
+    {
         var (operations, bytes, count) = (operations, bytes, 0)
         for group in groups {
             operations += group.count

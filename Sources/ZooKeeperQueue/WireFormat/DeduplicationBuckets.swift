@@ -27,18 +27,18 @@ struct DeduplicationBuckets: Sendable, Hashable {
     }
 
     /// Returns a check that fails a multi when another bucket is the current one.
-    func check(in tree: QueueTree) -> Operation { .check(tree.ids, version: version) }
+    func check(in tree: QueueTree) -> ZooKeeperOperation { .check(tree.ids, version: version) }
 
     /// Returns the operations that store an ID. They fail with "node exists" when the queue remembers the ID.
-    func operations(storing id: String, in tree: QueueTree) -> [Operation] {
-        let create = Operation.create(tree.id(id, inBucket: current), data: [])
+    func operations(storing id: String, in tree: QueueTree) -> [ZooKeeperOperation] {
+        let create = ZooKeeperOperation.create(tree.id(id, inBucket: current), data: [])
         guard current > 0 else { return [create] }
         let former = tree.id(id, inBucket: current - 1)
         return [create, .create(former, data: []), .delete(former)]
     }
 
     /// Returns the operations that make another bucket the current one.
-    func next(in tree: QueueTree, acl: [ACL]?) -> [Operation] {
+    func next(in tree: QueueTree, acl: [ACL]?) -> [ZooKeeperOperation] {
         [
             .set(tree.ids, data: Array("\(current &+ 1)".utf8), version: version),
             .create(tree.idBucket(current &+ 1), data: [], acl: acl),

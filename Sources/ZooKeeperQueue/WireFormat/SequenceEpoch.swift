@@ -65,14 +65,14 @@ struct SequenceEpoch: Sendable, Hashable {
     var usesEarlier: Bool { number > 0 || phase != .open }
 
     /// Returns the operation that changes the node to another phase or number.
-    func change(to phase: Phase, number: UInt32? = nil, in tree: QueueTree) -> Operation {
+    func change(to phase: Phase, number: UInt32? = nil, in tree: QueueTree) -> ZooKeeperOperation {
         var next = self
         (next.phase, next.number) = (phase, number ?? self.number)
         return .set(tree.epoch, data: next.encoded(), version: version)
     }
 
     /// Returns a check that fails a multi when the node has changed, for a multi that uses names of this epoch.
-    func check(in tree: QueueTree) -> Operation { .check(tree.epoch, version: version) }
+    func check(in tree: QueueTree) -> ZooKeeperOperation { .check(tree.epoch, version: version) }
 
     /// Returns the path at which a requeued message is created.
     func place(of name: ItemName, in tree: QueueTree) -> String {

@@ -36,7 +36,7 @@ struct ExtendedCalls: GatewayCalls {
             case .deadlineExceeded where error.outcome == .notApplied: return .later(error)
             // This is about the gateway's session, and not about this store.
             case .closed, .closing, .sessionExpired:
-                return error.outcome == .notApplied ? .sessionHasEnded : .inDoubt("The gateway's session has ended.")
+                return error.outcome == .notApplied ? .sessionHasEnded : .unknown("The gateway's session has ended.")
             default: throw error
             }
         }
@@ -48,7 +48,7 @@ struct ExtendedCalls: GatewayCalls {
         // Another gateway without extensions has replaced this one, or the gateway no longer admits the user.
         case 401, 404: return .sessionHasEnded
         case 425, 429: return .later(.refused(.deadlineExceeded, "", "The gateway has too much to do."))
-        case _ where response.mayPass: return .inDoubt("The gateway answered \(response.quoted).")
+        case _ where response.mayPass: return .unknown("The gateway answered \(response.quoted).")
         case 413: throw ZooKeeperError.refused(.requestTooLarge, "", "The gateway takes no request so large.")
         case 400..<500:
             throw ZooKeeperError.refused(.badArguments, "", "The gateway refuses the request: \(response.quoted).")
@@ -112,9 +112,9 @@ struct ExtendedCalls: GatewayCalls {
         }
     }
 
-    func countBytes(below path: String) async throws { try await call(.countBytes(path: path), Self.done) }
+    func trackUsage(of path: String) async throws { try await call(.countBytes(path: path), Self.done) }
 
-    func bytes(below path: String) async throws -> Int? {
+    func byteUsage(of path: String) async throws -> Int? {
         try await call(.bytes(path: path)) { reply -> Int?? in
             guard case .bytes(let bytes) = reply else { return nil }
             return .some(bytes)
@@ -123,7 +123,7 @@ struct ExtendedCalls: GatewayCalls {
 
     func sync(_ path: String) async throws { try await call(.sync(path: path), Self.done) }
 
-    func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
+    func multi(_ operations: [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] {
         try await call(.multi(operations: operations.compactMap(WireOperation.init))) {
             guard case .results(let results) = $0, results.count == operations.count else { return nil }
             return results.map(\.result)

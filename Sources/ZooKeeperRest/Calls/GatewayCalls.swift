@@ -10,10 +10,10 @@ protocol GatewayCalls: Sendable {
     func exists(_ path: String) async throws -> Stat?
     func children(of path: String) async throws -> NodeChildren
     func acl(of path: String) async throws -> [ACL]?
-    func countBytes(below path: String) async throws
-    func bytes(below path: String) async throws -> Int?
+    func trackUsage(of path: String) async throws
+    func byteUsage(of path: String) async throws -> Int?
     func sync(_ path: String) async throws
-    func multi(_ operations: [Operation]) async throws -> [OperationResult]
+    func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult]
     /// Returns the node when its revision differs from `mark`, or after a while.
     func node(_ path: String, after mark: ExtensionCall.Mark?) async throws -> Node?
     /// Does the same for the names of the node's children.

@@ -53,7 +53,7 @@ struct PlainCalls: GatewayCalls, SingleOperations {
         if [404, 409, 412].contains(response.status), response.message == nil { return .unreadable }
         switch response.status {
         case 425, 429: return .later(refused(.deadlineExceeded))
-        case _ where response.mayPass: return .inDoubt("The gateway answered \(response.quoted).")
+        case _ where response.mayPass: return .unknown("The gateway answered \(response.quoted).")
         case 404: throw refused(.noNode)
         case 409: throw refused(method == .delete ? .notEmpty : .nodeExists)
         case 412: throw refused(.badVersion)
@@ -139,12 +139,12 @@ struct PlainCalls: GatewayCalls, SingleOperations {
 
     func acl(of path: String) async throws -> [ACL]? { nil }
 
-    func countBytes(below path: String) async throws {
+    func trackUsage(of path: String) async throws {
         throw ZooKeeperError.refused(
-            .unimplemented, path, "The gateway does not count bytes: bound the number of messages instead.")
+            .unimplemented, path, "The gateway does not count bytes: limit the number of messages instead.")
     }
 
-    func bytes(below path: String) async throws -> Int? { nil }
+    func byteUsage(of path: String) async throws -> Int? { nil }
 
     /// Sends a write that changes nothing. Its response arrives after every earlier write of the session was applied.
     func sync(_ path: String) async throws {
@@ -154,8 +154,8 @@ struct PlainCalls: GatewayCalls, SingleOperations {
         } catch let error as ZooKeeperError where error.code == .noNode {}
     }
 
-    func multi(_ operations: [ZooKeeper.Operation]) async throws -> [OperationResult] {
-        let deadline = ContinuousClock.now + exchange.callDeadline
+    func multi(_ operations: [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] {
+        let deadline = ContinuousClock.now + exchange.requestTimeout
         var bound = self
         bound.owner = try await exchange.session.link(until: deadline).owner
         return try await transactions.perform(operations, on: bound, until: deadline)

@@ -4,7 +4,7 @@ import ZooKeeper
 struct Exchange: Sendable {
     let session: RestSession
     let transport: RestTransport
-    let callDeadline: Duration
+    let requestTimeout: Duration
     /// Whether the calls are for a gateway with extensions.
     let hasExtensions: Bool
     /// Only one write is sent at a time.
@@ -19,7 +19,7 @@ struct Exchange: Sendable {
         case later(ZooKeeperError)
         /// Something between the client and the ensemble has failed, perhaps temporarily. The
         /// request may have been carried out.
-        case inDoubt(String)
+        case unknown(String)
         /// The response is not an answer to the request, and repeating the request would not help.
         case unreadable
     }
@@ -38,7 +38,7 @@ struct Exchange: Sendable {
         _ request: (Link) async throws -> RestTransport.Request,
         _ judge: (RestTransport.Response) throws -> Judgement<Value>
     ) async throws -> Value {
-        let deadline = ContinuousClock.now + callDeadline + wait
+        let deadline = ContinuousClock.now + requestTimeout + wait
         if isWrite { try await turn.take(until: deadline) }
         defer { if isWrite { turn.give() } }
         var seen: String?
@@ -57,8 +57,8 @@ struct Exchange: Sendable {
                 case .later(let error):
                     // The pause must fit into the time that is left.
                     if ContinuousClock.now + Self.pause >= deadline { throw error }
-                case .inDoubt(let why):
-                    if isWrite { throw await Self.inDoubt(why) }
+                case .unknown(let why):
+                    if isWrite { throw await Self.unknownOutcome(why) }
                     seen = why
                 case .unreadable:
                     if isWrite { throw await Self.afterAPause(response.unreadable(.unknown)) }
@@ -66,7 +66,7 @@ struct Exchange: Sendable {
                 }
             } catch RestTransport.Failure.noAnswer {
                 await session.seemsLost(link)
-                if isWrite { throw await Self.inDoubt("No answer came.") }
+                if isWrite { throw await Self.unknownOutcome("No answer came.") }
             } catch RestTransport.Failure.notSent {
                 await session.seemsLost(link)
             }
@@ -84,7 +84,7 @@ struct Exchange: Sendable {
             path: nil, outcome: .notApplied)
     }
 
-    private static func inDoubt(_ why: String) async -> ZooKeeperError {
+    private static func unknownOutcome(_ why: String) async -> ZooKeeperError {
         await afterAPause(
             ZooKeeperError(
                 code: .connectionLoss, message: "\(why) The gateway may have done it or not.", path: nil,

@@ -149,9 +149,9 @@ actor RestSession {
             guard !Task.isCancelled, present === link else { return }
             // A response proves only that the session lived when the heartbeat was sent.
             let asked = clock.now
-            // The session becomes `inDoubt` in time, however long an attempt takes.
+            // The session becomes `suspended` in time, however long an attempt takes.
             let untilDoubt = asked.duration(to: heard + link.timeout / 2)
-            if untilDoubt <= .zero { source.update { $0.enter(.inDoubt) } }
+            if untilDoubt <= .zero { source.update { $0.enter(.suspended) } }
             let limit = untilDoubt > .zero ? min(link.timeout / 6, untilDoubt) : link.timeout / 6
             switch await calls.heartbeat(link, within: limit) {
             case .alive:
@@ -161,7 +161,9 @@ actor RestSession {
             case .noAnswer:
                 let silence = heard.duration(to: clock.now)
                 // Reported well before the session can end.
-                if present === link { source.update { $0.enter(silence >= link.timeout / 2 ? .inDoubt : .suspended) } }
+                if present === link {
+                    source.update { $0.enter(silence >= link.timeout / 2 ? .suspended : .disconnected) }
+                }
                 if silence >= link.timeout, present === link {
                     end("No gateway has answered for as long as a session lasts")
                     gateway = (gateway + 1) % configuration.gateways.count

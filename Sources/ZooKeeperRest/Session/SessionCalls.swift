@@ -37,7 +37,7 @@ struct SessionCalls: Sendable {
             let created = try Self.understood(response, id.flatMap { Self.isName($0) ? $0 : nil })
             do {
                 let link = try await known(gateway, created, hasExtensions, since: opened)
-                // A session that took longer to open would become `inDoubt` at once.
+                // A session that took longer to open would become `suspended` at once.
                 guard opened.duration(to: .now) < link.timeout / 2 else {
                     throw NotNow(why: "A session took too long to be opened.")
                 }

@@ -9,7 +9,7 @@ package import ZooKeeper
 /// When a step is refused because another client was faster, the earlier steps are undone in reverse, so that deleted
 /// nodes exist again before created nodes are deleted.
 package struct SteppedTransaction: Sendable {
-    package let operations: [Operation]
+    package let operations: [ZooKeeperOperation]
     /// The indices of the operations in the order of their steps.
     let order: [Int]
     /// Nodes that the transaction both creates and deletes, which proves that no other client has them. They are
@@ -38,7 +38,7 @@ package struct SteppedTransaction: Sendable {
     ///
     /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/unimplemented``) for a transaction that deletes a node and
     ///   creates it again, because steps cannot do that without the risk of losing the node.
-    package init(_ operations: [Operation]) throws {
+    package init(_ operations: [ZooKeeperOperation]) throws {
         self.operations = operations
         results = .init(repeating: nil, count: operations.count)
         var created: Set<ExactString> = []
@@ -76,7 +76,7 @@ package struct SteppedTransaction: Sendable {
     }
 
     private static func rank(
-        _ operation: Operation, fleeting: Set<ExactString>, parents: Set<ExactString>
+        _ operation: ZooKeeperOperation, fleeting: Set<ExactString>, parents: Set<ExactString>
     ) -> Rank {
         let path = ExactString(operation.path)
         return switch operation {
@@ -90,7 +90,7 @@ package struct SteppedTransaction: Sendable {
 
     /// Returns whether the transaction has these operations. Compares the bytes of the paths too, because paths that
     /// are equal as strings may name two nodes.
-    func isOf(_ operations: [Operation]) -> Bool {
+    func isOf(_ operations: [ZooKeeperOperation]) -> Bool {
         self.operations == operations
             && zip(self.operations, operations).allSatisfy { $0.path.isIdentical(to: $1.path) }
     }

@@ -21,7 +21,7 @@ package final class SteppedTransactions: Sendable {
     /// - Throws: ``ZooKeeperError``, like a multi. When the outcome is unknown, a caller that
     ///   repeats the transaction resumes it.
     package func perform(
-        _ operations: [Operation], on store: some SingleOperations,
+        _ operations: [ZooKeeperOperation], on store: some SingleOperations,
         until deadline: ContinuousClock.Instant = .now + .seconds(30)
     ) async throws -> [OperationResult] {
         try await Task {
@@ -37,7 +37,7 @@ package final class SteppedTransactions: Sendable {
         }.value
     }
 
-    private func take(_ operations: [Operation]) -> SteppedTransaction? {
+    private func take(_ operations: [ZooKeeperOperation]) -> SteppedTransaction? {
         stopped.withLock { stopped in
             stopped.firstIndex { $0.isOf(operations) }.map { stopped.remove(at: $0) }
         }

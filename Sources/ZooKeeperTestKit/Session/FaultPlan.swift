@@ -1,5 +1,5 @@
 /// The context of one call, for a fault plan.
-public struct CallSite: Sendable, Hashable {
+public struct RequestContext: Sendable, Hashable {
     /// The name of the session.
     public let session: String
     /// The number of the call in its session, from 1. A repeated read keeps its number.
@@ -13,4 +13,4 @@ public struct CallSite: Sendable, Hashable {
 }
 
 /// Returns the fault of a call, or `nil` for none. It is called once for each call.
-public typealias FaultPlan = @Sendable (CallSite) -> Fault?
+public typealias FaultPlan = @Sendable (RequestContext) -> Fault?

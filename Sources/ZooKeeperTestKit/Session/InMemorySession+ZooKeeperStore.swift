@@ -6,7 +6,7 @@ extension InMemorySession: ZooKeeperStore {
     /// The maximum size of a request in bytes, which is somewhat below a server's default limit (`jute.maxbuffer`).
     public var maximumRequestSize: Int { 1_000_000 }
     /// Returns the bytes that an operation adds to a multi, in the jute encoding.
-    public func size(of operation: Operation) -> Int { operation.sizeInMulti }
+    public func size(of operation: ZooKeeperOperation) -> Int { operation.sizeInMulti }
     /// The current state of the session.
     public var sessionState: SessionState { source.current }
     /// The state of the session, now and after each change.
@@ -55,31 +55,31 @@ extension InMemorySession: ZooKeeperStore {
         return acl.entries
     }
     /// Does nothing, because this ZooKeeper always counts bytes.
-    public func countBytes(below path: String) async throws {}
+    public func trackUsage(of path: String) async throws {}
     /// Returns the bytes of a node and all its descendants.
-    public func bytes(below path: String) async throws -> Int? {
+    public func byteUsage(of path: String) async throws -> Int? {
         _ = try await stat(path, watch: false)
-        return zookeeper.bytes(below: path)
+        return zookeeper.byteUsage(of: path)
     }
     /// Returns when later reads see every earlier write.
     public func sync(_ path: String) async throws { _ = try await perform(.sync(path: path)) }
 
     /// Applies all operations or none of them.
-    public func multi(_ operations: [Operation]) async throws -> [OperationResult] {
+    public func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult] {
         let request = Request.multi(operations)
         guard case .multi(let results) = try await perform(request) else { throw Self.mismatch(request) }
         return results
     }
 
     /// Returns a node's data, now and after each change. The element is `nil` while the node does not exist.
-    public func data(of path: String) -> WatchSequence<Node?> {
+    public func dataUpdates(of path: String) -> WatchSequence<Node?> {
         WatchSequence(
             watches, path: path, node: { [self] in try await node(path, watch: true) },
             stat: { [self] in try await stat(path, watch: true) })
     }
 
     /// Returns a node's data, now and after each change, until the node is deleted.
-    public func dataUntilDeleted(of path: String) -> WatchSequence<Node?> {
+    public func dataUpdatesUntilDeleted(of path: String) -> WatchSequence<Node?> {
         WatchSequence(watches, path: path, node: { [self] in try await node(path, watch: true) }, stat: { nil })
     }
 

@@ -9,8 +9,8 @@ public final class InMemorySession: Sendable {
     let zookeeper: InMemoryZooKeeper
     private let name: String
     private let timeout: Duration
-    private let callDeadline: Duration
-    let identities: [Identity]
+    private let requestTimeout: Duration
+    let identities: [AuthInfo]
     package let watches = WatchTable()
     let source: SessionStateSource
     private let state: Mutex<State>
@@ -20,7 +20,7 @@ public final class InMemorySession: Sendable {
 
     private struct Call {
         let request: Request
-        let site: CallSite
+        let site: RequestContext
         var waiter: CheckedContinuation<Reply, any Error>?
         var isSent = false
         /// Cleared when the request is sent, because a fault affects a call only once.
@@ -47,19 +47,19 @@ public final class InMemorySession: Sendable {
         /// When the last packet in transit will have arrived in each direction. Later packets do not overtake it.
         var upstream = Duration.zero
         var downstream = Duration.zero
-        /// The timers of the pending reconnect, of the phase `inDoubt`, and of the expiry.
+        /// The timers of the pending reconnect, of the phase `suspended`, and of the expiry.
         var appointments: [Appointment] = []
         var faults: FaultPlan?
     }
 
     init(
-        _ zookeeper: InMemoryZooKeeper, name: String, timeout: Duration, callDeadline: Duration,
-        identities: [Identity], faults: FaultPlan?
+        _ zookeeper: InMemoryZooKeeper, name: String, timeout: Duration, requestTimeout: Duration,
+        identities: [AuthInfo], faults: FaultPlan?
     ) {
         self.zookeeper = zookeeper
         self.name = name
         self.timeout = timeout
-        self.callDeadline = callDeadline
+        self.requestTimeout = requestTimeout
         self.identities = identities
         source = SessionStateSource(.init(phase: .connecting, sessionID: 0, timeout: timeout, expirations: 0))
         state = Mutex(State(faults: faults))
@@ -80,7 +80,7 @@ public final class InMemorySession: Sendable {
         let (untilDoubt, untilExpiry) = (patience(timeout * 2 / 3), patience(timeout))
         if duration > untilDoubt {
             appoint(after: untilDoubt) { [source] in
-                source.update { if $0.phase == .suspended { $0 = $0.with(.inDoubt) } }
+                source.update { if $0.phase == .disconnected { $0 = $0.with(.suspended) } }
             }
         }
         if duration > untilExpiry { appoint(after: untilExpiry) { zookeeper.endSession(sessionID) } }
@@ -136,7 +136,7 @@ public final class InMemorySession: Sendable {
     }
 
     /// Removes the fault plan. No more faults occur.
-    public func heal() { state.withLock { $0.faults = nil } }
+    public func clearFaults() { state.withLock { $0.faults = nil } }
 
     /// Whether the process is stopped.
     public var isPaused: Bool { state.withLock { $0.isPaused } }
@@ -213,7 +213,7 @@ public final class InMemorySession: Sendable {
             return (state.sessionID, sent.filter { !$0.value.request.isRead }.keys.sorted(), reads)
         }
         zookeeper.disconnected(sessionID)
-        source.update { if $0.phase == .connected { $0 = $0.with(.suspended) } }
+        source.update { if $0.phase == .connected { $0 = $0.with(.disconnected) } }
         for id in repeated { setDeadline(id) }
         for id in lost { finish(id, .failure(unanswered(id, code))) }
     }
@@ -247,7 +247,7 @@ public final class InMemorySession: Sendable {
         let canSend = state.withLock { state -> Bool? in
             if state.isClosed { return nil }
             state.callCount += 1
-            let site = CallSite(
+            let site = RequestContext(
                 session: name, number: state.callCount, request: request.name, path: request.firstPath,
                 isRead: request.isRead)
             state.calls[id] = Call(request: request, site: site, waiter: waiter, fault: state.faults?(site))
@@ -263,7 +263,7 @@ public final class InMemorySession: Sendable {
     }
 
     private func setDeadline(_ id: UInt64) {
-        let appointment = zookeeper.timeline.after(callDeadline) { [weak self] in self?.deadlinePassed(id) }
+        let appointment = zookeeper.timeline.after(requestTimeout) { [weak self] in self?.deadlinePassed(id) }
         let isLate = state.withLock { state in
             guard state.calls[id]?.deadline == nil else { return true }
             state.calls[id]?.deadline = appointment
@@ -312,7 +312,7 @@ public final class InMemorySession: Sendable {
             call.fault = nil
             call.isSent = true
             state.calls[id] = call
-            if fault == .requestTooLate { state.upstream = now + callDeadline + .seconds(1) }
+            if fault == .requestTooLate { state.upstream = now + requestTimeout + .seconds(1) }
             state.upstream = max(state.upstream, now + (latency?() ?? .zero))
             return Packet(
                 id: id, request: call.request, connection: state.connection, fault: fault, wait: state.upstream - now)

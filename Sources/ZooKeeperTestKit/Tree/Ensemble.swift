@@ -15,7 +15,7 @@ struct Ensemble: Sendable {
     }
 
     private struct Session {
-        let identities: [Identity]
+        let identities: [AuthInfo]
         /// The last change that the session has seen. Its reads never return an older state.
         var seen: Int64
     }
@@ -51,7 +51,7 @@ struct Ensemble: Sendable {
 
     // MARK: Sessions
 
-    mutating func openSession(_ identities: [Identity]) -> Int64 {
+    mutating func openSession(_ identities: [AuthInfo]) -> Int64 {
         remember()
         zxid += 1
         nextSession += 1

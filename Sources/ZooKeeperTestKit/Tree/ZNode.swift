@@ -38,7 +38,7 @@ struct ZNode: Sendable {
     }
 
     /// Returns whether one of the identities has one of the permissions.
-    func allows(_ permissions: ACL.Permissions, to identities: [Identity]) -> Bool {
+    func allows(_ permissions: ACL.Permissions, to identities: [AuthInfo]) -> Bool {
         acl.contains { entry in
             !entry.permissions.isDisjoint(with: permissions)
                 && (entry.scheme == "world" && entry.id == "anyone"

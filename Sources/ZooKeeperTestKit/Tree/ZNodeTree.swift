@@ -8,7 +8,7 @@ struct ZNodeTree: Sendable {
     /// The session that changes the tree, and the time of the change.
     struct Author: Sendable {
         let session: Int64
-        let identities: [Identity]
+        let identities: [AuthInfo]
         let zxid: Int64
         /// Milliseconds since 1970.
         let time: Int64
@@ -34,7 +34,7 @@ struct ZNodeTree: Sendable {
         let event: WatchEvent
         let node: ZNode
 
-        func isTold(to identities: [Identity]) -> Bool { node.allows(.read, to: identities) }
+        func isTold(to identities: [AuthInfo]) -> Bool { node.allows(.read, to: identities) }
     }
 
     private struct HardQuota {
@@ -78,7 +78,7 @@ struct ZNodeTree: Sendable {
         }
     }
 
-    func node(_ path: String, as permission: ACL.Permissions, for identities: [Identity]) throws(Refusal) -> ZNode {
+    func node(_ path: String, as permission: ACL.Permissions, for identities: [AuthInfo]) throws(Refusal) -> ZNode {
         guard let node = self[path] else { throw Refusal(.noNode) }
         guard node.allows(permission, to: identities) else { throw Refusal(.noAuth) }
         return node
@@ -114,7 +114,7 @@ struct ZNodeTree: Sendable {
 
     // MARK: Changes
 
-    mutating func apply(_ operation: Operation, by author: Author) throws(Refusal) -> OperationResult {
+    mutating func apply(_ operation: ZooKeeperOperation, by author: Author) throws(Refusal) -> OperationResult {
         switch operation {
         case .create(let path, let data, let mode, let acl):
             return .created(path: try create(path, data, mode, acl ?? .open, author).path)

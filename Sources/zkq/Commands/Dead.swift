@@ -22,9 +22,9 @@ struct Dead: AsyncParsableCommand {
 
         func run() async throws {
             try await withInterruption { [self] in
-                try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+                try await options.withQueue(createIfMissing: false) { queue in
                     for letter in try await queue.deadLetters(limit: count) {
-                        let text = Array("\(letter.name)\t\(letter.cause)\t".utf8) + letter.payload
+                        let text = Array("\(letter.nodeName)\t\(letter.reason)\t".utf8) + letter.payload
                         try StandardOutput.line(format == .json ? MessageLine(letter).json() : text)
                     }
                 }
@@ -50,7 +50,7 @@ struct Dead: AsyncParsableCommand {
 
         func run() async throws {
             try await withInterruption { [self] in
-                try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+                try await options.withQueue(createIfMissing: false) { queue in
                     for name in names { try await queue.redrive(name) }
                     let progress = Progress("redrive")
                     let done = all ? try await queue.redriveAll { progress.update($0, of: $1) } : names.count
@@ -69,7 +69,7 @@ struct Dead: AsyncParsableCommand {
         func run() async throws {
             try confirmation.ask("Delete all dead letters of \(options.queue)?")
             try await withInterruption { [self] in
-                try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+                try await options.withQueue(createIfMissing: false) { queue in
                     let progress = Progress("purge")
                     try StandardOutput.line("\(try await queue.purgeDeadLetters { progress.update($0, of: $1) })")
                 }

@@ -31,11 +31,11 @@ struct Doctor: AsyncParsableCommand {
         let daysLeft: Double?
         let atTheEnd: String
 
-        init(_ before: QueueCounter, _ now: QueueCounter, _ seconds: Double) {
+        init(_ before: SequenceUsage, _ now: SequenceUsage, _ seconds: Double) {
             counter = now.kind.rawValue
-            (value, end, atTheEnd) = (now.value, now.end, now.remedy)
+            (value, end, atTheEnd) = (now.value, now.limit, now.onExhaustion)
             perSecond = max(0, Double(now.value - before.value) / seconds)
-            daysLeft = perSecond > 0 ? max(0, Double(now.end - now.value)) / perSecond / 86_400 : nil
+            daysLeft = perSecond > 0 ? max(0, Double(now.limit - now.value)) / perSecond / 86_400 : nil
         }
 
         var columns: [String] {
@@ -46,12 +46,12 @@ struct Doctor: AsyncParsableCommand {
 
     func run() async throws {
         try await withInterruption { [self] in
-            try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+            try await options.withQueue(createIfMissing: false) { queue in
                 let clock = ContinuousClock()
-                let (before, start) = (try await queue.counters(), clock.now)
+                let (before, start) = (try await queue.sequenceUsage(), clock.now)
                 // A rate needs two measurements with time between them.
                 try await clock.sleep(for: .seconds(duration))
-                let (now, end) = (try await queue.counters(), clock.now)
+                let (now, end) = (try await queue.sequenceUsage(), clock.now)
                 let lines = zip(before, now).map { Line($0, $1, start.duration(to: end) / .seconds(1)) }
                 if json {
                     for warning in try await warnings(queue, now) { StandardError.line("warning: \(warning)") }
@@ -68,23 +68,23 @@ struct Doctor: AsyncParsableCommand {
         }
     }
 
-    private func warnings(_ queue: MessageQueue, _ counters: [QueueCounter]) async throws -> [String] {
+    private func warnings(_ queue: MessageQueue, _ usage: [SequenceUsage]) async throws -> [String] {
         var warnings: [String] = []
-        let (statistics, bound) = (try await queue.statistics(), try await queue.bound())
+        let (statistics, capacity) = (try await queue.statistics(), try await queue.attributes().capacity)
         // An estimate from the measurements of the capacity card, per node.
-        let heap = 370 * (statistics.ready + statistics.leased + statistics.dead) + (statistics.bytes ?? 0)
+        let heap = 370 * (statistics.ready + statistics.leased + statistics.deadLettered) + (statistics.bytes ?? 0)
         if statistics.ready > 1_000_000 || heap > 512 << 20 {
             warnings.append(
                 "\(statistics.ready) messages are ready, and the queue costs each server about \(heap >> 20) MB of memory, and "
                     + "time at a restart: see the capacity card")
         }
-        if let messages = bound.messages, statistics.ready > messages / 10 * 9 {
+        if let messages = capacity.messages, statistics.ready > messages / 10 * 9 {
             warnings.append("the queue is nearly full: \(statistics.ready) of \(messages) messages are ready")
         }
-        if let most = bound.bytes, let bytes = statistics.bytes, bytes > most / 10 * 9 {
+        if let most = capacity.bytes, let bytes = statistics.bytes, bytes > most / 10 * 9 {
             warnings.append("the queue is nearly full: it keeps \(bytes) of \(most) bytes")
         }
-        for counter in counters where counter.kind == .messages && counter.value > counter.end {
+        for sequence in usage where sequence.kind == .messages && sequence.value > sequence.limit {
             warnings.append(
                 "the numbers of messages are past the place where a recovery lets them begin anew: is one running?")
         }

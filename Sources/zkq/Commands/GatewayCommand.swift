@@ -43,7 +43,8 @@ struct GatewayCommand: AsyncParsableCommand {
         let group = ServiceGroup(services: [gateway], logger: logger)
         // Requests that are in progress are answered first.
         try await withInterruption(
-            isNormalEnd: true, gracePeriod: configuration.answerTimeout, stop: { await group.triggerGracefulShutdown() }
+            isNormalEnd: true, gracePeriod: configuration.responseTimeout,
+            stop: { await group.triggerGracefulShutdown() }
         ) { try await group.run() }
     }
 }

@@ -17,8 +17,8 @@ struct Peek: AsyncParsableCommand {
 
     func run() async throws {
         try await withInterruption { [self] in
-            try await options.withQueue(settings: .init(createsQueue: false)) { queue in
-                for message in try await queue.browse(limit: count) {
+            try await options.withQueue(createIfMissing: false) { queue in
+                for message in try await queue.peek(limit: count) {
                     try StandardOutput.line(format == .json ? MessageLine(message).json() : message.payload)
                 }
             }

@@ -11,7 +11,7 @@ struct Purge: AsyncParsableCommand {
     func run() async throws {
         try confirmation.ask("Delete all ready messages of \(options.queue)?")
         try await withInterruption { [self] in
-            try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+            try await options.withQueue(createIfMissing: false) { queue in
                 let progress = Progress("purge")
                 try StandardOutput.line("\(try await queue.purge { progress.update($0, of: $1) })")
             }

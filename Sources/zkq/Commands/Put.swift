@@ -43,7 +43,7 @@ struct Put: AsyncParsableCommand {
     func run() async throws {
         try await withInterruption { [self] in
             try await options.withQueue { queue in
-                let producer = QueueProducer(queue, whenFull: waitWhenFull ? .wait : .fail)
+                let producer = QueueProducer(queue, configuration: .init(whenFull: waitWhenFull ? .wait : .fail))
                 do {
                     try await store(with: producer)
                     await producer.close()
@@ -69,13 +69,13 @@ struct Put: AsyncParsableCommand {
             }, uniquingKeysWith: { $1 })
         let messages = payloads.map { OutgoingMessage($0, priority: priority, headers: headers, id: id) }
         do {
-            for receipt in try await producer.send(messages) {
-                try StandardOutput.line(receipt.isDuplicate ? "duplicate" : receipt.name ?? "-")
+            for receipt in try await producer.send(contentsOf: messages) {
+                try StandardOutput.line(receipt.isDuplicate ? "duplicate" : receipt.nodeName ?? "-")
             }
         } catch let error as QueueError where messages.count > 1 && error.code == .payloadTooLarge {
             // One message is too large, so nothing was sent. The messages before it are
             // stored nevertheless, one by one.
-            for message in messages { try StandardOutput.line(try await producer.send(message).name ?? "-") }
+            for message in messages { try StandardOutput.line(try await producer.send(message).nodeName ?? "-") }
         }
     }
 }

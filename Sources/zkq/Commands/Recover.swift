@@ -16,9 +16,12 @@ struct Recover: AsyncParsableCommand {
 
     @Option(
         parsing: .unconditional,
-        help: "How often a message is delivered before it goes to the dead letters, unless the queue's settings say it."
+        help: """
+            How often a message is delivered before it moves to the dead letters. Stored in the queue, unless the queue \
+            has another number than the default already.
+            """
     )
-    var maximumDeliveries = 10
+    var maximumDeliveries: Int?
 
     func validate() throws {
         try check("--every", every, from: 0.001, to: 1_000_000, unit: "seconds")
@@ -27,8 +30,9 @@ struct Recover: AsyncParsableCommand {
 
     func run() async throws {
         try await withInterruption(isNormalEnd: !once) { [self] in
-            try await options.withQueue(settings: .init(maximumDeliveries: maximumDeliveries)) { queue in
-                let recovery = QueueRecovery(queue, every: .seconds(every))
+            try await options.withQueue { queue in
+                try await storeMaximumDeliveries(queue)
+                let recovery = QueueRecovery(queue, configuration: .init(interval: .seconds(every)))
                 guard once else { return try await recovery.run() }
                 let report = try await recovery.recover()
                 try StandardOutput.line(
@@ -36,5 +40,13 @@ struct Recover: AsyncParsableCommand {
                         + "\(report.deadLettered), consumers removed \(report.consumersRemoved)")
             }
         }
+    }
+
+    private func storeMaximumDeliveries(_ queue: MessageQueue) async throws {
+        guard let maximumDeliveries else { return }
+        try await queue.createIfNeeded(.init(maximumDeliveries: maximumDeliveries))
+        let stored = try await queue.attributes().maximumDeliveries
+        guard stored != maximumDeliveries, stored == QueueAttributes().maximumDeliveries else { return }
+        try await queue.update { $0.maximumDeliveries = maximumDeliveries }
     }
 }

@@ -31,12 +31,12 @@ struct Stats: AsyncParsableCommand {
 
     func run() async throws {
         try await withInterruption { [self] in
-            try await options.withQueue(settings: .init(createsQueue: false)) { queue in
+            try await options.withQueue(createIfMissing: false) { queue in
                 let statistics = try await queue.statistics()
                 let age = try await queue.oldestMessageAge().map { $0 / .milliseconds(1) / 1_000 }
                 let line = Line(
-                    ready: statistics.ready, leased: statistics.leased, partial: statistics.partial,
-                    dead: statistics.dead, consumers: statistics.consumers, oldestAgeSeconds: age,
+                    ready: statistics.ready, leased: statistics.leased, partial: statistics.recovering,
+                    dead: statistics.deadLettered, consumers: statistics.consumers, oldestAgeSeconds: age,
                     bytes: statistics.bytes)
                 if json { return try StandardOutput.line(try JSON.line(line)) }
                 try StandardOutput.line("ready      \(line.ready)")

@@ -67,7 +67,7 @@ struct Take: AsyncParsableCommand {
                 try await message.acknowledge()
                 taken += 1
             } catch let error as QueueError where error.code == .leaseLost || error.code == .outcomeUnknown {
-                StandardError.line("zkq: \(message.name) was not acknowledged: \(error.message)")
+                StandardError.line("zkq: \(message.nodeName) was not acknowledged: \(error.message)")
                 lost += 1
             }
         }
@@ -90,7 +90,7 @@ struct Take: AsyncParsableCommand {
         if Task.isCancelled { return nil }
         let now = try await queue.statistics()
         // A message that was created and is no longer ready has been taken.
-        if now.ready == 0 || now.created - now.ready != before.created - before.ready { return nil }
+        if now.ready == 0 || now.totalEnqueued - now.ready != before.totalEnqueued - before.ready { return nil }
         throw ToolError(
             "Messages are left: \(now.ready) ready, and none could be taken in \(Int(patience)) seconds. \"zkq doctor\" and "
                 + "--log-level info say more.")

@@ -30,6 +30,8 @@ struct GatewayFile: Decodable {
     var allowedHosts: [String]?
     var offersExtensions: Bool?
     var maximumBodySize: Int?
+    var maximumHeaderSize: Int?
+    /// The older name of `maximumHeaderSize`.
     var maximumHeadSize: Int?
     var maximumURLSize: Int?
     var maximumRequests: Int?
@@ -38,13 +40,15 @@ struct GatewayFile: Decodable {
     var maximumQueues: Int?
     var maximumLeases: Int?
     var bodyTimeoutSeconds: Double?
+    var responseTimeoutSeconds: Double?
+    /// The older name of `responseTimeoutSeconds`.
     var answerTimeoutSeconds: Double?
     var idleTimeoutSeconds: Double?
 
     private static let names: Set = [
-        "listen", "endpoints", "users", "tls", "allowedHosts", "offersExtensions", "maximumBodySize", "maximumHeadSize",
-        "maximumURLSize", "maximumRequests", "maximumConnections", "maximumSessions", "maximumQueues", "maximumLeases",
-        "bodyTimeoutSeconds",
+        "listen", "endpoints", "users", "tls", "allowedHosts", "offersExtensions", "maximumBodySize",
+        "maximumHeaderSize", "maximumHeadSize", "maximumURLSize", "maximumRequests", "maximumConnections",
+        "maximumSessions", "maximumQueues", "maximumLeases", "bodyTimeoutSeconds", "responseTimeoutSeconds",
         "answerTimeoutSeconds", "idleTimeoutSeconds",
     ]
     private static let endpointNames: Set = ["path", "servers", "auth", "users", "sessionTimeoutSeconds"]
@@ -107,7 +111,7 @@ struct GatewayFile: Decodable {
         set(\.allowedHosts, allowedHosts)
         set(\.offersExtensions, offersExtensions)
         set(\.maximumBodySize, maximumBodySize)
-        set(\.maximumHeadSize, maximumHeadSize)
+        set(\.maximumHeaderSize, maximumHeaderSize ?? maximumHeadSize)
         set(\.maximumURLSize, maximumURLSize)
         set(\.maximumRequests, maximumRequests)
         set(\.maximumConnections, maximumConnections)
@@ -115,7 +119,7 @@ struct GatewayFile: Decodable {
         set(\.maximumQueues, maximumQueues)
         set(\.maximumLeases, maximumLeases)
         set(\.bodyTimeout, bodyTimeoutSeconds.map(Self.seconds))
-        set(\.answerTimeout, answerTimeoutSeconds.map(Self.seconds))
+        set(\.responseTimeout, (responseTimeoutSeconds ?? answerTimeoutSeconds).map(Self.seconds))
         set(\.idleTimeout, idleTimeoutSeconds.map(Self.seconds))
         return configuration
     }

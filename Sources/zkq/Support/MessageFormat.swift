@@ -35,21 +35,21 @@ struct MessageLine: Encodable {
     }
 
     init(_ message: QueueMessage) {
-        self.init(name: message.name, id: message.id, headers: message.headers, payload: message.payload)
+        self.init(name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload)
         priority = message.priority
         deliveryCount = message.deliveryCount
         fencingToken = message.fencingToken
     }
 
-    init(_ message: BrowsedMessage) {
-        self.init(name: message.name, id: message.id, headers: message.headers, payload: message.payload)
+    init(_ message: PeekedMessage) {
+        self.init(name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload)
         priority = message.priority
         deliveryCount = message.deliveryCount
     }
 
     init(_ letter: DeadLetter) {
-        self.init(name: letter.name, id: letter.id, headers: letter.headers, payload: letter.payload)
-        cause = letter.cause
+        self.init(name: letter.nodeName, id: letter.id, headers: letter.headers, payload: letter.payload)
+        cause = letter.reason
     }
 
     func json() throws -> [UInt8] { try JSON.line(self) }

@@ -57,10 +57,10 @@ struct QueueOptions: ParsableArguments {
 
     /// Connects, and passes the queue to `body`. Closes the session at the end.
     ///
-    /// - Throws: ``ToolError`` when no server answers, and when the queue is missing and the settings do not
-    ///   create it; and the errors of `body`.
+    /// - Throws: ``ToolError`` when no server answers, and when the queue is missing and `createIfMissing` is
+    ///   `false`; and the errors of `body`.
     func withQueue<Result>(
-        settings: QueueSettings = .init(), _ body: (MessageQueue) async throws -> Result
+        createIfMissing: Bool = true, _ body: (MessageQueue) async throws -> Result
     ) async throws -> Result {
         var logger = Logger(label: "zkq", factory: { StreamLogHandler.standardError(label: $0) })
         logger.logLevel = logLevel
@@ -68,10 +68,11 @@ struct QueueOptions: ParsableArguments {
         let servers = Self.servers(connect)
         if servers.hasPrefix("http://") || servers.hasPrefix("https://") {
             return try await RestNodeStore.withStore(rest(servers, credentials), logger: logger) { [logger] store in
-                let queue = try MessageQueue(store: store, path: self.queue, settings: settings, logger: logger)
+                let queue = try MessageQueue(
+                    store: store, path: self.queue, createIfMissing: createIfMissing, logger: logger)
                 try checkLength()
                 do {
-                    try await checkPresence(settings) { try await store.exists($0) }
+                    try await checkPresence(createIfMissing) { try await store.exists($0) }
                 } catch let error as ZooKeeperError where error.code == .unimplemented && !atLeastOnce {
                     throw ToolError(
                         "The gateway has no transactions and watches, without which a message may come twice: allow that with "
@@ -84,11 +85,11 @@ struct QueueOptions: ParsableArguments {
             servers: servers, sessionTimeout: .seconds(sessionTimeout),
             authentication: try credentials.map { try .init(parsing: $0) })
         return try await ZooKeeperClient.withClient(configuration: configuration, logger: logger) { [logger] client in
-            let queue = try MessageQueue(client, path: self.queue, settings: settings, logger: logger)
+            let queue = try MessageQueue(client, path: self.queue, createIfMissing: createIfMissing, logger: logger)
             try checkLength(chroot: configuration.chroot)
             // Without this check, a command that waits for messages would wait for ever for servers that do not exist.
             do {
-                try await checkPresence(settings) { try await client.exists($0, timeout: .seconds(15)) }
+                try await checkPresence(createIfMissing) { try await client.exists($0, timeout: .seconds(15)) }
             } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
                 throw ToolError(
                     "No ZooKeeper server answers at \(configuration.servers): check --connect, and that a majority of "
@@ -113,9 +114,9 @@ extension QueueOptions {
 
     /// Checks that a server answers, and that the queue exists unless the command creates it. Without this check, some
     /// commands would take a missing queue for an empty one.
-    private func checkPresence(_ settings: QueueSettings, exists: (String) async throws -> Stat?) async throws {
-        let stat = try await exists(settings.createsQueue ? "/" : queue)
-        guard settings.createsQueue || stat != nil else {
+    private func checkPresence(_ createIfMissing: Bool, exists: (String) async throws -> Stat?) async throws {
+        let stat = try await exists(createIfMissing ? "/" : queue)
+        guard createIfMissing || stat != nil else {
             throw ToolError("There is no queue at \(queue): check --queue; \"zkq put\" creates one.")
         }
     }
@@ -125,7 +126,7 @@ extension QueueOptions {
             gateways: addresses.split(separator: ",").map(String.init), guarantee: atLeastOnce ? .atLeastOnce : .full)
         configuration.sessionTimeout = .seconds(max(1, sessionTimeout.rounded()))
         // An interactive command must not wait for ever for a gateway that does not exist.
-        configuration.callDeadline = .seconds(15)
+        configuration.requestTimeout = .seconds(15)
         if let words = credentials?.split(separator: ":", maxSplits: 1), words.count == 2 {
             configuration.credentials = .init(user: String(words[0]), password: String(words[1]))
         } else if credentials != nil {

@@ -22,7 +22,7 @@ struct Campaign: Sendable {
     /// How many tasks of each producer and consumer work at once.
     var concurrency = 1
     /// How many messages a node may hold.
-    var messagesPerNode = 1
+    var maximumBatchSize = 1
     /// Whether servers join and leave.
     var hasChangingMembers = false
     /// Whether the order of one producer and one consumer is judged too.
@@ -35,7 +35,7 @@ struct Campaign: Sendable {
     /// - Returns: whether every promise was kept, and if not, who has failed.
     func run(_ disturb: @escaping @Sendable (inout Disturber) async throws -> Void) async throws -> Verdict {
         say(
-            "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries, \(messagesPerNode) messages a node; seed \(seed)"
+            "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries, \(maximumBatchSize) messages a node; seed \(seed)"
         )
         let folder = FileManager.default.temporaryDirectory.appending(path: "faults-\(UUID().uuidString)").path()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -56,8 +56,9 @@ struct Campaign: Sendable {
         try await ZooKeeperClient.withClient(
             configuration: try ZooKeeperConfiguration(servers: site.ensemble.connectString), logger: Self.silent
         ) { client in
-            let queue = try MessageQueue(client, settings: Worker.settings(), logger: Self.silent)
-            try await queue.setMessagesPerNode(messagesPerNode)
+            let queue = try MessageQueue(client, logger: Self.silent)
+                .creating(with: Worker.attributes)
+            try await queue.update { $0.maximumBatchSize = maximumBatchSize }
             let own = try HistoryFile(path: folder + "/runner.history", member: "runner")
             for data in ForeignNodes.messages { own.write(.sending, String(decoding: data, as: UTF8.self)) }
             try await ForeignNodes.create(client)
@@ -148,7 +149,7 @@ struct Campaign: Sendable {
         let start = ContinuousClock.now
         var last = try await queue.statistics()
         var lastChange = start
-        while last.ready > foreign || last.leased > 0 || last.partial > 0 {
+        while last.ready > foreign || last.leased > 0 || last.recovering > 0 {
             if ContinuousClock.now - lastChange > patience {
                 return [Violation(.drainedInTime, "nothing moved for \(patience.inSeconds): \(last)")]
             }
@@ -164,9 +165,10 @@ struct Campaign: Sendable {
 
     /// What killed producers and consumers have left takes its time to count as garbage.
     private func collectGarbage(_ client: ZooKeeperClient) async throws {
-        let settings = QueueSettings(producerStateRetention: .seconds(5))
-        let queue = try MessageQueue(client, settings: settings, logger: Self.silent)
-        let recovery = QueueRecovery(queue, cleaningEvery: .zero)
+        var configuration = QueueRecovery.Configuration(producerStateRetention: .seconds(5))
+        configuration.cleaningInterval = .zero
+        let queue = try MessageQueue(client, logger: Self.silent)
+        let recovery = QueueRecovery(queue, configuration: configuration)
         try await recovery.recover()
         // A recovery removes only what it has itself seen unchanged for that long, and no event tells that time has passed.
         try await Task.sleep(for: .seconds(12))

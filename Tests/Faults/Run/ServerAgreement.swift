@@ -28,7 +28,7 @@ struct ServerAgreement {
     private static func differences(_ servers: [String]) async throws -> [String] {
         var trees: [(server: String, nodes: [String: View])] = []
         for server in servers {
-            let configuration = try ZooKeeperConfiguration(servers: server, followsMembers: false)
+            let configuration = try ZooKeeperConfiguration(servers: server, followsReconfiguration: false)
             let nodes = try await ZooKeeperClient.withClient(configuration: configuration, logger: Campaign.silent) {
                 try await tree($0)
             }

@@ -22,7 +22,7 @@ struct HistoryFile: Sendable {
         append(
             HistoryEvent(
                 kind, by: member, String(decoding: message.payload, as: UTF8.self), token: message.fencingToken,
-                deliveryCount: message.deliveryCount, name: message.name, time: Self.milliseconds()))
+                deliveryCount: message.deliveryCount, name: message.nodeName, time: Self.milliseconds()))
     }
 
     private func append(_ event: HistoryEvent) {

@@ -24,28 +24,28 @@ struct Worker: AsyncParsableCommand {
     /// How many tasks of the process send or take at once.
     @Option var concurrency = 1
 
-    /// With so few numbers, they begin anew several times in a run.
-    static func settings() -> QueueSettings {
-        QueueSettings(
-            producerStateRetention: .seconds(20), deduplicationWindow: .seconds(20), sequenceRolloverThreshold: 3_000)
-    }
+    /// The threshold is so low that the sequence numbers roll over several times in a run.
+    static let attributes = QueueAttributes(deduplicationWindow: .seconds(20), sequenceRolloverThreshold: 3_000)
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
         endWithParent()
         let log = try HistoryFile(path: history, member: name)
         let configuration = try ZooKeeperConfiguration(
-            servers: servers, sessionTimeout: .milliseconds(sessionTimeout), callDeadline: .seconds(20))
+            servers: servers, sessionTimeout: .milliseconds(sessionTimeout), requestTimeout: .seconds(20))
         var logger = Logger(label: name)
         logger.logLevel = .error
         let (role, logger2) = (role, logger)
         try await untilTerminated {
             try await ZooKeeperClient.withClient(configuration: configuration, logger: logger2) { client in
-                let queue = try MessageQueue(client, settings: Self.settings(), logger: logger2)
+                let queue = try MessageQueue(client, logger: logger2).creating(with: Self.attributes)
                 switch role {
                 case .producer: try await produce(QueueProducer(queue), log)
                 case .consumer: try await consume(QueueConsumer(queue), log)
-                case .recovery: try await QueueRecovery(queue, every: .seconds(2)).run()
+                case .recovery:
+                    try await QueueRecovery(
+                        queue, configuration: .init(interval: .seconds(2), producerStateRetention: .seconds(20))
+                    ).run()
                 }
             }
         }
@@ -96,16 +96,16 @@ struct Worker: AsyncParsableCommand {
 
     private static func send(_ outgoing: OutgoingMessage, _ producer: QueueProducer, _ log: HistoryFile) async {
         let message = String(decoding: outgoing.payload, as: UTF8.self)
-        var unresolved: SendID?
+        var unresolved: UnresolvedSend?
         while true {
             do {
                 if let unresolved {
-                    try await producer.repeatSend(unresolved)
+                    try await producer.resume(unresolved)
                 } else {
                     try await producer.send(outgoing)
                 }
                 return log.write(.sent, message)
-            } catch let error as QueueError where error.code == .unreachable {
+            } catch let error as QueueError where error.code == .timedOut {
                 // Not stored: sent again.
                 unresolved = nil
             } catch let error as QueueError where error.unresolvedSend != nil {
@@ -135,7 +135,7 @@ struct Worker: AsyncParsableCommand {
     private static func handle(_ message: QueueMessage, isGivenBack: Bool, _ log: HistoryFile) async {
         log.write(.delivered, message)
         if isGivenBack {
-            let isDone = (try? await message.giveBack(reason: "every 211th")) != nil
+            let isDone = (try? await message.requeue(reason: "every 211th")) != nil
             return log.write(isDone ? .givenBack : .giveBackUnknown, message)
         }
         log.write(.acknowledging, message)

@@ -24,11 +24,11 @@ extension ConsumerStateMachine {
         guard let registration else { return }
         if session.sessionID != registration.sessionID || session.phase == .closed { return lose(registration) }
         switch session.phase {
-        case .inDoubt: for lease in leases.values { emit(.update(lease, .inDoubt)) }
+        case .suspended: for lease in leases.values { emit(.update(lease, .suspended)) }
         case .connected:
             for lease in leases.values { emit(.update(lease, .held)) }
             wake()
-        case .connecting, .suspended, .closed: break
+        case .connecting, .disconnected, .closed: break
         }
     }
 
@@ -59,7 +59,7 @@ extension ConsumerStateMachine {
     /// Handles the end of an attempt to requeue a buffered message. If ZooKeeper refused it, the message stays in the
     /// buffer of an open consumer, which then hands it out.
     mutating func releaseEnded(_ lease: Lease) {
-        if phase == .open, leases[lease.name.string] === lease, lease.state == .held || lease.state == .inDoubt {
+        if phase == .open, leases[lease.name.string] === lease, lease.state == .held || lease.state == .suspended {
             enqueue(lease)
             emit(.oversee)
         } else {
@@ -109,7 +109,7 @@ extension ConsumerStateMachine {
 
     /// Whether the version of the consumer's node has reached its limit. A version has 32 bits, and each transaction
     /// raises it by one. At the limit nothing is claimed in advance until the consumer holds nothing.
-    var mustRenew: Bool { holdings.version >= configuration.stepsOfARegistration || holdings.version < 0 }
+    var mustRenew: Bool { holdings.version >= configuration.transactionsOfARegistration || holdings.version < 0 }
 
     /// Returns the registration to renew, once the consumer holds and settles nothing.
     mutating func registrationToRenew() -> Registration? {

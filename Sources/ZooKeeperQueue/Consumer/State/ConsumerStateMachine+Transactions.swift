@@ -77,7 +77,8 @@ extension ConsumerStateMachine {
             }
             guard batch.last.map({ $0.lease.registration == next.lease.registration }) ?? true else { break }
             // The lease of a batch is checked, and deleted with the batch's last message.
-            let ends = Array(repeating: Operation.delete(next.lease.path), count: next.lease.index == nil ? 1 : 2)
+            let ends = Array(
+                repeating: ZooKeeperOperation.delete(next.lease.path), count: next.lease.index == nil ? 1 : 2)
             let operations = ends + next.consequences(queue, epoch, maximumDeliveries: maximumDeliveries)
             let size = operations.reduce(0) { $0 + queue.store.size(of: $1) }
             let fits =
@@ -354,7 +355,7 @@ extension ConsumerStateMachine {
     private mutating func succeed(_ settlement: Settlement) {
         emit(.update(settlement.lease, .settled))
         forget(settlement.lease)
-        if case .giveBack(let reason) = settlement.kind {
+        if case .requeue(let reason) = settlement.kind {
             noteGivenBack(settlement)
             emit(
                 .log(

@@ -69,7 +69,7 @@ struct ConsumerStateMachine: Sendable {
 
     /// Used only for paths, sizes and settings.
     let queue: MessageQueue
-    let configuration: ConsumerConfiguration
+    let configuration: QueueConsumer.Configuration
     let iterators: IteratorCount
 
     // MARK: Lifecycle
@@ -135,8 +135,8 @@ struct ConsumerStateMachine: Sendable {
     var epoch = SequenceEpoch()
     /// Whether the epoch is unknown or over.
     var needsEpoch = true
-    /// The setting in the tree, once it was read.
-    var sharedDeliveries: Int??
+    /// The attribute in the tree, once it was read.
+    var storedDeliveries: Int?
 
     // MARK: Transactions
 
@@ -152,7 +152,7 @@ struct ConsumerStateMachine: Sendable {
     /// How long the last transaction took.
     var lastTransaction = Duration.zero
 
-    init(_ queue: MessageQueue, _ configuration: ConsumerConfiguration, _ iterators: IteratorCount) {
+    init(_ queue: MessageQueue, _ configuration: QueueConsumer.Configuration, _ iterators: IteratorCount) {
         self.queue = queue
         self.configuration = configuration
         self.iterators = iterators
@@ -171,7 +171,8 @@ struct ConsumerStateMachine: Sendable {
     var registration: Registration? {
         if case .registered(let registration) = membership { registration } else { nil }
     }
-    var maximumDeliveries: Int { (sharedDeliveries ?? nil) ?? queue.settings.maximumDeliveries }
+
+    var maximumDeliveries: Int { storedDeliveries ?? QueueAttributes().maximumDeliveries }
 
     // MARK: Lifecycle events
 

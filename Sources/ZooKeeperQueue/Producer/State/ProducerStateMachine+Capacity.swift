@@ -10,7 +10,7 @@ extension ProducerStateMachine {
         room.look(at: fill, now: now)
         admit(now: now)
         guard lane.isStuck, case .findingRoom(.fill(let pause))? = maintenance?.stage else { return }
-        if whenFull == .fail { return finish(lane.removeUnadmitted(), error: full(fill)) }
+        if configuration.whenFull == .fail { return finish(lane.removeUnadmitted(), error: full(fill)) }
         // No room may ever come.
         endAbandoned()
         guard lane.isStuck else { return }
@@ -21,11 +21,11 @@ extension ProducerStateMachine {
     }
 
     private func full(_ fill: CapacityBudget.Fill) -> QueueError {
-        let bytes = room.bound.bytes.map { " and \(fill.bytes ?? 0) of \($0) bytes" } ?? ""
-        let messages = room.bound.messages.map { " of \($0)" } ?? ""
+        let bytes = room.capacity.bytes.map { " and \(fill.bytes ?? 0) of \($0) bytes" } ?? ""
+        let messages = room.capacity.messages.map { " of \($0)" } ?? ""
         return QueueError(
             .queueFull,
             "The queue \(queue.path) is full: \(room.messages(in: fill))\(messages) messages\(bytes). Let consumers catch "
-                + "up, purge it, or raise its bound.")
+                + "up, purge the queue, or raise its capacity.")
     }
 }

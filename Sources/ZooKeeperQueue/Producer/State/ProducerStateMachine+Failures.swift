@@ -46,7 +46,7 @@ extension ProducerStateMachine {
         case nil: break
         }
         let queueError = error as? QueueError
-        guard let cause = (error as? ZooKeeperError) ?? queueError?.cause, queueError?.code != .queueMissing else {
+        guard let cause = (error as? ZooKeeperError) ?? queueError?.cause, queueError?.code != .queueNotFound else {
             return fail(with: error)
         }
         let operation = isOfBatch ? cause.operationIndex : nil
@@ -125,7 +125,7 @@ extension ProducerStateMachine {
 
     /// Fails all waiting messages, because the refusal is not about a single message.
     private mutating func fail(with error: any Error, isCertain: Bool = false) {
-        if (error as? QueueError)?.code == .queueMissing { (isPrepared, needsEpoch) = (false, true) }
+        if (error as? QueueError)?.code == .queueNotFound { (isPrepared, needsEpoch) = (false, true) }
         let refusal =
             (error as? ZooKeeperError).map { QueueError($0, while: "storing messages", queue: queue.path) } ?? error
         if lane.isUnresolved {

@@ -29,7 +29,7 @@ extension ProducerStateMachine {
     var mustReadEpoch: Bool { needsEpoch || numbers != .left }
 
     /// Whether another node must be created before anything is sent.
-    var needsNode: Bool { node.name == nil || lane.version >= limits.batchesOfANode }
+    var needsNode: Bool { node.name == nil || lane.version >= configuration.batchesOfANode }
 
     /// Returns the transaction that stores a batch and increments the version of the producer's node.
     func plan(for batch: ProducerSequence.Batch, over node: String) -> BatchTransaction {
@@ -68,7 +68,7 @@ extension ProducerStateMachine {
     mutating func finish(_ entries: [ProducerSequence.Entry], names: [String?]) {
         obstacle = nil
         for (entry, name) in zip(entries, names) {
-            resume(pending.finish(entry.send, index: entry.index, with: .success(SendReceipt(name: name))))
+            resume(pending.finish(entry.send, index: entry.index, with: .success(SendReceipt(nodeName: name))))
         }
     }
 

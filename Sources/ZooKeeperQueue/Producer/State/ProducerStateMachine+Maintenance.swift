@@ -98,7 +98,7 @@ extension ProducerStateMachine {
                 go(to: .findingRoom(.fill(pause: pause)))
                 // Read the epoch, because no transaction is sent whose epoch check would reveal a changed capacity.
                 return .readEpoch
-            case .fill: return .measureFill(countingBytes: room.bound.bytes != nil)
+            case .fill: return .measureFill(countingBytes: room.capacity.bytes != nil)
             }
         case .ended: break
         }
@@ -168,12 +168,12 @@ extension ProducerStateMachine {
         epoch.phase == .closing || numbers != .left && epoch.number == self.epoch.number
     }
 
-    mutating func epochRead(_ current: SequenceEpoch, _ settings: QueueAttributes) {
+    mutating func epochRead(_ current: SequenceEpoch, _ attributes: QueueAttributes) {
         // The server also refuses a message when another client has created a node with its
         // number. Try again in that case.
         if current.number != epoch.number || numbers == .refused { numbers = .left }
         // The version of the epoch also changes when the settings do.
-        use(settings)
+        use(attributes)
         epoch = current
         needsEpoch = false
         if numbers == .used { stepFailed(.readEpoch, Self.noNumberLeft) }
@@ -187,12 +187,11 @@ extension ProducerStateMachine {
             outcome: .notApplied)
     }
 
-    private mutating func use(_ settings: QueueAttributes) {
+    private mutating func use(_ attributes: QueueAttributes) {
         // With a single delivery, a failed consumer would take all messages of a node to the dead letters.
-        let deliveries = settings.maximumDeliveries ?? queue.settings.maximumDeliveries
-        packing.messagesPerNode = deliveries > 1 ? settings.messagesPerNode : 1
-        room.bound = settings.bound
-        lane.isGated = !settings.bound.isNone
+        packing.maximumBatchSize = attributes.maximumDeliveries > 1 ? attributes.maximumBatchSize : 1
+        room.capacity = attributes.capacity
+        lane.isGated = !attributes.capacity.isNone
     }
 
     mutating func bucketsRead(_ buckets: DeduplicationBuckets) { deduplication = .read(buckets, needsSearch: false) }
@@ -215,7 +214,7 @@ extension ProducerStateMachine {
     /// Completes messages whose IDs were stored before.
     mutating func duplicatesFound(_ entries: [ProducerSequence.Entry]) {
         for duplicate in lane.remove(entries) {
-            let receipt = SendReceipt(name: nil, isDuplicate: true)
+            let receipt = SendReceipt(nodeName: nil, isDuplicate: true)
             resume(pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt)))
         }
     }

@@ -56,8 +56,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     /// Used only for paths, sizes and settings.
     let queue: MessageQueue
-    let whenFull: QueueProducer.WhenFull
-    let limits: ProducerLimits
+    let configuration: QueueProducer.Configuration
 
     // MARK: Lifecycle
 
@@ -99,14 +98,13 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     /// Why waiting sends are not admitted; `nil` while they are.
     var fullness: QueueError?
 
-    init(_ queue: MessageQueue, whenFull: QueueProducer.WhenFull, limits: ProducerLimits) {
+    init(_ queue: MessageQueue, _ configuration: QueueProducer.Configuration) {
         self.queue = queue
-        self.whenFull = whenFull
-        self.limits = limits
+        self.configuration = configuration
         lane = ProducerSequence(
             maximumBytes: queue.store.maximumRequestSize - 64,
             maximumOperations: BatchTransaction.maximumEntryOperations,
-            minimumBatch: limits.minimumBatch)
+            minimumBatch: configuration.minimumBatch)
         packing = BatchPacker(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
@@ -123,7 +121,10 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     ///   messages or bytes wait in it.
     func accept(_ count: Int) throws {
         if phase == .closed { throw QueueError(.closed, "The producer is closed: use a new one.") }
-        guard count > 0, pending.messages >= limits.queuedSends || pending.bytes >= limits.queuedBytes else { return }
+        guard count > 0,
+            pending.messages >= max(1, configuration.maximumQueuedSends)
+                || pending.bytes >= max(1, configuration.maximumQueuedBytes)
+        else { return }
         throw QueueError(
             .overloaded,
             "\(pending.messages) messages of \(pending.bytes) bytes wait in the producer, and nothing was added. Wait until "
@@ -131,7 +132,9 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     }
 
     /// Adds the messages of a caller, which waits.
-    mutating func send(_ messages: [EncodedMessage], deadline: Duration, waiter: Waiter, now: Duration) -> SendID {
+    mutating func send(_ messages: [EncodedMessage], deadline: Duration, waiter: Waiter, now: Duration)
+        -> UnresolvedSend
+    {
         let bytes = messages.reduce(0) { $0 + $1.data.count }
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
@@ -142,7 +145,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     }
 
     /// Lets a caller wait again for a send whose outcome was unknown.
-    mutating func waitAgain(for id: SendID, deadline: Duration, waiter: Waiter, now: Duration) {
+    mutating func waitAgain(for id: UnresolvedSend, deadline: Duration, waiter: Waiter, now: Duration) {
         let answer = pending.reattach(id, deadline: deadline, waiter: waiter)
         resume(answer)
         flush(now: now)
@@ -150,7 +153,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     }
 
     /// Handles the cancellation of a send's caller.
-    mutating func cancelled(_ id: SendID) {
+    mutating func cancelled(_ id: UnresolvedSend) {
         stopWaiting(for: id, notSent: CancellationError(), "The task was cancelled while its messages were under way")
     }
 
@@ -166,7 +169,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     /// Ends the wait for a send. Withdraws the send if none of it was sent. Otherwise the send continues, because later
     /// messages must not overtake it.
-    private mutating func stopWaiting(for id: SendID, notSent: any Error, _ reason: String) {
+    private mutating func stopWaiting(for id: UnresolvedSend, notSent: any Error, _ reason: String) {
         guard let count = pending.awaitedCount(id) else { return }
         if pending.isUntouched(id), lane.isWaiting(id) {
             lane.withdraw(id, count: count)
@@ -187,7 +190,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     private var notSent: QueueError {
         if lane.isStuck, let fullness { return fullness }
         return QueueError(
-            .unreachable, "The time was over before the send could begin, and nothing of it is stored.",
+            .timedOut, "The time was over before the send could begin, and nothing of it is stored.",
             cause: obstacle)
     }
 
@@ -231,17 +234,4 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     private var isIdle: Bool { lane.isEmpty && inFlight == 0 && maintenance == nil }
 
     mutating func tellIfIdle() { if phase == .closed, isIdle { emit(.becameIdle) } }
-}
-
-/// How much a producer keeps and sends at a time.
-struct ProducerLimits: Sendable {
-    /// How many messages, and how many of their bytes, may wait in the producer or be in flight.
-    var queuedSends = 100_000
-    var queuedBytes = 256 << 20
-    /// How many messages must be waiting before another batch is sent while others are in flight.
-    var minimumBatch = 32
-    /// After how many batches the producer creates another node, because a version has only 32 bits.
-    var batchesOfANode = Self.batchesOfANode
-
-    static let batchesOfANode: Int32 = 1_000_000_000
 }

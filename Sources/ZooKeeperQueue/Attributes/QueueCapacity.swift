@@ -5,7 +5,7 @@
 /// therefore exceed the capacity somewhat, and a single send of many messages is admitted as a whole. Producers of
 /// older releases and foreign producers ignore the capacity. Messages that return to the queue, from consumers or from
 /// the dead letters, are never refused.
-public struct QueueBound: Sendable, Hashable {
+public struct QueueCapacity: Sendable, Hashable {
     /// The most messages that are ready; `nil` means no limit. The servers count nodes, so a producer multiplies that
     /// count by the average number of messages in the nodes that it has stored.
     public var messages: Int?
@@ -27,7 +27,8 @@ public struct QueueBound: Sendable, Hashable {
     func validate() throws {
         for (name, value) in [("messages", messages), ("bytes", bytes)] {
             if let value, value < 1 {
-                throw QueueError(.invalidArgument, "A bound of \(name) is at least 1; \(value) is not.")
+                throw QueueError(
+                    .invalidArgument, "A capacity in \(name) must be at least 1. The value given is \(value).")
             }
         }
     }

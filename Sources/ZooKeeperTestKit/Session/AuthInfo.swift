@@ -1,5 +1,5 @@
 /// An authenticated identity of a session.
-public struct Identity: Sendable, Hashable {
+public struct AuthInfo: Sendable, Hashable {
     /// The scheme, such as `digest`.
     public let scheme: String
     /// The identity, in the format of an access control list.

@@ -1,0 +1,136 @@
+/// The settings of a queue that all its members share. They are stored in the queue's tree.
+///
+/// Pass them to ``MessageQueue/createIfNeeded(_:)`` when the queue is created, and change them later with
+/// ``MessageQueue/update(_:)``. Running members apply a change at their next transaction.
+public struct QueueAttributes: Sendable, Hashable {
+    /// How often a message is delivered before it moves to the dead letters: 1 or more. Default: 10.
+    public var maximumDeliveries: Int
+
+    /// How long a recovery holds back the message of a failed consumer before it redelivers the message. Default: zero.
+    /// The tree stores whole milliseconds.
+    public var redeliveryDelay: Duration
+
+    /// The deduplication window: the least time for which the queue remembers a message's ``OutgoingMessage/id``, by
+    /// the ensemble's clock. An ID can be remembered for twice as long. Default: ten minutes. The tree stores whole
+    /// milliseconds.
+    public var deduplicationWindow: Duration
+
+    /// The most messages that a producer stores in one node, out of those that it sends together: 1…900. Default: 1.
+    ///
+    /// A larger value makes a queue several times faster, because one read and one transaction claim many messages.
+    /// Each message keeps its own lease, acknowledgement, delivery count and dead letter. But a consumer claims all
+    /// messages of a node at once, so a consumer with a small ``QueueConsumer/Configuration/prefetch`` holds more
+    /// messages than that. Clients in other languages must know this format (see <doc:WireFormat>), and the counts of
+    /// ready and leased messages become counts of nodes. A producer still stores each message in its own node where
+    /// ``maximumDeliveries`` is 1.
+    public var maximumBatchSize: Int
+
+    /// The queue's capacity. When it is reached, sends fail or wait. Default: unlimited.
+    public var capacity: QueueCapacity
+
+    /// The sequence number at which a recovery starts a rollover: 1…2,000,000,000. Default: 1,500,000,000.
+    ///
+    /// The server numbers the nodes of a queue with 32 bits, and refuses every further message after number
+    /// 2,147,483,647. The difference is the number of messages that can still be sent while no recovery runs: at 10,000
+    /// messages a second, it lasts for 18 hours.
+    public var sequenceRolloverThreshold: Int
+
+    /// The lines in the tree whose names this release does not know. They are kept.
+    private var unknown: [String: String] = [:]
+
+    /// Creates attributes. Each property describes its setting.
+    public init(
+        maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero, deduplicationWindow: Duration = .seconds(600),
+        maximumBatchSize: Int = 1, capacity: QueueCapacity = .init(), sequenceRolloverThreshold: Int = 1_500_000_000
+    ) {
+        self.maximumDeliveries = maximumDeliveries
+        self.redeliveryDelay = redeliveryDelay
+        self.deduplicationWindow = deduplicationWindow
+        self.maximumBatchSize = maximumBatchSize
+        self.capacity = capacity
+        self.sequenceRolloverThreshold = sequenceRolloverThreshold
+    }
+
+    /// Throws for a value outside its limits.
+    func validate() throws {
+        func require(_ isValid: Bool, _ name: String, _ range: String, _ value: some CustomStringConvertible) throws {
+            if isValid { return }
+            throw QueueError(.invalidArgument, "\(name) must be \(range). The value given is \(value).")
+        }
+        try require(maximumDeliveries >= 1, "maximumDeliveries", "at least 1", maximumDeliveries)
+        try require(
+            redeliveryDelay >= .zero && redeliveryDelay <= Self.longestTime, "redeliveryDelay",
+            "from zero to a hundred years", redeliveryDelay)
+        try require(
+            deduplicationWindow > .zero && deduplicationWindow <= Self.longestTime, "deduplicationWindow",
+            "more than zero and at most a hundred years", deduplicationWindow)
+        try require(
+            Self.batchSizes.contains(maximumBatchSize), "maximumBatchSize", "from 1 to 900", maximumBatchSize)
+        try require(
+            Self.thresholds.contains(sequenceRolloverThreshold), "sequenceRolloverThreshold",
+            "from 1 to 2,000,000,000", sequenceRolloverThreshold)
+        try capacity.validate()
+    }
+
+    private static let longestTime = Duration.seconds(100 * 366 * 86_400)
+    private static let batchSizes = 1...RecordBatch.maximumCount
+    private static let thresholds = 1...2_000_000_000
+}
+
+// MARK: Wire format
+
+extension QueueAttributes {
+    /// The names in the tree.
+    private enum Name {
+        static let maximumDeliveries = "maximum-deliveries"
+        static let redeliveryDelay = "redelivery-delay-milliseconds"
+        static let deduplicationWindow = "id-retention-milliseconds"
+        static let maximumBatchSize = "messages-per-node"
+        static let maximumMessages = "maximum-messages"
+        static let maximumBytes = "maximum-bytes"
+        static let sequenceRolloverThreshold = "rollover-threshold"
+    }
+
+    /// Reads the data of the node: lines of the form `name=value` in UTF-8. An attribute whose line is missing or
+    /// invalid has its default.
+    init(_ data: [UInt8]?) {
+        self.init()
+        for line in String(decoding: data ?? [], as: UTF8.self).split(separator: "\n") {
+            let parts = line.split(separator: "=", maxSplits: 1).map(String.init)
+            if parts.count == 2 { unknown[parts[0]] = parts[1] }
+        }
+        func take(_ name: String, in range: ClosedRange<Int>) -> Int? {
+            unknown.removeValue(forKey: name).flatMap { Int($0) }.flatMap { range.contains($0) ? $0 : nil }
+        }
+        let times = 0...Int(Self.longestTime / .milliseconds(1))
+        maximumDeliveries = take(Name.maximumDeliveries, in: 1...Int.max) ?? maximumDeliveries
+        redeliveryDelay = take(Name.redeliveryDelay, in: times).map { .milliseconds($0) } ?? redeliveryDelay
+        deduplicationWindow =
+            take(Name.deduplicationWindow, in: 1...times.upperBound).map { .milliseconds($0) } ?? deduplicationWindow
+        maximumBatchSize = take(Name.maximumBatchSize, in: Self.batchSizes) ?? maximumBatchSize
+        capacity.messages = take(Name.maximumMessages, in: 1...Int.max)
+        capacity.bytes = take(Name.maximumBytes, in: 1...Int.max)
+        sequenceRolloverThreshold =
+            take(Name.sequenceRolloverThreshold, in: Self.thresholds) ?? sequenceRolloverThreshold
+    }
+
+    /// Returns the data of the node. A default is not written, because each member knows it.
+    func encoded() -> [UInt8] {
+        var lines = unknown
+        func write<Value: Equatable>(
+            _ name: String, _ path: KeyPath<QueueAttributes, Value>, _ text: (Value) -> String
+        ) {
+            if self[keyPath: path] != QueueAttributes()[keyPath: path] { lines[name] = text(self[keyPath: path]) }
+        }
+        func milliseconds(_ time: Duration) -> String { "\(Int(time / .milliseconds(1)))" }
+        write(Name.maximumDeliveries, \.maximumDeliveries) { "\($0)" }
+        write(Name.redeliveryDelay, \.redeliveryDelay, milliseconds)
+        // A window of less than a millisecond must not become none.
+        write(Name.deduplicationWindow, \.deduplicationWindow) { milliseconds(max($0, .milliseconds(1))) }
+        write(Name.maximumBatchSize, \.maximumBatchSize) { "\($0)" }
+        lines[Name.maximumMessages] = capacity.messages.map { "\($0)" }
+        lines[Name.maximumBytes] = capacity.bytes.map { "\($0)" }
+        write(Name.sequenceRolloverThreshold, \.sequenceRolloverThreshold) { "\($0)" }
+        return Array(lines.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined().utf8)
+    }
+}

@@ -1,0 +1,20 @@
+/// A moment by the ensemble's clock: the clock of the server that leads, in milliseconds since 1970 in UTC.
+///
+/// Compare it with other moments of the same ensemble. A machine's own clock can differ from it.
+public struct EnsembleTime: Sendable, Hashable, Comparable {
+    /// Milliseconds since the beginning of 1970 in UTC.
+    public let millisecondsSince1970: Int64
+
+    /// Creates a moment.
+    public init(millisecondsSince1970: Int64) { self.millisecondsSince1970 = millisecondsSince1970 }
+
+    /// Returns the time from this moment to another one. It is negative when the other one is earlier.
+    public func duration(to other: EnsembleTime) -> Duration {
+        .milliseconds(other.millisecondsSince1970) - .milliseconds(millisecondsSince1970)
+    }
+
+    /// Whether one moment is earlier than the other.
+    public static func < (a: EnsembleTime, b: EnsembleTime) -> Bool {
+        a.millisecondsSince1970 < b.millisecondsSince1970
+    }
+}

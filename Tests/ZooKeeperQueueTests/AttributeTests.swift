@@ -1,0 +1,117 @@
+import Testing
+import ZooKeeper
+import ZooKeeperTestKit
+
+@testable import ZooKeeperQueue
+
+/// The settings that all members of a queue share.
+@Suite(.timeLimit(.minutes(2)))
+struct AttributeTests {
+    @Test("createIfNeeded stores the attributes of a new queue, and an existing queue keeps its own")
+    func creation() async throws {
+        try await withTestQueue { client, queue in
+            let attributes = QueueAttributes(
+                maximumDeliveries: 5, redeliveryDelay: .milliseconds(1_500), deduplicationWindow: .seconds(60),
+                maximumBatchSize: 64, capacity: .init(messages: 7, bytes: 1_000_000), sequenceRolloverThreshold: 99)
+            try await queue.createIfNeeded(attributes)
+            try await queue.createIfNeeded(.init(maximumDeliveries: 6))
+            #expect(try await MessageQueue(client).attributes() == attributes)
+            let data = String(decoding: try await client.get("/queue/settings").data ?? [], as: UTF8.self)
+            #expect(
+                data == """
+                    id-retention-milliseconds=60000
+                    maximum-bytes=1000000
+                    maximum-deliveries=5
+                    maximum-messages=7
+                    messages-per-node=64
+                    redelivery-delay-milliseconds=1500
+                    rollover-threshold=99
+
+                    """)
+        }
+    }
+
+    @Test("createIfNeeded creates a queue also where members must not")
+    func explicitCreation() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store, createIfMissing: false)
+        await expect(.queueNotFound) { try await QueueProducer(queue).send("x") }
+        try await queue.createIfNeeded()
+        try await QueueProducer(queue).send("x")
+        #expect(try await queue.statistics().ready == 1)
+    }
+
+    @Test("An update changes what it names, and keeps lines that this release does not know")
+    func update() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
+        try await queue.createIfNeeded(.init(maximumDeliveries: 5))
+        let data = try await store.get("/queue/settings").data ?? []
+        _ = try await store.set("/queue/settings", data: data + Array("from=tomorrow\n".utf8), version: nil)
+        let updated = try await queue.update { $0.capacity = .init(messages: 3) }
+        #expect(updated.maximumDeliveries == 5 && updated.capacity == .init(messages: 3))
+        #expect(try await queue.attributes() == updated)
+        try await queue.update { $0 = .init() }
+        // A caller that replaces all attributes removes what it does not know too.
+        #expect(try await store.get("/queue/settings").data == [])
+    }
+
+    @Test(
+        "An invalid attribute is refused before anything is sent",
+        arguments: [
+            QueueAttributes(maximumDeliveries: 0), .init(redeliveryDelay: .seconds(-1)),
+            .init(redeliveryDelay: .seconds(1e15)), .init(deduplicationWindow: .zero), .init(maximumBatchSize: 0),
+            .init(maximumBatchSize: 901), .init(capacity: .init(messages: 0)), .init(capacity: .init(bytes: -1)),
+            .init(sequenceRolloverThreshold: 0), .init(sequenceRolloverThreshold: 2_000_000_001),
+        ])
+    func invalid(_ attributes: QueueAttributes) async throws {
+        let zookeeper = InMemoryZooKeeper()
+        let queue = try MessageQueue(store: zookeeper.connect())
+        await expect(.invalidArgument) { try await queue.createIfNeeded(attributes) }
+        #expect(zookeeper.nodes["/queue"] == nil)
+        await expect(.invalidArgument) { try await queue.update { $0 = attributes } }
+        #expect(try await queue.attributes() == QueueAttributes())
+    }
+
+    @Test("An attribute that another client has stored wrongly has its default")
+    func unreadable() {
+        let data = """
+            maximum-deliveries=0
+            messages-per-node=5000
+            redelivery-delay-milliseconds=-1
+            id-retention-milliseconds=99999999999999999999
+            maximum-messages=many
+            rollover-threshold=0
+            """
+        #expect(QueueAttributes(Array(data.utf8)) == QueueAttributes())
+    }
+
+    @Test(
+        "An update whose reply is lost is applied once, or says that its outcome is unknown", arguments: Fault.allCases)
+    func lostReplies(_ fault: Fault) throws {
+        for number in 1...12 {
+            let simulation = Simulation(.fixed)
+            let zookeeper = simulation.zookeeper
+            let (result, stored) = try simulation.run {
+                try await MessageQueue(store: zookeeper.connect("creator")).createIfNeeded(.init(maximumDeliveries: 5))
+                let store = zookeeper.connect(faults: { $0.number == number ? fault : nil })
+                let queue = try MessageQueue(store: store)
+                let result = await Result { try await queue.update { $0.maximumDeliveries += 1 } }
+                return (result, try await MessageQueue(store: zookeeper.connect("reader")).attributes())
+            }
+            switch result {
+            case .success(let updated): #expect(updated.maximumDeliveries == 6 && stored == updated)
+            case .failure(let error as QueueError):
+                #expect([.outcomeUnknown, .timedOut].contains(error.code), "\(error)")
+                #expect((5...6).contains(stored.maximumDeliveries))
+            case .failure(let error): Issue.record("call \(number): \(error)")
+            }
+        }
+    }
+}
+
+extension Result where Failure == any Error {
+    fileprivate init(_ body: () async throws -> Success) async {
+        do { self = .success(try await body()) } catch { self = .failure(error) }
+    }
+}
