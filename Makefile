@@ -23,7 +23,7 @@ demo: setup
 	$(RELEASE) --product demo
 	.build/release/demo
 
-## The tests, against real ZooKeeper servers. SCHEDULES=, PASSAGES=, FUZZ= for more of what is drawn by chance, SEED= for the
+## The tests, against real ZooKeeper servers. SCHEDULES=, ROLLOVERS=, FUZZ= for more of what is drawn by chance, SEED= for the
 ## same again.
 test: setup
 	swift build --build-tests
@@ -42,9 +42,9 @@ previous-release: setup
 
 proof-in-memory: setup
 	swift build --build-tests
-	EXHAUSTIVE=$(or $(EXHAUSTIVE),20) SCHEDULES=$(or $(SCHEDULES),5000) PASSAGES=$(or $(PASSAGES),50) \
+	EXHAUSTIVE=$(or $(EXHAUSTIVE),20) SCHEDULES=$(or $(SCHEDULES),5000) ROLLOVERS=$(or $(ROLLOVERS),50) \
 	    EVENTS=$(or $(EVENTS),1000000) \
-	    scripts/test --filter '^FaultTests\.(ExhaustiveFaultTests/twoFaults|ScheduleTests|PassageTests)|/randomEvents'
+	    scripts/test --filter '^SimulationTests\.(ExhaustiveFaultTests/twoFaults|ScheduleTests|RolloverScheduleTests)|/randomEvents'
 
 proof-previous: previous-release
 	swift build --build-tests
@@ -130,7 +130,7 @@ docs:
 	swift package generate-documentation --target ZooKeeperQueue --warnings-as-errors
 	swift package generate-documentation --target ZooKeeperTestKit --warnings-as-errors
 	swift package generate-documentation --target ZooKeeperGateway --warnings-as-errors
-	swift package generate-documentation --target ZooKeeperRest --warnings-as-errors
+	swift package generate-documentation --target ZooKeeperREST --warnings-as-errors
 
 clean:
 	swift package clean

@@ -30,7 +30,7 @@ let package = Package(
         .library(name: "ZooKeeper", targets: ["ZooKeeper"]),
         .library(name: "ZooKeeperQueue", targets: ["ZooKeeperQueue"]),
         .library(name: "ZooKeeperGateway", targets: ["ZooKeeperGateway"]),
-        .library(name: "ZooKeeperRest", targets: ["ZooKeeperRest"]),
+        .library(name: "ZooKeeperREST", targets: ["ZooKeeperREST"]),
         .library(name: "ZooKeeperServer", targets: ["ZooKeeperServer"]),
         .library(name: "ZooKeeperTestKit", targets: ["ZooKeeperTestKit"]),
         .executable(name: "zkq", targets: ["zkq"]),
@@ -79,11 +79,11 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]
         ),
-        .target(name: "GatewayExtensions", dependencies: ["ZooKeeper"]),
+        .target(name: "GatewayProtocol", dependencies: ["ZooKeeper"]),
         .target(
             name: "ZooKeeperGateway",
             dependencies: [
-                "GatewayExtensions", "ZooKeeper", "ZooKeeperQueue",
+                "GatewayProtocol", "ZooKeeper", "ZooKeeperQueue",
                 .product(name: "HTTPTypes", package: "swift-http-types", condition: extras),
                 .product(name: "HummingbirdCore", package: "hummingbird", condition: extras),
                 .product(name: "HummingbirdTLS", package: "hummingbird", condition: extras),
@@ -98,9 +98,9 @@ let package = Package(
             resources: [.embedInCode("Operations/openapi.json")]
         ),
         .target(
-            name: "ZooKeeperRest",
+            name: "ZooKeeperREST",
             dependencies: [
-                "GatewayExtensions", "ZooKeeper",
+                "GatewayProtocol", "ZooKeeper",
                 .product(name: "AsyncHTTPClient", package: "async-http-client", condition: extras),
                 .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
@@ -126,11 +126,11 @@ let package = Package(
             name: "zkq",
             dependencies: [
                 "CVersion",
-                "GatewayExtensions",
+                "GatewayProtocol",
                 "ZooKeeper",
                 "ZooKeeperGateway",
                 "ZooKeeperQueue",
-                "ZooKeeperRest",
+                "ZooKeeperREST",
                 "ZooKeeperServer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
@@ -182,7 +182,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
             ],
-            path: "Tests/Faults"
+            path: "Tests/ClusterTests"
         ),
         .testTarget(
             name: "ZooKeeperTests",
@@ -198,7 +198,7 @@ let package = Package(
         .testTarget(
             name: "GatewayTests",
             dependencies: [
-                "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway",
+                "GatewayProtocol", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway",
                 "ZooKeeperQueue", "ZooKeeperServer",
                 .product(name: "HTTPTypes", package: "swift-http-types", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
@@ -212,10 +212,10 @@ let package = Package(
             resources: [.copy("Recorded")]
         ),
         .testTarget(
-            name: "RestTests",
+            name: "RESTTests",
             dependencies: [
-                "GatewayExtensions", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
-                "ZooKeeperRest", "ZooKeeperServer", "ZooKeeperTestKit",
+                "GatewayProtocol", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperGateway", "ZooKeeperQueue",
+                "ZooKeeperREST", "ZooKeeperServer", "ZooKeeperTestKit",
                 .product(name: "AsyncHTTPClient", package: "async-http-client", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio", condition: extras),
@@ -229,6 +229,7 @@ let package = Package(
                 "QueueHistory", "Simulation", "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
                 "ZooKeeperTestKit",
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
@@ -242,9 +243,9 @@ let package = Package(
             ]
         ),
         .testTarget(
-            name: "FaultTests",
+            name: "SimulationTests",
             dependencies: [
-                "QueueHistory", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperRest", "ZooKeeperTestKit",
+                "QueueHistory", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperREST", "ZooKeeperTestKit",
             ]
         ),
         .testTarget(

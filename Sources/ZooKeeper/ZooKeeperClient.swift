@@ -34,7 +34,7 @@ public final class ZooKeeperClient: Sendable {
     package let configuration: ZooKeeperConfiguration
     let connection: Connection
     private let metrics: ClientMetrics
-    let ephemerals = EphemeralLedger()
+    let ephemerals = EphemeralBudget()
     private let isRunning = Mutex(false)
 
     /// Creates a client. It opens no connection before the first call, ``run()`` or the first use of ``sessionStates``.
@@ -123,11 +123,12 @@ public final class ZooKeeperClient: Sendable {
         defer {
             metrics.ended(
                 request.name, after: start.duration(to: .now), failed: failed,
-                inFlight: connection.desk.read { $0.inFlight })
+                inFlight: connection.requests.read { $0.inFlight })
         }
         do {
-            let pending = PendingReply()
-            connection.submit(Call(token: token, request: request, deadline: deadline, waiter: .reply(pending)))
+            let pending = ReplyPromise()
+            connection.submit(
+                PendingRequest(token: token, request: request, deadline: deadline, waiter: .reply(pending)))
             let reply = try await withTaskCancellationHandler {
                 try await pending.value
             } onCancel: {
@@ -160,10 +161,10 @@ public final class ZooKeeperClient: Sendable {
         let tokens = requests.map { _ in connection.nextToken() }
         let results = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let gathering = Gathering(count: requests.count, continuation)
+                let gathering = ReplyGroup(count: requests.count, continuation)
                 connection.submit(
                     requests.indices.map {
-                        Call(
+                        PendingRequest(
                             token: tokens[$0], request: requests[$0], deadline: deadline,
                             waiter: .gathering(gathering, $0))
                     })
@@ -172,7 +173,7 @@ public final class ZooKeeperClient: Sendable {
         } onCancel: {
             tokens.forEach(cancel)
         }
-        let (duration, inFlight) = (start.duration(to: .now), connection.desk.read { $0.inFlight })
+        let (duration, inFlight) = (start.duration(to: .now), connection.requests.read { $0.inFlight })
         for (request, result) in zip(requests, results) {
             var failed = false
             switch result {
@@ -190,7 +191,7 @@ public final class ZooKeeperClient: Sendable {
         timeout.map { min(max($0, .zero), .seconds(86_400)) } ?? configuration.requestTimeout
     }
 
-    private func cancel(_ token: UInt64) { connection.desk.update { $0.cancel(token) } }
+    private func cancel(_ token: UInt64) { connection.requests.update { $0.cancel(token) } }
 
     // MARK: Chroot
 

@@ -8,7 +8,7 @@ struct Endpoint: Sendable {
     var name: String { prefix.isEmpty ? "/" : prefix }
     let authentication: BasicAuthentication
     let client: ZooKeeperClient
-    let sessions: RestSessions
+    let sessions: RESTSessions
     let queues: HTTPQueues
     let responseTimeout: Duration
     /// The most bytes of data in one request.
@@ -20,7 +20,7 @@ struct Endpoint: Sendable {
         var zookeeper = endpoint.zookeeper
         zookeeper.requestTimeout = min(zookeeper.requestTimeout, gateway.responseTimeout)
         client = try ZooKeeperClient(configuration: zookeeper, logger: logger)
-        sessions = RestSessions(zookeeper, maximum: gateway.maximumSessions, logger: logger)
+        sessions = RESTSessions(zookeeper, maximum: gateway.maximumSessions, logger: logger)
         queues = HTTPQueues(client, gateway, logger: logger)
         responseTimeout = gateway.responseTimeout
         maximumBodySize = gateway.maximumBodySize

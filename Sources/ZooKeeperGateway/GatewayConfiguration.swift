@@ -1,4 +1,4 @@
-import GatewayExtensions
+import GatewayProtocol
 public import ZooKeeper
 
 /// Where a gateway listens, which ensembles it serves, and its limits. Every value but the endpoints has a default.

@@ -34,39 +34,41 @@ final class GatewayResponder: Sendable {
         defer { requests.subtract(1, ordering: .relaxed) }
         let isHealth = OperationsResource.isHealth((request.head.path ?? "").prefix { $0 != "?" })
         if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests, !isHealth {
-            var answer = Answer(.serviceUnavailable)
+            var answer = GatewayResponse(.serviceUnavailable)
             answer.headers[.retryAfter] = "1"
             return answer.response
         }
         do {
             return try await answer(to: request).response
-        } catch let answer as Answer {
+        } catch let answer as GatewayResponse {
             return answer.response
         } catch is CancellationError {
             // The client has closed the connection, or the gateway is shutting down.
-            return Answer(.serviceUnavailable).response
+            return GatewayResponse(.serviceUnavailable).response
         } catch {
             logger.error("A request failed", metadata: ["error": "\(error)"])
-            return Answer(.internalServerError).response
+            return GatewayResponse(.internalServerError).response
         }
     }
 
-    private func answer(to request: HummingbirdCore.Request) async throws -> Answer {
-        guard (request.head.path ?? "").utf8.count <= configuration.maximumURLSize else { throw Answer(.uriTooLong) }
+    private func answer(to request: HummingbirdCore.Request) async throws -> GatewayResponse {
+        guard (request.head.path ?? "").utf8.count <= configuration.maximumURLSize else {
+            throw GatewayResponse(.uriTooLong)
+        }
         var gateway = try GatewayRequest(request.head, scheme: configuration.tls == nil ? "http" : "https")
         let operations = OperationsResource(
             endpoints: endpoints, authentication: BasicAuthentication(users: configuration.users), counts: counts,
             requests: requests.load(ordering: .relaxed), version: configuration.version)
         // A health check may use any host name.
         guard OperationsResource.isHealth(gateway.rawPath) || allowedHosts.allow(gateway.host) else {
-            throw Answer.problem(
+            throw GatewayResponse.problem(
                 .misdirectedRequest, "unknownHost",
                 "The gateway does not serve \(gateway.host): add its name to allowedHosts.")
         }
         if let answer = try await operations.answer(gateway) { return answer }
-        guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw Answer(.notFound) }
+        guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw GatewayResponse(.notFound) }
         guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
-        if let answer = PageResource.answer(rest, gateway.method, version: configuration.version) { return answer }
+        if let answer = DashboardResource.answer(rest, gateway.method, version: configuration.version) { return answer }
         try refuseOtherSites(gateway)
         if let answer = try await waiting(request, gateway, rest, endpoint) { return answer }
         gateway.body = try await collect(request.body, gateway.headers, upTo: largestBody(gateway, rest))
@@ -78,8 +80,8 @@ final class GatewayResponder: Sendable {
             return try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
                 .answer()
         }
-        guard let format = Format(accepting: gateway.headers, standard: Self.standard(gateway.method)) else {
-            throw Answer(.notAcceptable)
+        guard let format = MediaType(accepting: gateway.headers, standard: Self.standard(gateway.method)) else {
+            throw GatewayResponse(.notAcceptable)
         }
         if rest.hasPrefix("/znodes/v1/") {
             return try await ZNodeResource(endpoint, gateway, format, rawPath: String(rest.dropFirst(10))).answer()
@@ -88,11 +90,11 @@ final class GatewayResponder: Sendable {
             let id = String(rest.dropFirst("/sessions/v1/".count))
             return try await SessionResource(endpoint: endpoint, request: gateway, format: format, id: id).answer()
         }
-        throw Answer(.notFound)
+        throw GatewayResponse(.notFound)
     }
 
     /// Returns the media type that Apache's gateway sends to a client that accepts anything.
-    private static func standard(_ method: HTTPRequest.Method) -> Format {
+    private static func standard(_ method: HTTPRequest.Method) -> MediaType {
         [.get, .head].contains(method) ? .xml : .json
     }
 
@@ -102,11 +104,11 @@ final class GatewayResponder: Sendable {
     /// - Returns: `nil` when the request does not wait.
     private func waiting(
         _ request: HummingbirdCore.Request, _ gateway: GatewayRequest, _ rest: Substring, _ endpoint: Endpoint
-    ) async throws -> Answer? {
+    ) async throws -> GatewayResponse? {
         guard gateway.method == .post, gateway.query["wait"] != nil else { return nil }
         let isForLeases = rest.hasPrefix("/queues/v1/") && rest.hasSuffix("/leases")
         guard isForLeases || rest == "/extensions/v1" && configuration.offersExtensions else { return nil }
-        var answer: Answer
+        var answer: GatewayResponse
         do {
             answer = try await request.body.consumeWithCancellationOnInboundClose { body in
                 if isForLeases {
@@ -118,7 +120,7 @@ final class GatewayResponder: Sendable {
                     body, gateway.headers, upTo: self.largestBody(gateway, rest))
                 return try await ExtensionResource(endpoint: endpoint, request: gateway).answer()
             }
-        } catch let refusal as Answer {
+        } catch let refusal as GatewayResponse {
             answer = refusal
         }
         // The connection will be closed, because the bytes that were read to detect its end cannot be put back. The
@@ -131,7 +133,7 @@ final class GatewayResponder: Sendable {
     /// requests here with the user's credentials, but the browser names the page's origin.
     private func refuseOtherSites(_ request: GatewayRequest) throws {
         guard request.method != .get, request.method != .head, let origin = request.headers[.origin] else { return }
-        if !origin.isIdentical(to: request.server) { throw Answer(.forbidden) }
+        if !origin.isIdentical(to: request.server) { throw GatewayResponse(.forbidden) }
     }
 
     private func endpoint(of path: String) -> (Endpoint, Substring)? {
@@ -152,7 +154,7 @@ final class GatewayResponder: Sendable {
 
     private func collect(_ body: RequestBody, _ headers: HTTPFields, upTo limit: Int) async throws -> [UInt8] {
         let timeout = configuration.bodyTimeout
-        if let text = headers[.contentLength], Int(text) ?? .max > limit { throw Answer(.contentTooLarge) }
+        if let text = headers[.contentLength], Int(text) ?? .max > limit { throw GatewayResponse(.contentTooLarge) }
         // Most requests have no body, and need no timer for it.
         if headers[.transferEncoding] == nil, headers[.contentLength] ?? "0" == "0" { return [] }
         return try await withThrowingTaskGroup(of: [UInt8].self) { group in
@@ -160,18 +162,18 @@ final class GatewayResponder: Sendable {
                 do {
                     return Array(buffer: try await body.collect(upTo: limit))
                 } catch is NIOTooManyBytesError {
-                    throw Answer(.contentTooLarge)
+                    throw GatewayResponse(.contentTooLarge)
                 } catch is CancellationError {
                     throw CancellationError()
                 } catch {
                     // The body was cut short, or its chunked encoding is invalid.
-                    throw Answer(.badRequest)
+                    throw GatewayResponse(.badRequest)
                 }
             }
             group.addTask {
                 // A timer is needed, because no event says that the body does not arrive.
                 try await Task.sleep(for: timeout)
-                throw Answer(.requestTimeout)
+                throw GatewayResponse(.requestTimeout)
             }
             defer { group.cancelAll() }
             return try await group.next() ?? []

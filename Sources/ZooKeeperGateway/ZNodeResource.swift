@@ -1,4 +1,4 @@
-import GatewayExtensions
+import GatewayProtocol
 import HTTPTypes
 import ZooKeeper
 
@@ -13,35 +13,36 @@ import ZooKeeper
 struct ZNodeResource {
     let endpoint: Endpoint
     let request: GatewayRequest
-    let format: Format
+    let format: MediaType
     /// The node's path, decoded.
     let path: String
 
     /// - Parameter rawPath: the part of the path after `/znodes/v1`, still percent-encoded.
-    init(_ endpoint: Endpoint, _ request: GatewayRequest, _ format: Format, rawPath: String) throws(Answer) {
+    init(_ endpoint: Endpoint, _ request: GatewayRequest, _ format: MediaType, rawPath: String) throws(GatewayResponse)
+    {
         self.endpoint = endpoint
         self.request = request
         self.format = format
         guard let path = URLText.decoded(rawPath) else {
-            throw Answer(.badRequest, format, "The path is not percent-encoded UTF-8.", request)
+            throw GatewayResponse(.badRequest, format, "The path is not percent-encoded UTF-8.", request)
         }
         self.path = path
         // Checked after decoding, because no encoding of a path may lead out of the chroot.
         try Self.check(path, format, request)
     }
 
-    private static func check(_ path: String, _ format: Format, _ request: GatewayRequest) throws(Answer) {
+    private static func check(_ path: String, _ format: MediaType, _ request: GatewayRequest) throws(GatewayResponse) {
         do {
             try NodePath.validate(path)
         } catch {
-            throw Answer(
+            throw GatewayResponse(
                 .badRequest, format, "\((error as? ZooKeeperError)?.message ?? "The path is not valid.")", request)
         }
     }
 
-    func answer() async throws -> Answer {
+    func answer() async throws -> GatewayResponse {
         let session = request.query["session"].flatMap { $0.isEmpty ? nil : $0 }
-        guard let client = await endpoint.client(session: session) else { return Answer(.unauthorized) }
+        guard let client = await endpoint.client(session: session) else { return GatewayResponse(.unauthorized) }
         do {
             switch request.method {
             case .get: return try await get(client)
@@ -53,49 +54,49 @@ struct ZNodeResource {
             }
         } catch let error as ZooKeeperError {
             let isConnected = client.sessionState.phase == .connected
-            let refusal = Refusal(error, path: error.path ?? path, isConnected: isConnected)
-            return Answer(refusal.status, format, refusal.message, request)
+            let refusal = ErrorMapping(error, path: error.path ?? path, isConnected: isConnected)
+            return GatewayResponse(refusal.status, format, refusal.message, request)
         }
     }
 
     // MARK: Methods
 
-    private func get(_ client: ZooKeeperClient) async throws -> Answer {
+    private func get(_ client: ZooKeeperClient) async throws -> GatewayResponse {
         let callback = try callback()
         if format != .octets, request.query["view"] == "children" {
             let names = try await client.children(of: path, timeout: endpoint.patience(client)).names.sorted()
             let address = request.address
             let template = address.hasSuffix("/") ? "\(address){child}" : "\(address)/{child}"
-            var document = Document(
+            var document = ResponseBody(
                 "child", ["path": .text(path), "uri": .text(address), "child_uri_template": .text(template)])
             // Apache's gateway omits the field from JSON when a node has no children, and its clients expect that.
             if !names.isEmpty || format == .xml { document.append("children", .list("child", names)) }
-            return Answer(.ok, format, document, callback: callback)
+            return GatewayResponse(.ok, format, document, callback: callback)
         }
         let node = try await client.get(path, timeout: endpoint.patience(client))
         if format == .octets {
-            guard let data = node.data else { return Answer(.noContent, format) }
-            return Answer(.ok, format, bytes: data)
+            guard let data = node.data else { return GatewayResponse(.noContent, format) }
+            return GatewayResponse(.ok, format, bytes: data)
         }
-        return Answer(.ok, format, stat(node.stat, data: node.data), callback: callback)
+        return GatewayResponse(.ok, format, stat(node.stat, data: node.data), callback: callback)
     }
 
-    private func exists(_ client: ZooKeeperClient) async throws -> Answer {
+    private func exists(_ client: ZooKeeperClient) async throws -> GatewayResponse {
         let stat = try await client.exists(path, timeout: endpoint.patience(client))
-        if stat == nil { return Answer(.notFound, format) }
-        return Answer(format == .octets ? .noContent : .ok, format)
+        if stat == nil { return GatewayResponse(.notFound, format) }
+        return GatewayResponse(format == .octets ? .noContent : .ok, format)
     }
 
-    private func set(_ client: ZooKeeperClient) async throws -> Answer {
+    private func set(_ client: ZooKeeperClient) async throws -> GatewayResponse {
         try checkContentType()
         let callback = try callback()
         let data = request.flag("null") ? nil : request.body
         let stat = try await client.set(path, data: data, version: version(), timeout: endpoint.patience(client))
-        if format == .octets { return Answer(.noContent, format) }
-        return Answer(.ok, format, self.stat(stat, data: nil), callback: callback)
+        if format == .octets { return GatewayResponse(.noContent, format) }
+        return GatewayResponse(.ok, format, self.stat(stat, data: nil), callback: callback)
     }
 
-    private func create(_ client: ZooKeeperClient, hasSession: Bool) async throws -> Answer {
+    private func create(_ client: ZooKeeperClient, hasSession: Bool) async throws -> GatewayResponse {
         try checkContentType()
         guard let name = request.query["name"], !name.isEmpty else { throw refused("name is missing") }
         let newPath = path == "/" ? "/\(name)" : "\(path)/\(name)"
@@ -118,16 +119,16 @@ struct ZNodeResource {
                 newPath, data: data, mode: mode, timeout: endpoint.patience(client))
         } catch let error as ZooKeeperError {
             let isConnected = client.sessionState.phase == .connected
-            let refusal = Refusal(error, path: newPath, isConnected: isConnected)
-            return Answer(refusal.status, format, refusal.message, request)
+            let refusal = ErrorMapping(error, path: newPath, isConnected: isConnected)
+            return GatewayResponse(refusal.status, format, refusal.message, request)
         }
         var answer =
             if format == .octets {
-                Answer(.created, format, bytes: Array(created.path.utf8))
+                GatewayResponse(.created, format, bytes: Array(created.path.utf8))
             } else {
-                Answer(
+                GatewayResponse(
                     .created, format,
-                    Document("path", ["path": .text(created.path), "uri": .text(request.address)]))
+                    ResponseBody("path", ["path": .text(created.path), "uri": .text(request.address)]))
             }
         // The address of the request followed by the node's whole path, as Apache's gateway sends it.
         let address = request.address.hasSuffix("/") ? String(request.address.dropLast()) : request.address
@@ -135,16 +136,18 @@ struct ZNodeResource {
         return answer
     }
 
-    private func delete(_ client: ZooKeeperClient) async throws -> Answer {
+    private func delete(_ client: ZooKeeperClient) async throws -> GatewayResponse {
         try await client.delete(path, version: version(), timeout: endpoint.patience(client))
-        return Answer(.noContent, format)
+        return GatewayResponse(.noContent, format)
     }
 
     // MARK: Parts
 
-    private func refused(_ message: String) -> Answer { Answer(.badRequest, format, message, request) }
+    private func refused(_ message: String) -> GatewayResponse {
+        GatewayResponse(.badRequest, format, message, request)
+    }
 
-    private func version() throws(Answer) -> Int32? {
+    private func version() throws(GatewayResponse) -> Int32? {
         guard let text = request.query["version"] else { return nil }
         guard let version = Int32(text) else { throw refused("\(path) bad version \(text)") }
         return version == -1 ? nil : version
@@ -152,7 +155,7 @@ struct ZNodeResource {
 
     /// Returns the name of the function to call. The name has only letters, digits and underscores, so that a response
     /// is a function call and no other script.
-    private func callback() throws(Answer) -> String {
+    private func callback() throws(GatewayResponse) -> String {
         guard let callback = request.query["callback"] else { return "callback" }
         let isGood =
             !callback.isEmpty && callback.count <= 100
@@ -161,16 +164,17 @@ struct ZNodeResource {
         return callback
     }
 
-    private func checkContentType() throws(Answer) {
+    private func checkContentType() throws(GatewayResponse) {
         guard let type = request.headers[.contentType] else { return }
         let name = type.prefix { $0 != ";" }.filter { !$0.isWhitespace }.lowercased()
-        guard name == Format.octets.contentType else {
-            throw Answer(.unsupportedMediaType, format, "A node's data is sent as application/octet-stream.", request)
+        guard name == MediaType.octets.contentType else {
+            throw GatewayResponse(
+                .unsupportedMediaType, format, "A node's data is sent as application/octet-stream.", request)
         }
     }
 
-    private func stat(_ stat: Stat, data: [UInt8]?) -> Document {
-        var document = Document("stat", ["path": .text(path), "uri": .text(request.address)])
+    private func stat(_ stat: Stat, data: [UInt8]?) -> ResponseBody {
+        var document = ResponseBody("stat", ["path": .text(path), "uri": .text(request.address)])
         if let data, request.query["dataformat"] == "utf8" {
             // Apache's gateway sends `null` for empty data here, but not in `data64`.
             document.append("dataUtf8", data.isEmpty ? .null : .text(String(decoding: data, as: UTF8.self)))

@@ -6,7 +6,7 @@ struct ZKQ: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "zkq",
         abstract: "A highly available message queue in Apache ZooKeeper.",
-        version: "zkq \(Version.full)",
+        version: "zkq \(Version.transactional)",
         subcommands: [
             Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Capacity.self,
             Doctor.self, GatewayCommand.self,

@@ -1,5 +1,5 @@
 import Foundation
-import GatewayExtensions
+import GatewayProtocol
 import HTTPTypes
 import Logging
 import TestSupport
@@ -27,8 +27,8 @@ struct ExtensionTests {
     @Test func theyAreAnnounced() async throws {
         try await withGateway(configure: { $0.maximumBodySize = 70_000 }) { gateway in
             let response = try await gateway("GET", "/extensions/v1")
-            let announcement = try JSONDecoder().decode(Announcement.self, from: Data(response.body.utf8))
-            #expect(announcement == Announcement(extensions: ["transactions", "watches"], maximumBodySize: 70_000))
+            let announcement = try JSONDecoder().decode(Capabilities.self, from: Data(response.body.utf8))
+            #expect(announcement == Capabilities(extensions: ["transactions", "watches"], maximumBodySize: 70_000))
         }
         try await withGateway(configure: { $0.offersExtensions = false }) { gateway in
             let none = try await gateway("GET", "/extensions/v1")
@@ -118,7 +118,7 @@ struct ExtensionTests {
     @Test func aSessionEndsWithTheOneAtTheEnsemble() async throws {
         var zookeeper = try ZooKeeperConfiguration(servers: try await TestServer.address())
         zookeeper.sessionTimeout = .seconds(5)
-        let sessions = RestSessions(zookeeper, maximum: 2, logger: Logger(label: "sessions"))
+        let sessions = RESTSessions(zookeeper, maximum: 2, logger: Logger(label: "sessions"))
         let id = try #require(try await sessions.open(patience: .seconds(600), within: .seconds(10)))
         let client = try #require(await sessions.client(of: id))
         try await expireSession(of: client)

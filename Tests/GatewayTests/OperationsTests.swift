@@ -143,7 +143,7 @@ struct OperationsTests {
                 #expect(path == "/openapi.json" || !answer.body.contains("http"))
             }
             // Names come from queues, and are never written as HTML.
-            #expect(!Page.script.contains("innerHTML") && !Page.script.contains("insertAdjacentHTML"))
+            #expect(!Dashboard.script.contains("innerHTML") && !Dashboard.script.contains("insertAdjacentHTML"))
         }
     }
 }

@@ -6,7 +6,7 @@ import ZooKeeper
 /// Exchanges that were recorded with Apache's own gateway, sent to this one.
 @Suite(.timeLimit(.minutes(1)))
 struct ReplayTests {
-    private struct Exchange: Decodable {
+    private struct RequestExecutor: Decodable {
         struct Request: Decodable {
             let method, path: String
             let headers: [String: String]
@@ -34,7 +34,7 @@ struct ReplayTests {
         let file = try #require(
             Bundle.module.url(forResource: "exchanges", withExtension: "jsonl", subdirectory: "Recorded"))
         let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
-        let exchanges = try lines.map { try JSONDecoder().decode(Exchange.self, from: Data($0.utf8)) }
+        let exchanges = try lines.map { try JSONDecoder().decode(RequestExecutor.self, from: Data($0.utf8)) }
         #expect(exchanges.count == 63)
         try await withGateway { gateway in
             // The other server's root had this node.

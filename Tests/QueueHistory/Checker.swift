@@ -22,15 +22,15 @@ package struct Checker {
 
     private var messages: [String: Message] = [:]
     private let history: [HistoryEvent]
-    private let remains: Remains
+    private let finalState: FinalState
 
     private let maximumDeliveries: Int
 
-    package init(_ history: [HistoryEvent], remains: Remains, maximumDeliveries: Int = 10) {
+    package init(_ history: [HistoryEvent], finalState: FinalState, maximumDeliveries: Int = 10) {
         let history = Self.withoutUndone(history)
         self.history = history
         self.maximumDeliveries = maximumDeliveries
-        self.remains = remains
+        self.finalState = finalState
         for event in history {
             var message = messages[event.message] ?? Message()
             switch event.kind {
@@ -71,19 +71,19 @@ package struct Checker {
     /// - Parameter isOrdered: whether one producer and one consumer alone make an order that can be expected.
     package func violations(isOrdered: Bool = false) -> [Violation] {
         var found: [Violation] = []
-        let left = Dictionary(grouping: remains.all, by: \.payload)
+        let left = Dictionary(grouping: finalState.all, by: \.payload)
         for (payload, message) in messages.sorted(by: { $0.key < $1.key }) {
             found += check(payload, message, left: left[payload] ?? [])
         }
-        for message in remains.all where messages[message.payload]?.isBegun != true {
+        for message in finalState.all where messages[message.payload]?.isBegun != true {
             found.append(Violation(.nothingUnexpected, "\(message.payload) was never sent, and is at \(message.name)"))
         }
-        for path in remains.garbage { found.append(Violation(.nothingLeftBehind, path)) }
+        for path in finalState.garbage { found.append(Violation(.nothingLeftBehind, path)) }
         if isOrdered { found += checkOrder() }
         return found
     }
 
-    private func check(_ payload: String, _ message: Message, left: [Remains.Message]) -> [Violation] {
+    private func check(_ payload: String, _ message: Message, left: [FinalState.Message]) -> [Violation] {
         var found: [Violation] = []
         func fail(_ invariant: Invariant, _ what: String) { found.append(Violation(invariant, "\(payload): \(what)")) }
         guard message.isBegun else {

@@ -113,8 +113,10 @@ struct ToolTests {
         let json = try await zkq("doctor", "--for", "0.1", "--json")
         #expect(json.lines.count == 1 && json.error.contains("nearly full"))
 
-        let full = try await zkq("put", "more")
-        #expect(!full.isSuccess && full.error.contains("is full: 10 of 10 messages") && full.lines.isEmpty)
+        let transactional = try await zkq("put", "more")
+        #expect(
+            !transactional.isSuccess && transactional.error.contains("is full: 10 of 10 messages")
+                && transactional.lines.isEmpty)
         async let late = zkq("put", "--wait-when-full", "more")
         #expect(try await zkq("take", "--count", "1").output == "1\n")
         #expect(try await late.isSuccess)

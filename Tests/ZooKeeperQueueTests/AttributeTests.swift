@@ -1,3 +1,4 @@
+import Simulation
 import Testing
 import ZooKeeper
 import ZooKeeperTestKit
@@ -102,7 +103,7 @@ struct AttributeTests {
             switch result {
             case .success(let updated): #expect(updated.maximumDeliveries == 6 && stored == updated)
             case .failure(let error as QueueError):
-                #expect([.outcomeUnknown, .timedOut].contains(error.code), "\(error)")
+                #expect([QueueError.Code.outcomeUnknown, .timedOut].contains(error.code), "\(error)")
                 #expect((5...6).contains(stored.maximumDeliveries))
             case .failure(let error): Issue.record("call \(number): \(error)")
             }

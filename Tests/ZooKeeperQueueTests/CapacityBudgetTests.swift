@@ -13,37 +13,37 @@ struct CapacityBudgetTests {
 
     /// Looks, and stores all that is allowed, or at most so much.
     private func fill(
-        _ room: inout CapacityBudget, nodes: Int, producers: Int, now: Duration, atMost limit: Int = .max
+        _ budget: inout CapacityBudget, nodes: Int, producers: Int, now: Duration, atMost limit: Int = .max
     ) -> Int {
-        room.look(at: .init(nodes: nodes, bytes: nil, producers: producers), now: now)
+        budget.look(at: .init(nodes: nodes, bytes: nil, producers: producers), now: now)
         var count = 0
-        while count < limit, room.admits(entry(count), now: now) { count += 1 }
-        if count > 0 { room.noteStored(nodes: count, messages: count) }
+        while count < limit, budget.admits(entry(count), now: now) { count += 1 }
+        if count > 0 { budget.noteStored(nodes: count, messages: count) }
         return count
     }
 
-    private func room() -> CapacityBudget {
-        var room = CapacityBudget()
-        room.capacity = QueueCapacity(messages: 10_000)
-        return room
+    private func budget() -> CapacityBudget {
+        var budget = CapacityBudget()
+        budget.capacity = QueueCapacity(messages: 10_000)
+        return budget
     }
 
     @Test("The lanes of a thousand crashed producers do not keep a living one from the room that is free")
     func crashedProducers() {
-        var room = room()
+        var budget = budget()
         var nodes = 9_000
         for look in 0..<25 {
-            nodes += fill(&room, nodes: nodes, producers: 1_000, now: .milliseconds(20 * look))
+            nodes += fill(&budget, nodes: nodes, producers: 1_000, now: .milliseconds(20 * look))
         }
         #expect(nodes == 10_000)
     }
 
     @Test("A producer stays careful while somebody else stores")
     func othersStore() {
-        var room = room()
+        var budget = budget()
         var nodes = 0
         for look in 0..<20 {
-            let count = fill(&room, nodes: nodes, producers: 100, now: .milliseconds(20 * look))
+            let count = fill(&budget, nodes: nodes, producers: 100, now: .milliseconds(20 * look))
             #expect(count <= (10_000 - nodes) / 200)
             // The other one stores as much.
             nodes += 2 * count
@@ -52,14 +52,14 @@ struct CapacityBudgetTests {
 
     @Test("A producer is careful after a pause, after a share that it did not use up, and after a full queue")
     func carefulAgain() {
-        var room = room()
-        #expect(fill(&room, nodes: 0, producers: 100, now: .zero) == 50)
-        #expect(fill(&room, nodes: 50, producers: 100, now: .milliseconds(10)) == 99)
-        #expect(fill(&room, nodes: 149, producers: 100, now: .seconds(10)) == 49)
-        #expect(fill(&room, nodes: 198, producers: 100, now: .seconds(10), atMost: 5) == 5)
-        #expect(fill(&room, nodes: 203, producers: 100, now: .seconds(10)) == 48)
-        #expect(fill(&room, nodes: 10_000, producers: 100, now: .seconds(10)) == 0)
-        #expect(fill(&room, nodes: 10_000, producers: 100, now: .seconds(10)) == 0)
-        #expect(fill(&room, nodes: 9_000, producers: 100, now: .seconds(10)) == 5)
+        var budget = budget()
+        #expect(fill(&budget, nodes: 0, producers: 100, now: .zero) == 50)
+        #expect(fill(&budget, nodes: 50, producers: 100, now: .milliseconds(10)) == 99)
+        #expect(fill(&budget, nodes: 149, producers: 100, now: .seconds(10)) == 49)
+        #expect(fill(&budget, nodes: 198, producers: 100, now: .seconds(10), atMost: 5) == 5)
+        #expect(fill(&budget, nodes: 203, producers: 100, now: .seconds(10)) == 48)
+        #expect(fill(&budget, nodes: 10_000, producers: 100, now: .seconds(10)) == 0)
+        #expect(fill(&budget, nodes: 10_000, producers: 100, now: .seconds(10)) == 0)
+        #expect(fill(&budget, nodes: 9_000, producers: 100, now: .seconds(10)) == 5)
     }
 }

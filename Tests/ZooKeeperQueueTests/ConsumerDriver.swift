@@ -202,7 +202,7 @@ struct ConsumerDriver {
         guard machine.hasOldMessages(now: now), handle({ $0.othersAreIdle() }) else { return }
         let buffered = handle { $0.takeBuffer() }
         leases += buffered
-        handle { $0.gatheringBegins() }
+        handle { $0.batchingBegins() }
         for lease in buffered {
             releasing.insert(ObjectIdentifier(lease))
             settle(lease, by: .release)
@@ -302,7 +302,7 @@ struct ConsumerDriver {
         switch handle({ [now] in $0.judgeScan(usable: { names, _ in names }, now: now) }) {
         case .wait: violations.append("both folders were read, and it waits for one")
         case .busy:
-            _ = handle { $0.leaveLine() }
+            _ = handle { $0.leaveWaitQueue() }
             lastListed = nil
             let others = roll(2) == 0
             if handle({ $0.othersWait(others) }) { endScan() }
@@ -324,7 +324,7 @@ struct ConsumerDriver {
 
     private mutating func endRead() {
         reading = .idle
-        _ = handle { $0.leaveLine() }
+        _ = handle { $0.leaveWaitQueue() }
         handle { $0.readerEnded(isCancelled: false) }
     }
 
@@ -350,7 +350,7 @@ struct ConsumerDriver {
 
     private mutating func send(_ sent: ConsumerTransaction, fault: Int) {
         var commit = sent
-        let plan = commit.plan(machine.queue, machine.holdings)
+        let plan = commit.plan(machine.queue, machine.heldLeases)
         if machine.registration != commit.registration || commit.registration.sessionID != session.sessionID {
             return sessionEnded(&commit)
         }
@@ -564,7 +564,7 @@ struct ConsumerDriver {
             if Set(machine.leases.keys) != leased {
                 violations.append("it holds \(machine.leases.keys.sorted()), and the tree has \(leased.sorted())")
             }
-            if machine.holdings.version != version { violations.append("it takes its node for another version") }
+            if machine.heldLeases.version != version { violations.append("it takes its node for another version") }
         }
         // A caller that waits is waited for.
         if !waiting.isEmpty, case .idle = reading, case .idle = committing, machine.buffer.first?.state != .suspended,

@@ -108,7 +108,7 @@ struct ConsumerStateMachineTests {
         commit.claims = nodes
         let connected = SessionState(phase: .connected, sessionID: 1, timeout: .seconds(10), expirations: 0)
         machine.applied(
-            commit, commit.plan(machine.queue, machine.holdings), token: 1, session: connected, now: .zero)
+            commit, commit.plan(machine.queue, machine.heldLeases), token: 1, session: connected, now: .zero)
         let request = machine.requested(within: nil, now: .zero)
         guard case .message(let handedOut) = machine.answer(request, now: .zero) else {
             Issue.record("nothing is handed out")

@@ -139,9 +139,9 @@ struct MessageIDTests {
             let longest = OutgoingMessage("x", id: String(repeating: "/", count: 255))
             #expect(try await producer.send(longest).isDuplicate == false)
             // With its payload it still fits into one request.
-            let room = producer.maximumPayloadSize
+            let budget = producer.maximumPayloadSize
             await expect(.payloadTooLarge) {
-                let payload = [UInt8](repeating: 1, count: room - 500)
+                let payload = [UInt8](repeating: 1, count: budget - 500)
                 try await producer.send(OutgoingMessage(payload, id: String(repeating: "/", count: 255)))
             }
             await producer.close()

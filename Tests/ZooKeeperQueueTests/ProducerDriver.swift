@@ -97,7 +97,7 @@ struct ProducerDriver {
             if !unknown.isEmpty { waitAgain() }
             fireTimer()
             check()
-            if calls.isEmpty, unknown.isEmpty, machine.lane.isEmpty, inFlight.isEmpty, maintainers == 0 { return }
+            if calls.isEmpty, unknown.isEmpty, machine.sequence.isEmpty, inFlight.isEmpty, maintainers == 0 { return }
         }
         violations.append("it does not come to an end: \(calls.count) callers, \(machine.states), step \(step as Any)")
     }
@@ -261,7 +261,7 @@ struct ProducerDriver {
         func fail(_ error: any Error) { handle { $0.stepFailed(step, error) } }
         if case .deleteNode(let path) = step {
             removed.insert(path)
-            if machine.node.name.map(tree.lane) == path { violations.append("it removes the node that it uses") }
+            if machine.node.name.map(tree.producer) == path { violations.append("it removes the node that it uses") }
         }
         if isRefused {
             switch step {
@@ -375,7 +375,7 @@ struct ProducerDriver {
         switch roll(8) {
         case 0:
             // A recovery, or an administrator, removes the producer's node.
-            for name in children(of: tree.producers) { _ = commit([.delete(tree.lane(name))]) }
+            for name in children(of: tree.producers) { _ = commit([.delete(tree.producer(name))]) }
             if roll(2) == 0 { _ = commit([.delete(tree.producers)]) }
         case 1:
             if let epoch = node(tree.epoch).flatMap({ try? SequenceEpoch($0) }) {
@@ -418,7 +418,7 @@ struct ProducerDriver {
     }
 
     private mutating func checkIdle() {
-        if !inFlight.isEmpty || !machine.lane.isEmpty || machine.maintenance != nil {
+        if !inFlight.isEmpty || !machine.sequence.isEmpty || machine.maintenance != nil {
             violations.append("it takes itself for idle: \(machine.states)")
         }
     }
@@ -503,7 +503,7 @@ struct ProducerDriver {
             violations.append("a batch is under way during the maintenance")
         }
         if case .open(let name) = machine.node, !isRemoving {
-            for other in children(of: tree.producers) where other != name && !removed.contains(tree.lane(other)) {
+            for other in children(of: tree.producers) where other != name && !removed.contains(tree.producer(other)) {
                 violations.append("it forgets its former node \(other)")
             }
         }
@@ -511,7 +511,7 @@ struct ProducerDriver {
         if machine.pending.waiters != calls.count {
             violations.append("\(machine.pending.waiters) waiters of \(calls.count)")
         }
-        if !machine.lane.isEmpty, inFlight.isEmpty, maintainers == 0 {
+        if !machine.sequence.isEmpty, inFlight.isEmpty, maintainers == 0 {
             violations.append("messages wait, and nothing is under way")
         }
         if let first = calls.values.map(\.deadline).min(), timer.map({ $0 > first }) ?? true {
@@ -530,7 +530,8 @@ extension ProducerStateMachine {
             case .open: "open"
             }
         let batches =
-            lane.isUnresolved ? "unresolved" : lane.isHalted ? "halted" : lane.batches.isEmpty ? "none" : "in flight"
+            sequence.isUnresolved
+            ? "unresolved" : sequence.isHalted ? "halted" : sequence.batches.isEmpty ? "none" : "in flight"
         let idsName =
             switch deduplication {
             case .unused: "unused"

@@ -58,15 +58,15 @@ struct ProducerRollbackTests {
         _ interference: Interference, _ zookeeper: InMemoryZooKeeper, _ checkpoint: InMemoryZooKeeper.Checkpoint
     ) async throws {
         let other = zookeeper.connect("other")
-        let lane = try #require(zookeeper.nodes.keys.first { $0.hasPrefix("/queue/producers/") })
+        let sequence = try #require(zookeeper.nodes.keys.first { $0.hasPrefix("/queue/producers/") })
         switch interference {
         case .none: break
         case .rollback: zookeeper.restore(checkpoint)
         case .replacedLane:
-            try await other.delete(lane, version: nil)
-            _ = try await other.create(lane, data: [], mode: .persistent)
+            try await other.delete(sequence, version: nil)
+            _ = try await other.create(sequence, data: [], mode: .persistent)
         case .strangersWrites:
-            for _ in 0..<3 { _ = try await other.set(lane, data: [], version: nil) }
+            for _ in 0..<3 { _ = try await other.set(sequence, data: [], version: nil) }
         }
         other.close()
     }

@@ -242,8 +242,8 @@ struct ProducerTests {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("one")
-            for lane in try await client.children(of: "/queue/producers").names {
-                try await client.delete("/queue/producers/\(lane)")
+            for sequence in try await client.children(of: "/queue/producers").names {
+                try await client.delete("/queue/producers/\(sequence)")
             }
             try await producer.send("two")
             await producer.close()

@@ -76,20 +76,20 @@ struct BatchPackerTests {
     }
 
     @Test func neighboursOfOnePriorityShareANode() {
-        let packing = BatchPacker(maximumBatchSize: 3, maximumBytes: 10_000)
-        let groups = packing.groups(entries([1, 1, 1, 1, 2, 1, 1]))
+        let packer = BatchPacker(maximumBatchSize: 3, maximumBytes: 10_000)
+        let groups = packer.groups(entries([1, 1, 1, 1, 2, 1, 1]))
         #expect(groups.map { $0.map(\.index) } == [[0, 1, 2], [3], [4], [5, 6]])
         #expect(BatchPacker(maximumBytes: 10_000).groups(entries([1, 1])).map(\.count) == [1, 1])
-        #expect(packing.groups([]).isEmpty)
+        #expect(packer.groups([]).isEmpty)
     }
 
     @Test func aBatchCanComeApartInOneMulti() {
-        let packing = BatchPacker(maximumBatchSize: 1_000, maximumBytes: 1_000)
-        for group in packing.groups(entries(.init(repeating: 1, count: 50))) {
+        let packer = BatchPacker(maximumBatchSize: 1_000, maximumBytes: 1_000)
+        for group in packer.groups(entries(.init(repeating: 1, count: 50))) {
             #expect(group.reduce(0) { $0 + $1.size } <= 1_000)
         }
         // One that is too long for company stands alone.
-        #expect(packing.groups(entries([1, 1], bytes: 2_000)).map(\.count) == [1, 1])
+        #expect(packer.groups(entries([1, 1], bytes: 2_000)).map(\.count) == [1, 1])
     }
 
     @Test func messagesAreNamedByTheirPlace() {

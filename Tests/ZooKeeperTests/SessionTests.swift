@@ -119,14 +119,11 @@ struct SessionTests {
 
     @Test("An ensemble that lost its data gets a new session within the timeout and some seconds, and the log says so")
     func lostData() async throws {
-        let lines = SharedLines()
-        let recorder = RecordingLog(lines: { line in lines.withLock { $0.append(line) } })
+        let log = RecordedLog()
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
                 servers: ensemble.connectString, sessionTimeout: .seconds(2))
-            try await ZooKeeperClient.withClient(
-                configuration: configuration, logger: Logger(label: "test", factory: { _ in recorder })
-            ) { client in
+            try await ZooKeeperClient.withClient(configuration: configuration, logger: log.logger()) { client in
                 // More transactions than the sessions of the emptied server will be.
                 for _ in 0..<100 { try await client.create("/n-", mode: .persistentSequential) }
                 let before = client.sessionState
@@ -142,7 +139,7 @@ struct SessionTests {
                 #expect(after?.expirations == 1)
                 #expect(try await watch.next()??.names == ["zookeeper"])
                 try await client.create("/n")
-                #expect(lines.withLock { $0.filter { $0.contains("lost acknowledged data") }.count } == 1)
+                #expect(log.entries.count { $0.message.contains("lost acknowledged data") } == 1)
             }
         }
     }
@@ -182,8 +179,8 @@ struct SessionTests {
             let paused = ContinuousClock.now
             await expect(.deadlineExceeded, outcome: .unknown) { try await client.create("/hung") }
             for await state in client.sessionStates where state.phase == .suspended { break }
-            let silence = ContinuousClock.now - paused
-            #expect(silence > .milliseconds(1_200) && silence < .milliseconds(2_900), "doubt came after \(silence)")
+            let idleTime = ContinuousClock.now - paused
+            #expect(idleTime > .milliseconds(1_200) && idleTime < .milliseconds(2_900), "doubt came after \(idleTime)")
             let closing = ContinuousClock.now
             await client.close()
             #expect(ContinuousClock.now - closing < .seconds(8))
@@ -200,7 +197,7 @@ struct SessionTests {
             try await client.create("/a")
             await ensemble.pause(0)
             let hanging = Task { try await client.create("/b") }
-            while client.connection.desk.read({ $0.inFlight }) == 0 { await Task.yield() }
+            while client.connection.requests.read({ $0.inFlight }) == 0 { await Task.yield() }
             let start = ContinuousClock.now
             await client.close()
             #expect(ContinuousClock.now - start < .seconds(6))

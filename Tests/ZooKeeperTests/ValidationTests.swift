@@ -221,10 +221,10 @@ struct ValidationTests {
     }
 
     @Test func theLibrarysLinesAreParsed() {
-        let line = LibraryLog.parse("2026-01-01 00:00:00,000:1(0x7f):ZOO_ERROR@check@12: Socket 1: gone")
+        let line = CClientLog.parse("2026-01-01 00:00:00,000:1(0x7f):ZOO_ERROR@check@12: Socket 1: gone")
         #expect(line == .init(level: "ERROR", text: "Socket 1: gone"))
-        #expect(LibraryLog.parse("odd") == .init(level: "WARN", text: "odd"))
-        let log = LibraryLog()
+        #expect(CClientLog.parse("odd") == .init(level: "WARN", text: "odd"))
+        let log = CClientLog()
         for index in 0..<1_000 { log.append(":ZOO_WARN@f@1: \(index)") }
         let (lines, dropped) = log.drain(limit: 10)
         #expect(lines.count == 10 && dropped == 990 && lines.first?.text == "0")

@@ -36,7 +36,7 @@ struct XidGuardTests {
                     return isFirst ? start : 1_700_000_000
                 }
             })
-        for _ in 0..<20_000 { _ = xids.guarding(burn: { library.take(false) }, call: { library.take(true) }) }
+        for _ in 0..<20_000 { _ = xids.guarding(skip: { library.take(false) }, call: { library.take(true) }) }
         #expect(library.used.count == 20_000)
         #expect(!library.used.contains { (-8...(-1)).contains($0) })
         #expect(library.used.contains(1_700_000_500))
@@ -46,7 +46,7 @@ struct XidGuardTests {
         let xids = XidGuard(now: { 1_700_000_000 })
         for _ in 0..<1_000 {
             _ = xids.guarding(
-                burn: {
+                skip: {
                     Issue.record("burnt")
                     return 0
                 }, call: { 0 })

@@ -29,13 +29,13 @@ final class XidGuard: Sendable {
     ///
     /// Holds the process-wide lock during the call, because no other call may consume a number that is being skipped.
     /// No callback of the C client ever takes this lock.
-    func guarding(burn: () -> Int32, call: () -> Int32) -> Int32 {
+    func guarding(skip: () -> Int32, call: () -> Int32) -> Int32 {
         next.withLock { next in
             var xid = next ?? now()
             if xid >= Self.firstReserved - Self.slack, xid < 0 {
                 // Skips so many numbers that the C client has certainly started again, even when this count is off.
                 for _ in xid..<Self.slack {
-                    _ = burn()
+                    _ = skip()
                     xid = after(xid)
                 }
             }

@@ -3,9 +3,9 @@ import Dispatch
 import Logging
 import Synchronization
 
-/// Owns the handle of the C client, and opens and closes it on its own queue. Requests go through a ``LibraryGate``,
+/// Owns the handle of the C client, and opens and closes it on its own queue. Requests go through a ``SubmissionLock``,
 /// one thread at a time; see "Calls and callbacks" in <doc:OverTheCClient>. The threads of the C client call only the
-/// ``LibraryInbox`` methods, which do not wait.
+/// ``CallbackTarget`` methods, which do not wait.
 ///
 /// It opens a session at the first call, opens another one when the session has expired, and closes once.
 actor Connection {
@@ -16,22 +16,22 @@ actor Connection {
         case opening
         /// There is a handle, connected or not. Can transition to opening (the session has ended, or another
         /// handle takes it over) and closing.
-        case open(LibraryHandle)
+        case open(CClientHandle)
         /// `close()` is in progress. Can transition to closed.
-        case closing(LibraryHandle?)
+        case closing(CClientHandle?)
         case closed
     }
 
-    nonisolated let desk: CallDesk
+    nonisolated let requests: RequestRegistry
     nonisolated let watches: WatchTable
     nonisolated let session = SessionStateSource(SessionState())
-    nonisolated let gate = LibraryGate()
+    nonisolated let gate = SubmissionLock()
     private nonisolated let executor = QueueExecutor(label: "zookeeper.connection")
-    private nonisolated let client = LibraryInboxes.shared.nextClient()
+    private nonisolated let client = CallbackRegistry.shared.nextClient()
     private nonisolated let nextSerial = Atomic<UInt64>(1)
     private nonisolated let isDrainScheduled = Atomic<Bool>(false)
     private nonisolated let isStarted = Atomic<Bool>(false)
-    nonisolated let doubtClock = DispatchQueue(label: "zookeeper.doubt")
+    nonisolated let expiryQueue = DispatchQueue(label: "zookeeper.doubt")
     nonisolated let heartbeatToken = Atomic<UInt64>(0)
     /// Raised when a client that is being closed has no request left in flight.
     private nonisolated let drained = WatchSignal()
@@ -60,7 +60,7 @@ actor Connection {
     /// Whether the client may read the ensemble's servers. A server that requires
     /// authentication closes the connection instead.
     var mayReadMembers = true
-    var hasPulse = false
+    var hasHeartbeat = false
     /// The callers of `close()` that wait for an earlier call to finish.
     private var closeWaiters: [CheckedContinuation<Void, Never>] = []
     var lastLogDrain = ContinuousClock.now
@@ -75,8 +75,8 @@ actor Connection {
         let watches = WatchTable()
         self.watches = watches
         let session = session
-        desk = CallDesk(
-            queue: CallQueue(
+        requests = RequestRegistry(
+            queue: RequestStateMachine(
                 window: configuration.maximumInFlightRequests, windowBytes: configuration.maximumInFlightBytes,
                 maximumWaiting: configuration.maximumQueuedRequests),
             watches: watches,
@@ -98,12 +98,12 @@ actor Connection {
     }
 
     /// Adds requests, which are sent as soon as the session and the in-flight limit allow it.
-    nonisolated func submit(_ calls: Call...) { submit(calls) }
+    nonisolated func submit(_ calls: PendingRequest...) { submit(calls) }
 
-    nonisolated func submit(_ calls: [Call]) {
-        for call in calls { desk.submit(call) }
+    nonisolated func submit(_ calls: [PendingRequest]) {
+        for call in calls { requests.submit(call) }
         start()
-        if !gate.drainIfFree(desk) { scheduleDrain() }
+        if !gate.drainIfFree(requests) { scheduleDrain() }
     }
 
     /// Opens a session at the first call, and does nothing afterwards.
@@ -132,7 +132,7 @@ actor Connection {
 
     func drain() {
         isDrainScheduled.store(false, ordering: .releasing)
-        gate.drain(desk)
+        gate.drain(requests)
     }
 
     // MARK: Opening
@@ -145,11 +145,11 @@ actor Connection {
 
     func open() {
         guard case .opening = phase else { return }
-        LibraryInboxes.shared.add(self, client: client)
+        CallbackRegistry.shared.add(self, client: client)
         let id = nextHandleID()
         do {
             let timeout = inherited == nil ? configuration.sessionTimeout : session.current.timeout
-            let handle = try LibraryHandle(
+            let handle = try CClientHandle(
                 id: id, servers: choice.current, sessionTimeout: timeout, session: inherited)
             phase = .open(handle)
             triedSince = .now
@@ -157,7 +157,7 @@ actor Connection {
             mustAuthenticate = configuration.authentication != nil
             if !mustSync { gate.use(handle) }
             authenticateIfNeeded(handle)
-            startPulse()
+            startHeartbeat()
         } catch {
             logger.info("ZooKeeper's servers cannot be resolved", metadata: ["reason": "\(error.reason)"])
             _ = choice.tryOther()
@@ -177,7 +177,7 @@ actor Connection {
             id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout)
     }
 
-    private func authenticateIfNeeded(_ handle: LibraryHandle) {
+    private func authenticateIfNeeded(_ handle: CClientHandle) {
         guard mustAuthenticate, let authentication = configuration.authentication else { return }
         gate.isAuthenticating = true
         let code = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
@@ -201,7 +201,7 @@ actor Connection {
 
     // MARK: The session
 
-    private func sessionEvent(_ id: HandleID, phase event: LibrarySessionPhase, at instant: ContinuousClock.Instant) {
+    private func sessionEvent(_ id: HandleID, phase event: CClientSessionPhase, at instant: ContinuousClock.Instant) {
         guard case .open(let handle) = phase, handle.id == id else { return }
         switch event {
         case .connected: connected(handle, at: instant)
@@ -213,21 +213,21 @@ actor Connection {
             logger.debug("The connection to ZooKeeper is lost")
             (triedSince, isFirstTry) = (.now, true)
             disconnectedSince = disconnectedSince ?? .now
-            onQueue(after: firstPatience(session.current.timeout)) { $0.lookForServers() }
+            onQueue(after: firstPatience(session.current.timeout)) { $0.checkServers() }
         case .expired: ended(handle, reason: "session expired")
         case .authenticationFailed:
-            desk.updateAll { $0.failWaiting(.authenticationFailed) }
+            requests.updateAll { $0.failWaiting(.authenticationFailed) }
             ended(handle, reason: "authentication failed")
         case .other: break
         }
     }
 
-    private func connected(_ handle: LibraryHandle, at instant: ContinuousClock.Instant) {
+    private func connected(_ handle: CClientHandle, at instant: ContinuousClock.Instant) {
         authenticateIfNeeded(handle)
         if !gate.isAuthenticating { backoff.reset() }
         (triedSince, disconnectedSince) = (nil, nil)
         closeProbe()
-        desk.read { $0.heard(at: instant) }
+        requests.read { $0.heard(at: instant) }
         let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
         let isFirst =
             session.current.reconnections == 0 && session.current.sessionID == 0 && session.current.expirations == 0
@@ -247,7 +247,7 @@ actor Connection {
     }
 
     /// Closes a dead handle at once and opens a new session; see "Sessions and credentials" in <doc:OverTheCClient>.
-    func ended(_ handle: LibraryHandle, reason: String) {
+    func ended(_ handle: CClientHandle, reason: String) {
         logger.info(
             "The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
         metrics.expirations.increment()
@@ -263,11 +263,11 @@ actor Connection {
         reopen()
     }
 
-    func closeHandle(_ handle: LibraryHandle) {
+    func closeHandle(_ handle: CClientHandle) {
         gate.use(nil)
         handle.close()
         // The C client may drop completions when it closes (ZOOKEEPER-2894), so this ends the remaining requests.
-        desk.updateAll { $0.handleClosed() }
+        requests.updateAll { $0.handleClosed() }
         watches.handleClosed()
         drainLog(force: true)
     }
@@ -294,7 +294,7 @@ actor Connection {
     nonisolated func close() async {
         isStarted.store(true, ordering: .relaxed)
         // Done here, because the connection's own queue may be blocked.
-        desk.updateAll { $0.close() }
+        requests.updateAll { $0.close() }
         let isDone = WatchSignal()
         Task {
             await shutDown()
@@ -316,12 +316,12 @@ actor Connection {
         case .idle, .opening: phase = .closing(nil)
         case .open(let handle): phase = .closing(handle)
         }
-        if case .closing(.some) = phase, desk.read({ $0.inFlight > 0 }) {
+        if case .closing(.some) = phase, requests.read({ $0.inFlight > 0 }) {
             let state = session.current
             // The C client itself gives up requests after two thirds of the session timeout.
             let patience = (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3
             onQueue(after: min(patience, Self.drainLimit)) { $0.drained.end() }
-            while desk.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
+            while requests.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
         }
         finish()
     }
@@ -334,7 +334,7 @@ actor Connection {
             case .idle, .opening: connection.phase = .closing(nil)
             case .open(let handle): connection.phase = .closing(handle)
             }
-            connection.desk.updateAll { $0.close() }
+            connection.requests.updateAll { $0.close() }
             connection.finish()
         }
     }
@@ -344,7 +344,7 @@ actor Connection {
         closeProbe()
         if let handle { closeHandle(handle) }
         phase = .closed
-        LibraryInboxes.shared.remove(client: client)
+        CallbackRegistry.shared.remove(client: client)
         watches.end()
         session.update { $0.phase = .closed }
         for waiter in closeWaiters { waiter.resume() }
@@ -355,9 +355,9 @@ actor Connection {
 
 // MARK: - From the C client's threads
 
-extension Connection: LibraryInbox {
+extension Connection: CallbackTarget {
     nonisolated func sessionEvent(_ handle: HandleID, state: Int32) {
-        let phase = LibrarySessionPhase(libraryState: state)
+        let phase = CClientSessionPhase(cclientState: state)
         let instant = ContinuousClock.now
         // A dispatch queue keeps the order of the C client's thread, and tasks would not; see
         // "Calls and callbacks" in <doc:OverTheCClient>.
@@ -381,12 +381,12 @@ extension Connection: LibraryInbox {
     }
 
     nonisolated func completed(_ token: UInt64, code: Int32, reply: Reply?) {
-        desk.update { $0.complete(token, code: code, reply: reply) }
-        let (hasWork, isIdle) = desk.read { ($0.hasWork, $0.inFlight == 0) }
+        requests.update { $0.complete(token, code: code, reply: reply) }
+        let (hasWork, isIdle) = requests.read { ($0.hasWork, $0.inFlight == 0) }
         if hasWork { scheduleDrain() }
         if isIdle { drained.raise() }
         if token == heartbeatToken.load(ordering: .relaxed), session.current.phase == .suspended {
-            onQueue { $0.tellDoubt() }
+            onQueue { $0.updateSuspension() }
         }
     }
 }

@@ -8,7 +8,7 @@ import Synchronization
 final class SessionProbe: Sendable {
     private enum State {
         case opening
-        case open(LibraryHandle)
+        case open(CClientHandle)
         /// The handle could not be opened, or was closed.
         case ended
     }
@@ -17,7 +17,7 @@ final class SessionProbe: Sendable {
 
     init(id: HandleID, servers: String, sessionTimeout: Duration) {
         queue.async { [self] in
-            let handle = try? LibraryHandle(id: id, servers: servers, sessionTimeout: sessionTimeout, session: nil)
+            let handle = try? CClientHandle(id: id, servers: servers, sessionTimeout: sessionTimeout, session: nil)
             state.withLock { $0 = handle.map(State.open) ?? .ended }
         }
     }
@@ -39,7 +39,7 @@ final class SessionProbe: Sendable {
     /// Closes the handle without waiting until it is closed.
     func close() {
         queue.async { [self] in
-            let handle = state.withLock { state -> LibraryHandle? in
+            let handle = state.withLock { state -> CClientHandle? in
                 defer { state = .ended }
                 if case .open(let handle) = state { return handle }
                 return nil

@@ -1,4 +1,4 @@
-import GatewayExtensions
+import GatewayProtocol
 import HTTPTypes
 import ServiceLifecycle
 import ZooKeeper
@@ -19,23 +19,23 @@ struct ExtensionResource {
     private static let largestAnswer = 4 << 20
     private static let readAtOnce = 16
 
-    func answer() async throws -> Answer {
+    func answer() async throws -> GatewayResponse {
         try request.allowQuery(["wait"])
         switch request.method {
         case .get:
-            return try json(.ok, Announcement(maximumBodySize: endpoint.maximumBodySize))
+            return try json(.ok, Capabilities(maximumBodySize: endpoint.maximumBodySize))
         case .post:
             let asked: ExtensionRequest
             do {
                 asked = try JSONDecoder().decode(ExtensionRequest.self, from: Data(request.body))
             } catch {
-                return Answer(.badRequest)
+                return GatewayResponse(.badRequest)
             }
             do {
                 return try json(.ok, try await reply(to: asked))
             } catch let error as ZooKeeperError {
                 let isConnected = endpoint.client.sessionState.phase == .connected
-                let refusal = Refusal(error, path: error.path ?? "", isConnected: isConnected)
+                let refusal = ErrorMapping(error, path: error.path ?? "", isConnected: isConnected)
                 let status: HTTPResponse.Status = error.code == .unknownSession ? .unauthorized : refusal.status
                 return try json(status, ExtensionReply.failed(error: WireError(error)))
             }
@@ -43,8 +43,8 @@ struct ExtensionResource {
         }
     }
 
-    private func json(_ status: HTTPResponse.Status, _ value: some Encodable) throws -> Answer {
-        Answer(status, .json, bytes: [UInt8](try JSONEncoder().encode(value)))
+    private func json(_ status: HTTPResponse.Status, _ value: some Encodable) throws -> GatewayResponse {
+        GatewayResponse(status, .json, bytes: [UInt8](try JSONEncoder().encode(value)))
     }
 
     private func reply(to asked: ExtensionRequest) async throws -> ExtensionReply {
@@ -119,7 +119,7 @@ struct ExtensionResource {
     private func change<Element: Sendable>(
         _ seconds: Int, in states: WatchSequence<Element?>, _ isWanted: @escaping @Sendable (Element?) -> Bool
     ) async throws -> Element? {
-        let seen = Newest<Element>()
+        let seen = LatestValue<Element>()
         let limit = Duration.seconds(min(max(seconds, 0), ExtensionCall.longestWait))
         return try await cancelWhenGracefulShutdown {
             try await withThrowingTaskGroup(of: Void.self) { group in

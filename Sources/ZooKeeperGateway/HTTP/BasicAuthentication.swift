@@ -35,8 +35,8 @@ struct BasicAuthentication: Sendable {
         return difference == 0
     }
 
-    static let refusal: Answer = {
-        var answer = Answer(.unauthorized)
+    static let refusal: GatewayResponse = {
+        var answer = GatewayResponse(.unauthorized)
         answer.headers[.wwwAuthenticate] = "Basic realm=\"zookeeper\", charset=\"UTF-8\""
         return answer
     }()

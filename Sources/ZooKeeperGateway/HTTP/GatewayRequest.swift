@@ -1,4 +1,4 @@
-import GatewayExtensions
+import GatewayProtocol
 import HTTPTypes
 import ZooKeeper
 
@@ -18,23 +18,27 @@ struct GatewayRequest {
     let headers: HTTPFields
     var body: [UInt8] = []
 
-    /// - Throws: ``Answer`` when the request is invalid.
-    init(_ head: HTTPRequest, scheme: String) throws(Answer) {
+    /// - Throws: ``GatewayResponse`` when the request is invalid.
+    init(_ head: HTTPRequest, scheme: String) throws(GatewayResponse) {
         let url = head.path ?? "/"
-        guard url.hasPrefix("/"), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else { throw Answer(.badRequest) }
+        guard url.hasPrefix("/"), url.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
+            throw GatewayResponse(.badRequest)
+        }
         // A request must have exactly one host, because responses repeat it. A second one is among the other headers.
         guard let authority = head.authority, !authority.isEmpty,
             authority.utf8.allSatisfy({ URLText.isPlain($0) || "[]:".utf8.contains($0) }),
             Self.hostName.flatMap({ head.headerFields[$0] }) == nil
-        else { throw Answer(.badRequest) }
-        guard Self.canDecode(head.headerFields[values: .transferEncoding]) else { throw Answer(.notImplemented) }
+        else { throw GatewayResponse(.badRequest) }
+        guard Self.canDecode(head.headerFields[values: .transferEncoding]) else {
+            throw GatewayResponse(.notImplemented)
+        }
         let parts = url.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         var query: [ExactString: String] = [:]
         for pair in parts.dropFirst().first?.split(separator: "&") ?? [] {
             let words = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard let name = URLText.decoded(words[0], plusIsSpace: true),
                 let value = URLText.decoded(words.count > 1 ? words[1] : "", plusIsSpace: true)
-            else { throw Answer(.badRequest) }
+            else { throw GatewayResponse(.badRequest) }
             if query[ExactString(name)] == nil { query[ExactString(name)] = value }
         }
         self.query = query
@@ -52,11 +56,11 @@ struct GatewayRequest {
     func flag(_ name: ExactString) -> Bool { query[name] == "true" }
 
     var isJSON: Bool {
-        (headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased().isIdentical(to: Format.json.contentType)
+        (headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased().isIdentical(to: MediaType.json.contentType)
     }
 
-    /// Throws an ``Answer`` with 400 when the query has another name than these, because it may be a misspelt one.
-    func allowQuery(_ names: Set<ExactString>) throws(Answer) {
+    /// Throws an ``GatewayResponse`` with 400 when the query has another name than these, because it may be a misspelt one.
+    func allowQuery(_ names: Set<ExactString>) throws(GatewayResponse) {
         guard let unknown = query.keys.filter({ !names.contains($0) }).min() else { return }
         throw .problem(.badRequest, "invalidArgument", "The query has an unknown name: \(unknown.string)")
     }

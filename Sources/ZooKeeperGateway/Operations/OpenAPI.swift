@@ -8,6 +8,6 @@ enum OpenAPI {
     /// - Parameter version: the program's version.
     static func document(version: String) -> [UInt8] {
         PackageResources.openapi_json.replacing(
-            versionPlaceholder.utf8, with: Document.json(version).utf8, maxReplacements: 1)
+            versionPlaceholder.utf8, with: ResponseBody.json(version).utf8, maxReplacements: 1)
     }
 }

@@ -18,16 +18,16 @@ struct OperationsResource {
     /// Responds to a request for the health or the metrics.
     ///
     /// - Returns: `nil` for any other path.
-    func answer(_ request: GatewayRequest) async throws -> Answer? {
+    func answer(_ request: GatewayRequest) async throws -> GatewayResponse? {
         guard Self.isHealth(request.rawPath) || request.rawPath == "/metrics" else { return nil }
         guard request.method == .get || request.method == .head else { return .methodNotAllowed("GET, HEAD") }
         try request.allowQuery([])
         switch request.rawPath {
         case "/health":
             let isReady = await isReady()
-            return Answer(
+            return GatewayResponse(
                 isReady ? .ok : .serviceUnavailable, .json,
-                Document(
+                ResponseBody(
                     "health", ["status": .text(isReady ? "ready" : "unavailable"), "version": .text(version)]))
         case "/health/live": return Self.text(.ok, "live\n")
         case "/health/ready":
@@ -51,8 +51,10 @@ struct OperationsResource {
         return true
     }
 
-    private static func text(_ status: HTTPResponse.Status, _ text: String, type: String = "text/plain") -> Answer {
-        var answer = Answer(status)
+    private static func text(_ status: HTTPResponse.Status, _ text: String, type: String = "text/plain")
+        -> GatewayResponse
+    {
+        var answer = GatewayResponse(status)
         answer.headers[.contentType] = type
         answer.body = Array(text.utf8)
         return answer

@@ -4,7 +4,7 @@ import ZooKeeperQueue
 
 /// The queues that an endpoint serves for sends and leases. Each has a producer, and the leases of its clients.
 actor HTTPQueues {
-    struct Member: Sendable {
+    struct ServedQueue: Sendable {
         let producer: QueueProducer
         let leases: HTTPLeases
 
@@ -18,7 +18,7 @@ actor HTTPQueues {
     private let configuration: GatewayConfiguration
     private let logger: Logger
     /// The served queues by path.
-    private var members: [ExactString: Member] = [:]
+    private var members: [ExactString: ServedQueue] = [:]
     private var isClosed = false
 
     init(_ client: ZooKeeperClient, _ configuration: GatewayConfiguration, logger: Logger) {
@@ -38,7 +38,7 @@ actor HTTPQueues {
     ///
     /// - Returns: `nil` when the gateway serves too many queues already, or is shutting down.
     /// - Throws: ``QueueError`` for an invalid path.
-    func member(_ path: String) async throws -> Member? {
+    func member(_ path: String) async throws -> ServedQueue? {
         let key = ExactString(path)
         if let member = members[key] { return member }
         let existing = try queue(path)
@@ -47,7 +47,7 @@ actor HTTPQueues {
         if members.count >= configuration.maximumQueues { await makeRoom() }
         if let member = members[key] { return member }
         guard !isClosed, members.count < configuration.maximumQueues else { return nil }
-        let member = Member(
+        let member = ServedQueue(
             producer: QueueProducer(queue, configuration: .init(sendTimeout: configuration.responseTimeout)),
             leases: HTTPLeases(
                 existing, maximum: configuration.maximumLeases, patience: configuration.responseTimeout))

@@ -5,22 +5,22 @@ import ZooKeeper
 struct SessionResource {
     let endpoint: Endpoint
     let request: GatewayRequest
-    let format: Format
+    let format: MediaType
     /// The part of the path after `/sessions/v1/`: a session's ID, or nothing.
     let id: String
 
-    func answer() async throws -> Answer {
+    func answer() async throws -> GatewayResponse {
         switch request.method {
         case .post where id.isEmpty: return try await create()
         case .put where !id.isEmpty:
             guard await endpoint.sessions.touch(id) else {
-                return Answer(.notFound, format, "session \(id) not found", request)
+                return GatewayResponse(.notFound, format, "session \(id) not found", request)
             }
-            return Answer(.ok, format)
+            return GatewayResponse(.ok, format)
         case .delete where !id.isEmpty:
             // Answers 204 even when there is no such session, because the client wanted it to be gone.
             await endpoint.sessions.close(id)
-            return Answer(.noContent, format)
+            return GatewayResponse(.noContent, format)
         default: return .methodNotAllowed(id.isEmpty ? "POST" : "PUT, DELETE")
         }
     }
@@ -28,28 +28,30 @@ struct SessionResource {
     /// The longest expiry that a client can request, in seconds.
     private static let longest = 86_400
 
-    private func create() async throws -> Answer {
+    private func create() async throws -> GatewayResponse {
         let operation = request.query["op"] ?? "create"
         guard operation == "create" else {
-            return Answer(.badRequest, format, "bad operation \(operation)", request)
+            return GatewayResponse(.badRequest, format, "bad operation \(operation)", request)
         }
         guard let seconds = Int(request.query["expire"] ?? "5"), (1...Self.longest).contains(seconds) else {
-            return Answer(.badRequest)
+            return GatewayResponse(.badRequest)
         }
         let id: String?
         do {
             id = try await endpoint.sessions.open(patience: .seconds(seconds), within: endpoint.responseTimeout)
         } catch let error as ZooKeeperError {
-            let refusal = Refusal(error, path: "session", isConnected: false)
-            return Answer(refusal.status, format, refusal.message, request)
+            let refusal = ErrorMapping(error, path: "session", isConnected: false)
+            return GatewayResponse(refusal.status, format, refusal.message, request)
         }
-        guard let id else { return Answer(.serviceUnavailable, format, "there are too many sessions", request) }
+        guard let id else {
+            return GatewayResponse(.serviceUnavailable, format, "there are too many sessions", request)
+        }
         let address = request.address.hasSuffix("/") ? request.address + id : "\(request.address)/\(id)"
         var answer =
             if format == .octets {
-                Answer(.created, format, bytes: Array(id.utf8))
+                GatewayResponse(.created, format, bytes: Array(id.utf8))
             } else {
-                Answer(.created, format, Document("session", ["id": .text(id), "uri": .text(address)]))
+                GatewayResponse(.created, format, ResponseBody("session", ["id": .text(id), "uri": .text(address)]))
             }
         answer.headers[.location] = address
         return answer

@@ -80,7 +80,7 @@ struct ConsumerTransaction {
         var parts: [Part] = []
         /// The index of each operation within its part.
         var places: [Int] = []
-        var holdings: HeldLeases
+        var heldLeases: HeldLeases
 
         mutating func add(_ operations: [ZooKeeperOperation], _ part: Part) {
             self.operations += operations
@@ -91,9 +91,9 @@ struct ConsumerTransaction {
         }
     }
 
-    func plan(_ queue: MessageQueue, _ holdings: HeldLeases) -> Plan {
-        var ends = Plan(holdings: holdings)
-        let whole = wholeReleases(holdings)
+    func plan(_ queue: MessageQueue, _ heldLeases: HeldLeases) -> Plan {
+        var ends = Plan(heldLeases: heldLeases)
+        let whole = wholeReleases(heldLeases)
         var touched: Set<String> = []
         for (number, settlement) in settlements.enumerated() {
             let lease = settlement.lease
@@ -104,7 +104,7 @@ struct ConsumerTransaction {
                     // requeued once the lease is gone.
                     ends.add([.check(lease.path)], .lease(numbers(of: lease.node)))
                 }
-                if ends.holdings.settle(index, of: lease.node) {
+                if ends.heldLeases.settle(index, of: lease.node) {
                     let all = numbers(of: lease.node)
                     ends.add([.delete(lease.path)], .lease(all))
                     if let batch = whole[lease.node] {
@@ -119,11 +119,11 @@ struct ConsumerTransaction {
             let consequences = settlement.consequences(queue, epoch, maximumDeliveries: maximumDeliveries)
             ends.add(consequences, .settlement(number))
         }
-        var plan = Plan(holdings: ends.holdings)
-        plan.holdings.version = holdings.version &+ 1
+        var plan = Plan(heldLeases: ends.heldLeases)
+        plan.heldLeases.version = heldLeases.version &+ 1
         plan.add([.check(registration.paths.active)], .session)
         plan.add(
-            [.set(registration.paths.path, data: ends.holdings.progress.encoded(), version: holdings.version)],
+            [.set(registration.paths.path, data: ends.heldLeases.progress.encoded(), version: heldLeases.version)],
             .registration)
         if usesNames { plan.add([epoch.check(in: queue.tree)], .epoch) }
         plan.operations += ends.operations
@@ -131,7 +131,7 @@ struct ConsumerTransaction {
         plan.places += ends.places
         for (number, node) in claims.enumerated() {
             plan.add(Self.moves(node, queue, registration), .claim(number))
-            plan.holdings.add(node)
+            plan.heldLeases.add(node)
         }
         if let place, !claims.isEmpty { plan.add([.delete(queue.tree.idle(place))], .place) }
         return plan
@@ -155,14 +155,14 @@ struct ConsumerTransaction {
     }
 
     /// Returns the batches that are requeued as a whole, because none of their messages was handed out.
-    private func wholeReleases(_ holdings: HeldLeases) -> [String: RecordBatch] {
+    private func wholeReleases(_ heldLeases: HeldLeases) -> [String: RecordBatch] {
         if releasesSingly { return [:] }
         var released: [String: [Int: [UInt8]]] = [:]
         for settlement in settlements {
             guard case .release = settlement.kind, let index = settlement.lease.index else { continue }
             released[settlement.lease.node, default: [:]][index] = settlement.lease.data
         }
-        return released.filter { $0.value.count == holdings.batches[$0.key] }.mapValues { records in
+        return released.filter { $0.value.count == heldLeases.batches[$0.key] }.mapValues { records in
             RecordBatch(records: records.sorted { $0.key < $1.key }.map(\.value))
         }
     }

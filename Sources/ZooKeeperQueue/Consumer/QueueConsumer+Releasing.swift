@@ -12,10 +12,10 @@ extension QueueConsumer {
     /// consumer must find them in order.
     func release(_ leases: [Lease]) async {
         await withTaskGroup(of: Void.self) { group in
-            handle { $0.gatheringBegins() }
+            handle { $0.batchingBegins() }
             for lease in leases.sorted(by: { $0.name < $1.name }) {
                 group.addImmediateTask {
-                    await self.insist(on: .release, for: lease)
+                    await self.settleWithRetry(on: .release, for: lease)
                     self.releaseEnded(lease)
                 }
             }
@@ -27,7 +27,7 @@ extension QueueConsumer {
 
     /// Settles a message that no handler will settle. Repeats the settlement after retryable errors, until
     /// `close()` has no time left.
-    func insist(on kind: Settlement.Kind, for lease: Lease) async {
+    func settleWithRetry(on kind: Settlement.Kind, for lease: Lease) async {
         while true {
             do {
                 return try await settle(lease, by: kind)

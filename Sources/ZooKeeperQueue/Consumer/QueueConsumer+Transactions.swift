@@ -30,7 +30,7 @@ extension QueueConsumer {
         while !commit.isEmpty {
             let start = now
             do {
-                if state.needsHoldings, let version = try await readHoldings(commit.registration) {
+                if state.needsHeldLeases, let version = try await readHeldLeases(commit.registration) {
                     return await ensembleLostWrites(&commit, found: version)
                 }
                 if state.needsEpoch(for: commit) { try await readEpoch() }
@@ -43,7 +43,7 @@ extension QueueConsumer {
             } catch {
                 return abandon(&commit, error)
             }
-            let plan = commit.plan(queue, state.holdings)
+            let plan = commit.plan(queue, state.heldLeases)
             do {
                 let results = try await queue.store.multi(plan.operations)
                 guard results.count > 1, case .set(let stat) = results[1] else { return }
@@ -80,9 +80,9 @@ extension QueueConsumer {
     ///
     /// - Returns: the version of the node when it is lower than before, because the servers have lost
     ///   acknowledged writes; otherwise `nil`.
-    private func readHoldings(_ registration: Registration) async throws -> Int32? {
+    private func readHeldLeases(_ registration: Registration) async throws -> Int32? {
         guard state.registration == registration else {
-            handle { $0.skipHoldingsRead() }
+            handle { $0.skipHeldLeasesRead() }
             return nil
         }
         do {
@@ -92,7 +92,7 @@ extension QueueConsumer {
             return handle { $0.holdingsRead(node, of: registration) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             // The transaction itself will find that the registration is gone.
-            handle { $0.skipHoldingsRead() }
+            handle { $0.skipHeldLeasesRead() }
             return nil
         }
     }
@@ -138,7 +138,7 @@ extension QueueConsumer {
         // The known version is that of the current registration's node.
         guard state.registration == commit.registration else { return await sessionHasEnded(&commit) }
         let path = commit.registration.paths.path
-        let expected = state.holdings.version
+        let expected = state.heldLeases.version
         while state.phase != .closed {
             do {
                 // Without the `sync`, the read may overtake a transaction that is still on its way between the servers.
@@ -148,7 +148,7 @@ extension QueueConsumer {
                     found: node.stat.version, expected: expected, isUnresolved: commit.isUnresolved)
                 {
                 case .applied:
-                    applied(commit, commit.plan(queue, state.holdings), token: node.stat.mzxid)
+                    applied(commit, commit.plan(queue, state.heldLeases), token: node.stat.mzxid)
                     commit.settlements = []
                     commit.claims = []
                 case .notApplied: commit.isCertainlyNotApplied()
@@ -175,7 +175,7 @@ extension QueueConsumer {
         queue.logger.error(
             "The ensemble has lost acknowledged writes; registering the consumer again",
             metadata: [
-                "consumer": "\(commit.registration.paths.path)", "expected": "\(state.holdings.version)",
+                "consumer": "\(commit.registration.paths.path)", "expected": "\(state.heldLeases.version)",
                 "found": "\(version)",
                 "advice": "messages may be delivered again; use ZooKeeper 3.9.4 or later, and check the servers' disks",
             ])

@@ -19,10 +19,10 @@ extension QueueConsumer {
             case .rescan: continue
             case .impatient: try await stand(in: line)
             case .barred:
-                await leaveLine()
+                await leaveWaitQueue()
                 handle { $0.barred() }
             case .busy:
-                await leaveLine()
+                await leaveWaitQueue()
                 let others = try await line.hasOthers()
                 if handle({ $0.othersWait(others) }) { return nil }
             case .full: return nil
@@ -44,8 +44,8 @@ extension QueueConsumer {
         }
     }
 
-    func leaveLine() async {
-        guard let left = handle({ $0.leaveLine() }) else { return }
+    func leaveWaitQueue() async {
+        guard let left = handle({ $0.leaveWaitQueue() }) else { return }
         let line = WaitQueue(queue: queue, consumer: "")
         // Runs in a separate task, which is not cancelled. If the last attempt fails, the position lasts until the
         // session ends. Until then the second consumer in the wait queue checks the items itself.

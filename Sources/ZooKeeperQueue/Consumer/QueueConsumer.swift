@@ -71,7 +71,7 @@ public actor QueueConsumer {
         case .read:
             reader = Task.immediate {
                 await read()
-                await leaveLine()
+                await leaveWaitQueue()
                 handle { $0.readerEnded(isCancelled: Task.isCancelled) }
             }
         case .commit(let first):

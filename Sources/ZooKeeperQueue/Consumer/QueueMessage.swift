@@ -136,7 +136,7 @@ private final class LeaseHolder: Sendable {
         let (lease, consumer) = (lease, consumer)
         // An unstructured task, because a deinitializer cannot wait. The consumer's `close()`
         // waits for its settlements.
-        Task { await consumer.insist(on: .requeue(reason: "the message was dropped unsettled"), for: lease) }
+        Task { await consumer.settleWithRetry(on: .requeue(reason: "the message was dropped unsettled"), for: lease) }
     }
 }
 

@@ -130,8 +130,8 @@ struct WaitQueue {
             && parts[1].utf8.starts(with: "consumer-".utf8)
     }
 
-    private static func name(_ ticket: Int64, _ consumer: String) -> String {
-        let digits = String(ticket)
+    private static func name(_ position: Int64, _ consumer: String) -> String {
+        let digits = String(position)
         return String(repeating: "0", count: max(0, 19 - digits.utf8.count)) + digits + "-" + consumer
     }
 }

@@ -22,8 +22,8 @@ public struct DeadLetter: Sendable, Hashable {
     ) -> [ZooKeeperOperation] {
         let letter = ZooKeeperOperation.create(path, data: data)
         // The remainder is always enough for the other operations of the transaction.
-        let room = store.maximumRequestSize - 2 * store.size(of: .create(path, data: [])) - data.count - 1_024
-        let cause = Array(shortened(cause, to: min(maximumCause, max(0, room))).utf8)
+        let budget = store.maximumRequestSize - 2 * store.size(of: .create(path, data: [])) - data.count - 1_024
+        let cause = Array(shortened(cause, to: min(maximumCause, max(0, budget))).utf8)
         return [letter, .create(path + "/cause", data: cause)]
     }
 

@@ -46,7 +46,7 @@ struct QueueInspector: Sendable {
                 SequenceUsage(kind: .consumers, value: try await created(tree.consumers), limit: Int(Int32.max)),
                 SequenceUsage(
                     kind: .batches,
-                    value: try await largestVersion(try await reader.names(tree.producers).map(tree.lane)),
+                    value: try await largestVersion(try await reader.names(tree.producers).map(tree.producer)),
                     limit: Int(QueueProducer.Configuration.defaultBatchesOfANode)),
                 SequenceUsage(
                     kind: .transactions, value: try await largestVersion(consumers.map { tree.consumer($0).path }),

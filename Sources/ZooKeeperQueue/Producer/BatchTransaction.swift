@@ -22,14 +22,14 @@ struct BatchTransaction: Sendable {
     static let overhead = 512
 
     init(
-        _ batch: ProducerSequence.Batch, lane: String, epoch: SequenceEpoch, buckets: DeduplicationBuckets,
-        packing: BatchPacker,
+        _ batch: ProducerSequence.Batch, sequence: String, epoch: SequenceEpoch, buckets: DeduplicationBuckets,
+        packer: BatchPacker,
         in tree: QueueTree
     ) {
         self.batch = batch
         self.epoch = epoch
-        groups = packing.groups(batch.entries)
-        operations = [.set(tree.lane(lane), data: [], version: batch.version), epoch.check(in: tree)]
+        groups = packer.groups(batch.entries)
+        operations = [.set(tree.producer(sequence), data: [], version: batch.version), epoch.check(in: tree)]
         let hasIDs = batch.entries.contains { $0.id != nil }
         if hasIDs { operations.append(buckets.check(in: tree)) }
         firstNode = operations.count

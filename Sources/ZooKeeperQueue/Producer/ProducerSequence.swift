@@ -37,7 +37,7 @@ struct ProducerSequence: Sendable {
         let version: Int32
         let entries: [Entry]
         /// The result of the last attempt: the messages' names, or an error.
-        var landing: Result<[String?], any Error>?
+        var result: Result<[String?], any Error>?
     }
 
     /// The waiting messages, in the order of the sends. Messages of withdrawn sends can be among
@@ -68,13 +68,13 @@ struct ProducerSequence: Sendable {
     let maximumOperations: Int
     /// The most batches in flight, and how many messages must be waiting for another one. With fewer, waiting for a
     /// batch in flight costs the ensemble less.
-    let maximumFlights: Int
+    let maximumBatchesInFlight: Int
     let minimumBatch: Int
 
-    init(maximumBytes: Int, maximumOperations: Int, maximumFlights: Int = 4, minimumBatch: Int = 32) {
+    init(maximumBytes: Int, maximumOperations: Int, maximumBatchesInFlight: Int = 4, minimumBatch: Int = 32) {
         self.maximumBytes = maximumBytes
         self.maximumOperations = maximumOperations
-        self.maximumFlights = maximumFlights
+        self.maximumBatchesInFlight = maximumBatchesInFlight
         self.minimumBatch = minimumBatch
     }
 
@@ -82,7 +82,7 @@ struct ProducerSequence: Sendable {
     /// Whether a batch without a known outcome may have been stored.
     var isUnresolved: Bool { unresolved > 0 }
     /// Whether every batch has an answer or an error.
-    var hasLanded: Bool { batches.allSatisfy { $0.landing != nil } }
+    var allCompleted: Bool { batches.allSatisfy { $0.result != nil } }
 
     /// Whether a message waits to be admitted.
     var hasUnadmitted: Bool { isGated && waiting.last.map { !$0.isAdmitted } ?? false }
@@ -125,7 +125,7 @@ struct ProducerSequence: Sendable {
 
     /// Takes the next batch to send: as many waiting messages as fit.
     mutating func nextBatch(overhead: Int) -> Batch? {
-        guard !isHalted, !waiting.isEmpty, batches.count < maximumFlights,
+        guard !isHalted, !waiting.isEmpty, batches.count < maximumBatchesInFlight,
             batches.isEmpty || waiting.count - withdrawnMessages >= minimumBatch
         else { return nil }
         var entries: [Entry] = []
@@ -153,12 +153,12 @@ struct ProducerSequence: Sendable {
     /// Records the answer to a batch, or its error.
     ///
     /// - Returns: the batches that are now stored, in order, with the names of their messages.
-    mutating func landed(_ version: Int32, _ landing: Result<[String?], any Error>) -> [([Entry], [String?])] {
+    mutating func completed(_ version: Int32, _ result: Result<[String?], any Error>) -> [([Entry], [String?])] {
         guard let index = batches.firstIndex(where: { $0.version == version }) else { return [] }
-        batches[index].landing = landing
-        if case .failure = landing { isHalted = true }
+        batches[index].result = result
+        if case .failure = result { isHalted = true }
         var stored: [([Entry], [String?])] = []
-        while case .success(let names)? = batches.first?.landing, unresolved == 0 {
+        while case .success(let names)? = batches.first?.result, unresolved == 0 {
             stored.append((batches.removeFirst().entries, names))
         }
         noteStored(stored.last?.0)
@@ -172,24 +172,24 @@ struct ProducerSequence: Sendable {
     /// again, ahead of the others.
     ///
     /// - Returns: the batches that are stored, and the error of the first one that is not.
-    mutating func sortOut() -> (stored: [([Entry], [String?])], error: (any Error)?) {
+    mutating func reconcileBatches() -> (stored: [([Entry], [String?])], error: (any Error)?) {
         var stored: [([Entry], [String?])] = []
-        if let last = batches.lastIndex(where: { if case .success? = $0.landing { true } else { false } }) {
+        if let last = batches.lastIndex(where: { if case .success? = $0.result { true } else { false } }) {
             for batch in batches.prefix(last + 1) {
-                let names = (try? batch.landing?.get()) ?? .init(repeating: nil, count: batch.entries.count)
+                let names = (try? batch.result?.get()) ?? .init(repeating: nil, count: batch.entries.count)
                 stored.append((batch.entries, names))
             }
             batches.removeFirst(last + 1)
             unresolved = 0
             noteStored(stored.last?.0)
         }
-        guard case .failure(let error)? = batches.first?.landing else {
+        guard case .failure(let error)? = batches.first?.result else {
             isHalted = false
             return (stored, nil)
         }
         unresolved =
             batches.prefix { batch in
-                guard case .failure(let error as ZooKeeperError)? = batch.landing else { return false }
+                guard case .failure(let error as ZooKeeperError)? = batch.result else { return false }
                 return error.outcome == .unknown
             }.count
         // The caller decides what a definite failure of the first batch means. Its messages wait again like

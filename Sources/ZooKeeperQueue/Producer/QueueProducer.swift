@@ -216,7 +216,7 @@ public actor QueueProducer {
         }
         guard let name = handle({ $0.leave() }) else { return }
         // Runs in a separate task, which is not cancelled. If it fails, a recovery removes the producer's node.
-        await Task { try? await queue.store.delete(queue.tree.lane(name), version: nil) }.value
+        await Task { try? await queue.store.delete(queue.tree.producer(name), version: nil) }.value
     }
 
     // MARK: Maintenance

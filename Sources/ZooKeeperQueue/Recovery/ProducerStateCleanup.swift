@@ -13,7 +13,7 @@ struct ProducerStateCleanup: RecoveryDuty {
     mutating func run() async throws {
         let (store, tree) = (queue.store, queue.tree)
         for name in try await queue.reader.usableNames(tree.producers) {
-            let path = tree.lane(name)
+            let path = tree.producer(name)
             try await queue.skipped.handle(path) {
                 guard let stat = try await store.exists(path),
                     ages.hasExpired(path, stat, since: stat.mtime, after: retention)

@@ -31,7 +31,7 @@ struct QueueTree: Sendable, Hashable {
     func partial(_ name: String) -> String { "\(partial)/\(name)" }
     func dead(_ name: String) -> String { "\(dead)/\(name)" }
     func cause(ofDead name: String) -> String { "\(dead)/\(name)/cause" }
-    func lane(_ name: String) -> String { "\(producers)/\(name)" }
+    func producer(_ name: String) -> String { "\(producers)/\(name)" }
     func idBucket(_ number: UInt32) -> String { "\(ids)/\(number)" }
     func id(_ name: String, inBucket number: UInt32) -> String { "\(idBucket(number))/\(name)" }
     func idle(_ place: String) -> String { "\(idle)/\(place)" }

@@ -34,7 +34,7 @@ struct GatewayCommand: AsyncParsableCommand {
         let file =
             try config.map(GatewayFile.read) ?? GatewayFile(endpoints: [.init(servers: QueueOptions.servers(connect))])
         var configuration = try file.configuration(listen: listen)
-        configuration.version = Version.full
+        configuration.version = Version.transactional
         let scheme = configuration.tls == nil ? "http" : "https"
         let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
         let gateway = try Gateway(configuration, logger: logger) { port in

@@ -1,4 +1,4 @@
-import GatewayExtensions
+import GatewayProtocol
 import ZooKeeper
 import ZooKeeperGateway
 

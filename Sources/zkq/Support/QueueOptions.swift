@@ -2,7 +2,7 @@ import ArgumentParser
 import Logging
 import ZooKeeper
 import ZooKeeperQueue
-import ZooKeeperRest
+import ZooKeeperREST
 
 #if canImport(FoundationEssentials)
     import FoundationEssentials
@@ -67,7 +67,7 @@ struct QueueOptions: ParsableArguments {
         let credentials = auth ?? ProcessInfo.processInfo.environment["ZOOKEEPER_AUTH"]
         let servers = Self.servers(connect)
         if servers.hasPrefix("http://") || servers.hasPrefix("https://") {
-            return try await RestNodeStore.withStore(rest(servers, credentials), logger: logger) { [logger] store in
+            return try await RESTNodeStore.withStore(rest(servers, credentials), logger: logger) { [logger] store in
                 let queue = try MessageQueue(
                     store: store, path: self.queue, createIfMissing: createIfMissing, logger: logger)
                 try checkLength()
@@ -121,9 +121,10 @@ extension QueueOptions {
         }
     }
 
-    private func rest(_ addresses: String, _ credentials: String?) throws -> RestConfiguration {
-        var configuration = RestConfiguration(
-            gateways: addresses.split(separator: ",").map(String.init), guarantee: atLeastOnce ? .atLeastOnce : .full)
+    private func rest(_ addresses: String, _ credentials: String?) throws -> RESTConfiguration {
+        var configuration = RESTConfiguration(
+            gateways: addresses.split(separator: ",").map(String.init),
+            guarantee: atLeastOnce ? .atLeastOnce : .transactional)
         configuration.sessionTimeout = .seconds(max(1, sessionTimeout.rounded()))
         // An interactive command must not wait for ever for a gateway that does not exist.
         configuration.requestTimeout = .seconds(15)

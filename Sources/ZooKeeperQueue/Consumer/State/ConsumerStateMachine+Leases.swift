@@ -14,8 +14,8 @@ extension ConsumerStateMachine {
 
     mutating func registered(_ registration: Registration) {
         membership = .registered(registration)
-        holdings = HeldLeases()
-        needsHoldings = false
+        heldLeases = HeldLeases()
+        needsHeldLeases = false
         emit(.log(.debug, "Registered a consumer", ["consumer": "\(registration.paths.path)"]))
     }
 
@@ -85,17 +85,17 @@ extension ConsumerStateMachine {
     ///   acknowledged writes; otherwise `nil`.
     mutating func holdingsRead(_ node: Node, of registration: Registration) -> Int32? {
         guard self.registration == registration else { return nil }
-        needsHoldings = false
-        let outcome = TransactionOutcome(found: node.stat.version, expected: holdings.version, isUnresolved: true)
+        needsHeldLeases = false
+        let outcome = TransactionOutcome(found: node.stat.version, expected: heldLeases.version, isUnresolved: true)
         if outcome == .rolledBack { return node.stat.version }
-        holdings.found(node)
+        heldLeases.found(node)
         return nil
     }
 
-    mutating func skipHoldingsRead() { needsHoldings = false }
+    mutating func skipHeldLeasesRead() { needsHeldLeases = false }
 
     mutating func holdingsFound(_ node: Node, of registration: Registration) {
-        if self.registration == registration { holdings.found(node) }
+        if self.registration == registration { heldLeases.found(node) }
     }
 
     // MARK: The end of a registration
@@ -109,7 +109,7 @@ extension ConsumerStateMachine {
 
     /// Whether the version of the consumer's node has reached its limit. A version has 32 bits, and each transaction
     /// raises it by one. At the limit nothing is claimed in advance until the consumer holds nothing.
-    var mustRenew: Bool { holdings.version >= configuration.transactionsOfARegistration || holdings.version < 0 }
+    var mustRenew: Bool { heldLeases.version >= configuration.transactionsOfARegistration || heldLeases.version < 0 }
 
     /// Returns the registration to renew, once the consumer holds and settles nothing.
     mutating func registrationToRenew() -> Registration? {
@@ -124,7 +124,7 @@ extension ConsumerStateMachine {
     /// must start the reader, which registers the consumer again.
     mutating func leaves() {
         membership = .unregistered
-        holdings = HeldLeases()
+        heldLeases = HeldLeases()
         forgetList()
         emit(.stopWatchingSession)
     }

@@ -233,7 +233,7 @@ extension ConsumerStateMachine {
     /// Leaves the wait queue.
     ///
     /// - Returns: the position to delete.
-    mutating func leaveLine() -> String? {
+    mutating func leaveWaitQueue() -> String? {
         guard let name = position.name else { return nil }
         positionIsGone(name)
         return name

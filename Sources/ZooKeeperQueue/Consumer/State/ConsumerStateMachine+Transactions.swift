@@ -12,16 +12,16 @@ extension ConsumerStateMachine {
         commitIfNeeded(now: now)
     }
 
-    mutating func gatheringBegins() { isGathering = true }
+    mutating func batchingBegins() { isBatching = true }
 
     mutating func gatheringEnds(now: Duration) {
-        isGathering = false
+        isBatching = false
         commitIfNeeded(now: now)
     }
 
     /// Starts the committer, unless it is running or there is nothing to settle or claim.
     mutating func commitIfNeeded(now: Duration) {
-        guard !isCommitting, !isGathering, let first = nextTransaction(now: now) else { return }
+        guard !isCommitting, !isBatching, let first = nextTransaction(now: now) else { return }
         isCommitting = true
         emit(.commit(first))
     }
@@ -45,7 +45,7 @@ extension ConsumerStateMachine {
     private mutating func nextTransaction(now: Duration) -> ConsumerTransaction? {
         // The fixed part of the multi: the consumer's own operations, the check of the epoch, and the
         // position in the wait queue.
-        var (count, bytes) = (4, 1_024 + holdings.progress.encoded().count)
+        var (count, bytes) = (4, 1_024 + heldLeases.progress.encoded().count)
         let ends = nextSettlements(&count, &bytes)
         guard let registration = ends.first?.lease.registration ?? registration else { return nil }
         var commit = ConsumerTransaction(
@@ -172,7 +172,7 @@ extension ConsumerStateMachine {
         guard !commit.isUnresolved, registration == commit.registration else { return }
         let gone = commit.settlements.indices.filter { index in
             let lease = commit.settlements[index].lease
-            return lease.index.map { holdings.progress.isSettled($0, of: lease.node) } ?? false
+            return lease.index.map { heldLeases.progress.isSettled($0, of: lease.node) } ?? false
         }
         for index in gone { leaseIsGone(commit.settlements[index]) }
         commit.remove(gone)
@@ -196,7 +196,7 @@ extension ConsumerStateMachine {
         for settlement in commit.settlements { succeed(settlement) }
         // The session may have ended while the answer was on its way. A recovery then requeues the claimed messages.
         guard registration == commit.registration else { return }
-        holdings = plan.holdings
+        heldLeases = plan.heldLeases
         if let left = commit.place { positionIsGone(left) }
         for node in commit.claims {
             emit(.handled(path: node.entry.path(in: queue.tree)))
@@ -244,7 +244,7 @@ extension ConsumerStateMachine {
 
     /// Abandons the transaction, because its outcome cannot be determined or its error cannot be fixed.
     mutating func abandon(_ commit: inout ConsumerTransaction, _ error: any Error) {
-        if commit.isUnresolved { needsHoldings = true }
+        if commit.isUnresolved { needsHeldLeases = true }
         fail(&commit, Array(commit.settlements.indices), error)
         if !commit.claims.isEmpty {
             dropClaims(&commit)

@@ -143,11 +143,11 @@ struct ConsumerStateMachine: Sendable {
     var settlements: Deque<Settlement> = []
     var isCommitting = false
     /// Whether settlements are being collected for one transaction.
-    var isGathering = false
+    var isBatching = false
     /// The contents of this consumer's node, and its leases.
-    var holdings = HeldLeases()
+    var heldLeases = HeldLeases()
     /// Whether a transaction was abandoned that may have been applied.
-    var needsHoldings = false
+    var needsHeldLeases = false
     var claimLimit = ClaimLimit()
     /// How long the last transaction took.
     var lastTransaction = Duration.zero

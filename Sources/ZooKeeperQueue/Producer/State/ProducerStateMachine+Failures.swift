@@ -21,7 +21,7 @@ extension ProducerStateMachine {
         }
         switch maintenance?.stage {
         case .opening: maintenance?.stage = .findingDuplicates
-        case .findingRoom:
+        case .findingCapacity:
             fullness = nil
             maintenance?.stage = .ended
         default: break
@@ -36,7 +36,7 @@ extension ProducerStateMachine {
         switch error as? BatchTransaction.Refusal {
         case .duplicate(let entry):
             // The batch is not stored. Its other messages are sent again.
-            if lane.isUnresolved { lane.firstIsFree() }
+            if sequence.isUnresolved { sequence.firstIsFree() }
             duplicatesFound([entry])
             deduplication.requireSearch()
             return
@@ -77,7 +77,7 @@ extension ProducerStateMachine {
     /// Inspects the producer's node, whose unexpected version caused the refusal of a batch.
     private mutating func inspectNode() {
         guard let name = node.name else { return renewNode(because: Self.nodeWasRemoved) }
-        insert(.inspectNode(path: queue.tree.lane(name)))
+        insert(.inspectNode(path: queue.tree.producer(name)))
     }
 
     /// Judges the version of the producer's node.
@@ -85,11 +85,11 @@ extension ProducerStateMachine {
     /// - Parameter version: the version; `nil` when there is no such node.
     mutating func nodeInspected(_ version: Int32?, path: String) {
         guard let version else { return renewNode(because: Self.nodeWasRemoved) }
-        let expected = lane.firstUnresolved?.version ?? lane.version
+        let expected = sequence.firstUnresolved?.version ?? sequence.version
         let metadata: Logger.Metadata = ["path": "\(path)", "version": "\(version)", "expected": "\(expected)"]
-        switch lane.verdict(on: version) {
+        switch sequence.verdict(on: version) {
         case .stored:
-            let entries = lane.firstIsStored()
+            let entries = sequence.firstIsStored()
             finish(entries, names: .init(repeating: nil, count: entries.count))
         case .fits: insert(.sleep(.milliseconds(50)))
         case .behind:
@@ -105,7 +105,7 @@ extension ProducerStateMachine {
     /// unresolved on the old one stay so.
     mutating func renewNode(because reason: String, cause: ZooKeeperError? = nil) {
         if case .open(let name) = node { node = .missing(former: name) }
-        finish(lane.abandonUnresolved(), error: Self.unknown(reason, cause: cause))
+        finish(sequence.abandonUnresolved(), error: Self.unknown(reason, cause: cause))
     }
 
     private static func unknown(_ reason: String, cause: ZooKeeperError? = nil) -> QueueError {
@@ -128,14 +128,14 @@ extension ProducerStateMachine {
         if (error as? QueueError)?.code == .queueNotFound { (isPrepared, needsEpoch) = (false, true) }
         let refusal =
             (error as? ZooKeeperError).map { QueueError($0, while: "storing messages", queue: queue.path) } ?? error
-        if lane.isUnresolved {
+        if sequence.isUnresolved {
             if isCertain {
-                finish(lane.firstIsRefused(), error: refusal)
+                finish(sequence.firstIsRefused(), error: refusal)
             } else {
                 renewNode(because: "The batch could not be sent again.", cause: error as? ZooKeeperError)
             }
         }
-        finish(lane.removeWaiting(), error: refusal)
+        finish(sequence.removeWaiting(), error: refusal)
     }
 
     mutating func retryLater(_ cause: ZooKeeperError) {
@@ -154,8 +154,10 @@ extension ProducerStateMachine {
     mutating func endAbandoned() {
         guard phase == .closed, pending.waiters == 0 else { return }
         let unknown = Self.unknown("The producer was closed.")
-        finish(lane.abandonUnresolved(), error: unknown)
+        finish(sequence.abandonUnresolved(), error: unknown)
         let closed = QueueError(.closed, "The producer was closed before the message was sent; it is not stored.")
-        for entry in lane.removeWaiting() { finish([entry], error: lane.hasBegun(entry.send) ? unknown : closed) }
+        for entry in sequence.removeWaiting() {
+            finish([entry], error: sequence.hasBegun(entry.send) ? unknown : closed)
+        }
     }
 }

@@ -7,34 +7,35 @@ extension ProducerStateMachine {
     mutating func flush(now: Duration) {
         if maintenance != nil { return }
         if needsMaintenance {
-            if lane.hasLanded { beginMaintenance() }
+            if sequence.allCompleted { beginMaintenance() }
             return
         }
         guard let name = node.name else { return }
         admit(now: now)
-        while let batch = lane.nextBatch(overhead: BatchTransaction.overhead) {
+        while let batch = sequence.nextBatch(overhead: BatchTransaction.overhead) {
             inFlight += 1
             emit(.send(plan(for: batch, over: name)))
         }
-        if lane.isStuck { beginMaintenance() }
+        if sequence.isStuck { beginMaintenance() }
     }
 
     /// Whether later batches must wait for maintenance.
     private var needsMaintenance: Bool {
-        guard !lane.isEmpty else { return false }
-        return lane.isHalted || !isPrepared || needsNode || mustReadEpoch || deduplication.needsBuckets
+        guard !sequence.isEmpty else { return false }
+        return sequence.isHalted || !isPrepared || needsNode || mustReadEpoch || deduplication.needsBuckets
             || deduplication.needsSearch
     }
 
     var mustReadEpoch: Bool { needsEpoch || numbers != .left }
 
     /// Whether another node must be created before anything is sent.
-    var needsNode: Bool { node.name == nil || lane.version >= configuration.batchesOfANode }
+    var needsNode: Bool { node.name == nil || sequence.version >= configuration.batchesOfANode }
 
     /// Returns the transaction that stores a batch and increments the version of the producer's node.
     func plan(for batch: ProducerSequence.Batch, over node: String) -> BatchTransaction {
         BatchTransaction(
-            batch, lane: node, epoch: epoch, buckets: deduplication.buckets ?? DeduplicationBuckets(), packing: packing,
+            batch, sequence: node, epoch: epoch, buckets: deduplication.buckets ?? DeduplicationBuckets(),
+            packer: packer,
             in: queue.tree)
     }
 
@@ -43,7 +44,7 @@ extension ProducerStateMachine {
     /// Handles the answer to the first attempt of a batch.
     mutating func answered(_ plan: BatchTransaction, _ answer: Result<[OperationResult], any Error>, now: Duration) {
         inFlight -= 1
-        for (entries, names) in lane.landed(plan.batch.version, learn(answer, to: plan)) {
+        for (entries, names) in sequence.completed(plan.batch.version, learn(answer, to: plan)) {
             finish(entries, names: names)
         }
         flush(now: now)
@@ -60,7 +61,7 @@ extension ProducerStateMachine {
         case .failure(let error): return .failure(plan.judged(error))
         case .success(let results):
             if plan.hasUsedTheNumbers(results) { numbers = .used }
-            room.noteStored(nodes: plan.groups.count, messages: plan.batch.entries.count)
+            budget.noteStored(nodes: plan.groups.count, messages: plan.batch.entries.count)
             return .success(plan.names(results))
         }
     }

@@ -14,7 +14,7 @@ extension ProducerStateMachine {
         case opening
         case findingDuplicates
         /// Waits until the queue has free capacity.
-        case findingRoom(RoomSearch)
+        case findingCapacity(CapacitySearch)
         case ended
     }
 
@@ -22,7 +22,7 @@ extension ProducerStateMachine {
     enum Resolution: Sendable { case epoch, buckets, transaction }
 
     /// What comes next while waiting sends are not admitted, and how long the next pause is.
-    enum RoomSearch: Sendable {
+    enum CapacitySearch: Sendable {
         case epoch(pause: Duration)
         case fill(pause: Duration)
     }
@@ -73,32 +73,32 @@ extension ProducerStateMachine {
         switch stage {
         case .reconciling:
             go(to: .resolving(.epoch))
-            if lane.isHalted { reconcile() }
+            if sequence.isHalted { reconcile() }
         case .resolving(let part):
-            guard let batch = lane.firstUnresolved else {
-                go(to: lane.isEmpty ? .findingDuplicates : .opening)
+            guard let batch = sequence.firstUnresolved else {
+                go(to: sequence.isEmpty ? .findingDuplicates : .opening)
                 return nil
             }
             return nextStep(for: batch, part)
         case .opening: return nextStepOfOpening()
         case .findingDuplicates:
-            go(to: .findingRoom(.epoch(pause: .milliseconds(50))))
+            go(to: .findingCapacity(.epoch(pause: .milliseconds(50))))
             guard deduplication.needsSearch else { return nil }
             deduplication.requireSearch(false)
             guard let buckets = deduplication.buckets else { return nil }
-            return .findDuplicates(lane.waitingWithIDs(500), buckets)
-        case .findingRoom(let search):
-            guard lane.isStuck else {
+            return .findDuplicates(sequence.waitingWithIDs(500), buckets)
+        case .findingCapacity(let search):
+            guard sequence.isStuck else {
                 fullness = nil
                 go(to: .ended)
                 return nil
             }
             switch search {
             case .epoch(let pause):
-                go(to: .findingRoom(.fill(pause: pause)))
+                go(to: .findingCapacity(.fill(pause: pause)))
                 // Read the epoch, because no transaction is sent whose epoch check would reveal a changed capacity.
                 return .readEpoch
-            case .fill: return .measureFill(countingBytes: room.capacity.bytes != nil)
+            case .fill: return .measureFill(countingBytes: budget.capacity.bytes != nil)
             }
         case .ended: break
         }
@@ -150,12 +150,12 @@ extension ProducerStateMachine {
             name = RandomName.make()
             node = .creating(name, former: node.existing)
         }
-        return .createNode(path: queue.tree.lane(name))
+        return .createNode(path: queue.tree.producer(name))
     }
 
     /// Reconciles the batches, after each of them has a result and one has failed.
     private mutating func reconcile() {
-        let (stored, error) = lane.sortOut()
+        let (stored, error) = sequence.reconcileBatches()
         for (entries, names) in stored { finish(entries, names: names) }
         if let error { judge(error) }
     }
@@ -189,9 +189,9 @@ extension ProducerStateMachine {
 
     private mutating func use(_ attributes: QueueAttributes) {
         // With a single delivery, a failed consumer would take all messages of a node to the dead letters.
-        packing.maximumBatchSize = attributes.maximumDeliveries > 1 ? attributes.maximumBatchSize : 1
-        room.capacity = attributes.capacity
-        lane.isGated = !attributes.capacity.isNone
+        packer.maximumBatchSize = attributes.maximumDeliveries > 1 ? attributes.maximumBatchSize : 1
+        budget.capacity = attributes.capacity
+        sequence.isGated = !attributes.capacity.isNone
     }
 
     mutating func bucketsRead(_ buckets: DeduplicationBuckets) { deduplication = .read(buckets, needsSearch: false) }
@@ -199,21 +199,21 @@ extension ProducerStateMachine {
     mutating func nodeCreated() {
         guard case .creating(let name, let former) = node else { return }
         node = .open(name)
-        lane.renewed()
-        if let former { insert(.deleteNode(path: queue.tree.lane(former))) }
+        sequence.renewed()
+        if let former { insert(.deleteNode(path: queue.tree.producer(former))) }
     }
 
     /// Handles the answer to an unresolved batch that was sent again.
     mutating func resolved(_ plan: BatchTransaction, _ answer: Result<[OperationResult], any Error>) {
         switch learn(answer, to: plan) {
-        case .success(let names): finish(lane.firstIsStored(), names: names)
+        case .success(let names): finish(sequence.firstIsStored(), names: names)
         case .failure(let error): judge(error)
         }
     }
 
     /// Completes messages whose IDs were stored before.
     mutating func duplicatesFound(_ entries: [ProducerSequence.Entry]) {
-        for duplicate in lane.remove(entries) {
+        for duplicate in sequence.remove(entries) {
             let receipt = SendReceipt(nodeName: nil, isDuplicate: true)
             resume(pending.finish(duplicate.send, index: duplicate.index, with: .success(receipt)))
         }

@@ -73,11 +73,11 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     // MARK: Batches
 
-    var lane: ProducerSequence
+    var sequence: ProducerSequence
     var node = Node.missing(former: nil)
     /// How many batches are in flight for the first time.
     var inFlight = 0
-    var packing: BatchPacker
+    var packer: BatchPacker
     /// The epoch of the sequence numbers, as last read.
     var epoch = SequenceEpoch()
     /// Whether the epoch must be read before anything is sent.
@@ -94,18 +94,18 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     // MARK: Capacity
 
     /// The credit for storing messages in a queue with a capacity.
-    var room = CapacityBudget()
+    var budget = CapacityBudget()
     /// Why waiting sends are not admitted; `nil` while they are.
     var fullness: QueueError?
 
     init(_ queue: MessageQueue, _ configuration: QueueProducer.Configuration) {
         self.queue = queue
         self.configuration = configuration
-        lane = ProducerSequence(
+        sequence = ProducerSequence(
             maximumBytes: queue.store.maximumRequestSize - 64,
             maximumOperations: BatchTransaction.maximumEntryOperations,
             minimumBatch: configuration.minimumBatch)
-        packing = BatchPacker(maximumBytes: queue.store.maximumRequestSize / 2)
+        packer = BatchPacker(maximumBytes: queue.store.maximumRequestSize / 2)
     }
 
     /// Returns the next action, in the order of the events.
@@ -138,7 +138,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         let bytes = messages.reduce(0) { $0 + $1.data.count }
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
-        lane.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
+        sequence.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
         flush(now: now)
         watch(deadline)
         return id
@@ -171,8 +171,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     /// messages must not overtake it.
     private mutating func stopWaiting(for id: UnresolvedSend, notSent: any Error, _ reason: String) {
         guard let count = pending.awaitedCount(id) else { return }
-        if pending.isUntouched(id), lane.isWaiting(id) {
-            lane.withdraw(id, count: count)
+        if pending.isUntouched(id), sequence.isWaiting(id) {
+            sequence.withdraw(id, count: count)
             resume(pending.fail(id, with: notSent))
         } else {
             resume(
@@ -188,7 +188,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     /// The error for a send that did not begin in time. Both the error and the cause that it
     /// names are certain: nothing of the send is stored.
     private var notSent: QueueError {
-        if lane.isStuck, let fullness { return fullness }
+        if sequence.isStuck, let fullness { return fullness }
         return QueueError(
             .timedOut, "The time was over before the send could begin, and nothing of it is stored.",
             cause: obstacle)
@@ -231,7 +231,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         return node.existing
     }
 
-    private var isIdle: Bool { lane.isEmpty && inFlight == 0 && maintenance == nil }
+    private var isIdle: Bool { sequence.isEmpty && inFlight == 0 && maintenance == nil }
 
     mutating func tellIfIdle() { if phase == .closed, isIdle { emit(.becameIdle) } }
 }

@@ -1,0 +1,169 @@
+/// The HTML, the style and the script of the dashboard. Anything that comes from a queue
+/// is inserted as text, never as HTML.
+enum Dashboard {
+    static let html = """
+        <!doctype html>
+        <html lang="en">
+        <head>
+        <meta charset="utf-8">
+        <meta name="viewport" content="width=device-width, initial-scale=1">
+        <title>Queues</title>
+        <link rel="icon" href="data:,">
+        <link rel="stylesheet" href="page.css">
+        <script src="page.js" defer></script>
+        </head>
+        <body>
+        <header><h1>Queues</h1><p id="state">…</p></header>
+        <main id="queues"></main>
+        <template id="queue">
+        <section>
+        <h2></h2>
+        <dl>
+        <div><dt>ready</dt><dd data-of="ready"></dd></div>
+        <div><dt>leased</dt><dd data-of="leased"></dd></div>
+        <div><dt>partial</dt><dd data-of="partial"></dd></div>
+        <div><dt>dead</dt><dd data-of="dead"></dd></div>
+        <div><dt>consumers</dt><dd data-of="consumers"></dd></div>
+        <div><dt>oldest</dt><dd data-of="oldest"></dd></div>
+        <div><dt>in/s</dt><dd data-of="sent"></dd></div>
+        <div><dt>out/s</dt><dd data-of="done"></dd></div>
+        </dl>
+        <canvas width="640" height="120" role="img" aria-label="ready messages, and messages sent a second, of the last minutes"></canvas>
+        <p class="legend"><span class="ready">ready</span> <span class="sent">in/s</span> <span class="done">out/s</span></p>
+        <details>
+        <summary>Dead letters</summary>
+        <p><button type="button" class="all">Send all back</button></p>
+        <table><thead><tr><th>name</th><th>cause</th><th>payload</th><th></th></tr></thead><tbody></tbody></table>
+        </details>
+        </section>
+        </template>
+        </body>
+        </html>
+        """
+
+    static let style = """
+        :root { color-scheme: light dark; --ready: #2563eb; --sent: #16a34a; --done: #d97706; --line: #8884; }
+        * { box-sizing: border-box; }
+        body { font: 16px/1.4 system-ui, sans-serif; margin: 0 auto; max-width: 60rem; padding: 1rem; }
+        header { display: flex; align-items: baseline; justify-content: space-between; gap: 1rem; flex-wrap: wrap; }
+        h1 { font-size: 1.4rem; margin: 0; } h2 { font-size: 1.1rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
+        #state { margin: 0; opacity: .7; }
+        section { border: 1px solid var(--line); border-radius: .5rem; margin: 1rem 0; padding: 1rem; }
+        dl { display: grid; gap: .5rem; grid-template-columns: repeat(auto-fit, minmax(5.5rem, 1fr)); margin: 0 0 .75rem; }
+        dt { font-size: .75rem; opacity: .7; } dd { font-size: 1.2rem; font-variant-numeric: tabular-nums; margin: 0; }
+        canvas { display: block; height: 7.5rem; width: 100%; border: 1px solid var(--line); border-radius: .25rem; }
+        .legend { font-size: .75rem; margin: .25rem 0 .5rem; }
+        .legend span::before { content: "■ "; } .ready::before { color: var(--ready); }
+        .sent::before { color: var(--sent); } .done::before { color: var(--done); }
+        table { border-collapse: collapse; font-size: .85rem; width: 100%; display: block; overflow-x: auto; }
+        td, th { border-top: 1px solid var(--line); padding: .3rem .5rem .3rem 0; text-align: left; vertical-align: top; }
+        td { overflow-wrap: anywhere; } button { font: inherit; padding: .25rem .75rem; white-space: nowrap; }
+        """
+
+    static let script = """
+        "use strict";
+        const period = 2000, kept = 150, queues = new Map();
+        const place = path => "queues/v1" + path.split("/").map(encodeURIComponent).join("/");
+        async function call(method, path) {
+          const answer = await fetch(path, { method, headers: { Accept: "application/json" } });
+          if (answer.status === 204) return {};
+          const value = await answer.json();
+          if (!answer.ok) throw new Error(value.message || answer.status);
+          return value;
+        }
+        function say(text) { document.getElementById("state").textContent = text; }
+        function age(seconds) {
+          if (seconds == null) return "–";
+          if (seconds < 120) return Math.round(seconds) + " s";
+          return seconds < 7200 ? Math.round(seconds / 60) + " min" : Math.round(seconds / 3600) + " h";
+        }
+        function add(path) {
+          const part = document.getElementById("queue").content.cloneNode(true), section = part.querySelector("section");
+          section.querySelector("h2").textContent = path;
+          const queue = { path, section, points: [], last: null };
+          section.querySelector("details").addEventListener("toggle", () => dead(queue));
+          if (location.hash === "#dead") section.querySelector("details").open = true;
+          section.querySelector(".all").addEventListener("click", () => redrive(queue, "/dead/redrive"));
+          document.getElementById("queues").append(part);
+          queues.set(path, queue);
+          return queue;
+        }
+        function show(queue, name, text) { queue.section.querySelector(`[data-of="${name}"]`).textContent = text; }
+        async function look(queue) {
+          const old = queue.last && queue.last.ready <= 10000;
+          const counts = await call("GET", place(queue.path) + (old ? "?age=true" : ""));
+          const now = performance.now(), last = queue.last;
+          let sent = 0, done = 0;
+          if (last) {
+            const seconds = (now - last.now) / 1000, held = c => c.ready + c.leased + c.partial + c.dead;
+            sent = Math.max(0, counts.created - last.created) / seconds;
+            done = Math.max(0, (counts.created - last.created) - (held(counts) - held(last))) / seconds;
+          }
+          queue.last = Object.assign(counts, { now });
+          for (const name of ["ready", "leased", "partial", "dead", "consumers"]) show(queue, name, counts[name]);
+          show(queue, "oldest", age(counts.oldestAgeSeconds));
+          show(queue, "sent", sent.toFixed(1));
+          show(queue, "done", done.toFixed(1));
+          queue.points.push({ ready: counts.ready, sent, done });
+          if (queue.points.length > kept) queue.points.shift();
+          draw(queue);
+        }
+        function draw(queue) {
+          const canvas = queue.section.querySelector("canvas"), box = canvas.getBoundingClientRect();
+          const scale = window.devicePixelRatio || 1, width = box.width, height = box.height;
+          canvas.width = width * scale; canvas.height = height * scale;
+          const context = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
+          context.scale(scale, scale);
+          const line = (name, most) => {
+            context.strokeStyle = style.getPropertyValue("--" + name); context.lineWidth = 1.5; context.beginPath();
+            queue.points.forEach((point, index) => {
+              const x = width * index / (kept - 1), y = height - 4 - (height - 18) * point[name] / most;
+              index ? context.lineTo(x, y) : context.moveTo(x, y);
+            });
+            context.stroke();
+          };
+          const most = names => Math.max(1, ...queue.points.flatMap(point => names.map(name => point[name])));
+          const ready = most(["ready"]), rate = most(["sent", "done"]);
+          line("ready", ready); line("sent", rate); line("done", rate);
+          context.fillStyle = getComputedStyle(document.body).color; context.font = "11px system-ui";
+          context.fillText(`ready up to ${ready}, ${rate.toFixed(1)} a second`, 6, 12);
+        }
+        async function dead(queue) {
+          if (!queue.section.querySelector("details").open) return;
+          try {
+            const { messages } = await call("GET", place(queue.path) + "/dead?limit=50");
+            queue.section.querySelector("tbody").replaceChildren(...messages.map(message => {
+              const row = document.createElement("tr"), button = document.createElement("button");
+              const payload = message.payload ?? "base64: " + message.payloadBase64;
+              for (const text of [message.nodeName, message.cause, payload.slice(0, 200)]) {
+                const cell = document.createElement("td");
+                cell.textContent = text;
+                row.append(cell);
+              }
+              button.type = "button"; button.textContent = "Send back";
+              button.addEventListener("click", () => redrive(queue, "/dead/" + encodeURIComponent(message.nodeName) + "/redrive"));
+              const cell = document.createElement("td");
+              cell.append(button);
+              row.append(cell);
+              return row;
+            }));
+          } catch (error) { say(error.message); }
+        }
+        async function redrive(queue, path) {
+          try { await call("POST", place(queue.path) + path); } catch (error) { say(error.message); }
+          await dead(queue);
+        }
+        async function turn() {
+          try {
+            if (!document.hidden) {
+              const { queues: paths } = await call("GET", "queues/v1");
+              const problems = await Promise.all(paths.map(path =>
+                look(queues.get(path) || add(path)).then(() => null, error => path + ": " + error.message)));
+              say(paths.length ? problems.filter(problem => problem).join("; ") : "There is no queue yet.");
+            }
+          } catch (error) { say("The gateway does not answer: " + error.message); }
+          setTimeout(turn, period);
+        }
+        turn();
+        """
+}

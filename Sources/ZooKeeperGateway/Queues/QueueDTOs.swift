@@ -1,0 +1,183 @@
+import GatewayProtocol
+import ZooKeeperQueue
+
+#if canImport(FoundationEssentials)
+    import FoundationEssentials
+#else
+    import Foundation
+#endif
+
+/// The JSON bodies of requests and responses. A payload that is UTF-8 is the string `payload`.
+/// Any other payload is `payloadBase64`.
+enum QueueDTOs {
+    struct Send: Decodable {
+        struct Message: Decodable {
+            var payload: String?
+            var payloadBase64: String?
+            var priority: Int?
+            var headers: [String: String]?
+            var id: String?
+
+            /// Returns the message to send.
+            ///
+            /// - Throws: ``FormError`` that says what is wrong.
+            func outgoing() throws(FormError) -> OutgoingMessage {
+                let bytes: [UInt8]
+                switch (payload, payloadBase64) {
+                case (let text?, nil): bytes = Array(text.utf8)
+                case (nil, let text?):
+                    guard let data = Data(base64Encoded: text) else {
+                        throw FormError(message: "payloadBase64 is no base64")
+                    }
+                    bytes = Array(data)
+                default: throw FormError(message: "a message has either payload or payloadBase64")
+                }
+                return OutgoingMessage(bytes, priority: priority ?? 100, headers: headers ?? [:], id: id)
+            }
+        }
+        var messages: [Message]
+
+        private static let names: Set = ["payload", "payloadBase64", "priority", "headers", "id"]
+
+        /// Reads the body of a request.
+        ///
+        /// - Throws: ``FormError`` that says what is wrong. An unknown name is refused,
+        ///   because it may be a misspelt one.
+        init(reading body: [UInt8]) throws(FormError) {
+            let data = Data(body)
+            do {
+                self = try JSONDecoder().decode(Send.self, from: data)
+            } catch {
+                throw FormError(message: "the body is no object of JSON with messages")
+            }
+            struct Fields: Decodable { let messages: [JSONNames] }
+            guard let fields = try? JSONDecoder().decode(JSONNames.self, from: data), fields.names == ["messages"],
+                let messages = try? JSONDecoder().decode(Fields.self, from: data).messages,
+                messages.allSatisfy({ $0.names.isSubset(of: Self.names) })
+            else { throw FormError(message: "the body has a name that is not known") }
+        }
+    }
+
+    struct FormError: Error {
+        let message: String
+    }
+
+    struct Sent: Encodable {
+        struct Message: Encodable {
+            let name: String?
+            let duplicate: Bool
+        }
+        let messages: [Message]
+
+        init(_ receipts: [SendReceipt]) {
+            messages = receipts.map { Message(name: $0.nodeName, duplicate: $0.isDuplicate) }
+        }
+    }
+
+    struct Payload: Encodable {
+        private enum Key: String, CodingKey { case payload, payloadBase64 }
+        let bytes: [UInt8]
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            if let text = String(validating: bytes, as: UTF8.self) {
+                try container.encode(text, forKey: .payload)
+            } else {
+                try container.encode(Data(bytes).base64EncodedString(), forKey: .payloadBase64)
+            }
+        }
+    }
+
+    /// A ready or leased message.
+    struct Message: Encodable {
+        private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, headers, id }
+        let name: String
+        let priority, deliveryCount: Int
+        let enqueueTime: Int64
+        let headers: [String: String]
+        let id: String?
+        let payload: [UInt8]
+
+        init(_ message: QueueMessage) {
+            (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
+            (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
+            payload = message.payload
+        }
+
+        init(_ message: PeekedMessage) {
+            (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
+            (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
+            payload = message.payload
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(name, forKey: .name)
+            try container.encode(priority, forKey: .priority)
+            try container.encode(deliveryCount, forKey: .deliveryCount)
+            try container.encode(enqueueTime, forKey: .enqueueTime)
+            try container.encode(headers, forKey: .headers)
+            try container.encodeIfPresent(id, forKey: .id)
+            try Payload(bytes: payload).encode(to: encoder)
+        }
+    }
+
+    struct Leases: Encodable { let leases: [Lease] }
+
+    struct Lease: Encodable {
+        private enum Key: String, CodingKey { case lease, token, seconds }
+        let lease: String
+        let message: QueueMessage
+        let seconds: Int
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(lease, forKey: .lease)
+            // A string, because JavaScript cannot hold every 64-bit integer.
+            try container.encode("\(message.fencingToken)", forKey: .token)
+            try container.encode(seconds, forKey: .seconds)
+            try Message(message).encode(to: encoder)
+        }
+    }
+
+    struct Extended: Encodable { let seconds: Int }
+
+    struct Counts: Encodable {
+        let ready, leased, partial, dead, consumers, created: Int
+        let bytes: Int?
+        let oldestAgeSeconds: Double?
+        let maximumMessages, maximumBytes: Int?
+
+        init(_ statistics: QueueStatistics, _ capacity: QueueCapacity, oldestMessageAge: Duration?) {
+            created = statistics.totalEnqueued
+            oldestAgeSeconds = oldestMessageAge.map { $0 / .milliseconds(1) / 1_000 }
+            (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.recovering)
+            (dead, consumers, bytes) = (statistics.deadLettered, statistics.consumers, statistics.bytes)
+            (maximumMessages, maximumBytes) = (capacity.messages, capacity.bytes)
+        }
+    }
+
+    struct Browsed: Encodable { let messages: [Message] }
+
+    struct Dead: Encodable {
+        struct Message: Encodable {
+            private enum Key: String, CodingKey { case name, cause, time, headers, id }
+            let letter: DeadLetter
+
+            func encode(to encoder: any Encoder) throws {
+                var container = encoder.container(keyedBy: Key.self)
+                try container.encode(letter.nodeName, forKey: .name)
+                try container.encode(letter.reason, forKey: .cause)
+                try container.encode(letter.deadLetteredAt.millisecondsSince1970, forKey: .time)
+                try container.encode(letter.headers, forKey: .headers)
+                try container.encodeIfPresent(letter.id, forKey: .id)
+                try Payload(bytes: letter.payload).encode(to: encoder)
+            }
+        }
+        let messages: [Message]
+    }
+
+    struct Queues: Encodable { let queues: [String] }
+
+    struct Count: Encodable { let count: Int }
+}

@@ -1,0 +1,69 @@
+import Foundation
+import QueueHistory
+import Testing
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// Every protocol, with every fault at every call of it.
+@Suite(.timeLimit(.minutes(10)))
+struct ExhaustiveFaultTests {
+    private func subject(_ scenario: Scenario, _ maximumBatchSize: Int) -> OurQueue {
+        OurQueue(
+            attributes: .init(
+                maximumDeliveries: scenario.maximumDeliveries, deduplicationWindow: .seconds(60),
+                maximumBatchSize: maximumBatchSize, capacity: scenario.capacity,
+                sequenceRolloverThreshold: scenario.sequenceRolloverThreshold),
+            effects: scenario.expectedNodes.isEmpty ? nil : "/effects", sendsIDs: scenario.sendsIDs)
+    }
+
+    @Test(arguments: Scenario.all, [1, 3])
+    func oneFault(_ scenario: Scenario, maximumBatchSize: Int) async {
+        let subject = subject(scenario, maximumBatchSize)
+        let (calls, result) = scenario.play(subject)
+        #expect(result.isGood, "without a fault: \(result.violations)")
+        let faults = Fault.allCases
+        let found = await concurrently(calls * faults.count) { number -> [Violation]? in
+            let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
+            let violations = scenario.play(subject) { $0.number == call ? fault : nil }.result.violations
+            return violations.isEmpty ? nil : violations
+        }
+        if !found.isEmpty {
+            let lines = found.map { number, violations in
+                "  \(faults[number % faults.count]) at call \(number / faults.count + 1): \(violations)"
+            }
+            Issue.record("\(scenario):\n\(lines.prefix(20).joined(separator: "\n"))")
+        }
+        print(
+            "\(scenario), \(maximumBatchSize) a node: \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations"
+        )
+    }
+
+    /// Two faults: at each call, and at each later one.
+    @Test(arguments: [Scenario.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery], [1, 3])
+    func twoFaults(_ scenario: Scenario, maximumBatchSize: Int) async {
+        let subject = subject(scenario, maximumBatchSize)
+        // A fault makes the protocol longer, by what resolves it.
+        let last = scenario.play(subject).calls + 6
+        let faults = Fault.allCases
+        let pairs = (1..<last).flatMap { first in (first + 1...last).map { (first, $0) } }
+        // One in so many each time, others by chance; all with `EXHAUSTIVE=1 make test`.
+        let total = pairs.count * faults.count * faults.count
+        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"].flatMap(Int.init) ?? 40
+        let offset = Int.random(in: 0..<part)
+        let found = await concurrently((total - offset + part - 1) / part) { index -> String? in
+            let number = index * part + offset
+            let (first, second) = pairs[number / (faults.count * faults.count)]
+            let a = faults[number / faults.count % faults.count]
+            let b = faults[number % faults.count]
+            let violations = scenario.play(subject) { $0.number == first ? a : $0.number == second ? b : nil }
+                .result.violations
+            return violations.isEmpty ? nil : "\(a) at call \(first), \(b) at call \(second): \(violations)"
+        }
+        if !found.isEmpty {
+            Issue.record("\(scenario):\n\(found.prefix(20).map { "  " + $0.result }.joined(separator: "\n"))")
+        }
+        print(
+            "\(scenario), \(maximumBatchSize) a node: one in \(part) of \(total) runs of two faults, \(found.count) with violations"
+        )
+    }
+}

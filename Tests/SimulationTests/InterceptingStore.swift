@@ -1,0 +1,70 @@
+import ZooKeeper
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// A session between whose calls something can be done, or whose multis are done in another way.
+struct InterceptingStore: ZooKeeperStore {
+    let session: InMemorySession
+    /// How a multi is done.
+    var performing: @Sendable (InMemorySession, [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] = {
+        try await $0.multi($1)
+    }
+    /// What happens before several nodes are read at once.
+    var beforeReading: @Sendable ([String]) async throws -> Void = { _ in }
+
+    /// Does not ask whether the queue's epoch is still the same: the flaw of a queue that takes a name for a message.
+    static func withoutEpoch(_ session: InMemorySession) -> InterceptingStore {
+        InterceptingStore(session: session) { session, operations in
+            try await session.multi(
+                operations.map { operation in
+                    guard case .check("/queue/epoch", _) = operation else { return operation }
+                    return .check("/queue/epoch", version: nil)
+                })
+        }
+    }
+
+    /// Does not ask whether an id is remembered in the former bucket: what is created and deleted there in one multi is left out.
+    static func withoutFormerIDs(_ session: InMemorySession) -> InterceptingStore {
+        InterceptingStore(session: session) { session, operations in
+            let former = Set(
+                operations.compactMap { operation -> String? in
+                    guard case .delete(let path, _) = operation, path.hasPrefix("/queue/ids/") else { return nil }
+                    return path
+                })
+            return try await session.multi(operations.filter { !former.contains($0.path) })
+        }
+    }
+
+    func multi(_ operations: [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] {
+        try await performing(session, operations)
+    }
+    func get(_ paths: [String]) async throws -> [Node?] {
+        try await beforeReading(paths)
+        return try await session.get(paths)
+    }
+
+    var capabilities: ZooKeeperCapabilities { session.capabilities }
+    var maximumRequestSize: Int { session.maximumRequestSize }
+    func size(of operation: ZooKeeper.ZooKeeperOperation) -> Int { session.size(of: operation) }
+    var sessionState: SessionState { session.sessionState }
+    var sessionStates: SessionStates { session.sessionStates }
+    var now: Duration { session.now }
+    func sleep(for duration: Duration) async throws { try await session.sleep(for: duration) }
+    func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
+        try await session.create(path, data: data, mode: mode)
+    }
+    func delete(_ path: String, version: Int32?) async throws { try await session.delete(path, version: version) }
+    func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
+        try await session.set(path, data: data, version: version)
+    }
+    func get(_ path: String) async throws -> Node { try await session.get(path) }
+    func exists(_ path: String) async throws -> Stat? { try await session.exists(path) }
+    func children(of path: String) async throws -> NodeChildren { try await session.children(of: path) }
+    func trackUsage(of path: String) async throws { try await session.trackUsage(of: path) }
+    func byteUsage(of path: String) async throws -> Int? { try await session.byteUsage(of: path) }
+    func sync(_ path: String) async throws { try await session.sync(path) }
+    func dataUpdates(of path: String) -> WatchSequence<Node?> { session.dataUpdates(of: path) }
+    func childrenUpdates(of path: String) -> WatchSequence<NodeChildren?> {
+        session.childrenUpdates(of: path)
+    }
+}

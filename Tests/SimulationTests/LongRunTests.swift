@@ -1,0 +1,99 @@
+import Simulation
+import Testing
+import ZooKeeper
+import ZooKeeperQueue
+import ZooKeeperTestKit
+
+/// What is left in the tree after a year, in virtual time.
+@Suite(.timeLimit(.minutes(5)))
+struct LongRunTests {
+    private static let day = Duration.seconds(86_400)
+
+    /// Producers and consumers come and go, crash, and lose their sessions; older producers leave messages unwritten; a
+    /// recovery looks every hour. Each month the queue is drained, and its tree is that of a new one.
+    @Test func aYearLeavesNothingBehind() throws {
+        let simulation = Simulation(.seeded(1), longest: Self.day * 400, mostJobs: 50_000_000)
+        let months = try simulation.run { [zookeeper = simulation.zookeeper, clock = simulation.clock] in
+            let random = SeededRandom(seed: 1)
+            let settings = QueueAttributes(sequenceRolloverThreshold: 200)
+            let isDone = Flag()
+            let store = zookeeper.connect("recovery")
+            let queue = try MessageQueue(store: store).creating(with: settings)
+            try await queue.prepare()
+            let new = Set(zookeeper.nodes.keys)
+            async let recovered: Void = {
+                let recovery = QueueRecovery(queue, configuration: .init(incompleteItemAge: .seconds(3_600)))
+                while !isDone.isSet {
+                    try await recovery.recover()
+                    try await clock.sleep(for: .seconds(3_600))
+                }
+            }()
+            var months: [(left: Set<String>, epoch: Int)] = []
+            for round in 1...4 * 360 {
+                try await Self.produce(zookeeper.connect("producer\(round)"), settings, random)
+                try await Self.consume(zookeeper.connect("consumer\(round)"), settings, random)
+                if random.roll(5) == 0 {
+                    _ = try await store.create("/queue/items/item-100-", data: [], mode: .persistentSequential)
+                }
+                try await clock.sleep(for: Self.day / 4)
+                guard round.isMultiple(of: 4 * 30) else { continue }
+                // What the last ones have left is garbage after some hours, and is looked for now and then.
+                try await clock.sleep(for: Self.day)
+                try await Self.drain(queue)
+                try await clock.sleep(for: Self.day)
+                let data = zookeeper.nodes["/queue/epoch"]?.data ?? []
+                let epoch = String(decoding: data, as: UTF8.self).prefix { $0 != " " }
+                // Where ids are remembered, with none in it.
+                let left = Set(zookeeper.nodes.keys).subtracting(new)
+                let buckets = left.filter { $0.hasPrefix("/queue/ids") && $0.split(separator: "/").count < 4 }
+                months.append((buckets.count <= 3 ? left.subtracting(buckets) : left, Int(epoch) ?? 0))
+            }
+            isDone.isSet = true
+            try await recovered
+            store.close()
+            return months
+        }
+        #expect(months.count == 12)
+        for month in months { #expect(month.left.isEmpty, "\(month.left.sorted().prefix(10))") }
+        #expect(months.last?.epoch ?? 0 > 10)
+    }
+
+    private static func produce(_ store: InMemorySession, _ settings: QueueAttributes, _ random: SeededRandom)
+        async throws
+    {
+        let producer = QueueProducer(try MessageQueue(store: store).creating(with: settings))
+        for _ in 0...random.roll(4) {
+            try await producer.send(OutgoingMessage("x", id: random.roll(2) == 0 ? "\(random.roll(1_000_000))" : nil))
+        }
+        if random.roll(3) == 0 { return store.crash() }
+        await producer.close()
+        store.close()
+    }
+
+    private static func consume(_ store: InMemorySession, _ settings: QueueAttributes, _ random: SeededRandom)
+        async throws
+    {
+        let consumer = QueueConsumer(
+            try MessageQueue(store: store).creating(with: settings), configuration: .init(prefetch: 3))
+        var messages = consumer.makeAsyncIterator()
+        for _ in 0..<random.roll(6) {
+            guard let message = try await messages.next(within: .seconds(1)) else { break }
+            switch random.roll(10) {
+            case 0: return store.crash()
+            case 1: store.expire()
+            case 2: try? await message.requeue()
+            default: try? await message.acknowledge()
+            }
+        }
+        await consumer.close()
+        store.close()
+    }
+
+    private static func drain(_ queue: MessageQueue) async throws {
+        let consumer = QueueConsumer(queue)
+        var messages = consumer.makeAsyncIterator()
+        while let message = try await messages.next(within: .seconds(1)) { try await message.acknowledge() }
+        await consumer.close()
+        try await queue.purgeDeadLetters()
+    }
+}

@@ -1,0 +1,187 @@
+import Testing
+import TestSupport
+import ZooKeeper
+import ZooKeeperTestKit
+
+@testable import ZooKeeperQueue
+
+/// A queue with a bound, on a real server.
+@Suite(.timeLimit(.minutes(1)))
+struct CapacityTests {
+    @Test func aFullQueueRefusesAndTakesAgainWhenThereIsRoom() async throws {
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 10))) { _, queue in
+            let producer = QueueProducer(queue)
+            for number in 0..<10 { try await producer.send("\(number)") }
+            let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
+            #expect(
+                error?.code == .queueFull && error?.message.contains("10 of 10 messages") == true, "\(error as Any)")
+            // What comes back is never refused.
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
+            var messages = consumer.makeAsyncIterator()
+            try await messages.next()?.requeue()
+            for _ in 0..<3 { try await messages.next()?.acknowledge() }
+            await consumer.close()
+            for number in 10..<13 { try await producer.send("\(number)") }
+            await expect(.queueFull) { try await producer.send("more") }
+            await producer.close()
+            #expect(try await queue.drain().count == 10)
+        }
+    }
+
+    @Test(arguments: [QueueCapacity(), .init(messages: 20)])
+    func whoIsRefusedLearnsOfAnotherBound(_ capacity: QueueCapacity) async throws {
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 3))) { _, queue in
+            let (producer, patient) = (
+                QueueProducer(queue), QueueProducer(queue, configuration: .init(whenFull: .wait))
+            )
+            for number in 0..<3 { try await producer.send("\(number)") }
+            await expect(.queueFull) { try await producer.send("more") }
+            let waiting = Task.immediate { try await patient.send("waits") }
+            try await queue.update { $0.capacity = capacity }
+            try await producer.send("more")
+            _ = try await waiting.value
+            for producer in [producer, patient] { await producer.close() }
+            #expect(try await queue.statistics().ready == 5)
+        }
+    }
+
+    @Test func aSendOfManyIsLetInAsAWholeOrNotAtAll() async throws {
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 10))) { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(contentsOf: (0..<25).map { OutgoingMessage("\($0)") })
+            await expect(.queueFull) { try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) }) }
+            await producer.close()
+            #expect(try await queue.statistics().ready == 25)
+        }
+    }
+
+    @Test func whoWaitsIsLetInInOrderOrRefusedInTime() async throws {
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 2))) { _, queue in
+            let producer = QueueProducer(queue, configuration: .init(whenFull: .wait))
+            for number in 0..<2 { try await producer.send("\(number)") }
+            let late = (2..<6).map { number in Task.immediate { try await producer.send("\(number)") } }
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
+            var messages = consumer.makeAsyncIterator()
+            for number in 0..<6 {
+                let message = try #require(try await messages.next())
+                #expect(message.payload == Array("\(number)".utf8))
+                try await message.acknowledge()
+            }
+            for task in late { _ = try await task.value }
+            await consumer.close()
+            await producer.close()
+
+            let hasty = QueueProducer(queue, configuration: .init(whenFull: .wait, sendTimeout: .milliseconds(300)))
+            for number in 0..<2 { try await hasty.send("\(number)") }
+            let waiting = Task.immediate { try await hasty.send("cancelled") }
+            waiting.cancel()
+            await #expect(throws: CancellationError.self) { try await waiting.value }
+            await expect(.queueFull) { try await hasty.send("too late") }
+            await hasty.close()
+            #expect(try await queue.drain() == ["0", "1"])
+        }
+    }
+
+    @Test func aBoundOfBytesCountsAllThatTheQueueKeeps() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send([UInt8](repeating: 1, count: 40_000))
+            // Learnt by a producer that is at work.
+            try await queue.update { $0.capacity = .init(bytes: 100_000) }
+            try await producer.send([UInt8](repeating: 2, count: 40_000))
+            try await producer.send([UInt8](repeating: 3, count: 40_000))
+            let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
+            #expect(error?.code == .queueFull && error?.message.contains("of 100000 bytes") == true, "\(error as Any)")
+            #expect(try await queue.statistics().bytes ?? 0 > 120_000)
+            // Dead letters are kept too.
+            try await queue.drain { try await $0.deadLetter(reason: "kept") }
+            await expect(.queueFull) { try await producer.send("more") }
+            try await queue.purgeDeadLetters()
+            try await producer.send("more")
+            try await queue.update { $0.capacity = .init() }
+            try await producer.send(
+                contentsOf: (0..<10).map { _ in OutgoingMessage([UInt8](repeating: 4, count: 40_000)) })
+            await producer.close()
+        }
+    }
+
+    @Test func severalProducersKeepTheBoundTogether() async throws {
+        try await withTestQueue(attributes: .init(capacity: .init(messages: 500))) { client, queue in
+            try await withAnotherClient(like: client) { other in
+                let producers = try (0..<4).map {
+                    QueueProducer(
+                        $0.isMultiple(of: 2) ? queue : try MessageQueue(other), configuration: .init(whenFull: .fail))
+                }
+                let sent = try await withThrowingTaskGroup(of: Int.self) { group in
+                    for producer in producers {
+                        for _ in 0..<8 {
+                            group.addTask {
+                                for number in 0..<1_000 {
+                                    do {
+                                        try await producer.send("\(number)")
+                                    } catch let error as QueueError where error.code == .queueFull {
+                                        return number
+                                    }
+                                }
+                                return 1_000
+                            }
+                        }
+                    }
+                    return try await group.reduce(0, +)
+                }
+                for producer in producers { await producer.close() }
+                let ready = try await queue.statistics().ready
+                #expect(ready == sent && ready >= 400 && ready <= 550, "\(ready) of \(sent)")
+            }
+        }
+    }
+
+    @Test func severalMessagesOfANodeAreCountedAsSeveral() async throws {
+        try await withTestQueue(attributes: .init(maximumBatchSize: 50, capacity: .init(messages: 1_000))) { _, queue in
+            let producer = QueueProducer(queue)
+            var sent = 0
+            await expect(.queueFull) {
+                while true {
+                    try await producer.send(contentsOf: (0..<50).map { OutgoingMessage("\($0)") })
+                    sent += 50
+                }
+            }
+            #expect((900...1_150).contains(sent), "\(sent)")
+            await producer.close()
+        }
+    }
+
+    @Test func aBoundThatCannotBeKeptIsRefused() async throws {
+        try await withTestQueue { client, queue in
+            for capacity in [QueueCapacity(messages: 0), .init(bytes: -1)] {
+                await expect(.invalidArgument) { try await queue.update { $0.capacity = capacity } }
+                await expect(.invalidArgument) {
+                    try await queue.createIfNeeded(.init(capacity: capacity))
+                }
+            }
+            try await queue.prepare()
+            let below = try MessageQueue(client, path: "/queue/items/below")
+            try await queue.update { $0.capacity = .init(bytes: 1_000) }
+            let error = await #expect(throws: QueueError.self) {
+                try await below.update { $0.capacity = .init(bytes: 1_000) }
+            }
+            #expect(error?.code == .invalidArgument && error?.message.contains("/queue already") == true)
+            let above = try MessageQueue(client, path: "/above")
+            try await MessageQueue(client, path: "/above/below").update { $0.capacity = .init(bytes: 1_000) }
+            await expect(.invalidArgument) { try await above.update { $0.capacity = .init(bytes: 1_000) } }
+        }
+    }
+
+    @Test func aBoundIsKeptInMemoryToo() async throws {
+        let queue = try MessageQueue(
+            store: InMemoryZooKeeper().connect()
+        ).creating(with: .init(capacity: .init(messages: 3, bytes: 5_000)))
+        let producer = QueueProducer(queue)
+        for number in 0..<3 { try await producer.send("\(number)") }
+        await expect(.queueFull) { try await producer.send("more") }
+        #expect(try await queue.drain().count == 3)
+        try await producer.send([UInt8](repeating: 1, count: 6_000))
+        await expect(.queueFull) { try await producer.send("more") }
+        await producer.close()
+    }
+}
