@@ -15,7 +15,7 @@ endif
 RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections -Xcc -fdata-sections \
     -Xlinker --gc-sections -Xlinker --no-export-dynamic
 
-.PHONY: minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
+.PHONY: api minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
     lint format docs clean
 
 ## The queue's whole life on a real ZooKeeper, told as it happens.
@@ -68,6 +68,11 @@ DURATION ?= 30m
 soak: setup
 	$(RELEASE) --product faults
 	.build/release/faults soak --duration $(DURATION)
+
+## Compares the public API with the baseline in API/. `scripts/api update` writes the baseline.
+api: setup
+	swift build --build-tests
+	scripts/api
 
 ## Every product, for release.
 release: setup

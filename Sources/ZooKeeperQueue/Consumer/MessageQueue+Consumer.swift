@@ -10,8 +10,8 @@ extension MessageQueue {
     /// ```
     ///
     /// When `body` ends, however it ends, the consumer requeues the messages that it still holds, at their old
-    /// positions and without counting a delivery. It also leaves the tree before this method returns. So leaving the
-    /// `for await` loop early, with `break` or an error, strands no message.
+    /// positions, and leaves the tree before this method returns. So leaving the `for await` loop early, with `break`
+    /// or an error, strands no message. A message that `body` never received does not count as delivered.
     ///
     /// - Parameters:
     ///   - prefetch: the most unsettled messages that the consumer holds. See
