@@ -15,23 +15,23 @@ extension ZooKeeperClient {
         let end = ContinuousClock.now + deadline(timeout)
         try await localizing {
             // The path, followed by each ancestor that was found missing.
-            var wanted = [path]
-            while let node = wanted.last {
-                let left = ContinuousClock.now.duration(to: end)
+            var missing = [path]
+            while let node = missing.last {
+                let remaining = ContinuousClock.now.duration(to: end)
                 do {
                     // Reads first, because a client without permission to create may find that the node already exists.
-                    if try await stat(node, watch: false, timeout: left) == nil {
+                    if try await stat(node, watch: false, timeout: remaining) == nil {
                         let create = Request.create(
                             path: node, data: [], mode: .persistent, acl: acl ?? configuration.defaultACL)
-                        _ = try await perform(create, timeout: left, expecting: [.noNode, .nodeExists])
+                        _ = try await perform(create, timeout: remaining, expecting: [.noNode, .nodeExists])
                     }
-                    wanted.removeLast()
+                    missing.removeLast()
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
-                    wanted.removeLast()
+                    missing.removeLast()
                 } catch let error as ZooKeeperError where error.code == .noNode {
                     guard let parent = NodePath.parent(of: node) else { throw error }
-                    wanted.append(parent)
-                } catch let error as ZooKeeperError where error.isAnswerLost {
+                    missing.append(parent)
+                } catch let error as ZooKeeperError where error.isReplyLost {
                     continue
                 }
             }
@@ -53,7 +53,8 @@ extension ZooKeeperClient {
         let root = try full(path)
         guard root != "/" else {
             throw ZooKeeperError(
-                code: .invalidArgument, message: "The root of the tree cannot be deleted: name a node below it.",
+                code: .invalidArgument,
+                message: "The root of the tree cannot be deleted. Delete the nodes below it instead.",
                 path: path, outcome: .notApplied)
         }
         try await localizing {
@@ -61,9 +62,9 @@ extension ZooKeeperClient {
             var parents = try await deleteLeaves([root], timeout: timeout)
             while let parent = parents.last {
                 let names = try await childNames(of: parent, timeout: timeout)
-                let left = try await deleteLeaves(names.map { parent + "/" + $0 }, timeout: timeout)
-                if !left.isEmpty {
-                    parents += left
+                let remaining = try await deleteLeaves(names.map { parent + "/" + $0 }, timeout: timeout)
+                if !remaining.isEmpty {
+                    parents += remaining
                 } else if try await deleteLeaves([parent], timeout: timeout).isEmpty {
                     parents.removeLast()
                 }
@@ -75,7 +76,7 @@ extension ZooKeeperClient {
     ///
     /// - Returns: The nodes that may still exist, because they have children or because the response was lost.
     private func deleteLeaves(_ paths: [String], timeout: Duration?) async throws -> [String] {
-        var left: [String] = []
+        var remaining: [String] = []
         for start in stride(from: 0, to: paths.count, by: 200) {
             let batch = paths[start..<min(start + 200, paths.count)]
             let results = try await gather(
@@ -85,12 +86,12 @@ extension ZooKeeperClient {
                     _ = try result.get()
                 } catch let error as ZooKeeperError where error.code == .noNode {
                     continue
-                } catch let error as ZooKeeperError where error.code == .notEmpty || error.isAnswerLost {
-                    left.append(path)
+                } catch let error as ZooKeeperError where error.code == .notEmpty || error.isReplyLost {
+                    remaining.append(path)
                 }
             }
         }
-        return left
+        return remaining
     }
 
     /// Returns the names of a node's children, and no names when the node does not exist.
@@ -105,7 +106,7 @@ extension ZooKeeperClient {
 
 extension ZooKeeperError {
     /// Whether to repeat the request: its response was lost and the deadline has not passed, or the session moved.
-    fileprivate var isAnswerLost: Bool {
+    fileprivate var isReplyLost: Bool {
         outcome == .unknown && code != .deadlineExceeded || code == .sessionMoved
     }
 }

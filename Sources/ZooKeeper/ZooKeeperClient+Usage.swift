@@ -16,24 +16,24 @@ extension ZooKeeperClient {
         while let parent = NodePath.parent(of: ancestor), parent != "/" {
             ancestor = parent
             if try await stat(Self.quotas + ancestor + "/zookeeper_limits", watch: false, timeout: nil) != nil {
-                throw alreadyCounted(path, by: ancestor)
+                throw alreadyTracked(path, by: ancestor)
             }
         }
-        if let other = try await countedChild(of: path) { throw alreadyCounted(path, by: "\(path)/\(other)") }
+        if let other = try await trackedChild(of: path) { throw alreadyTracked(path, by: "\(path)/\(other)") }
         var node = Self.quotas
         for name in path.utf8.split(separator: UInt8(ascii: "/")) {
             node += "/" + String(Substring(name))
-            try await createUnlessThere([.create(node, data: [])])
+            try await createIfMissing([.create(node, data: [])])
         }
         // The servers fill in the second node when it is created.
-        try await createUnlessThere([
+        try await createIfMissing([
             .create(node + "/zookeeper_limits", data: Array("count=-1,bytes=-1".utf8)),
             .create(node + "/zookeeper_stats", data: Array("count=0,bytes=0".utf8)),
         ])
     }
 
     /// Returns the name of a child at or below which the servers already count.
-    private func countedChild(of path: String) async throws -> String? {
+    private func trackedChild(of path: String) async throws -> String? {
         do {
             let names = try await nodeChildren(
                 Self.quotas + path, watch: false, timeout: nil, expecting: [.noNode]
@@ -44,16 +44,15 @@ extension ZooKeeperClient {
         }
     }
 
-    private func alreadyCounted(_ path: String, by other: String) -> ZooKeeperError {
+    private func alreadyTracked(_ path: String, by other: String) -> ZooKeeperError {
         ZooKeeperError(
             code: .invalidArgument,
-            message:
-                "The servers count what stands below \(other) already (a quota), and cannot count both that and \(path): "
-                + "remove that quota first.",
+            message: "The bytes below \(path) cannot be counted: a quota at \(other) already counts an overlapping "
+                + "subtree. Remove that quota first.",
             path: local(path), outcome: .notApplied)
     }
 
-    private func createUnlessThere(_ operations: [ZooKeeperOperation]) async throws {
+    private func createIfMissing(_ operations: [ZooKeeperOperation]) async throws {
         do {
             _ = try await perform(.multi(operations), timeout: nil, expecting: [.nodeExists])
         } catch let error as ZooKeeperError where error.code == .nodeExists {

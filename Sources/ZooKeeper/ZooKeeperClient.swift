@@ -126,11 +126,11 @@ public final class ZooKeeperClient: Sendable {
                 inFlight: connection.requests.read { $0.inFlight })
         }
         do {
-            let pending = ReplyPromise()
+            let promise = ReplyPromise()
             connection.submit(
-                PendingRequest(token: token, request: request, deadline: deadline, waiter: .reply(pending)))
+                PendingRequest(token: token, request: request, deadline: deadline, waiter: .reply(promise)))
             let reply = try await withTaskCancellationHandler {
-                try await pending.value
+                try await promise.value
             } onCancel: {
                 cancel(token)
             }
@@ -140,7 +140,7 @@ public final class ZooKeeperClient: Sendable {
         } catch let error as ZooKeeperError {
             if error.outcome == .notApplied { ephemerals.release(request, sessionID: sessionState.sessionID) }
             failed = !expected.contains(error.code)
-            throw failed ? namingWhatIsMissing(error, request) : error
+            throw failed ? namingMissingNode(error, request) : error
         }
     }
 
@@ -161,12 +161,12 @@ public final class ZooKeeperClient: Sendable {
         let tokens = requests.map { _ in connection.nextToken() }
         let results = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let gathering = ReplyGroup(count: requests.count, continuation)
+                let group = ReplyGroup(count: requests.count, continuation)
                 connection.submit(
                     requests.indices.map {
                         PendingRequest(
                             token: tokens[$0], request: requests[$0], deadline: deadline,
-                            waiter: .gathering(gathering, $0))
+                            waiter: .group(group, $0))
                     })
                 if Task.isCancelled { tokens.forEach(cancel) }
             }
@@ -213,19 +213,19 @@ public final class ZooKeeperClient: Sendable {
     }
 
     /// Names the missing node in the error: the parent of the node to be created, or the chroot itself.
-    private func namingWhatIsMissing(_ error: ZooKeeperError, _ request: Request) -> ZooKeeperError {
+    private func namingMissingNode(_ error: ZooKeeperError, _ request: Request) -> ZooKeeperError {
         let chroot = configuration.chroot
         guard error.code == .noNode, let path = error.path else { return error }
         let isCreate = request.creates(at: error.operationIndex)
         let missing = isCreate ? NodePath.parent(of: path) ?? path : path
         var message = error.message
         if missing.isIdentical(to: chroot) {
-            message = "The chroot \(chroot) does not exist: create it with ensurePath(\"/\")."
+            message = "The chroot \(chroot) does not exist. Create it with ensurePath(\"/\")."
         } else {
             if isCreate {
-                message = "The parent node \(local(missing)) does not exist: create it first, or use ensurePath."
+                message = "The parent node \(local(missing)) does not exist. Create it first, or use ensurePath."
             }
-            if !chroot.isEmpty { message += " The client's chroot is \(chroot): does it exist?" }
+            if !chroot.isEmpty { message += " Check that the client's chroot \(chroot) exists." }
         }
         return ZooKeeperError(
             code: error.code, message: message, path: path, operationIndex: error.operationIndex, outcome: error.outcome
@@ -256,7 +256,7 @@ extension ZooKeeperClient: Service {
         }
         guard isFirst else {
             throw ZooKeeperError(
-                code: .alreadyRunning, message: "run() was called already: a client runs once.", path: nil,
+                code: .alreadyRunning, message: "run() was already called. A client can run only once.", path: nil,
                 outcome: .notApplied)
         }
         let states = sessionStates

@@ -24,7 +24,7 @@ package enum FourLetterWord {
         defer { freeaddrinfo(addresses) }
         var next = addresses
         while let address = next?.pointee {
-            if let answer = exchange(word, address, seconds: seconds) { return answer }
+            if let response = exchange(word, address, seconds: seconds) { return response }
             next = address.ai_next
         }
         return nil
@@ -42,13 +42,13 @@ package enum FourLetterWord {
         let bytes = Array(word.utf8)
         guard send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else { return nil }
         let end = ContinuousClock.now + .seconds(seconds)
-        var answer: [UInt8] = []
+        var response: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4_096)
-        while answer.count < 1 << 20, ContinuousClock.now < end {
+        while response.count < 1 << 20, ContinuousClock.now < end {
             let count = recv(descriptor, &buffer, buffer.count, 0)
             if count <= 0 { break }
-            answer += buffer[..<count]
+            response += buffer[..<count]
         }
-        return answer.isEmpty ? nil : String(decoding: answer, as: UTF8.self)
+        return response.isEmpty ? nil : String(decoding: response, as: UTF8.self)
     }
 }

@@ -16,7 +16,7 @@ struct Installation: Sendable {
             + (environment["PATH"] ?? "/usr/bin").split(separator: ":").map { $0 + "/java" }
         guard let java = candidates.first(where: isExecutable) else {
             throw LocalServerError(
-                description: "No Java was found. Install ZooKeeper with it: apt-get install zookeeper")
+                description: "Java was not found. Install it together with ZooKeeper (apt-get install zookeeper).")
         }
         self.java = java
         if let classPath = environment["ZOOKEEPER_CLASSPATH"] {
@@ -26,8 +26,9 @@ struct Installation: Sendable {
         let jars = ["zookeeper.jar", "slf4j-simple.jar"].map { "/usr/share/java/" + $0 }
         guard jars.allSatisfy(FileManager.default.isReadableFile(atPath:)) else {
             throw LocalServerError(
-                description: "ZooKeeper's jars are not in /usr/share/java. Install them: apt-get install zookeeper "
-                    + "(or name them in ZOOKEEPER_CLASSPATH)")
+                description:
+                    "ZooKeeper's jars were not found in /usr/share/java. Install them (apt-get install zookeeper), "
+                    + "or set ZOOKEEPER_CLASSPATH.")
         }
         classPath = jars.joined(separator: ":")
     }

@@ -26,12 +26,12 @@ public actor LocalEnsemble {
     /// - Throws: ``LocalServerError``, for example when Java or ZooKeeper is missing, or a port is taken.
     public init(_ configuration: LocalEnsembleConfiguration = .init()) throws {
         guard (1...9).contains(configuration.servers) else {
-            throw LocalServerError(description: "An ensemble has 1 to 9 servers, not \(configuration.servers).")
+            throw LocalServerError(description: "An ensemble must have 1 to 9 servers, not \(configuration.servers).")
         }
         let installation = try Installation()
         var chooser = PortChooser()
         let ports = try (0..<configuration.servers).map { index in
-            try configuration.firstPort.map { try chooser.take($0 + index) } ?? chooser.free()
+            try configuration.firstPort.map { try chooser.reserve($0 + index) } ?? chooser.free()
         }
         let members = try ports.enumerated().map { try LocalMember(id: $0 + 1, port: $1, chooser: &chooser) }
         let directory = try LocalDirectory(configuration.dataDirectory)

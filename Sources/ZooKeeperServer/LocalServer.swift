@@ -170,21 +170,22 @@ actor LocalServer {
         while await mode() == nil {
             guard let process, Glibc.kill(process.pid, 0) == 0, ContinuousClock.now < end else {
                 throw LocalServerError(
-                    description: "Server \(id) at port \(port) does not serve. The end of its log:\n\(logTail())")
+                    description: "Server \(id) at port \(port) does not respond. The end of its log:\n\(logTail())")
             }
             try await Task.sleep(for: .milliseconds(50))
         }
     }
 
     func mode() async -> String? {
-        guard process != nil, let answer = await FourLetterWord.ask("srvr", port: port) else { return nil }
-        return answer.split(separator: "\n").first { $0.hasPrefix("Mode: ") }.map { String($0.dropFirst(6)) }
+        guard process != nil, let response = await FourLetterWord.ask("srvr", port: port) else { return nil }
+        return response.split(separator: "\n").first { $0.hasPrefix("Mode: ") }.map { String($0.dropFirst(6)) }
     }
 
     /// Deletes the server's data, but not its id. The server must not run.
     func eraseData() throws {
         guard process == nil else {
-            throw LocalServerError(description: "Server \(id) runs: its data cannot be deleted.")
+            throw LocalServerError(
+                description: "The data of server \(id) cannot be deleted while the server runs. Kill it first.")
         }
         try? FileManager.default.removeItem(atPath: dataFolder)
     }
@@ -197,7 +198,7 @@ actor LocalServer {
         let result = try await run(
             .name("prlimit"), arguments: ["--pid", "\(process.pid)", "--fsize=\(bytes)"], output: .discarded)
         guard result.terminationStatus.isSuccess else {
-            throw LocalServerError(description: "The size of the files of server \(id) could not be limited.")
+            throw LocalServerError(description: "prlimit could not limit the file size of server \(id).")
         }
     }
 

@@ -22,12 +22,13 @@ struct PortChooser {
     /// Reserves the given port.
     ///
     /// - Throws: ``LocalServerError`` when the port is taken or is not a valid number.
-    mutating func take(_ port: Int) throws -> Int {
+    mutating func reserve(_ port: Int) throws -> Int {
         guard (1...65_535).contains(port) else {
-            throw LocalServerError(description: "A port is a number from 1 to 65535, not \(port).")
+            throw LocalServerError(description: "A port must be a number from 1 to 65535, not \(port).")
         }
         guard !taken.contains(port), Self.isFree(port) else {
-            throw LocalServerError(description: "Port \(port) is taken: choose another, or none for a free one.")
+            throw LocalServerError(
+                description: "Port \(port) is in use. Choose another port, or none to use a free one.")
         }
         taken.insert(port)
         return port

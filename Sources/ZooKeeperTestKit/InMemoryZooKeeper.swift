@@ -59,7 +59,7 @@ public final class InMemoryZooKeeper: Sendable {
         identities: [AuthInfo] = [], faults: FaultPlan? = nil
     ) -> InMemorySession {
         // Only a fault plan can request a stale read.
-        if faults != nil { ensemble.withLock { $0.remembersPast = true } }
+        if faults != nil { ensemble.withLock { $0.keepsHistory = true } }
         let session = InMemorySession(
             self, name: name, timeout: sessionTimeout, requestTimeout: requestTimeout, identities: identities,
             faults: faults)
@@ -177,20 +177,20 @@ public final class InMemoryZooKeeper: Sendable {
         deliver(notifications)
     }
 
-    func disconnected(_ session: Int64) { ensemble.withLock { $0.forgetWatches(of: session) } }
+    func disconnected(_ session: Int64) { ensemble.withLock { $0.removeWatches(of: session) } }
 
     /// Applies a request. Delivers the events before it returns the response, as a server does.
     func apply(_ request: Request, of session: Int64, isStale: Bool) -> Result<Reply, ZooKeeperError> {
-        let answer = ensemble.withLock { ensemble in
-            let answer = ensemble.apply(request, of: session, time: timeline.milliseconds, isStale: isStale)
-            if let observer, !request.isRead, case .success = answer.result {
+        let response = ensemble.withLock { ensemble in
+            let response = ensemble.apply(request, of: session, time: timeline.milliseconds, isStale: isStale)
+            if let observer, !request.isRead, case .success = response.result {
                 observer(
                     Transaction(session: session, request: request, nodes: ensemble.visibleNodes))
             }
-            return answer
+            return response
         }
-        deliver(answer.notifications)
-        return answer.result
+        deliver(response.notifications)
+        return response.result
     }
 
     private func deliver(_ notifications: [Ensemble.Notification]) {

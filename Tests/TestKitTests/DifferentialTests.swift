@@ -5,8 +5,7 @@ import TestSupport
 import ZooKeeper
 import ZooKeeperTestKit
 
-/// The in-memory ZooKeeper against a real server: the same steps must give the same results, errors, metadata and
-/// events on both.
+/// The same steps must give the same results, errors, metadata and events in memory and on a real server.
 @Suite(.timeLimit(.minutes(5)))
 struct DifferentialTests {
     private struct Difference: CustomStringConvertible {
@@ -18,9 +17,9 @@ struct DifferentialTests {
 
     private let existsNeedsRead = Task { try await ServerKind.existsNeedsRead() }
 
-    /// Takes the steps on both.
+    /// Runs the steps on both ZooKeepers.
     ///
-    /// - Returns: where they first differ.
+    /// - Returns: The first difference.
     private func compare(
         _ steps: [Step], at servers: String, distort: @escaping (Step) -> Step = { $0 }
     ) async throws -> Difference? {
@@ -35,7 +34,7 @@ struct DifferentialTests {
         }
         var difference: Difference?
         for (index, step) in steps.enumerated() where difference == nil {
-            let seen = (real: try await real.take(step), inMemory: try await inMemory.take(step))
+            let seen = (real: try await real.run(step), inMemory: try await inMemory.run(step))
             if !seen.real.isIdentical(to: seen.inMemory) {
                 difference = Difference(step: index, real: seen.real, inMemory: seen.inMemory)
             }
@@ -51,7 +50,7 @@ struct DifferentialTests {
         return client
     }
 
-    /// Leaves out what is not needed for a difference, ever smaller parts.
+    /// Removes the steps that the difference does not need, in ever smaller parts.
     private func shrink(
         _ steps: [Step], at servers: String, distort: @escaping (Step) -> Step = { $0 }
     ) async throws -> [Step] {
@@ -73,31 +72,32 @@ struct DifferentialTests {
         return steps
     }
 
-    @Test func itDoesWhatARealServerDoes() async throws {
+    @Test("The in-memory ZooKeeper behaves like a real server")
+    func matchesRealServer() async throws {
         let servers = try await TestServer.address()
         let seed = UInt64.random(in: 0...UInt64.max)
         var generator = SeededGenerator(seed: seed)
         var total = 0
-        // Many short programs and a few long ones: most of the interesting happens in an empty tree.
+        // Most sequences are short, because most of the interesting cases occur while the tree is nearly empty.
         for length in Array(repeating: 100, count: 60) + Array(repeating: 1_000, count: 5) {
             let steps = (0..<length).map { _ in Step.random(using: &generator) }
             total += length
             guard let difference = try await compare(steps, at: servers) else { continue }
-            let few = try await shrink(Array(steps.prefix(difference.step + 1)), at: servers)
-            let last = try await compare(few, at: servers)
+            let shrunk = try await shrink(Array(steps.prefix(difference.step + 1)), at: servers)
+            let last = try await compare(shrunk, at: servers)
             Issue.record(
                 """
                 seed \(seed): the in-memory ZooKeeper differs from the real server in
-                \(few.map(\.description).joined(separator: "\n"))
+                \(shrunk.map(\.description).joined(separator: "\n"))
                 \(last?.description ?? difference.description)
                 """)
             return
         }
-        print("differential test: \(total) steps alike, seed \(seed)")
+        print("Differential test: \(total) steps without a difference, seed \(seed)")
         #expect(total >= 10_000)
     }
 
-    @Test("Names that are equal to Swift and have other bytes are two nodes, in memory and on a real server")
+    @Test("Names that differ only in their bytes are two nodes, in memory and on a real server")
     func namesAreBytes() async throws {
         let (composed, decomposed) = ("/p/\u{E9}", "/p/e\u{301}")
         let real = RealMachine(client: try await connected(to: try await TestServer.address()))
@@ -109,30 +109,30 @@ struct DifferentialTests {
             #expect(try await machine.node(composed, watch: false).data == [1])
             #expect(try await machine.node(decomposed, watch: false).data == [2])
             try await machine.delete(composed, version: nil)
-            let left = try await machine.children("/p", watch: false).names
-            #expect(left.map { ExactString($0) } == ["e\u{301}"])
+            let names = try await machine.children("/p", watch: false).names
+            #expect(names.map { ExactString($0) } == ["e\u{301}"])
             await machine.end()
         }
     }
 
-    @Test("The control: a step done otherwise is found, and told in few steps")
-    func aDifferenceIsFoundAndShrunk() async throws {
+    @Test("Control: a step that differs is found and shrunk to a few steps")
+    func findsDifference() async throws {
         let servers = try await TestServer.address()
         let withoutVersions: (Step) -> Step = { step in
             guard case .set(let path, let data, _) = step.action else { return step }
             return Step(session: step.session, action: .set(path, data: data, version: nil))
         }
-        // A sequence need not have a step that is refused for its version.
+        // Not every sequence contains a step that is refused because of its version.
         for seed in UInt64(1)...20 {
             var generator = SeededGenerator(seed: seed)
             let steps = (0..<300).map { _ in Step.random(using: &generator) }
             guard let difference = try await compare(steps, at: servers, distort: withoutVersions) else { continue }
-            let few = try await shrink(
+            let shrunk = try await shrink(
                 Array(steps.prefix(difference.step + 1)), at: servers, distort: withoutVersions)
-            // Its ancestors, the node, and the step itself.
-            #expect(few.count <= 4, "\(few)")
+            // Up to three steps create the node and its ancestors, and the last one differs.
+            #expect(shrunk.count <= 4, "\(shrunk)")
             return
         }
-        Issue.record("nothing was found in 20 sequences")
+        Issue.record("No difference was found in 20 sequences.")
     }
 }

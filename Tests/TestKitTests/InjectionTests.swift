@@ -3,10 +3,12 @@ import Testing
 import ZooKeeper
 import ZooKeeperTestKit
 
-/// What a caller sees of each fault, and what has become of its request.
+/// What a caller sees of each fault, and whether its request was applied.
 @Suite(.timeLimit(.minutes(1)))
 struct InjectionTests {
-    /// Makes the second call fail, and tells how.
+    /// Injects the fault into a create.
+    ///
+    /// - Returns: The error, whether the node exists, and the state of the session.
     private func create(with fault: Fault) throws -> (error: ZooKeeperError?, isApplied: Bool, state: SessionState) {
         let simulation = Simulation(.fixed)
         let zookeeper = simulation.zookeeper
@@ -25,13 +27,15 @@ struct InjectionTests {
         return (error, zookeeper.nodes["/a"] != nil, state)
     }
 
-    @Test(arguments: [
-        (Fault.requestLost, ZooKeeperError.Code.connectionLoss, false),
-        (.replyLost, .connectionLoss, true), (.appliedLate, .connectionLoss, true),
-        (.replyTooLate, .deadlineExceeded, true), (.requestTooLate, .deadlineExceeded, true),
-        (.expiredBefore, .sessionExpired, false), (.expiredAfter, .sessionExpired, true),
-    ])
-    func aWriteWithoutAnswerHasAnUnknownOutcome(_ fault: Fault, _ code: ZooKeeperError.Code, _ isApplied: Bool) throws {
+    @Test(
+        "A write without a response has an unknown outcome",
+        arguments: [
+            (Fault.requestLost, ZooKeeperError.Code.connectionLoss, false),
+            (.replyLost, .connectionLoss, true), (.appliedLate, .connectionLoss, true),
+            (.replyTooLate, .deadlineExceeded, true), (.requestTooLate, .deadlineExceeded, true),
+            (.expiredBefore, .sessionExpired, false), (.expiredAfter, .sessionExpired, true),
+        ])
+    func lostReply(_ fault: Fault, _ code: ZooKeeperError.Code, _ isApplied: Bool) throws {
         let seen = try create(with: fault)
         #expect(seen.error?.code == code && seen.error?.outcome == .unknown)
         #expect(seen.isApplied == isApplied)
@@ -39,21 +43,25 @@ struct InjectionTests {
         #expect(seen.state.expirations == (code == .sessionExpired ? 1 : 0))
     }
 
-    @Test func aMovedSessionIsRefused() throws {
+    @Test("The write of a session that has moved is refused and not applied")
+    func movedSession() throws {
         let seen = try create(with: .moved)
         #expect(seen.error?.code == .sessionMoved && seen.error?.outcome == .notApplied)
         #expect(!seen.isApplied)
     }
 
-    @Test(arguments: [Fault.requestLost, .replyLost, .appliedLate, .expiredBefore, .expiredAfter])
-    func aReadIsAskedAgain(_ fault: Fault) throws {
+    @Test(
+        "A read without a response is repeated",
+        arguments: [Fault.requestLost, .replyLost, .appliedLate, .expiredBefore, .expiredAfter])
+    func repeatedRead(_ fault: Fault) throws {
         let simulation = Simulation(.fixed)
         let session = simulation.zookeeper.connect(faults: { $0.number == 1 ? fault : nil })
         let stat = try simulation.run { try await session.exists("/") }
         #expect(stat != nil)
     }
 
-    @Test func aStaleReadNeverGoesBackBehindItsSession() async throws {
+    @Test("A stale read never returns a state older than the session has already seen")
+    func staleRead() async throws {
         let zookeeper = InMemoryZooKeeper()
         let writer = zookeeper.connect("writer")
         let reader = zookeeper.connect("reader", faults: { _ in .staleRead })
@@ -63,18 +71,19 @@ struct InjectionTests {
         #expect(try await reader.get("/a").data == [1])
         _ = try await writer.set("/a", data: [2], version: nil)
         #expect(try await reader.get("/a").data == [1])
-        // Its own writes are never behind.
+        // A session always sees its own writes.
         let stat = try await reader.set("/a", data: [3], version: nil)
         #expect(stat.version == 2)
         #expect(try await reader.get("/a").data == [3])
     }
 
-    @Test func aWatchFromAStaleReadTellsWhatWasMissed() async throws {
+    @Test("A watch that a stale read sets reports the change that the read missed")
+    func staleWatch() async throws {
         let zookeeper = InMemoryZooKeeper()
         let writer = zookeeper.connect("writer")
         let reader = zookeeper.connect("reader", faults: { $0.number <= 2 ? .staleRead : nil })
         _ = try await writer.create("/a", data: [1], mode: .persistent)
-        // First what is no longer so, and then, by the event that follows at once, what is.
+        // The first element is stale. The event that follows at once leads to the current state.
         var seen: [[UInt8]?] = []
         for try await node in reader.dataUpdates(of: "/a") {
             seen.append(node?.data)
@@ -83,7 +92,8 @@ struct InjectionTests {
         #expect(seen == [nil, [1]])
     }
 
-    @Test func sessionsTimeOutInVirtualTime() async throws {
+    @Test("A session is suspended and expires in virtual time")
+    func virtualTime() async throws {
         let clock = VirtualClock()
         let zookeeper = InMemoryZooKeeper(clock: clock)
         let session = zookeeper.connect(sessionTimeout: .seconds(3_600))
@@ -100,7 +110,8 @@ struct InjectionTests {
         #expect(session.sessionState.phase == .connected && session.sessionState.expirations == 1)
     }
 
-    @Test func aStoppedProcessLearnsOfItLater() async throws {
+    @Test("A paused process learns that its session has expired when it continues")
+    func pausedProcess() async throws {
         let clock = VirtualClock()
         let zookeeper = InMemoryZooKeeper(clock: clock)
         let session = zookeeper.connect(sessionTimeout: .seconds(10))
@@ -112,8 +123,8 @@ struct InjectionTests {
         #expect(session.sessionState.expirations == 1)
     }
 
-    @Test("A rollback restores the tree and leaves the sessions, the zxid and the watches as they are")
-    func aRollbackRestoresTheTree() async throws {
+    @Test("A rollback restores the tree, but changes neither sessions nor watches, and the zxid still grows")
+    func rollback() async throws {
         let zookeeper = InMemoryZooKeeper()
         let (alive, ended) = (zookeeper.connect("alive"), zookeeper.connect("ended"))
         _ = try await alive.create("/a", data: [1], mode: .persistent)
@@ -137,14 +148,15 @@ struct InjectionTests {
         #expect(try await alive.exists("/kept")?.ephemeralOwner == alive.sessionState.sessionID)
         #expect(alive.sessionState.phase == .connected && alive.sessionState.expirations == 0)
         #expect(!signal.isRaised)
-        // The expected version fits once more, and the zxid is a later one than any that was seen.
+        // The old version matches again, and the zxid is later than any that was seen before.
         let stat = try await alive.set("/a", data: [3], version: 0)
         #expect(stat.version == 1 && stat.mzxid > last.stat.mzxid)
         #expect(signal.isRaised)
         #expect(try await alive.create("/a/s-", data: nil, mode: .persistentSequential).path == "/a/s-0000000000")
     }
 
-    @Test func accessIsChecked() async throws {
+    @Test("Access control lists are enforced")
+    func accessControl() async throws {
         let zookeeper = InMemoryZooKeeper()
         let owner = zookeeper.connect("owner", identities: [AuthInfo(scheme: "digest", id: "owner:x")])
         let other = zookeeper.connect("other")
@@ -162,7 +174,8 @@ struct InjectionTests {
         _ = try await owner.create("/a/b", data: nil, mode: .persistent)
     }
 
-    @Test func aRequestThatIsTooLargeIsNotSent() async {
+    @Test("A request that is too large is not sent")
+    func oversizedRequest() async {
         let session = InMemoryZooKeeper().connect()
         let error = await #expect(throws: ZooKeeperError.self) {
             _ = try await session.create("/a", data: .init(repeating: 0, count: 1_100_000), mode: .persistent)

@@ -1,7 +1,7 @@
 @testable import ZooKeeper
 import ZooKeeperTestKit
 
-/// One of the two ZooKeepers that are compared, with some sessions.
+/// A session of one of the two ZooKeepers that are compared.
 protocol Machine: Sendable {
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode
     func delete(_ path: String, version: Int32?) async throws
@@ -15,7 +15,7 @@ protocol Machine: Sendable {
     func setACL(_ path: String, _ acl: [ACL], version: Int32?) async throws
     var sessionID: Int64 { get }
     var table: WatchTable { get }
-    /// The path as the watches know it.
+    /// Returns the path under which the watch table knows the node.
     func full(_ path: String) -> String
     func end() async
 }

@@ -1,7 +1,7 @@
 @testable import ZooKeeper
 
-/// Runs steps on one machine, and writes down what can be seen of them, without what differs from run to run: zxids
-/// count from the first, sessions have numbers, and times are left out.
+/// Runs steps on one ZooKeeper, and describes what a client sees of them. The description leaves out what differs from
+/// run to run: zxids count from the first one, sessions have small numbers, and times are omitted.
 struct Recorder {
     private let open: () async throws -> any Machine
     private let root: String
@@ -11,7 +11,7 @@ struct Recorder {
     private var signals: [[WatchKey: WatchSignal]] = []
     private let distort: (Step) -> Step
 
-    /// - Parameter distort: changes a step before it is taken, to see that a difference is found.
+    /// - Parameter distort: Changes a step before it runs, to show that a difference is found.
     init(
         below root: String, distort: @escaping (Step) -> Step = { $0 }, open: @escaping () async throws -> any Machine
     ) async throws {
@@ -21,14 +21,14 @@ struct Recorder {
         for index in 0..<Step.sessions {
             machines.append(try await open())
             names[machines[index].sessionID] = names.count
-            signals.append(listen(machines[index]))
+            signals.append(addSignals(machines[index]))
         }
         firstZxid = try await machines[0].create(root, data: [], mode: .persistent).stat.czxid
     }
 
     func end() async { for machine in machines { await machine.end() } }
 
-    private func listen(_ machine: any Machine) -> [WatchKey: WatchSignal] {
+    private func addSignals(_ machine: any Machine) -> [WatchKey: WatchSignal] {
         var signals: [WatchKey: WatchSignal] = [:]
         for path in [""] + Step.paths {
             for kind in [WatchKey.Kind.data, .existence, .children] {
@@ -40,10 +40,10 @@ struct Recorder {
         return signals
     }
 
-    /// Takes a step.
+    /// Runs a step.
     ///
-    /// - Returns: what could be seen: the result, and each session's events.
-    mutating func take(_ step: Step) async throws -> String {
+    /// - Returns: What the clients see: the result, and each session's events.
+    mutating func run(_ step: Step) async throws -> String {
         let step = distort(step)
         let machine = machines[step.session]
         var seen: String
@@ -54,12 +54,12 @@ struct Recorder {
         }
         guard step.isWrite else { return seen }
         for (index, machine) in machines.enumerated() {
-            // What its server has to tell comes before the answer to this.
+            // The server sends the events before its response to the sync.
             try await machine.sync(root)
             let raised = signals[index].filter { $0.value.isRaised }
                 .map { ExactString("\($0.key.kind) \($0.key.path)") }.sorted()
             for signal in signals[index].values { signal.clear() }
-            if !raised.isEmpty { seen += "; session \(index) is told: \(raised)" }
+            if !raised.isEmpty { seen += "; events of session \(index): \(raised)" }
         }
         return seen
     }
@@ -102,7 +102,7 @@ struct Recorder {
             await machine.end()
             machines[step.session] = try await open()
             names[machines[step.session].sessionID] = names.count
-            signals[step.session] = listen(machines[step.session])
+            signals[step.session] = addSignals(machines[step.session])
             return "reopened"
         }
     }

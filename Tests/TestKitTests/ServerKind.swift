@@ -1,9 +1,9 @@
 import TestSupport
 import ZooKeeper
 
-/// In what the servers of different releases differ.
+/// Differences between the releases of the server.
 enum ServerKind {
-    /// Whether the test server's `exists` needs the right to read the node, as from 3.9 on.
+    /// Returns whether `exists` requires permission to read the node, as it does from 3.9 on.
     static func existsNeedsRead() async throws -> Bool {
         try await ZooKeeperClient.withClient(configuration: .init(servers: try await TestServer.address())) { client in
             try await client.create("/unreadable", acl: [.world(ACL.Permissions.all.subtracting(.read))])

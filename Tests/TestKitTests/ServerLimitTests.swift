@@ -4,7 +4,7 @@ import TestSupport
 import ZooKeeperServer
 import ZooKeeperTestKit
 
-/// What servers do at their limits, and by themselves: the in-memory ZooKeeper against a real server that is set up for it.
+/// The in-memory ZooKeeper has the limits and the housekeeping of a real server that is configured for the test.
 @Suite(.timeLimit(.minutes(2)))
 struct ServerLimitTests {
     /// Starts a real server with a system property, and calls `body` with a client on it.
@@ -29,36 +29,36 @@ struct ServerLimitTests {
         }
     }
 
-    // MARK: A hard quota
+    // MARK: Hard quotas
 
     private static let quotaSetup: [ZooKeeperOperation] = [
         .create("/q", data: [0]), .create("/q/a", data: bytes(10)), .create("/q/b", data: nil),
         .create("/q/c", data: nil), .create("/qq", data: bytes(99)),
     ]
 
-    /// Four nodes at and below `/q` are allowed, with 30 bytes. At first there are four, with 11.
+    /// The quota allows four nodes at and below `/q`, with 30 bytes. At first there are four nodes, with 11 bytes.
     private static let quotaProgram: [(operations: [ZooKeeperOperation], outcome: String)] = [
         ([.create("/q/d", data: nil)], "-125 at 0"),
         ([.create("/qq/d", data: bytes(99))], "applied"),
         ([.create("/q/a", data: nil)], "-110 at 0"),
         ([.create("/q/none/d", data: nil)], "-101 at 0"),
-        // The delete of the same transaction makes no room.
+        // The delete in the same transaction makes no room.
         ([.delete("/q/b"), .create("/q/d", data: nil)], "-125 at 1"),
         ([.create("/q/d", data: nil), .delete("/q/b")], "-125 at 0"),
         ([.delete("/q/b")], "applied"),
-        // One node fits, and each of these is compared with the tree before the transaction.
+        // There is room for one node, and each create is compared with the tree before the transaction.
         ([.delete("/q/c"), .create("/q/d", data: nil), .create("/q/e", data: nil)], "applied"),
         ([.delete("/q/e")], "applied"),
         ([.set("/q/a", data: bytes(29))], "applied"),
         ([.set("/q/a", data: bytes(30))], "-125 at 0"),
-        // The quota is found before the version.
+        // The server checks the quota before the version.
         ([.set("/q/a", data: bytes(30), version: 77)], "-125 at 0"),
         ([.set("/q/a", data: bytes(10))], "applied"),
-        // A set is compared with the size before it, also within the transaction.
+        // The growth of a set counts from the size within the transaction, and is added to the usage before it.
         ([.set("/q/a", data: []), .set("/q/a", data: bytes(25))], "-125 at 1"),
         ([.set("/q/a", data: []), .set("/q/a", data: bytes(19))], "applied"),
         ([.create("/q/x", data: bytes(10)), .set("/q/x", data: bytes(20))], "applied"),
-        // Now there are 40 bytes: what changes no size is applied, and what makes it less is refused too.
+        // Now there are 40 bytes. A set that keeps the size is applied, and one that shrinks the data is refused too.
         ([.set("/q/a", data: bytes(19))], "applied"),
         ([.set("/q/a", data: bytes(18))], "-125 at 0"),
         ([.delete("/q/x"), .set("/q/a", data: bytes(18))], "-125 at 1"),
@@ -68,7 +68,7 @@ struct ServerLimitTests {
 
     private static func bytes(_ count: Int) -> [UInt8] { Array(repeating: 7, count: count) }
 
-    @Test("A hard quota counts as the real server's: a delete makes no room for a create of the same transaction")
+    @Test("A hard quota works as on a real server: a delete makes no room for a create of the same transaction")
     func hardQuota() async throws {
         let zookeeper = InMemoryZooKeeper()
         let inMemory = InMemoryMachine(session: zookeeper.connect())
@@ -96,7 +96,7 @@ struct ServerLimitTests {
 
     // MARK: The servers' jute.maxbuffer
 
-    /// A packet as large as allowed is taken; one byte more breaks the connection each time, and the session stays.
+    /// Expects that the largest packet is accepted, and that one more byte breaks the connection but not the session.
     private func expectLimit(_ limit: Int, _ machine: any Machine, _ comment: Comment) async throws {
         func create(_ path: String, packet size: Int) async throws {
             let empty = Request.create(path: path, data: [], mode: .persistent, acl: .open).encodedSize
@@ -116,7 +116,7 @@ struct ServerLimitTests {
     }
 
     @Test("A request above the servers' jute.maxbuffer breaks the connection each time, and the session stays")
-    func packetsAreLimited() async throws {
+    func packetLimit() async throws {
         let limit = 20_000
         let zookeeper = InMemoryZooKeeper()
         zookeeper.maximumPacketSize = limit
@@ -131,8 +131,8 @@ struct ServerLimitTests {
 
     // MARK: Containers
 
-    /// Removes what the leader should remove, and tells what is left.
-    private func left(on machine: any Machine, _ remove: () async throws -> Void) async throws -> [String] {
+    /// Creates containers, removes the empty ones with `remove`, and returns the names of the remaining nodes.
+    private func remaining(on machine: any Machine, _ remove: () async throws -> Void) async throws -> [String] {
         for path in ["/unused", "/used", "/outer", "/full"] {
             _ = try await machine.create(path, data: nil, mode: .container)
         }
@@ -150,20 +150,20 @@ struct ServerLimitTests {
         return try await machine.children("/", watch: false).names.filter { $0 != "zookeeper" }.sorted()
     }
 
-    @Test("The servers remove a container that has lost its last child, and no other")
-    func containersAreRemoved() async throws {
+    @Test("The servers remove a container that has lost its last child, and no other container")
+    func removedContainers() async throws {
         let zookeeper = InMemoryZooKeeper()
         let session = zookeeper.connect()
-        let names = try await left(on: InMemoryMachine(session: session)) {
+        let names = try await remaining(on: InMemoryMachine(session: session)) {
             zookeeper.removeEmptyContainers()
-            // One that becomes empty by this is removed the next time.
+            // A container that becomes empty by this is removed at the next call.
             #expect(zookeeper.nodes["/outer"] != nil && zookeeper.nodes["/outer/inner"] == nil)
             zookeeper.removeEmptyContainers()
         }
         #expect(names == ["full", "unused"])
         session.close()
         try await withServer("znode.container.checkIntervalMs", "200") { client in
-            let names = try await left(on: RealMachine(client: client)) {
+            let names = try await remaining(on: RealMachine(client: client)) {
                 for path in ["/used", "/outer"] {
                     for try await stat in client.statUpdates(of: path) where stat == nil { break }
                 }
@@ -174,8 +174,8 @@ struct ServerLimitTests {
 
     // MARK: The leader's clock
 
-    @Test("A jump of the leader's clock changes the times of nodes, and no session or wait")
-    func theServerClockJumps() async throws {
+    @Test("A jump of the leader's clock changes the times of nodes, but neither sessions nor the monotonic clock")
+    func clockJump() async throws {
         let clock = VirtualClock()
         let zookeeper = InMemoryZooKeeper(clock: clock)
         let session = zookeeper.connect()
@@ -188,10 +188,10 @@ struct ServerLimitTests {
         #expect(session.now == now && session.sessionState.phase == .connected)
     }
 
-    // MARK: A node that may not be read
+    // MARK: Unreadable nodes
 
-    @Test("A node that may not be read can be seen, listed by its parent, set and deleted, as on a real server")
-    func anUnreadableNode() async throws {
+    @Test("A node without read permission can be listed, set and deleted, but not read, as on a real server")
+    func unreadableNode() async throws {
         let real = RealMachine(
             client: try ZooKeeperClient(configuration: .init(servers: try await TestServer.address())))
         let existsNeedsRead = try await ServerKind.existsNeedsRead()
@@ -231,8 +231,8 @@ struct ServerLimitTests {
         }
     }
 
-    @Test("Who may not change an access control list does not see the passwords in it")
-    func passwordsAreMasked() async throws {
+    @Test("A session that may not change an access control list does not see its passwords")
+    func maskedPasswords() async throws {
         let zookeeper = InMemoryZooKeeper()
         let owner = zookeeper.connect(identities: [AuthInfo(scheme: "digest", id: "owner:hash")])
         _ = try await owner.multi([.create("/a", data: nil, acl: [.creator(.all), .world(.read)])])

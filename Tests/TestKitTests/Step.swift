@@ -1,7 +1,7 @@
 import QueueHistory
 import ZooKeeper
 
-/// One step of a program that two ZooKeepers run, to be compared.
+/// One step of a sequence that runs on two ZooKeepers to compare them.
 struct Step: Sendable, CustomStringConvertible {
     enum Action: Sendable {
         case create(String, data: [UInt8]?, CreateMode)
@@ -14,10 +14,10 @@ struct Step: Sendable, CustomStringConvertible {
         case setACL(String, [ACL], version: Int32?)
         case sync
         case multi([ZooKeeperOperation])
-        /// Ends the session and begins another.
+        /// Ends the session and opens another one.
         case reopen
     }
-    /// Which session takes the step.
+    /// The index of the session that runs the step.
     let session: Int
     let action: Action
 
@@ -31,7 +31,7 @@ struct Step: Sendable, CustomStringConvertible {
     }
 
     static let sessions = 2
-    /// Few, so that steps meet often. Two are equal to Swift and not to ZooKeeper.
+    /// There are few paths, because the steps should often affect the same nodes. Swift treats two of them as equal.
     static let paths = ["/a", "/b", "/a/a", "/a/b", "/b/a", "/a/a/a", "/a/a/b", "/a/\u{E9}", "/a/e\u{301}"]
 
     static func random(using generator: inout SeededGenerator) -> Step {
@@ -79,7 +79,7 @@ struct Step: Sendable, CustomStringConvertible {
         return modes.randomElement(using: &generator) ?? .persistent
     }
 
-    /// Mostly open. The others lack one permission, so that there is always a way back.
+    /// Mostly open. Other lists lack only one permission, because the tree must stay changeable.
     private static func acl(_ generator: inout SeededGenerator) -> [ACL] {
         let lacking: [ACL.Permissions] = [[], [], [], [], [], .read, .write, .create, .delete, .admin]
         return [.world(ACL.Permissions.all.subtracting(lacking.randomElement(using: &generator) ?? []))]

@@ -5,11 +5,12 @@ import TestSupport
 
 @Suite(.timeLimit(.minutes(2)))
 struct OperationTests {
-    @Test func everyModeCreatesItsKindOfNode() async throws {
+    @Test("Each create mode creates its kind of node")
+    func createModes() async throws {
         try await withTestClient { client in
-            let session = try await client.create("/a", data: [1, 2]).stat
-            #expect(session.dataLength == 2 && session.version == 0 && session.ephemeralOwner == 0)
-            #expect(session.czxid == session.mzxid && session.ctime > 1_600_000_000_000)
+            let plain = try await client.create("/a", data: [1, 2]).stat
+            #expect(plain.dataLength == 2 && plain.version == 0 && plain.ephemeralOwner == 0)
+            #expect(plain.czxid == plain.mzxid && plain.ctime > 1_600_000_000_000)
             let ephemeral = try await client.create("/e", mode: .ephemeral)
             #expect(ephemeral.stat.ephemeralOwner == client.sessionState.sessionID)
             let first = try await client.create("/s-", mode: .persistentSequential).path
@@ -25,7 +26,8 @@ struct OperationTests {
         }
     }
 
-    @Test func nullAndEmptyDataAreToldApart() async throws {
+    @Test("Null data and empty data stay different")
+    func nullAndEmptyData() async throws {
         try await withTestClient { client in
             try await client.create("/null", data: nil)
             try await client.create("/empty", data: [])
@@ -40,7 +42,8 @@ struct OperationTests {
         }
     }
 
-    @Test func dataOfAnyBytesComesBack() async throws {
+    @Test("A node returns exactly the bytes that were written")
+    func arbitraryBytes() async throws {
         try await withTestClient { client in
             let bytes = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
             try await client.create("/big", data: bytes)
@@ -51,7 +54,8 @@ struct OperationTests {
         }
     }
 
-    @Test func definiteErrorsSayWhatTheyAre() async throws {
+    @Test("A refused call throws an error with the server's code")
+    func errorCodes() async throws {
         try await withTestClient { client in
             try await client.create("/a")
             try await client.create("/a/b")
@@ -70,7 +74,8 @@ struct OperationTests {
         }
     }
 
-    @Test func childrenComeWithTheirParentsStat() async throws {
+    @Test("A list of children comes with the metadata of the parent")
+    func childrenWithStat() async throws {
         try await withTestClient { client in
             for name in ["/x", "/y", "/z"] { try await client.create(name) }
             let children = try await client.children(of: "/")
@@ -79,7 +84,8 @@ struct OperationTests {
         }
     }
 
-    @Test func accessControlListsAreReadAndSet() async throws {
+    @Test("Access control lists can be read and set, and the server enforces them")
+    func accessControlLists() async throws {
         try await withTestClient { client in
             try await client.create("/open")
             #expect(try await client.acl(of: "/open").entries == .open)
@@ -92,7 +98,8 @@ struct OperationTests {
         }
     }
 
-    @Test func digestAuthenticationOpensWhatItsCreatorClosed() async throws {
+    @Test("A node for its creator only is readable with the same digest credentials, and not without them")
+    func digestAuthentication() async throws {
         let address = try await TestServer.address()
         let authentication = try ZooKeeperConfiguration.Authentication(parsing: "ann:secret:with:colons")
         #expect(!"\(authentication)".contains("secret"))
@@ -113,7 +120,8 @@ struct OperationTests {
         }
     }
 
-    @Test func multiAppliesAllOrNothingAndSaysWhichFailed() async throws {
+    @Test("A multi applies all operations or none, and its error names the operation that failed")
+    func atomicMulti() async throws {
         try await withTestClient { client in
             try await client.create("/a")
             let results = try await client.multi([
@@ -125,7 +133,7 @@ struct OperationTests {
             #expect(results[1] == .created(path: "/a/n-0000000000"))
             #expect(results[2] == .created(path: "/a/n-0000000001"))
             guard case .set(let stat) = results[3] else {
-                Issue.record("no Stat for the set")
+                Issue.record("The result of the set has no metadata.")
                 return
             }
             #expect(stat.version == 1)
@@ -143,24 +151,28 @@ struct OperationTests {
         }
     }
 
-    @Test func theSessionsEphemeralNodesAreBounded() async throws {
+    @Test("The total size of the paths of a session's ephemeral nodes is limited")
+    func ephemeralLimit() async throws {
         try await withTestClient { client in
             let name = "/" + String(repeating: "e", count: 4_000)
-            var made: [String] = []
+            var created: [String] = []
             await expect(.tooManyEphemerals, outcome: .notApplied) {
-                for index in 0..<200 { made.append(try await client.create("\(name)\(index)", mode: .ephemeral).path) }
+                for index in 0..<200 {
+                    created.append(try await client.create("\(name)\(index)", mode: .ephemeral).path)
+                }
             }
-            #expect(made.count > 110 && made.count < 125)
-            // A failed one costs nothing, and a deleted one makes room.
+            #expect(created.count > 110 && created.count < 125)
+            // A failed create costs nothing, and a deleted node makes room.
             await expect(.nodeExists) { try await client.create("/", mode: .ephemeral) }
-            try await client.delete(made.removeLast())
+            try await client.delete(created.removeLast())
             try await client.multi([.create(name + "-", data: [], mode: .ephemeralSequential)])
-            try await client.multi(made.map { .delete($0) })
+            try await client.multi(created.map { .delete($0) })
             #expect(client.ephemerals.bytes < 5_000)
         }
     }
 
-    @Test func syncReturns() async throws {
+    @Test("sync returns, with and without a path")
+    func syncReturns() async throws {
         try await withTestClient { client in
             try await client.create("/a")
             try await client.sync("/a")
@@ -168,7 +180,8 @@ struct OperationTests {
         }
     }
 
-    @Test func aThousandCallsAtOnceAreAllAnswered() async throws {
+    @Test("A thousand concurrent calls all succeed")
+    func concurrentCalls() async throws {
         try await withTestClient { client in
             try await withThrowingTaskGroup(of: String.self) { group in
                 for index in 0..<1_000 {
@@ -184,7 +197,8 @@ struct OperationTests {
         }
     }
 
-    @Test func aChrootIsInvisible() async throws {
+    @Test("The caller sees the chroot neither in paths nor in errors")
+    func invisibleChroot() async throws {
         let address = try await TestServer.address()
         let root = try ServerAddress(address)
         try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { inner in
@@ -192,7 +206,7 @@ struct OperationTests {
             #expect(try await inner.create("/a/n-", mode: .persistentSequential).path == "/a/n-0000000000")
             #expect(try await inner.create("/", mode: .persistentSequential).path == "/0000000001")
             #expect(try await inner.exists("/")?.numChildren == 2)
-            // Without its slash this would be a node beside the chroot.
+            // Without its leading slash, the path would name a node beside the chroot.
             await expect(.invalidArgument) { try await inner.create("beside") }
             var watch = inner.dataUpdates(of: "beside").makeAsyncIterator()
             await expect(.invalidArgument) { _ = try await watch.next() }
@@ -206,7 +220,7 @@ struct OperationTests {
     }
 }
 
-/// The two parts of a test's address.
+/// The servers and the chroot of a test's connect string.
 struct ServerAddress {
     let servers: String
     let chroot: String
@@ -217,7 +231,7 @@ struct ServerAddress {
     }
 }
 
-/// Expects a ``ZooKeeperError`` of the code, and of the outcome when one is given.
+/// Expects a ``ZooKeeperError`` with the code, and with the outcome if one is given.
 func expect(
     _ code: ZooKeeperError.Code, outcome: ZooKeeperError.Outcome? = nil,
     sourceLocation: SourceLocation = #_sourceLocation,
@@ -225,11 +239,11 @@ func expect(
 ) async {
     do {
         try await body()
-        Issue.record("nothing was thrown instead of \(code)", sourceLocation: sourceLocation)
+        Issue.record("Threw no error instead of \(code).", sourceLocation: sourceLocation)
     } catch let error as ZooKeeperError {
         #expect(error.code == code, "\(error)", sourceLocation: sourceLocation)
         if let outcome { #expect(error.outcome == outcome, "\(error)", sourceLocation: sourceLocation) }
     } catch {
-        Issue.record("threw \(error) instead of \(code)", sourceLocation: sourceLocation)
+        Issue.record("Threw \(error) instead of \(code).", sourceLocation: sourceLocation)
     }
 }

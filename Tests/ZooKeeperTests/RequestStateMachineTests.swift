@@ -2,7 +2,7 @@ import Testing
 
 @testable import ZooKeeper
 
-/// The calls' state machine, driven as the library would.
+/// The state machine of the requests, driven as the C client drives it.
 @Suite(.timeLimit(.minutes(1)))
 struct RequestStateMachineTests {
     private let watches = WatchTable()
@@ -13,7 +13,7 @@ struct RequestStateMachineTests {
             hint: { "hint" })
     }
 
-    /// Submits a call and waits for its end.
+    /// Submits a request and waits for its result.
     private func call(
         _ requests: RequestRegistry, _ token: UInt64, _ request: Request = .get(path: "/a", watch: false),
         within: Duration = .seconds(30)
@@ -24,12 +24,12 @@ struct RequestStateMachineTests {
         return try await pending.value
     }
 
-    /// Waits until so many calls have been submitted: the submitting tasks run when they run.
+    /// Sends the given number of requests. Waits for each, because its task may not have submitted it yet.
     private func sent(_ requests: RequestRegistry, _ count: Int) async -> [UInt64] {
         var tokens: [UInt64] = []
         while tokens.count < count {
-            if let call = requests.read({ $0.nextToSend(now: .now) }) {
-                tokens.append(call.token)
+            if let next = requests.read({ $0.nextToSend(now: .now) }) {
+                tokens.append(next.token)
             } else {
                 await Task.yield()
             }
@@ -40,23 +40,25 @@ struct RequestStateMachineTests {
     private let write = Request.set(path: "/a", data: [1], version: nil)
     private let loss = ZooKeeperError.Code.connectionLoss.rawValue
 
-    @Test func aCallIsCompletedExactlyOnce() async throws {
+    @Test("A request completes exactly once")
+    func completesOnce() async throws {
         let requests = requests()
         async let reply = call(requests, 1)
         #expect(await sent(requests, 1) == [1])
         requests.update { $0.complete(1, code: 0, reply: .stat(Stat(version: 7))) }
-        // What comes again, or belongs to nobody, finds nothing.
+        // A second completion, and one with an unknown token, have no effect.
         requests.update { $0.complete(1, code: 0, reply: nil) }
         requests.update { $0.complete(99, code: -4, reply: nil) }
         guard case .stat(let stat) = try await reply else {
-            Issue.record("not the answer that was given")
+            Issue.record("The reply is not the one that the server gave.")
             return
         }
         #expect(stat.version == 7)
         #expect(requests.read { $0.isEmpty && $0.inFlight == 0 })
     }
 
-    @Test func theWindowBoundsWhatIsInFlight() async throws {
+    @Test("The number of requests in flight is limited")
+    func inFlightLimit() async throws {
         let requests = requests(window: 2)
         let tasks = (1...5).map { token in Task { try await call(requests, UInt64(token)) } }
         for _ in 0..<2 {
@@ -68,7 +70,8 @@ struct RequestStateMachineTests {
         for task in tasks { _ = try await task.value }
     }
 
-    @Test func bytesBoundTheWindowTooButOneIsAlwaysLetThrough() async throws {
+    @Test("The bytes in flight are limited, but a single request may exceed the limit")
+    func inFlightByteLimit() async throws {
         let requests = requests(bytes: 1_000)
         let large = Request.set(path: "/a", data: .init(repeating: 0, count: 5_000), version: nil)
         async let first = call(requests, 1, large)
@@ -82,7 +85,8 @@ struct RequestStateMachineTests {
         _ = try await (first, second)
     }
 
-    @Test func aReadWhoseAnswerWasLostIsAskedAgainInItsPlace() async throws {
+    @Test("Reads whose replies were lost are sent again in their original order")
+    func repeatedReads() async throws {
         let requests = requests()
         let tasks = (1...3).map { token in Task { try await call(requests, UInt64(token)) } }
         _ = await sent(requests, 3)
@@ -92,8 +96,8 @@ struct RequestStateMachineTests {
         for task in tasks { _ = try await task.value }
     }
 
-    @Test(arguments: [-4, -7, -112, -115, -116, -2] as [Int32])
-    func aWriteWhoseAnswerWasLostIsOfUnknownOutcome(code: Int32) async throws {
+    @Test("A write whose reply was lost has an unknown outcome", arguments: [-4, -7, -112, -115, -116, -2] as [Int32])
+    func lostReply(code: Int32) async throws {
         let requests = requests()
         let task = Task { try await call(requests, 1, write) }
         _ = await sent(requests, 1)
@@ -101,8 +105,10 @@ struct RequestStateMachineTests {
         await expect(.init(rawValue: code), outcome: .unknown) { _ = try await task.value }
     }
 
-    @Test(arguments: [-101, -102, -103, -110, -111, -118, -127] as [Int32])
-    func aServersRefusalIsDefinite(code: Int32) async throws {
+    @Test(
+        "A write that the server refused was not applied",
+        arguments: [-101, -102, -103, -110, -111, -118, -127] as [Int32])
+    func refusedWrite(code: Int32) async throws {
         let requests = requests()
         let task = Task { try await call(requests, 1, write) }
         _ = await sent(requests, 1)
@@ -110,7 +116,8 @@ struct RequestStateMachineTests {
         await expect(.init(rawValue: code), outcome: .notApplied) { _ = try await task.value }
     }
 
-    @Test func cancellingBeforeSendingTakesTheCallBack() async throws {
+    @Test("A request that is cancelled before it is sent is never sent")
+    func cancelledBeforeSending() async throws {
         let requests = requests()
         let task = Task { try await call(requests, 1, write) }
         while !requests.read({ $0.hasWork }) { await Task.yield() }
@@ -120,7 +127,8 @@ struct RequestStateMachineTests {
         #expect(requests.read { $0.isEmpty })
     }
 
-    @Test func cancellingAfterSendingKeepsTheEntryUntilTheLibraryCallsBack() async throws {
+    @Test("A request that is cancelled in flight stays until the C client calls back")
+    func cancelledInFlight() async throws {
         let requests = requests()
         let task = Task { try await call(requests, 1, .multi([.set("/a", data: [1])])) }
         _ = await sent(requests, 1)
@@ -131,9 +139,10 @@ struct RequestStateMachineTests {
         #expect(requests.read { $0.isEmpty && $0.inFlight == 0 })
     }
 
-    @Test func deadlinesEndCallsWithWhatIsKnownOfThem() async throws {
+    @Test("After a deadline, only a write that was sent has an unknown outcome")
+    func deadlines() async throws {
         let requests = requests(window: 1)
-        // Long enough to be sent before it passes, also on a machine that is busy.
+        // One second is enough to send the request before its deadline, even on a busy machine.
         let sentWrite = Task { try await call(requests, 1, write, within: .seconds(1)) }
         _ = await sent(requests, 1)
         await expect(.deadlineExceeded, outcome: .unknown) { _ = try await sentWrite.value }
@@ -144,7 +153,8 @@ struct RequestStateMachineTests {
         #expect(requests.read { $0.inFlight } == 1)
     }
 
-    @Test func noDeadlineIsMissedHoweverShort() async throws {
+    @Test("A deadline ends its request, however short it is")
+    func shortDeadlines() async throws {
         let requests = requests(waiting: 10_000)
         await withTaskGroup(of: Void.self) { group in
             for token in 1...2_000 {
@@ -158,7 +168,8 @@ struct RequestStateMachineTests {
         #expect(requests.read { $0.isEmpty })
     }
 
-    @Test func aRequestThatTheLibraryWouldNotTakeKeepsItsPlace() async throws {
+    @Test("A request that the C client did not accept keeps its position")
+    func postponedRequest() async throws {
         let requests = requests()
         let first = Task { try await call(requests, 1, write) }
         _ = await sent(requests, 1)
@@ -172,7 +183,8 @@ struct RequestStateMachineTests {
         await expect(.closing, outcome: .unknown) { _ = try await second.value }
     }
 
-    @Test func closingRefusesNewCallsAndThoseNotSent() async throws {
+    @Test("Closing ends the requests that were not sent, and refuses new ones")
+    func closing() async throws {
         let requests = requests(window: 1)
         let inFlight = Task { try await call(requests, 1) }
         _ = await sent(requests, 1)
@@ -186,7 +198,8 @@ struct RequestStateMachineTests {
         #expect(requests.read { $0.isEmpty })
     }
 
-    @Test func tooManyWaitingCallsAreRefused() async throws {
+    @Test("The number of waiting requests is limited")
+    func waitingLimit() async throws {
         let requests = requests(waiting: 1)
         let first = Task { try await call(requests, 1) }
         while !requests.read({ $0.hasWork }) { await Task.yield() }
@@ -195,7 +208,8 @@ struct RequestStateMachineTests {
         await #expect(throws: CancellationError.self) { try await first.value }
     }
 
-    @Test func watchesAreSetByTheAnswersThatSetThem() async throws {
+    @Test("A watch counts as set only after a reply that sets it")
+    func watchesByReply() async throws {
         for (code, request, isArmed) in [
             (0, Request.get(path: "/w", watch: true), true), (-101, .get(path: "/w", watch: true), false),
             (-101, .exists(path: "/w", watch: true), true), (-102, .children(path: "/w", watch: true), false),
@@ -205,7 +219,7 @@ struct RequestStateMachineTests {
             try watches.reserve(key)
             let task = Task { try await call(requests, 1, request) }
             _ = await sent(requests, 1)
-            // Also when nobody waits any more.
+            // The reply counts although the caller no longer waits.
             requests.update { $0.cancel(1) }
             _ = await task.result
             requests.update { $0.complete(1, code: code, reply: nil) }
@@ -215,7 +229,8 @@ struct RequestStateMachineTests {
         }
     }
 
-    @Test func theLastAnsweredRequestSaysWhenTheSessionLived() async throws {
+    @Test("The last contact is the time at which the last answered request was sent")
+    func lastHeard() async throws {
         let requests = requests()
         let task = Task { try await call(requests, 1, write) }
         while !requests.read({ $0.hasWork }) { await Task.yield() }
@@ -223,7 +238,7 @@ struct RequestStateMachineTests {
         _ = requests.read { $0.nextToSend(now: sentAt) }
         #expect(requests.read { $0.lastHeard } == nil)
         requests.update { $0.complete(1, code: -103, reply: nil) }
-        // The time of sending, not of the answer.
+        // This is the time of sending, not the time of the reply.
         #expect(requests.read { $0.lastHeard } == sentAt)
         _ = await task.result
         let lost = Task { try await call(requests, 2, write) }

@@ -9,10 +9,11 @@ import ZooKeeperServer
 
 @testable import ZooKeeper
 
-/// What happens to sessions and calls when servers stop, hang and come back.
+/// Sessions and calls while servers stop, hang and return.
 @Suite(.timeLimit(.minutes(2)))
 struct SessionTests {
-    @Test func anExpiredSessionIsReplacedAndTold() async throws {
+    @Test("An expired session is replaced by a new one and reported")
+    func expiredSession() async throws {
         try await withTestClient { client in
             try await client.create("/e", mode: .ephemeral)
             let before = client.sessionState
@@ -27,7 +28,8 @@ struct SessionTests {
         }
     }
 
-    @Test func twoClientsDoNotDisturbEachOther() async throws {
+    @Test("The expiry of a client's session does not affect another client")
+    func twoClients() async throws {
         try await withTestClient { first in
             let configuration = first.configuration
             try await ZooKeeperClient.withClient(
@@ -47,7 +49,8 @@ struct SessionTests {
         }
     }
 
-    @Test func callsWaitForAServerThatComesLater() async throws {
+    @Test("A call waits for a server that starts later")
+    func laterServer() async throws {
         let ensemble = try LocalEnsemble(.forTests())
         try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) { client in
             async let early = client.create("/early")
@@ -57,7 +60,8 @@ struct SessionTests {
         await ensemble.stop()
     }
 
-    @Test func aCallEndsAtItsDeadlineWhenNoServerAnswers() async throws {
+    @Test("A call ends at its deadline when no server responds, and the error names the address")
+    func unreachableServer() async throws {
         let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", requestTimeout: .milliseconds(300))
         try await ZooKeeperClient.withClient(configuration: configuration) { client in
             let start = ContinuousClock.now
@@ -69,7 +73,8 @@ struct SessionTests {
         }
     }
 
-    @Test func aNameThatCannotBeResolvedIsTold() async throws {
+    @Test("A call ends at its deadline when the host name cannot be resolved")
+    func unresolvableName() async throws {
         let configuration = try ZooKeeperConfiguration(
             servers: "no-such-host.invalid:2181", requestTimeout: .milliseconds(300))
         try await ZooKeeperClient.withClient(configuration: configuration) { client in
@@ -77,7 +82,8 @@ struct SessionTests {
         }
     }
 
-    @Test func anIPv6AddressIsConnectedTo() async throws {
+    @Test("A client connects to an IPv6 address")
+    func ipv6Address() async throws {
         var configuration = LocalEnsembleConfiguration.forTests()
         configuration.settings["clientPortAddress"] = "::"
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
@@ -88,7 +94,8 @@ struct SessionTests {
         }
     }
 
-    @Test func cancellingACallEndsOnlyItsOwnWaiting() async throws {
+    @Test("The cancellation of a call ends no other call")
+    func cancelledCall() async throws {
         let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1")
         try await ZooKeeperClient.withClient(configuration: configuration) { client in
             let task = Task { try await client.create("/a") }
@@ -99,7 +106,8 @@ struct SessionTests {
         }
     }
 
-    @Test func aServerRestartIsSurvivedByTheSession() async throws {
+    @Test("A session survives the restart of its server")
+    func serverRestart() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
                 servers: ensemble.connectString, sessionTimeout: .seconds(10))
@@ -107,7 +115,7 @@ struct SessionTests {
                 try await client.create("/e", mode: .ephemeral)
                 let id = client.sessionState.sessionID
                 await ensemble.kill(0)
-                // A read that meets the dead server is asked again by itself.
+                // The client repeats a read whose connection was lost.
                 async let read = client.exists("/e")
                 for await state in client.sessionStates where state.phase != .connected { break }
                 try await ensemble.start(0)
@@ -117,14 +125,14 @@ struct SessionTests {
         }
     }
 
-    @Test("An ensemble that lost its data gets a new session within the timeout and some seconds, and the log says so")
+    @Test("After an ensemble has lost its data, the client opens a new session and logs the loss")
     func lostData() async throws {
         let log = RecordedLog()
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
                 servers: ensemble.connectString, sessionTimeout: .seconds(2))
             try await ZooKeeperClient.withClient(configuration: configuration, logger: log.logger()) { client in
-                // More transactions than the sessions of the emptied server will be.
+                // The zxid must stay above that of the emptied server, which grows with each new session.
                 for _ in 0..<100 { try await client.create("/n-", mode: .persistentSequential) }
                 let before = client.sessionState
                 var watch = client.childrenUpdates(of: "/").makeAsyncIterator()
@@ -144,7 +152,7 @@ struct SessionTests {
         }
     }
 
-    @Test("A session outlives an outage of all servers that is longer than its timeout")
+    @Test("A session survives an outage of all servers that is longer than its timeout")
     func longOutage() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
@@ -153,7 +161,7 @@ struct SessionTests {
                 try await client.create("/e", mode: .ephemeral)
                 let id = client.sessionState.sessionID
                 await ensemble.kill(0)
-                // The outage itself.
+                // The outage lasts three times as long as the session timeout.
                 try await Task.sleep(for: .seconds(6))
                 try await ensemble.start(0)
                 #expect(try await client.exists("/e")?.ephemeralOwner == id)
@@ -162,14 +170,15 @@ struct SessionTests {
         }
     }
 
-    @Test("A session is taken for refused after its timeout, and when each server was tried")
+    @Test("A session counts as refused only after its timeout, and after a try at each server")
     func refusalPatience() {
         #expect(Connection.refusalPatience(timeout: .seconds(30), servers: 1) == .seconds(32))
         #expect(Connection.refusalPatience(timeout: .seconds(3), servers: 2) == .seconds(4))
         #expect(Connection.refusalPatience(timeout: .seconds(3), servers: 5) == .seconds(9))
     }
 
-    @Test func aHungServerLeavesWritesUnknownAndTheSessionInDoubt() async throws {
+    @Test("While a server hangs, a write ends with an unknown outcome and the session becomes suspended")
+    func hungServer() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
                 servers: ensemble.connectString, sessionTimeout: .seconds(3), requestTimeout: .seconds(1))
@@ -180,7 +189,7 @@ struct SessionTests {
             await expect(.deadlineExceeded, outcome: .unknown) { try await client.create("/hung") }
             for await state in client.sessionStates where state.phase == .suspended { break }
             let idleTime = ContinuousClock.now - paused
-            #expect(idleTime > .milliseconds(1_200) && idleTime < .milliseconds(2_900), "doubt came after \(idleTime)")
+            #expect(idleTime > .milliseconds(1_200) && idleTime < .milliseconds(2_900), "suspended after \(idleTime)")
             let closing = ContinuousClock.now
             await client.close()
             #expect(ContinuousClock.now - closing < .seconds(8))
@@ -188,8 +197,8 @@ struct SessionTests {
         }
     }
 
-    @Test("Closing takes some seconds at most while the server hangs, whatever the session timeout")
-    func closingIsBounded() async throws {
+    @Test("close() returns within six seconds while the server hangs")
+    func boundedClose() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
                 servers: ensemble.connectString, followsReconfiguration: false, sessionTimeout: .seconds(10))
@@ -206,7 +215,8 @@ struct SessionTests {
         }
     }
 
-    @Test func closingUnderLoadCompletesEveryCall() async throws {
+    @Test("Closing under load ends every call")
+    func closingUnderLoad() async throws {
         for _ in 0..<20 {
             try await withTestClient { client in
                 try await client.sync()
@@ -214,7 +224,7 @@ struct SessionTests {
                     Task { try await client.create("/n-", data: [UInt8(index & 255)], mode: .persistentSequential) }
                 }
                 let closing = Task { await client.close() }
-                let ends = try await withDeadline("calls of a client that is closed") {
+                let ends = try await withDeadline("the calls of a client that is closed to end") {
                     var ends = 0
                     for task in tasks {
                         _ = await task.result
@@ -229,7 +239,8 @@ struct SessionTests {
         }
     }
 
-    @Test func closingTwiceAndWithoutUseIsHarmless() async throws {
+    @Test("A client that was never used can be closed twice")
+    func closingTwice() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
         await client.close()
         await client.close()
@@ -239,22 +250,24 @@ struct SessionTests {
         #expect(await states.next() == nil)
     }
 
-    @Test func aDroppedClientClosesItsSession() async throws {
+    @Test("A client that is released without close() closes its session")
+    func releasedClient() async throws {
         try await withTestClient { watcher in
             let configuration = watcher.configuration
-            func leaveAnEphemeral() async throws {
+            func createEphemeral() async throws {
                 let client = try ZooKeeperClient(configuration: configuration)
                 try await client.create("/e", mode: .ephemeral)
             }
-            try await leaveAnEphemeral()
-            // Long before the session could expire.
-            try await withDeadline("the dropped client's ephemeral node to go", within: .seconds(4)) {
+            try await createEphemeral()
+            // The session cannot have expired by then.
+            try await withDeadline("the ephemeral node of the released client to be removed", within: .seconds(4)) {
                 for try await stat in watcher.statUpdates(of: "/e") where stat == nil { break }
             }
         }
     }
 
-    @Test func theServiceClosesItsSessionAtGracefulShutdown() async throws {
+    @Test("run() can be called once, and closes the client at a graceful shutdown")
+    func gracefulShutdown() async throws {
         let address = try await TestServer.address()
         let client = try ZooKeeperClient(configuration: .init(servers: address))
         try await testGracefulShutdown { trigger in
@@ -269,7 +282,8 @@ struct SessionTests {
         #expect(client.sessionState.phase == .closed)
     }
 
-    @Test func runEndsWhenItsTaskIsCancelled() async throws {
+    @Test("run() closes the client when its task is cancelled")
+    func cancelledRun() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
         let task = Task { try await client.run() }
         task.cancel()
@@ -277,7 +291,8 @@ struct SessionTests {
         #expect(client.sessionState.phase == .closed)
     }
 
-    @Test func callsAreCounted() async throws {
+    @Test("The metrics count requests, failures, latencies and expired sessions")
+    func clientMetrics() async throws {
         let metrics = TestMetrics()
         let address = try await TestServer.address()
         let client = try ZooKeeperClient(configuration: .init(servers: address), metricsFactory: metrics)
@@ -293,12 +308,14 @@ struct SessionTests {
         await client.close()
     }
 
-    @Test("The lines of the C client reach the logger")
-    func linesOfTheCClient() async throws {
+    @Test("The log lines of the C client reach the logger")
+    func cclientLog() async throws {
         let log = RecordedLog()
-        // The C client names no connection in its lines, so the client of another test may get them.
-        try await withDeadline("a line of the C client", within: .seconds(30)) {
-            while !log.entries.contains(where: { $0.message.contains("C client:") && $0.message.contains("refused") }) {
+        // The C client names no handle in its lines, so the client of another test may receive them.
+        try await withDeadline("a log line of the C client", within: .seconds(30)) {
+            while !log.entries.contains(where: {
+                $0.message == "C client message" && $0.metadata["text"]?.contains("refused") == true
+            }) {
                 log.clear()
                 let client = try ZooKeeperClient(
                     configuration: .init(servers: "127.0.0.1:1", requestTimeout: .milliseconds(200)),

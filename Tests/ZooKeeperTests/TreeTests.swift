@@ -5,10 +5,10 @@ import ZooKeeperServer
 
 @testable import ZooKeeper
 
-/// Whole paths and trees, and what errors say of what is missing.
+/// Operations on whole paths and trees, and errors that name missing nodes.
 @Suite(.timeLimit(.minutes(2)))
 struct TreeTests {
-    @Test("ensurePath creates what is missing, and leaves what is there")
+    @Test("ensurePath creates missing nodes and leaves existing ones unchanged")
     func ensurePathIsIdempotent() async throws {
         try await withTestClient { client in
             try await client.create("/a", data: [1])
@@ -24,7 +24,7 @@ struct TreeTests {
         }
     }
 
-    @Test("ensurePath needs no right to create where the path exists")
+    @Test("ensurePath needs no permission to create nodes that exist")
     func ensurePathReadsFirst() async throws {
         try await withTestClient { client in
             try await client.create("/closed", acl: [.world([.read, .create])])
@@ -36,8 +36,8 @@ struct TreeTests {
         }
     }
 
-    @Test("ensurePath goes on where an answer was lost")
-    func ensurePathOverARestart() async throws {
+    @Test("ensurePath continues after a restart of the server")
+    func ensurePathDuringRestart() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) { client in
                 let path = (0..<300).map { "/\($0)" }.joined()
@@ -51,7 +51,7 @@ struct TreeTests {
         }
     }
 
-    @Test("A chroot that does not exist is named, and ensurePath creates it")
+    @Test("The error names a chroot that does not exist, and ensurePath creates it")
     func missingChroot() async throws {
         let chroot = try await TestServer.address() + "/deep/er"
         try await ZooKeeperClient.withClient(configuration: .init(servers: chroot)) { client in
@@ -70,7 +70,7 @@ struct TreeTests {
         }
     }
 
-    @Test("A create below a missing parent names the parent")
+    @Test("The error of a create names the missing parent")
     func missingParent() async throws {
         try await withTestClient { client in
             let single = await #expect(throws: ZooKeeperError.self) { try await client.create("/none/child/x") }
@@ -85,7 +85,7 @@ struct TreeTests {
         }
     }
 
-    @Test("deleteRecursively deletes deep and wide trees, and only them")
+    @Test("deleteRecursively deletes deep and wide trees, and nothing else")
     func deletesTrees() async throws {
         try await withTestClient { client in
             let deep = "/tree" + (0..<400).map { "/\($0)" }.joined()
@@ -105,8 +105,8 @@ struct TreeTests {
         await root.close()
     }
 
-    @Test("Two that delete the same tree pass over each other's work")
-    func deletesTogether() async throws {
+    @Test("Two concurrent recursive deletions of the same tree both succeed")
+    func concurrentDeletions() async throws {
         try await withTestClient { client in
             for index in 0..<50 {
                 try await client.ensurePath("/tree/\(index)/a/b")
@@ -119,7 +119,7 @@ struct TreeTests {
         }
     }
 
-    @Test("A recursive deletion of the session's own ephemeral nodes makes room for others")
+    @Test("A recursive deletion frees the bytes of the session's ephemeral nodes")
     func deletionMakesRoom() async throws {
         try await withTestClient { client in
             try await client.create("/p")
@@ -130,8 +130,8 @@ struct TreeTests {
         }
     }
 
-    @Test("An answer that the library itself expected is no failure")
-    func expectedAnswers() async throws {
+    @Test("Errors that the client itself expects do not count as failures")
+    func expectedErrors() async throws {
         let metrics = TestMetrics()
         let address = try await TestServer.address()
         let configuration = try ZooKeeperConfiguration(servers: address, followsReconfiguration: false)
@@ -152,7 +152,7 @@ struct TreeTests {
         }
     }
 
-    @Test("A hard quota refuses by name, and deleting makes room")
+    @Test("A create beyond a hard quota throws quotaExceeded, and a delete makes room")
     func hardQuota() async throws {
         var configuration = LocalEnsembleConfiguration.forTests()
         configuration.systemProperties["zookeeper.enforceQuota"] = "true"
@@ -165,7 +165,7 @@ struct TreeTests {
                     .create("/zookeeper/quota/q/zookeeper_limits", data: Array(limits.utf8)),
                     .create("/zookeeper/quota/q/zookeeper_stats", data: Array("count=0,bytes=0".utf8)),
                 ])
-                // The node itself is one of the three.
+                // The node itself counts as one of the three.
                 for name in ["a", "b"] { try await client.create("/q/\(name)") }
                 let error = await #expect(throws: ZooKeeperError.self) { try await client.create("/q/c") }
                 #expect(error?.code == .quotaExceeded && error?.outcome == .notApplied)
@@ -179,13 +179,13 @@ struct TreeTests {
         }
     }
 
-    @Test("Servers that demand authentication refuse by name")
-    func enforcedAuthentication() async throws {
+    @Test("Servers that require authentication refuse a client without it, and the error says so")
+    func requiredAuthentication() async throws {
         var configuration = LocalEnsembleConfiguration.forTests()
         configuration.systemProperties["zookeeper.enforce.auth.enabled"] = "true"
         configuration.systemProperties["zookeeper.enforce.auth.schemes"] = "digest"
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
-            // It would ask for the members, and the connection be closed before it asks anything else.
+            // Otherwise the client would read the ensemble's servers first, and the server would close the connection.
             let bare = try ZooKeeperConfiguration(servers: ensemble.connectString, followsReconfiguration: false)
             try await ZooKeeperClient.withClient(configuration: bare) { client in
                 let error = await #expect(throws: ZooKeeperError.self) { try await client.create("/a") }

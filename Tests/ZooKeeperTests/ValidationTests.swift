@@ -4,24 +4,27 @@ import Testing
 
 @testable import ZooKeeper
 
-/// Bad input: refused with a clear error before anything reaches the C client, which would abort on some of it.
+/// Invalid input is refused before it reaches the C client, which would abort the process on some of it.
 @Suite(.timeLimit(.minutes(2)))
 struct ValidationTests {
-    @Test(arguments: ["/", "/a", "/a/b", "/a.b", "/...", "/ü/漢字", "/a b", "/\u{FFEF}"])
-    func goodPaths(path: String) throws { try NodePath.validate(path) }
+    @Test("A valid path is accepted", arguments: ["/", "/a", "/a/b", "/a.b", "/...", "/ü/漢字", "/a b", "/\u{FFEF}"])
+    func validPaths(path: String) throws { try NodePath.validate(path) }
 
-    @Test(arguments: [
-        "", "a", "a/b", "//", "/a//b", "/a/", "/.", "/..", "/a/./b", "/a/../b", "/a\0b", "/\u{1}", "/\u{1F}", "/\u{7F}",
-        "/\u{9F}", "/\u{E000}", "/\u{F000}", "/\u{1F600}", "/\u{FFF0}", "/\u{FFFF}",
-    ])
-    func badPaths(path: String) {
+    @Test(
+        "An invalid path is refused",
+        arguments: [
+            "", "a", "a/b", "//", "/a//b", "/a/", "/.", "/..", "/a/./b", "/a/../b", "/a\0b", "/\u{1}", "/\u{1F}",
+            "/\u{7F}", "/\u{9F}", "/\u{E000}", "/\u{F000}", "/\u{1F600}", "/\u{FFF0}", "/\u{FFFF}",
+        ])
+    func invalidPaths(path: String) {
         let error = #expect(throws: ZooKeeperError.self) { try NodePath.validate(path) }
         #expect(error?.code == .invalidArgument && error?.outcome == .notApplied)
     }
 
-    @Test func theServerTakesWhatIsGood() async throws {
+    @Test("The server accepts the first and last characters of the valid ranges")
+    func boundaryCharacters() async throws {
         try await withTestClient { client in
-            // The first and the last of each range that is taken.
+            // The first and the last character of each valid range.
             for character in ["\u{20}", "\u{7E}", "\u{A0}", "\u{D7FF}", "\u{F900}", "\u{FFEF}"] {
                 try await client.create("/x\(character)x")
             }
@@ -30,13 +33,15 @@ struct ValidationTests {
         }
     }
 
-    @Test func aSequentialPathMayEndInASlash() throws {
+    @Test("The path of a sequential node may end in a slash")
+    func sequentialPaths() throws {
         try NodePath.validate("/a/", sequential: true)
         try NodePath.validate("/", sequential: true)
         #expect(throws: ZooKeeperError.self) { try NodePath.validate("/a//", sequential: true) }
     }
 
-    @Test func everyCallRefusesBadInput() async throws {
+    @Test("Every call refuses invalid input, and changes nothing")
+    func invalidInput() async throws {
         try await withTestClient { client in
             let bad = "/a//b"
             for call: () async throws -> Void in [
@@ -44,7 +49,7 @@ struct ValidationTests {
                 { _ = try await client.exists(bad) }, { try await client.set(bad, data: []) },
                 { _ = try await client.children(of: bad) }, { _ = try await client.acl(of: bad) },
                 { try await client.setACL(of: bad, to: .open) }, { try await client.sync(bad) },
-                // These would corrupt the C client's heap.
+                // The C client would corrupt its heap or abort the process on some of these.
                 { try await client.multi([.create(bad, data: [])]) }, { try await client.multi([.check("")]) },
                 { try await client.multi([.create("/ok", data: []), .delete("x")]) },
                 { try await client.multi([.create("/c", data: [], mode: .container)]) },
@@ -58,12 +63,13 @@ struct ValidationTests {
             ] {
                 await expect(.invalidArgument, outcome: .notApplied, call)
             }
-            let left = try await client.children(of: "/").names
-            #expect(left.isEmpty)
+            let names = try await client.children(of: "/").names
+            #expect(names.isEmpty)
         }
     }
 
-    @Test func aMultiOnAnExpiringSessionNeverHarms() async throws {
+    @Test("Multis on an expiring session neither abort the process nor apply in part")
+    func multiOnExpiringSession() async throws {
         try await withTestClient { client in
             try await client.create("/a")
             let sending = Task {
@@ -87,7 +93,8 @@ struct ValidationTests {
         }
     }
 
-    @Test func sizesAreExactUpToTheServersOwnLimit() async throws {
+    @Test("Request sizes are computed exactly, up to the server's own limit")
+    func exactSizes() async throws {
         let limit = 1_048_575
         let address = try await TestServer.address()
         let configuration = try ZooKeeperConfiguration(servers: address, maximumRequestSize: limit)
@@ -95,7 +102,7 @@ struct ValidationTests {
             try await client.create("/a")
             let full = try client.full("/a")
             let overhead = Request.set(path: full, data: [], version: nil).encodedSize
-            // The server drops the connection for one byte more.
+            // At one more byte, the server would close the connection.
             try await client.set("/a", data: .init(repeating: 1, count: limit - overhead))
             await expect(.requestTooLarge, outcome: .notApplied) {
                 try await client.set("/a", data: .init(repeating: 1, count: limit - overhead + 1))
@@ -110,24 +117,28 @@ struct ValidationTests {
         }
     }
 
-    @Test(arguments: [
-        ("h:1", "h:1", ""), ("a-b.c_d:2181,10.0.0.1:1", "a-b.c_d:2181,10.0.0.1:1", ""),
-        ("[::1]:2181,[fe80::1%eth0]:1/app/x", "[::1]:2181,[fe80::1%eth0]:1", "/app/x"), ("h:1/", "h:1", ""),
-        ("h:1/\u{301}x", "h:1", "/\u{301}x"),
-    ])
-    func goodServers(text: String, servers: String, chroot: String) throws {
+    @Test(
+        "A valid connect string is split into the servers and the chroot",
+        arguments: [
+            ("h:1", "h:1", ""), ("a-b.c_d:2181,10.0.0.1:1", "a-b.c_d:2181,10.0.0.1:1", ""),
+            ("[::1]:2181,[fe80::1%eth0]:1/app/x", "[::1]:2181,[fe80::1%eth0]:1", "/app/x"), ("h:1/", "h:1", ""),
+            ("h:1/\u{301}x", "h:1", "/\u{301}x"),
+        ])
+    func validServers(text: String, servers: String, chroot: String) throws {
         let list = try ServerList(parsing: text)
         #expect(list.servers == servers && list.chroot == chroot)
     }
 
-    @Test(arguments: [
-        "", "h", "h:", "h:0", "h:65536", "h:x", ":1", "h:1,", "h:1,,i:2", "::1:2181", "[]:1", "h:1/a/", "h:1//a",
-        "h h:1",
-        "h:1/../x", "h\0:1", "user@h:1",
-    ])
-    func badServers(text: String) { #expect(throws: ZooKeeperError.self) { try ServerList(parsing: text) } }
+    @Test(
+        "An invalid connect string is refused",
+        arguments: [
+            "", "h", "h:", "h:0", "h:65536", "h:x", ":1", "h:1,", "h:1,,i:2", "::1:2181", "[]:1", "h:1/a/", "h:1//a",
+            "h h:1", "h:1/../x", "h\0:1", "user@h:1",
+        ])
+    func invalidServers(text: String) { #expect(throws: ZooKeeperError.self) { try ServerList(parsing: text) } }
 
-    @Test func settingsOutsideTheirLimitsAreRefused() throws {
+    @Test("Settings outside their limits are refused")
+    func settingLimits() throws {
         let make = ZooKeeperConfiguration.init(
             servers:followsReconfiguration:sessionTimeout:authentication:defaultACL:maximumInFlightRequests:
             maximumInFlightBytes:
@@ -146,7 +157,7 @@ struct ValidationTests {
         }
     }
 
-    @Test("A configuration is read from a reader")
+    @Test("A configuration can be created from a reader")
     func configurationReader() throws {
         let provider = InMemoryProvider(values: [
             "servers": "h:1/app", "sessionTimeoutSeconds": 4.5, "auth": "a:b", "maximumInFlightRequests": 7,
@@ -166,7 +177,7 @@ struct ValidationTests {
         #expect(throws: ZooKeeperError.self) { try ZooKeeperConfiguration(config: absurd) }
     }
 
-    @Test("The older names of configuration keys still work, and the current names win")
+    @Test("Older configuration keys still work, and current keys take precedence")
     func olderConfigurationKeys() throws {
         let old: [AbsoluteConfigKey: ConfigValue] = [
             "servers": "h:1", "followsMembers": false, "inFlightWindow": 7, "inFlightBytes": 2_048,
@@ -200,27 +211,29 @@ struct ValidationTests {
         #expect(users[0] != users[1] && Set(users).count == 2)
     }
 
-    @Test("A chroot is taken off by its bytes", arguments: ["/x", "/\u{301}x", "/"])
+    @Test("The chroot is removed from a path by its bytes", arguments: ["/x", "/\u{301}x", "/"])
     func chrootByBytes(path: String) throws {
-        // U+0600 makes one grapheme with the slash that follows it.
+        // U+0600 forms one grapheme cluster with the slash that follows it.
         let client = try ZooKeeperClient(configuration: .init(servers: "h:1/app\u{600}"))
         #expect(client.local(try client.full(path)).isIdentical(to: path))
     }
 
     @Test(
-        "The parent of a path",
+        "The parent of a path is found by its bytes",
         arguments: [
             ("/a", "/"), ("/a/b", "/a"), ("/a/\u{301}b", "/a"), ("/", nil), ("/a\u{600}/b", "/a\u{600}"),
         ])
     func parents(path: String, parent: String?) { #expect(NodePath.parent(of: path) == parent) }
 
-    @Test func durationsAreClamped() {
+    @Test("Durations are clamped to the range of 64-bit milliseconds")
+    func clampedDurations() {
         #expect(Duration.seconds(Int64.max).milliseconds == .max)
         #expect(Duration.seconds(Int64.min).milliseconds == .min)
         #expect(Duration.milliseconds(1_999).milliseconds == 1_999)
     }
 
-    @Test func theLibrarysLinesAreParsed() {
+    @Test("Log lines of the C client are parsed, and only a limited number is kept")
+    func cclientLog() {
         let line = CClientLog.parse("2026-01-01 00:00:00,000:1(0x7f):ZOO_ERROR@check@12: Socket 1: gone")
         #expect(line == .init(level: "ERROR", text: "Socket 1: gone"))
         #expect(CClientLog.parse("odd") == .init(level: "WARN", text: "odd"))
@@ -231,7 +244,8 @@ struct ValidationTests {
         #expect(log.drain(limit: 10).lines.isEmpty)
     }
 
-    @Test func backoffDoublesWithJitterUpToItsMaximum() {
+    @Test("The backoff doubles up to its maximum, with full jitter")
+    func exponentialBackoff() {
         var backoff = Backoff(base: .milliseconds(100), maximum: .seconds(10))
         #expect(backoff.next(random: { $0.upperBound }) == .milliseconds(100))
         #expect(backoff.next(random: { $0.upperBound }) == .milliseconds(200))

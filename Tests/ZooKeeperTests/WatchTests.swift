@@ -6,7 +6,8 @@ import ZooKeeperServer
 
 @Suite(.timeLimit(.minutes(2)))
 struct WatchTests {
-    @Test func dataIsYieldedNowAndAfterEachChange() async throws {
+    @Test("dataUpdates yields the current state, and the new one after each change")
+    func dataUpdates() async throws {
         try await withTestClient { client in
             var watch = client.dataUpdates(of: "/a").makeAsyncIterator()
             #expect(try await watch.next() == .some(nil))
@@ -19,7 +20,8 @@ struct WatchTests {
         }
     }
 
-    @Test func theNewestStateReplacesUnreadOnes() async throws {
+    @Test("The newest state replaces states that were not read")
+    func newestState() async throws {
         try await withTestClient { client in
             try await client.create("/a", data: [0])
             var watch = client.dataUpdates(of: "/a").makeAsyncIterator()
@@ -29,7 +31,8 @@ struct WatchTests {
         }
     }
 
-    @Test func childrenAndExistenceAreWatched() async throws {
+    @Test("childrenUpdates and statUpdates follow the creation and deletion of nodes")
+    func childrenAndStat() async throws {
         try await withTestClient { client in
             var children = client.childrenUpdates(of: "/p").makeAsyncIterator()
             var existence = client.statUpdates(of: "/p").makeAsyncIterator()
@@ -46,7 +49,8 @@ struct WatchTests {
         }
     }
 
-    @Test func watchesGoOnAfterTheSessionHasExpired() async throws {
+    @Test("Watch sequences continue after the session has expired")
+    func expiredSession() async throws {
         try await withTestClient { client in
             try await client.create("/a", data: [1])
             var data = client.dataUpdates(of: "/a").makeAsyncIterator()
@@ -61,7 +65,8 @@ struct WatchTests {
         }
     }
 
-    @Test func watchesGoOnAfterTheServerWasRestarted() async throws {
+    @Test("Watch sequences continue after a restart of the server")
+    func serverRestart() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString)
             try await ZooKeeperClient.withClient(configuration: configuration) { client in
@@ -76,8 +81,8 @@ struct WatchTests {
         }
     }
 
-    @Test("Two paths that are canonically equivalent are two nodes with two watches")
-    func canonicallyEquivalentPathsAreTwo() async throws {
+    @Test("Two canonically equivalent paths are two nodes with two watches")
+    func equivalentPaths() async throws {
         let (composed, decomposed) = ("/caf\u{E9}", "/cafe\u{301}")
         #expect(composed == decomposed)
         try await withTestClient(followsReconfiguration: false) { client in
@@ -87,7 +92,7 @@ struct WatchTests {
             for index in watches.indices { #expect(try await watches[index].next()??.data == [UInt8(index + 1)]) }
             let table = client.connection.watches
             #expect(table.interestCount == 4)
-            // The event of one uses up its own watch only.
+            // An event on one path uses up the watch of that path only.
             let bytes = table.watchedBytes
             try await client.set(composed, data: [3])
             #expect(try await watches[0].next()??.data == [3])
@@ -98,7 +103,8 @@ struct WatchTests {
         }
     }
 
-    @Test func cancellationEndsASequenceAndLeavesNothing() async throws {
+    @Test("Cancellation ends a watch sequence and removes its interest")
+    func cancelledSequence() async throws {
         try await withTestClient { client in
             try await client.create("/a")
             let task = Task {
@@ -113,33 +119,34 @@ struct WatchTests {
         }
     }
 
-    @Test func aDroppedIteratorLeavesNothing() async throws {
-        // The client's own watch for other members would count too.
+    @Test("A released iterator removes its interest, and its watch goes with the next event")
+    func releasedIterator() async throws {
+        // The client's own watch on the ensemble's configuration would count too.
         try await withTestClient(followsReconfiguration: false) { client in
             for index in 0..<100 {
                 var watch = client.dataUpdates(of: "/n\(index)").makeAsyncIterator()
                 _ = try await watch.next()
             }
             #expect(client.connection.watches.interestCount == 0)
-            // The library's own watches go with their events.
+            // The C client drops its watches when their events arrive.
             for index in 0..<100 { try await client.create("/n\(index)") }
             try await client.sync()
             #expect(client.connection.watches.watchedBytes == 0)
         }
     }
 
-    @Test("Watches for names that never come are removed when they have become many")
+    @Test("Abandoned watches are removed when there are many")
     func abandonedWatches() async throws {
         try await withTestClient(followsReconfiguration: false) { client in
             let name = String(repeating: "x", count: 400)
-            // Twice as many as may be held at once.
+            // Their paths have twice the size that the client may watch at once.
             for index in 0..<2_500 {
                 var watch = client.dataUpdates(of: "/\(index)\(name)").makeAsyncIterator()
                 #expect(try await watch.next() == .some(nil))
             }
             #expect(client.connection.watches.interestCount == 0)
             #expect(client.connection.watches.watchedBytes < WatchTable.maximumBytes)
-            // A watch on a path from which one was removed sees its event.
+            // A new watch on a path whose watch was removed receives its event.
             var watch = client.dataUpdates(of: "/0\(name)").makeAsyncIterator()
             #expect(try await watch.next() == .some(nil))
             try await client.create("/0\(name)", data: [1])
@@ -147,18 +154,18 @@ struct WatchTests {
         }
     }
 
-    @Test("Who watches again while a watch is being removed reads again when it is gone")
-    func watchingDuringARemoval() throws {
+    @Test("A sequence that watches a path during the removal of its watch reads again afterwards")
+    func watchDuringRemoval() throws {
         let table = WatchTable()
         let keys = (0..<200).map { WatchKey(kind: .existence, path: "/\($0)" + String(repeating: "x", count: 400)) }
         for key in keys {
             try table.reserve(key)
             table.settle(key, isArmed: true)
         }
-        // The client's own watch for other members has no signal, and stays.
-        let members = WatchKey(kind: .data, path: EnsembleMembers.path)
-        try table.reserve(members, isKept: true)
-        table.settle(members, isArmed: true)
+        // The client's own watch on the ensemble's configuration has no signal, and stays.
+        let configuration = WatchKey(kind: .data, path: EnsembleMembers.path)
+        try table.reserve(configuration, isKept: true)
+        table.settle(configuration, isArmed: true)
         var token: UInt64 = 0
         let removals = table.takeAbandoned {
             token += 1
@@ -175,11 +182,12 @@ struct WatchTests {
         table.removed(first.token, code: 0)
         #expect(signal.isRaised)
         for removal in removals { table.removed(removal.token, code: 0) }
-        // One removal failed, so that the library still holds its watch.
-        #expect(table.watchedBytes == 8 + second.key.path.utf8.count + members.path.utf8.count)
+        // One removal failed, so the C client still holds that watch.
+        #expect(table.watchedBytes == 8 + second.key.path.utf8.count + configuration.path.utf8.count)
     }
 
-    @Test func closingTheClientEndsItsSequences() async throws {
+    @Test("Closing the client ends its watch sequences")
+    func closedClient() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: try await TestServer.address()))
         try await client.create("/a")
         let task = Task { for try await _ in client.dataUpdates(of: "/a") {} }
@@ -188,7 +196,8 @@ struct WatchTests {
         try await task.value
     }
 
-    @Test func aNodeThatMayNotBeReadThrows() async throws {
+    @Test("A watch sequence throws when the node cannot be read")
+    func unreadableNode() async throws {
         try await withTestClient { client in
             try await client.create("/closed", acl: [.world(.admin)])
             var watch = client.dataUpdates(of: "/closed").makeAsyncIterator()
@@ -196,7 +205,8 @@ struct WatchTests {
         }
     }
 
-    @Test func moreWatchedPathsThanOnePacketHoldsAreRefused() async throws {
+    @Test("The total size of watched paths is limited")
+    func watchedPathLimit() async throws {
         try await withTestClient { client in
             let name = String(repeating: "x", count: 5_000)
             var iterators: [WatchSequence<Stat?>.Iterator] = []

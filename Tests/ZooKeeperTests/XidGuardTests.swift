@@ -4,15 +4,15 @@ import Testing
 @testable import ZooKeeper
 
 struct XidGuardTests {
-    /// The library's own counter, which the guard can only follow.
-    private final class Library: Sendable {
+    /// The C client's counter, which the guard can only imitate.
+    private final class CClientCounter: Sendable {
         private let state: Mutex<(next: Int32, used: [Int32])>
         private let now: Int32
         init(first: Int32, now: Int32) {
             state = Mutex((first, []))
             self.now = now
         }
-        func take(_ isSent: Bool) -> Int32 {
+        func consume(isSent: Bool) -> Int32 {
             state.withLock { state in
                 if state.next == -1 { state.next = now }
                 if isSent { state.used.append(state.next) }
@@ -23,12 +23,14 @@ struct XidGuardTests {
         var used: [Int32] { state.withLock { $0.used } }
     }
 
-    @Test(arguments: [-200, -1, 0, 1, 200] as [Int32])
-    func reservedNumbersAreNeverUsed(offBy drift: Int32) {
+    @Test(
+        "No request is sent with a reserved xid, even when the guard's count is slightly off",
+        arguments: [-200, -1, 0, 1, 200] as [Int32])
+    func reservedXids(offBy drift: Int32) {
         let start: Int32 = -10_000
-        let library = Library(first: start &+ drift, now: 1_700_000_000)
+        let counter = CClientCounter(first: start &+ drift, now: 1_700_000_000)
         let first = Mutex(true)
-        // The time at the first call, and the true time later.
+        // Returns the start at the first call, and the current time afterwards.
         let xids = XidGuard(
             now: {
                 first.withLock { isFirst in
@@ -36,18 +38,21 @@ struct XidGuardTests {
                     return isFirst ? start : 1_700_000_000
                 }
             })
-        for _ in 0..<20_000 { _ = xids.guarding(skip: { library.take(false) }, call: { library.take(true) }) }
-        #expect(library.used.count == 20_000)
-        #expect(!library.used.contains { (-8...(-1)).contains($0) })
-        #expect(library.used.contains(1_700_000_500))
+        for _ in 0..<20_000 {
+            _ = xids.guarding(skip: { counter.consume(isSent: false) }, call: { counter.consume(isSent: true) })
+        }
+        #expect(counter.used.count == 20_000)
+        #expect(!counter.used.contains { (-8...(-1)).contains($0) })
+        #expect(counter.used.contains(1_700_000_500))
     }
 
-    @Test func farFromThemNothingIsBurnt() {
+    @Test("No xid is skipped far from the reserved values")
+    func noSkippedXids() {
         let xids = XidGuard(now: { 1_700_000_000 })
         for _ in 0..<1_000 {
             _ = xids.guarding(
                 skip: {
-                    Issue.record("burnt")
+                    Issue.record("An xid was skipped.")
                     return 0
                 }, call: { 0 })
         }

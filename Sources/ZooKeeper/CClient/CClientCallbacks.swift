@@ -11,11 +11,11 @@ nonisolated func cclientWatcher(
     _ handle: OpaquePointer?, type: Int32, state: Int32, path: UnsafePointer<CChar>?, context: UnsafeMutableRawPointer?
 ) {
     let id = HandleID(rawValue: czk_token_value(context))
-    guard let inbox = CallbackRegistry.shared[id.client] else { return }
+    guard let target = CallbackRegistry.shared[id.client] else { return }
     if type == ZOO_SESSION_EVENT {
-        inbox.sessionEvent(id, state: state)
+        target.sessionEvent(id, state: state)
     } else if let path, let kind = WatchEvent.Kind(cclientType: type) {
-        inbox.watchEvent(WatchEvent(kind: kind, path: String(cString: path)))
+        target.watchEvent(WatchEvent(kind: kind, path: String(cString: path)))
     }
 }
 

@@ -1,13 +1,13 @@
 import CZooKeeper
 import Glibc
 
-/// A handle of the C client. One ``Connection`` owns it, opens and closes it on its own queue, and sends requests
-/// through its gate, one thread at a time; see "Calls and callbacks" in <doc:OverTheCClient>. A ``SessionProbe`` owns a
-/// handle too, and sends no requests.
+/// A handle of the C client. One ``Connection`` owns it, opens and closes it on its own queue, and sends requests under
+/// its submission lock, one thread at a time; see "Calls and callbacks" in <doc:OverTheCClient>. A ``SessionProbe``
+/// owns a handle too, and sends no requests.
 ///
-/// `@unchecked Sendable` is safe. Requests are sent under the gate's lock, and the queue removes the handle
-/// from the gate before it closes it. The other properties only read a word of the handle, and
-/// `authenticate` takes the C client's own lock.
+/// `@unchecked Sendable` is safe. Requests are sent under the submission lock, and the queue removes the handle from
+/// the lock before it closes it. The other properties only read a word of the handle, and `authenticate` takes the C
+/// client's own lock.
 struct CClientHandle: @unchecked Sendable {
     let id: HandleID
     private let handle: OpaquePointer
@@ -74,8 +74,8 @@ struct CClientHandle: @unchecked Sendable {
     ///
     /// - Returns: 0 when a completion will follow. Otherwise the code with which the C client refused the
     ///   request, of which nothing was sent.
-    func send(_ call: PendingRequest) -> Int32 {
-        guarded { submit(call) }
+    func send(_ pending: PendingRequest) -> Int32 {
+        guarded { submit(pending) }
     }
 
     /// Requests the removal of the session's watches on a path. The token identifies the completion.
@@ -90,10 +90,10 @@ struct CClientHandle: @unchecked Sendable {
         XidGuard.shared.guarding(skip: { zoo_aget(handle, "", 0, cclientCompletedData, nil) }, call: call)
     }
 
-    private func submit(_ call: PendingRequest) -> Int32 {
-        let token = czk_token(call.token)
+    private func submit(_ pending: PendingRequest) -> Int32 {
+        let token = czk_token(pending.token)
         let context = czk_context(id.rawValue)
-        switch call.request {
+        switch pending.request {
         case .create(let path, let data, let mode, let acl):
             let bytes = CArena(capacity: max(1, data?.count ?? 1))
             let (value, count) = bytes.data(data)
@@ -137,9 +137,9 @@ struct CClientHandle: @unchecked Sendable {
         case .reconfigure(let joining, let leaving):
             return zoo_areconfig(handle, joining, leaving, nil, -1, cclientCompletedData, token)
         case .multi:
-            guard let multi = call.multi else { return Int32(ZBADARGUMENTS.rawValue) }
+            guard let multi = pending.multi else { return Int32(ZBADARGUMENTS.rawValue) }
             return multi.withOperations { count, operations, results in
-                czk_amulti(handle, count, operations, results, cclientCompletedVoid, call.token)
+                czk_amulti(handle, count, operations, results, cclientCompletedVoid, pending.token)
             }
         }
     }

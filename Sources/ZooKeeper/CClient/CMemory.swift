@@ -31,7 +31,8 @@ final class CArena {
 
     private func take(_ count: Int) -> Int {
         defer { used += count }
-        precondition(used + count <= base.count, "an arena was made too small: a fault of this file's callers")
+        precondition(
+            used + count <= base.count, "The arena is too small, because its caller computed the wrong capacity.")
         return used
     }
 }

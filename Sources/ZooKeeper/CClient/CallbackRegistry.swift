@@ -30,12 +30,12 @@ final class CallbackRegistry: Sendable {
     static let shared = CallbackRegistry()
 
     private struct State {
-        var inboxes: [UInt64: any CallbackTarget] = [:]
+        var targets: [UInt64: any CallbackTarget] = [:]
         var next: UInt64 = 1
     }
     private let state = Mutex(State())
 
-    subscript(client: UInt64) -> (any CallbackTarget)? { state.withLock { $0.inboxes[client] } }
+    subscript(client: UInt64) -> (any CallbackTarget)? { state.withLock { $0.targets[client] } }
 
     /// Returns a number for a new client. Numbers repeat after 2^24 - 1 clients of one process.
     func nextClient() -> UInt64 {
@@ -45,9 +45,9 @@ final class CallbackRegistry: Sendable {
         }
     }
 
-    /// Registers the inbox of a client, for as long as one of the client's handles is open.
-    func add(_ inbox: any CallbackTarget, client: UInt64) { state.withLock { $0.inboxes[client] = inbox } }
+    /// Registers the target of a client, for as long as one of the client's handles is open.
+    func add(_ target: any CallbackTarget, client: UInt64) { state.withLock { $0.targets[client] = target } }
 
-    /// Removes the inbox of a client. The client's handle is closed, so no callback can arrive any more.
-    func remove(client: UInt64) { _ = state.withLock { $0.inboxes.removeValue(forKey: client) } }
+    /// Removes the target of a client. The client's handle is closed, so no callback can arrive any more.
+    func remove(client: UInt64) { _ = state.withLock { $0.targets.removeValue(forKey: client) } }
 }

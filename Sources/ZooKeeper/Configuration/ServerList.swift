@@ -8,11 +8,12 @@ struct ServerList: Sendable, Hashable {
     let chroot: String
 
     init(parsing string: String) throws {
-        func refuse(_ why: String) -> ZooKeeperError {
+        func invalid(_ reason: String) -> ZooKeeperError {
             ZooKeeperError(
                 code: .invalidArgument,
-                message: "The servers \"\(string)\" \(why). Write host:port,host:port, an IPv6 address in brackets, "
-                    + "and a chroot at the end if wanted: 10.0.0.1:2181,[::1]:2181/app.",
+                message:
+                    "Invalid server list \"\(string)\": \(reason). Write host:port,host:port, with IPv6 addresses in "
+                    + "brackets and an optional chroot at the end: 10.0.0.1:2181,[::1]:2181/app.",
                 path: nil, outcome: .notApplied)
         }
         let slash = string.utf8.firstIndex(of: UInt8(ascii: "/")) ?? string.endIndex
@@ -23,14 +24,14 @@ struct ServerList: Sendable, Hashable {
         for host in hosts {
             guard let colon = host.lastIndex(of: ":"), let port = Int(host[host.index(after: colon)...]),
                 (1...65_535).contains(port)
-            else { throw refuse("must name a port, 1 to 65535, for each host") }
+            else { throw invalid("each host needs a port from 1 to 65535") }
             let name = host[..<colon]
             let isBracketed = name.hasPrefix("[") && name.hasSuffix("]")
             let characters = isBracketed ? name.dropFirst().dropLast() : name
-            if characters.isEmpty { throw refuse("hold a host without a name") }
-            if !isBracketed, characters.contains(":") { throw refuse("hold an IPv6 address without brackets") }
+            if characters.isEmpty { throw invalid("a host has no name") }
+            if !isBracketed, characters.contains(":") { throw invalid("an IPv6 address has no brackets") }
             guard characters.utf8.allSatisfy({ Self.isHostCharacter($0, allowsColon: isBracketed) }) else {
-                throw refuse("hold a character that no host name has")
+                throw invalid("a host name contains an invalid character")
             }
         }
         servers = hosts.joined(separator: ",")

@@ -107,21 +107,21 @@ public struct ZooKeeperConfiguration: Sendable {
         }
         try require(
             sessionTimeout >= .milliseconds(100) && sessionTimeout <= .seconds(86_400),
-            "sessionTimeout must be from 100 milliseconds to a day.")
+            "sessionTimeout must be from 100 milliseconds to one day.")
         try require((1...4_096).contains(maximumInFlightRequests), "maximumInFlightRequests must be from 1 to 4096.")
         try require(maximumInFlightBytes >= 1_024, "maximumInFlightBytes must be at least 1024.")
         try require(maximumQueuedRequests >= 1, "maximumQueuedRequests must be at least 1.")
         try require(
             requestTimeout > .zero && requestTimeout <= .seconds(86_400),
-            "requestTimeout must be positive and at most a day."
+            "requestTimeout must be positive and at most one day."
         )
         try require(
             (1_024...1_048_575).contains(maximumRequestSize), "maximumRequestSize must be from 1024 to 1048575 bytes.")
-        try require(!defaultACL.isEmpty, "defaultACL must have an entry; .open allows everything to anyone.")
+        try require(!defaultACL.isEmpty, "defaultACL must not be empty. Use .open to allow everything to everyone.")
         if let authentication {
             try require(
                 !authentication.credentials.utf8.contains(0) && authentication.credentials.utf8.count < 65_536,
-                "Credentials must not hold a NUL character and must be shorter than 64 KiB.")
+                "Credentials must not contain a NUL character, and must be shorter than 64 KiB.")
         }
     }
 }

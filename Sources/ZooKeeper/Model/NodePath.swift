@@ -14,22 +14,22 @@ public enum NodePath {
     ///   reason, when the path is invalid.
     public static func validate(_ path: String, sequential: Bool = false) throws {
         if isPlain(path) { return }
-        func refuse(_ why: String) -> ZooKeeperError {
+        func invalid(_ reason: String) -> ZooKeeperError {
             ZooKeeperError(
-                code: .invalidArgument, message: "The path \(quoted(path)) \(why).", path: nil, outcome: .notApplied)
+                code: .invalidArgument, message: "The path \(quoted(path)) \(reason).", path: nil, outcome: .notApplied)
         }
-        guard path.utf8.first == UInt8(ascii: "/") else { throw refuse("must begin with \"/\"") }
+        guard path.utf8.first == UInt8(ascii: "/") else { throw invalid("must begin with \"/\"") }
         if path.utf8.count == 1, !sequential { return }
         if let character = path.unicodeScalars.first(where: isForbidden) {
-            throw refuse(
-                "holds the character U+\(String(character.value, radix: 16, uppercase: true)), which ZooKeeper refuses")
+            throw invalid(
+                "must not contain the character U+\(String(character.value, radix: 16, uppercase: true))")
         }
         var segments = path.utf8.dropFirst().split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         if sequential, let last = segments.last, last.isEmpty { segments.removeLast() }
         for segment in segments {
-            if segment.isEmpty { throw refuse("holds an empty name (\"//\", or a \"/\" at its end)") }
+            if segment.isEmpty { throw invalid("must not contain an empty name (\"//\", or a \"/\" at the end)") }
             if segment.elementsEqual(".".utf8) || segment.elementsEqual("..".utf8) {
-                throw refuse("must not hold the names \".\" and \"..\"")
+                throw invalid("must not contain the names \".\" and \"..\"")
             }
         }
     }

@@ -13,40 +13,41 @@ extension ZooKeeperError {
     private static func message(for code: Code) -> String {
         switch code {
         case .noNode: "The node does not exist."
-        case .noAuth:
-            "The access control list of the node, or of its parent, does not allow this to the session's identity."
-        case .badVersion: "The node's version is not the expected one: somebody changed it."
+        case .noAuth: "Permission denied. Check the access control lists of the node and its parent."
+        case .badVersion: "The node's version is not the expected one. Read the node again before you change it."
         case .noChildrenForEphemerals: "The parent is ephemeral, and an ephemeral node cannot have children."
-        case .nodeExists: "The node exists already."
-        case .notEmpty: "The node has children: delete them first."
-        case .sessionExpired: "The session expired before an answer came."
+        case .nodeExists: "The node already exists."
+        case .notEmpty: "The node has children. Delete them first."
+        case .sessionExpired: "The session expired before a response arrived."
         case .invalidACL:
-            "The access control list is empty or not valid, or names the creator while the session is not authenticated."
-        case .authenticationFailed: "The ensemble refused the session's credentials."
-        case .closing: "The client was closed before an answer came."
-        case .sessionMoved: "The session went on at another server."
-        case .newConfigNoQuorum: "A majority of the new members is not connected and in step: start them first."
-        case .reconfigInProgress: "Another change of the ensemble's members is under way."
-        case .reconfigDisabled: "The servers do not allow to change their members: set reconfigEnabled=true."
-        case .notReadOnly: "The server is read-only for now."
-        case .throttled: "The server has too much to do and did not execute the request: repeat it after a pause."
+            "The access control list is empty or invalid, or names the creator of a session without authentication."
+        case .authenticationFailed: "The ensemble refused the credentials. Check the configuration's authentication."
+        case .closing: "The client was closed before a response arrived."
+        case .sessionMoved: "The session has moved to another server. Repeat the request."
+        case .newConfigNoQuorum:
+            "The new ensemble has no majority that is connected and in sync. Start its servers first."
+        case .reconfigInProgress: "Another reconfiguration of the ensemble is in progress. Try again later."
+        case .reconfigDisabled: "Dynamic reconfiguration is disabled. Set reconfigEnabled=true on the servers."
+        case .notReadOnly: "The server is read-only, because it has no contact with a majority. Try again later."
+        case .throttled: "The server is overloaded and did not execute the request. Repeat it after a pause."
         case .ephemeralOnLocalSession:
-            "The session is local to its server, which makes no ephemeral nodes for it: set localSessionsUpgradingEnabled=true."
-        case .noWatcher: "The server holds no such watch."
+            "A local session cannot create ephemeral nodes. Set localSessionsUpgradingEnabled=true on the servers."
+        case .noWatcher: "The server has no such watch."
         case .requestTimeout: "The request took longer than allowed."
         case .sessionClosedRequireSaslAuth:
-            "The servers demand that clients authenticate, by one of their enforce.auth.schemes: set the configuration's "
-                + "authentication (digest), or change the servers' enforce.auth settings."
+            "The servers require authentication. Set the configuration's authentication (digest), or change the "
+                + "servers' enforce.auth settings."
         case .quotaExceeded:
-            "A hard quota of the path or of an ancestor would be exceeded: delete nodes, or raise the quota "
+            "The request exceeds a hard quota of the path or of an ancestor. Delete nodes, or raise the quota "
                 + "(zkCli.sh: listquota PATH, setquota -N COUNT -B BYTES PATH)."
-        case .marshallingError: "The server could not read the request: is its jute.maxbuffer too small for it?"
-        case .connectionLoss: "The connection was lost before an answer came."
-        case .operationTimeout: "The server said nothing for two thirds of the session timeout."
-        case .runtimeInconsistency: "The connection was dropped since answers did not match requests."
-        case .unimplemented: "The server does not know this operation, or does not allow it by its configuration."
-        case .badArguments: "The server refused the arguments."
-        default: "ZooKeeper answered with the code \(code.rawValue)."
+        case .marshallingError:
+            "The server could not decode the request. Check whether its jute.maxbuffer is too small."
+        case .connectionLoss: "The connection was lost before a response arrived."
+        case .operationTimeout: "The server sent nothing for two thirds of the session timeout."
+        case .runtimeInconsistency: "The connection was closed, because the responses did not match the requests."
+        case .unimplemented: "The server does not support the operation, or is not configured to allow it."
+        case .badArguments: "The server or the C client refused the arguments."
+        default: "ZooKeeper responded with the code \(code.rawValue)."
         }
     }
 }

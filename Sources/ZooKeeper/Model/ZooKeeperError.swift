@@ -120,7 +120,7 @@ extension ZooKeeperError: CustomStringConvertible {
         var text = message
         if let path { text += " Path: \(path)." }
         if let operationIndex { text += " Operation \(operationIndex) of the multi." }
-        if outcome == .unknown { text += " It may or may not have been applied." }
+        if outcome == .unknown { text += " The request may or may not have been applied." }
         return text
     }
 }

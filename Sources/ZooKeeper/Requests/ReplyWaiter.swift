@@ -4,14 +4,14 @@ import Synchronization
 enum Waiter: Sendable {
     case reply(ReplyPromise)
     /// One of several requests that a caller awaits together, with its index among them.
-    case gathering(ReplyGroup, Int)
+    case group(ReplyGroup, Int)
     /// The connection itself. The closure runs on the C client's thread, so it must only hand the result on.
     case inner(@Sendable (ReplyResult) -> Void)
 
     func resume(with result: ReplyResult) {
         switch self {
         case .reply(let reply): reply.ended(result)
-        case .gathering(let gathering, let place): gathering.ended(place, result)
+        case .group(let group, let index): group.ended(index, result)
         case .inner(let body): body(result)
         }
     }
@@ -57,21 +57,21 @@ final class ReplyPromise: Sendable {
 final class ReplyGroup: Sendable {
     private struct State {
         var results: [ReplyResult?]
-        var left: Int
+        var remaining: Int
         var continuation: CheckedContinuation<[ReplyResult], Never>?
     }
     private let state: Mutex<State>
 
     init(count: Int, _ continuation: CheckedContinuation<[ReplyResult], Never>) {
-        state = Mutex(State(results: .init(repeating: nil, count: count), left: count, continuation: continuation))
+        state = Mutex(State(results: .init(repeating: nil, count: count), remaining: count, continuation: continuation))
     }
 
-    fileprivate func ended(_ place: Int, _ result: ReplyResult) {
+    fileprivate func ended(_ index: Int, _ result: ReplyResult) {
         let finished = state.withLock { state -> (CheckedContinuation<[ReplyResult], Never>, [ReplyResult])? in
-            guard state.results[place] == nil else { return nil }
-            state.results[place] = result
-            state.left -= 1
-            guard state.left == 0, let continuation = state.continuation else { return nil }
+            guard state.results[index] == nil else { return nil }
+            state.results[index] = result
+            state.remaining -= 1
+            guard state.remaining == 0, let continuation = state.continuation else { return nil }
             state.continuation = nil
             return (continuation, state.results.compactMap { $0 })
         }

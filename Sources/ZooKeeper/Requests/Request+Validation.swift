@@ -19,7 +19,7 @@ extension Request {
             try NodePath.validate(path)
         case .reconfigure(let joining, let leaving):
             for list in [joining, leaving] where list?.utf8.contains(0) ?? false {
-                throw Self.invalid("A member of an ensemble cannot hold a NUL character.")
+                throw Self.invalid("A server's definition must not contain a NUL character.")
             }
         case .multi(let operations):
             try Self.validate(operations)
@@ -28,8 +28,9 @@ extension Request {
         if size > maximumSize {
             throw ZooKeeperError(
                 code: .requestTooLarge,
-                message: "The request is \(size) bytes long and the limit is \(maximumSize): send less at once. "
-                    + "A server drops the connection, and every other request on it, above its jute.maxbuffer.",
+                message:
+                    "The request is \(size) bytes long, and the limit is \(maximumSize). Send less at once, because a "
+                    + "server closes the connection at a request above its jute.maxbuffer.",
                 path: path, outcome: .notApplied)
         }
     }
@@ -38,12 +39,14 @@ extension Request {
         if operations.isEmpty { throw invalid("A multi needs at least one operation.") }
         if operations.count > maximumOperations {
             throw invalid(
-                "A multi may have \(maximumOperations) operations, and this one has \(operations.count): send several.")
+                "A multi can have \(maximumOperations) operations, and this one has \(operations.count). Send several."
+            )
         }
         for case .create(_, _, let mode, let acl) in operations {
             guard mode.isAllowedInMulti else {
                 throw invalid(
-                    "A multi cannot create a container or a node with a time to live: use create(_:data:mode:acl:).")
+                    "A multi cannot create a container or a node with a time to live. Use create(_:data:mode:acl:)."
+                )
             }
             if let acl { try validate(acl) }
         }
@@ -60,16 +63,16 @@ extension Request {
         guard let ttl = mode.timeToLive else { return }
         // `EphemeralType.TTL` in the server's source stores the time to live in 40 bits.
         guard ttl >= .milliseconds(1), ttl.milliseconds <= 0xFF_FFFF_FFFF else {
-            throw invalid("A time to live must be from 1 millisecond to 2^40-1 milliseconds.")
+            throw invalid("A time to live must be from 1 to 2^40 - 1 milliseconds.")
         }
     }
 
     private static func validate(_ acl: [ACL]) throws {
         if acl.isEmpty {
-            throw invalid("An access control list needs at least one entry; .open allows everything to anyone.")
+            throw invalid("An access control list must not be empty. Use .open to allow everything to everyone.")
         }
         for entry in acl where entry.scheme.utf8.contains(0) || entry.id.utf8.contains(0) {
-            throw invalid("An access control entry must not hold a NUL character.")
+            throw invalid("An access control entry must not contain a NUL character.")
         }
     }
 

@@ -41,27 +41,29 @@ final class RequestRegistry: Sendable {
 
     /// Adds a request and schedules its deadline check, under one lock. A check that ran before the request was added
     /// would find nothing and would not schedule another.
-    func submit(_ call: PendingRequest) { enter(call) { $0.submit(call) } }
+    func submit(_ pending: PendingRequest) { add(pending) { $0.submit(pending) } }
 
     /// Adds a request that is passed to the C client at once, and schedules its deadline check.
-    func begin(_ call: PendingRequest) {
-        enter(call) { queue in
-            queue.begin(call)
+    func begin(_ pending: PendingRequest) {
+        add(pending) { queue in
+            queue.begin(pending)
             return nil
         }
     }
 
-    private func enter(_ call: PendingRequest, _ change: (inout RequestStateMachine) -> RequestStateMachine.Completion?)
-    {
+    private func add(
+        _ pending: PendingRequest, _ change: (inout RequestStateMachine) -> RequestStateMachine.Completion?
+    ) {
         let (completion, checkIsNeeded) = state.withLock { state -> (RequestStateMachine.Completion?, Bool) in
             let completion = change(&state.queue)
-            guard completion == nil, call.waiter != nil, state.nextCheck.map({ call.deadline < $0 }) ?? true else {
+            guard completion == nil, pending.waiter != nil, state.nextCheck.map({ pending.deadline < $0 }) ?? true
+            else {
                 return (completion, false)
             }
-            state.nextCheck = call.deadline
+            state.nextCheck = pending.deadline
             return (nil, true)
         }
-        if checkIsNeeded { scheduleCheck(at: call.deadline) }
+        if checkIsNeeded { scheduleCheck(at: pending.deadline) }
         if let completion { finish(completion) }
     }
 
@@ -80,8 +82,8 @@ final class RequestRegistry: Sendable {
             let (completions, next) = state.withLock { state in
                 let result = state.queue.expire(now: now, hint: hint)
                 // An earlier check may have been scheduled in the meantime, which schedules the following one.
-                if let pending = state.nextCheck, pending > now + .milliseconds(1),
-                    result.next.map({ $0 >= pending }) ?? true
+                if let scheduled = state.nextCheck, scheduled > now + .milliseconds(1),
+                    result.next.map({ $0 >= scheduled }) ?? true
                 {
                     return (result.completions, ContinuousClock.Instant?.none)
                 }

@@ -25,11 +25,11 @@ struct RequestStateMachine {
         var watch: (key: WatchKey, isArmed: Bool)?
     }
 
-    private var calls: [UInt64: PendingRequest] = [:]
+    private var requests: [UInt64: PendingRequest] = [:]
     /// The tokens of waiting requests, in the order of submission. Tokens of removed requests may remain in it.
     private var waiting: Deque<UInt64> = []
     /// The number of requests that still wait.
-    private var waitingCount: Int { calls.count - inFlight }
+    private var waitingCount: Int { requests.count - inFlight }
     private(set) var inFlight = 0
     private var inFlightBytes = 0
     private var isClosing = false
@@ -49,23 +49,24 @@ struct RequestStateMachine {
     /// Whether a request waits and the in-flight limit allows one more.
     var hasWork: Bool { !waiting.isEmpty && inFlight < window }
     /// Whether there are no requests, neither waiting nor in flight.
-    var isEmpty: Bool { calls.isEmpty }
+    var isEmpty: Bool { requests.isEmpty }
 
     // MARK: From callers
 
     /// Adds a request. Returns a completion when the request is refused immediately.
-    mutating func submit(_ call: PendingRequest) -> Completion? {
-        if isClosing { return Self.completion(of: call, .failure(Self.closed(call))) }
+    mutating func submit(_ pending: PendingRequest) -> Completion? {
+        if isClosing { return Self.completion(of: pending, .failure(Self.closed(pending))) }
         if waitingCount >= maximumWaiting {
             let error = ZooKeeperError(
-                code: .overloaded, message: "\(maximumWaiting) calls wait to be sent already: wait for some of them.",
-                path: call.request.path, outcome: .notApplied)
-            return Self.completion(of: call, .failure(error))
+                code: .overloaded,
+                message: "\(maximumWaiting) requests already wait to be sent. Wait until some of them have ended.",
+                path: pending.request.path, outcome: .notApplied)
+            return Self.completion(of: pending, .failure(error))
         }
-        calls[call.token] = call
+        requests[pending.token] = pending
         // While nothing can be sent, the tokens of abandoned requests would accumulate.
-        if waiting.count > 2 * waitingCount + 1_000 { waiting.removeAll { calls[$0] == nil } }
-        waiting.append(call.token)
+        if waiting.count > 2 * waitingCount + 1_000 { waiting.removeAll { requests[$0] == nil } }
+        waiting.append(pending.token)
         return nil
     }
 
@@ -80,31 +81,31 @@ struct RequestStateMachine {
     ) -> (completions: [Completion], next: ContinuousClock.Instant?) {
         var completions: [Completion] = []
         var next: ContinuousClock.Instant?
-        for call in calls.values where call.waiter != nil {
-            if call.deadline <= now {
-                let completion = abandon(call.token) { call in
+        for pending in requests.values where pending.waiter != nil {
+            if pending.deadline <= now {
+                let completion = abandon(pending.token) { pending in
                     ZooKeeperError(
                         code: .deadlineExceeded,
-                        message: "No answer came before the call's deadline. \(hint)", path: call.request.path,
-                        outcome: call.sentAt == nil || call.request.isRead ? .notApplied : .unknown)
+                        message: "No response arrived before the deadline. \(hint)", path: pending.request.path,
+                        outcome: pending.sentAt == nil || pending.request.isRead ? .notApplied : .unknown)
                 }
                 if let completion { completions.append(completion) }
-            } else if next.map({ call.deadline < $0 }) ?? true {
-                next = call.deadline
+            } else if next.map({ pending.deadline < $0 }) ?? true {
+                next = pending.deadline
             }
         }
         return (completions, next)
     }
 
     private mutating func abandon(_ token: UInt64, with error: (PendingRequest) -> any Error) -> Completion? {
-        guard var call = calls[token], call.waiter != nil,
-            var completion = Self.completion(of: call, .failure(error(call)))
+        guard var pending = requests[token], pending.waiter != nil,
+            var completion = Self.completion(of: pending, .failure(error(pending)))
         else { return nil }
-        call.waiter = nil
-        if call.sentAt == nil {
-            calls[token] = nil
+        pending.waiter = nil
+        if pending.sentAt == nil {
+            requests[token] = nil
         } else {
-            calls[token] = call
+            requests[token] = pending
             // The C client will still call back, and that completion settles the watch.
             completion.watch = nil
         }
@@ -114,69 +115,70 @@ struct RequestStateMachine {
     // MARK: To the C client
 
     /// Adds a request that is passed to the C client at once, ahead of the waiting ones.
-    mutating func begin(_ call: PendingRequest) {
-        var call = call
-        call.sentAt = .now
-        calls[call.token] = call
+    mutating func begin(_ pending: PendingRequest) {
+        var pending = pending
+        pending.sentAt = .now
+        requests[pending.token] = pending
         inFlight += 1
-        inFlightBytes += call.size
+        inFlightBytes += pending.size
     }
 
     /// Returns the next request to pass to the C client. The request counts as in flight from now on, because its
     /// completion may run before the C client's function has returned.
     mutating func nextToSend(now: ContinuousClock.Instant) -> PendingRequest? {
         while inFlight < window, let token = waiting.first {
-            guard var call = calls[token] else {
+            guard var pending = requests[token] else {
                 waiting.removeFirst()
                 continue
             }
             // One request is always allowed, because one larger than the limit would wait forever.
-            if inFlight > 0, inFlightBytes + call.size > windowBytes { return nil }
+            if inFlight > 0, inFlightBytes + pending.size > windowBytes { return nil }
             waiting.removeFirst()
-            call.sentAt = now
-            if case .multi(let operations) = call.request { call.multi = MultiBuffers(operations) }
-            calls[token] = call
+            pending.sentAt = now
+            if case .multi(let operations) = pending.request { pending.multi = MultiBuffers(operations) }
+            requests[token] = pending
             inFlight += 1
-            inFlightBytes += call.size
-            return call
+            inFlightBytes += pending.size
+            return pending
         }
         return nil
     }
 
     /// Puts back a request that the C client did not accept because it is not connected. Nothing was sent.
     mutating func postpone(_ token: UInt64) -> Completion? {
-        guard let call = land(token) else { return nil }
-        return requeue(call)
+        guard let pending = removeInFlight(token) else { return nil }
+        return requeue(pending)
     }
 
     /// Ends a request that the C client refused. Nothing was sent.
     mutating func refuse(_ token: UInt64, _ code: ZooKeeperError.Code) -> Completion? {
-        guard let call = land(token) else { return nil }
-        return Self.completion(of: call, .failure(ZooKeeperError(code: code, path: call.request.path, sent: false)))
+        guard let pending = removeInFlight(token) else { return nil }
+        return Self.completion(
+            of: pending, .failure(ZooKeeperError(code: code, path: pending.request.path, sent: false)))
     }
 
     // MARK: From the C client
 
     /// Handles a completion of the C client. Ignores an unknown token.
     mutating func complete(_ token: UInt64, code: Int32, reply: Reply?) -> Completion? {
-        guard let call = land(token) else { return nil }
+        guard let pending = removeInFlight(token) else { return nil }
         let code = ZooKeeperError.Code(rawValue: code)
-        if !code.leavesOutcomeUnknown, let sentAt = call.sentAt { lastHeard = max(lastHeard ?? sentAt, sentAt) }
+        if !code.leavesOutcomeUnknown, let sentAt = pending.sentAt { lastHeard = max(lastHeard ?? sentAt, sentAt) }
         if code.rawValue == 0 {
-            if let multi = call.multi { return Self.completion(of: call, .success(.multi(multi.outcome()))) }
-            return Self.completion(of: call, .success(reply ?? .done), isArmed: true)
+            if let multi = pending.multi { return Self.completion(of: pending, .success(.multi(multi.outcome()))) }
+            return Self.completion(of: pending, .success(reply ?? .done), isArmed: true)
         }
-        if code.leavesOutcomeUnknown || code == .sessionMoved, call.request.isRead, code != .authenticationFailed {
-            return requeue(call)
+        if code.leavesOutcomeUnknown || code == .sessionMoved, pending.request.isRead, code != .authenticationFailed {
+            return requeue(pending)
         }
         // For `exists`, the response that there is no node also sets the watch; see "Watches" in <doc:OverTheCClient>.
-        let isArmed = code == .noNode && call.request.watch?.kind == .existence
-        return Self.completion(of: call, .failure(Self.error(for: call, code: code)), isArmed: isArmed)
+        let isArmed = code == .noNode && pending.request.watch?.kind == .existence
+        return Self.completion(of: pending, .failure(Self.error(for: pending, code: code)), isArmed: isArmed)
     }
 
     /// Ends every request that was sent through a closed handle, because the C client will not call back.
     mutating func handleClosed() -> [Completion] {
-        calls.values.filter { $0.sentAt != nil }.map(\.token).sorted().compactMap {
+        requests.values.filter { $0.sentAt != nil }.map(\.token).sorted().compactMap {
             complete($0, code: ZooKeeperError.Code.closing.rawValue, reply: nil)
         }
     }
@@ -191,7 +193,7 @@ struct RequestStateMachine {
         isClosing = true
         let tokens = waiting
         waiting.removeAll()
-        return tokens.compactMap { token in calls[token].flatMap { fail($0, Self.closed($0)) } }
+        return tokens.compactMap { token in requests[token].flatMap { fail($0, Self.closed($0)) } }
     }
 
     /// Ends every request that was not sent, with an error for which waiting is pointless.
@@ -199,53 +201,54 @@ struct RequestStateMachine {
         let tokens = waiting
         waiting.removeAll()
         return tokens.compactMap { token in
-            calls[token].flatMap { fail($0, ZooKeeperError(code: code, path: $0.request.path, sent: false)) }
+            requests[token].flatMap { fail($0, ZooKeeperError(code: code, path: $0.request.path, sent: false)) }
         }
     }
 
-    private mutating func fail(_ call: PendingRequest, _ error: ZooKeeperError) -> Completion? {
-        calls[call.token] = nil
-        return Self.completion(of: call, .failure(error))
+    private mutating func fail(_ pending: PendingRequest, _ error: ZooKeeperError) -> Completion? {
+        requests[pending.token] = nil
+        return Self.completion(of: pending, .failure(error))
     }
 
     /// Removes a request that was in flight.
-    private mutating func land(_ token: UInt64) -> PendingRequest? {
-        guard let call = calls[token], call.sentAt != nil else { return nil }
-        calls[token] = nil
+    private mutating func removeInFlight(_ token: UInt64) -> PendingRequest? {
+        guard let pending = requests[token], pending.sentAt != nil else { return nil }
+        requests[token] = nil
         inFlight -= 1
-        inFlightBytes -= call.size
-        return call
+        inFlightBytes -= pending.size
+        return pending
     }
 
     /// Returns a request to its position among the waiting ones, if its caller still waits for it.
-    private mutating func requeue(_ call: PendingRequest) -> Completion? {
-        guard call.waiter != nil else { return Self.completion(of: call, .success(.done)) }
-        if isClosing { return Self.completion(of: call, .failure(Self.closed(call))) }
-        var call = call
-        call.sentAt = nil
-        call.multi = nil
-        calls[call.token] = call
-        let index = waiting.firstIndex { $0 > call.token } ?? waiting.endIndex
-        waiting.insert(call.token, at: index)
+    private mutating func requeue(_ pending: PendingRequest) -> Completion? {
+        guard pending.waiter != nil else { return Self.completion(of: pending, .success(.done)) }
+        if isClosing { return Self.completion(of: pending, .failure(Self.closed(pending))) }
+        var pending = pending
+        pending.sentAt = nil
+        pending.multi = nil
+        requests[pending.token] = pending
+        let index = waiting.firstIndex { $0 > pending.token } ?? waiting.endIndex
+        waiting.insert(pending.token, at: index)
         return nil
     }
 
-    private static func completion(of call: PendingRequest, _ result: ReplyResult, isArmed: Bool = false) -> Completion?
+    private static func completion(of pending: PendingRequest, _ result: ReplyResult, isArmed: Bool = false)
+        -> Completion?
     {
-        let watch = call.request.watch.map { (key: $0, isArmed: isArmed) }
-        if call.waiter == nil, watch == nil { return nil }
-        return Completion(waiter: call.waiter, result: result, watch: watch)
+        let watch = pending.request.watch.map { (key: $0, isArmed: isArmed) }
+        if pending.waiter == nil, watch == nil { return nil }
+        return Completion(waiter: pending.waiter, result: result, watch: watch)
     }
 
-    private static func closed(_ call: PendingRequest) -> ZooKeeperError {
+    private static func closed(_ pending: PendingRequest) -> ZooKeeperError {
         ZooKeeperError(
-            code: .closed, message: "The ZooKeeper client is closed: use a new one.", path: call.request.path,
+            code: .closed, message: "The ZooKeeper client is closed. Create a new one.", path: pending.request.path,
             outcome: .notApplied)
     }
 
-    private static func error(for call: PendingRequest, code: ZooKeeperError.Code) -> ZooKeeperError {
-        guard let multi = call.multi, !code.leavesOutcomeUnknown, let failed = multi.failure() else {
-            return ZooKeeperError(code: code, path: call.request.path, sent: true)
+    private static func error(for pending: PendingRequest, code: ZooKeeperError.Code) -> ZooKeeperError {
+        guard let multi = pending.multi, !code.leavesOutcomeUnknown, let failed = multi.failure() else {
+            return ZooKeeperError(code: code, path: pending.request.path, sent: true)
         }
         return ZooKeeperError(code: failed.code, path: failed.path, operationIndex: failed.index, sent: true)
     }

@@ -46,9 +46,9 @@ extension Connection {
     private nonisolated var untilNextCheck: Duration {
         let state = session.current
         if state.sessionID == 0 { return .seconds(1) }
-        let (idleTime, quarter, doubt) = (idleTime, state.timeout / 4, state.timeout * 2 / 3)
+        let (idleTime, quarter, suspension) = (idleTime, state.timeout / 4, state.timeout * 2 / 3)
         if idleTime < quarter { return quarter - idleTime }
-        if idleTime < doubt { return min(doubt - idleTime, quarter) }
+        if idleTime < suspension { return min(suspension - idleTime, quarter) }
         return state.timeout / 12
     }
 
@@ -74,7 +74,7 @@ extension Connection {
         }
         if isSuspended, state.phase != .suspended {
             logger.info(
-                "The ZooKeeper session is in doubt: no server has answered", metadata: ["silence": "\(idleTime)"])
+                "The ZooKeeper session is suspended: no server responds", metadata: ["idleTime": "\(idleTime)"])
         }
     }
 
@@ -94,8 +94,8 @@ extension Connection {
         lastLogDrain = now
         let (lines, dropped) = CClientLog.shared.drain(limit: 10)
         for line in lines {
-            logger.debug("C client: \(line.text)", metadata: ["level": "\(line.level)"])
+            logger.debug("C client message", metadata: ["level": "\(line.level)", "text": "\(line.text)"])
         }
-        if dropped > 0 { logger.debug("More lines of the C client were dropped", metadata: ["dropped": "\(dropped)"]) }
+        if dropped > 0 { logger.debug("Dropped C client messages", metadata: ["dropped": "\(dropped)"]) }
     }
 }

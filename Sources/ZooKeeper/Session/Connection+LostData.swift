@@ -35,12 +35,9 @@ extension Connection {
             return
         }
         logger.error(
-            """
-            The ensemble lost acknowledged data: its servers accept new sessions and refuse this one, as they do with a \
-            client that has seen more than they know. Were they wiped, or restored from an older backup? A new session is \
-            opened, which sees what they have now.
-            """,
+            "The ensemble has lost acknowledged data and refuses this session; opening a new one",
             metadata: [
+                "likelyCause": "the servers were wiped, or restored from an older backup",
                 "session": "0x\(String(id, radix: 16))", "refusedFor": "\(disconnectedSince.duration(to: .now))",
                 "servers": "\(choice.current)",
             ])

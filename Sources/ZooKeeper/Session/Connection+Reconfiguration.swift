@@ -12,7 +12,7 @@ extension Connection {
         guard configuration.followsReconfiguration, mayReadMembers, case .open(let handle) = phase else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
         guard let watch = request.watch, (try? watches.reserve(watch, isKept: true)) != nil else { return }
-        let call = PendingRequest(
+        let pending = PendingRequest(
             token: nextToken(), request: request, deadline: .now + configuration.requestTimeout,
             waiter: .inner { [weak self] result in
                 switch result {
@@ -25,7 +25,7 @@ extension Connection {
                 case .success, .failure: break
                 }
             })
-        requests.submit(call)
+        requests.submit(pending)
         drain()
     }
 
@@ -62,14 +62,14 @@ extension Connection {
         phase = .opening
         closeProbe()
         closeHandle(handle)
-        logger.info("Other servers of the ensemble are tried", metadata: ["servers": "\(choice.current)"])
+        logger.info("Trying other servers of the ensemble", metadata: ["servers": "\(choice.current)"])
         open()
     }
 
     /// Makes the server of a new handle catch up, with the first request that is sent through the handle. A new handle
     /// does not know what its session has seen, so the C client would accept a server that is behind it.
     func catchUp(_ handle: CClientHandle) {
-        let call = PendingRequest(
+        let pending = PendingRequest(
             token: nextToken(), request: .sync(path: "/"), deadline: .now + max(session.current.timeout, .seconds(1)),
             waiter: .inner { [weak self] result in
                 switch result {
@@ -78,9 +78,9 @@ extension Connection {
                 case .failure: self?.onQueue(after: .milliseconds(100)) { $0.catchUpAgain(handle) }
                 }
             })
-        requests.begin(call)
-        let code = handle.send(call)
-        if code != 0 { requests.update { $0.refuse(call.token, ZooKeeperError.Code(rawValue: code)) } }
+        requests.begin(pending)
+        let code = handle.send(pending)
+        if code != 0 { requests.update { $0.refuse(pending.token, ZooKeeperError.Code(rawValue: code)) } }
     }
 
     private func catchUpAgain(_ handle: CClientHandle) {
@@ -95,7 +95,7 @@ extension Connection {
     private func caughtUp(_ handle: CClientHandle) {
         guard mustCatchUp(handle) else { return }
         mustSync = false
-        gate.use(handle)
+        submissionLock.use(handle)
         drain()
     }
 }

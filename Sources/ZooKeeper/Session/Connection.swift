@@ -25,13 +25,13 @@ actor Connection {
     nonisolated let requests: RequestRegistry
     nonisolated let watches: WatchTable
     nonisolated let session = SessionStateSource(SessionState())
-    nonisolated let gate = SubmissionLock()
+    nonisolated let submissionLock = SubmissionLock()
     private nonisolated let executor = QueueExecutor(label: "zookeeper.connection")
     private nonisolated let client = CallbackRegistry.shared.nextClient()
     private nonisolated let nextSerial = Atomic<UInt64>(1)
     private nonisolated let isDrainScheduled = Atomic<Bool>(false)
     private nonisolated let isStarted = Atomic<Bool>(false)
-    nonisolated let expiryQueue = DispatchQueue(label: "zookeeper.doubt")
+    nonisolated let expiryQueue = DispatchQueue(label: "zookeeper.expiry")
     nonisolated let heartbeatToken = Atomic<UInt64>(0)
     /// Raised when a client that is being closed has no request left in flight.
     private nonisolated let drained = WatchSignal()
@@ -82,15 +82,18 @@ actor Connection {
             watches: watches,
             hint: {
                 switch session.current.phase {
-                case .connected: "A server is connected; it may be slow, or the deadline short."
+                case .connected: "The client is connected, so the server may be slow or the timeout too short."
                 case .connecting, .disconnected, .suspended:
-                    "No server answers at \(configuration.servers), nor another member of the ensemble: check the addresses and that a majority of the ensemble runs."
+                    """
+                    No server of the ensemble responds. Check the configured addresses (\(configuration.servers)), and \
+                    whether a majority of the servers is up.
+                    """
                 case .closed: "The client is closed."
                 }
             })
     }
 
-    // MARK: Calls
+    // MARK: Requests
 
     /// Returns a number for a request. It contains the number of this client.
     nonisolated func nextToken() -> UInt64 {
@@ -98,12 +101,12 @@ actor Connection {
     }
 
     /// Adds requests, which are sent as soon as the session and the in-flight limit allow it.
-    nonisolated func submit(_ calls: PendingRequest...) { submit(calls) }
+    nonisolated func submit(_ pending: PendingRequest...) { submit(pending) }
 
-    nonisolated func submit(_ calls: [PendingRequest]) {
-        for call in calls { requests.submit(call) }
+    nonisolated func submit(_ pending: [PendingRequest]) {
+        for request in pending { requests.submit(request) }
         start()
-        if !gate.drainIfFree(requests) { scheduleDrain() }
+        if !submissionLock.drainIfFree(requests) { scheduleDrain() }
     }
 
     /// Opens a session at the first call, and does nothing afterwards.
@@ -132,7 +135,7 @@ actor Connection {
 
     func drain() {
         isDrainScheduled.store(false, ordering: .releasing)
-        gate.drain(requests)
+        submissionLock.drain(requests)
     }
 
     // MARK: Opening
@@ -155,11 +158,12 @@ actor Connection {
             triedSince = .now
             mustSync = inherited != nil
             mustAuthenticate = configuration.authentication != nil
-            if !mustSync { gate.use(handle) }
+            if !mustSync { submissionLock.use(handle) }
             authenticateIfNeeded(handle)
             startHeartbeat()
         } catch {
-            logger.info("ZooKeeper's servers cannot be resolved", metadata: ["reason": "\(error.reason)"])
+            logger.info(
+                "Cannot resolve the addresses of the ZooKeeper servers", metadata: ["reason": "\(error.reason)"])
             _ = choice.tryOther()
             reopen()
         }
@@ -179,7 +183,7 @@ actor Connection {
 
     private func authenticateIfNeeded(_ handle: CClientHandle) {
         guard mustAuthenticate, let authentication = configuration.authentication else { return }
-        gate.isAuthenticating = true
+        submissionLock.isAuthenticating = true
         let code = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
         // The C client refuses credentials between two attempts to connect. The next session event tries again; see
         // "Sessions and credentials" in <doc:OverTheCClient>.
@@ -194,7 +198,7 @@ actor Connection {
     /// Removes abandoned watches when there are many.
     func removeAbandonedWatches() {
         for (token, key) in watches.takeAbandoned(token: nextToken) {
-            let code = gate.removeWatches(key, token: token)
+            let code = submissionLock.removeWatches(key, token: token)
             if code != 0 { watches.removed(token, code: code) }
         }
     }
@@ -224,7 +228,7 @@ actor Connection {
 
     private func connected(_ handle: CClientHandle, at instant: ContinuousClock.Instant) {
         authenticateIfNeeded(handle)
-        if !gate.isAuthenticating { backoff.reset() }
+        if !submissionLock.isAuthenticating { backoff.reset() }
         (triedSince, disconnectedSince) = (nil, nil)
         closeProbe()
         requests.read { $0.heard(at: instant) }
@@ -264,7 +268,7 @@ actor Connection {
     }
 
     func closeHandle(_ handle: CClientHandle) {
-        gate.use(nil)
+        submissionLock.use(nil)
         handle.close()
         // The C client may drop completions when it closes (ZOOKEEPER-2894), so this ends the remaining requests.
         requests.updateAll { $0.handleClosed() }
@@ -374,7 +378,7 @@ extension Connection: CallbackTarget {
     nonisolated func authenticated(_ handle: HandleID, code: Int32) {
         onQueue { connection in
             guard case .open(let current) = connection.phase, current.id == handle else { return }
-            connection.gate.isAuthenticating = false
+            connection.submissionLock.isAuthenticating = false
             if code == 0 { connection.backoff.reset() }
             connection.drain()
         }

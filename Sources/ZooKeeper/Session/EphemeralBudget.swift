@@ -35,7 +35,7 @@ final class EphemeralBudget: Sendable {
                 throw ZooKeeperError(
                     code: .tooManyEphemerals,
                     message: "The paths of the session's ephemeral nodes would exceed \(Self.maximumBytes) bytes "
-                        + "altogether: make fewer, or use a further client.",
+                        + "in total. Create fewer of them, or use another client.",
                     path: request.path, outcome: .notApplied)
             }
             state.bytes += cost
@@ -60,23 +60,23 @@ final class EphemeralBudget: Sendable {
                 state.begin(sessionID)
                 state.costs[ExactString(node.path)] = request.ephemeralCost
             }
-        case (.delete(let path, _), _): forget([path])
+        case (.delete(let path, _), _): release(paths: [path])
         case (.multi(let operations), .multi(let results)):
-            for case (.create(let path, _, let mode, _), .created(let made)) in zip(operations, results)
+            for case (.create(let path, _, let mode, _), .created(let createdPath)) in zip(operations, results)
             where mode.isEphemeral {
                 let cost = Request.ephemeralCost(of: path, mode)
-                state.withLock { $0.costs[ExactString(made)] = cost }
+                state.withLock { $0.costs[ExactString(createdPath)] = cost }
             }
             let deleted = operations.compactMap { operation -> String? in
                 if case .delete(let path, _) = operation { return path }
                 return nil
             }
-            forget(deleted)
+            release(paths: deleted)
         default: break
         }
     }
 
-    private func forget(_ paths: [String]) {
+    private func release(paths: [String]) {
         state.withLock { state in
             guard !state.costs.isEmpty else { return }
             for path in paths { state.bytes -= state.costs.removeValue(forKey: ExactString(path)) ?? 0 }

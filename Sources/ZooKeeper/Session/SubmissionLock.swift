@@ -55,15 +55,15 @@ final class SubmissionLock: Sendable {
 
     private static func drain(_ state: State, _ requests: RequestRegistry) {
         guard let handle = state.handle, !state.isAuthenticating, handle.isConnected else { return }
-        while let call = requests.read({ $0.nextToSend(now: .now) }) {
-            let code = handle.send(call)
+        while let pending = requests.read({ $0.nextToSend(now: .now) }) {
+            let code = handle.send(pending)
             if code == 0 { continue }
             if ZooKeeperError.Code(rawValue: code) == .invalidState {
                 // The connection was lost a moment ago. The next connection sends the request.
-                requests.update { $0.postpone(call.token) }
+                requests.update { $0.postpone(pending.token) }
                 return
             }
-            requests.update { $0.refuse(call.token, ZooKeeperError.Code(rawValue: code)) }
+            requests.update { $0.refuse(pending.token, ZooKeeperError.Code(rawValue: code)) }
         }
     }
 }

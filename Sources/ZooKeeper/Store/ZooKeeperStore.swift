@@ -95,7 +95,7 @@ extension ZooKeeperStore {
     /// The capabilities of ``ZooKeeperClient``: transactions, watches and quotas.
     public var capabilities: ZooKeeperCapabilities { get async throws { [.transactions, .watches, .quotas] } }
     /// The time since this process first read this property.
-    public var now: Duration { Beginning.moment.duration(to: .now) }
+    public var now: Duration { TimeOrigin.instant.duration(to: .now) }
     /// Waits on the machine's clock, as `Task.sleep(for:)` does. For stores without a virtual clock.
     public func sleep(for duration: Duration) async throws { try await Task.sleep(for: duration) }
     /// Does nothing, because the root always exists.
@@ -128,6 +128,6 @@ extension ZooKeeperStore {
     }
 }
 
-private enum Beginning {
-    static let moment = ContinuousClock.now
+private enum TimeOrigin {
+    static let instant = ContinuousClock.now
 }

@@ -11,7 +11,7 @@ package final class WatchTable: Sendable {
         /// Whether the C client holds the watch, and so sends it again after each reconnect.
         var isArmed = false
         /// Whether the C client was asked to remove the watch.
-        var isLeaving = false
+        var isBeingRemoved = false
         /// Whether the watch is wanted although no signal is registered here.
         var isKept = false
     }
@@ -23,7 +23,7 @@ package final class WatchTable: Sendable {
         var abandoned: Set<WatchKey> = []
         var abandonedBytes = 0
         /// Removals to which the C client has not responded, by their tokens.
-        var leaving: [UInt64: WatchKey] = [:]
+        var removals: [UInt64: WatchKey] = [:]
         var hasEnded = false
     }
 
@@ -46,7 +46,7 @@ package final class WatchTable: Sendable {
         let hasEnded = state.withLock { state in
             for key in keys {
                 state.interests[key, default: [:]][signal.number] = signal
-                Self.sort(&state, key)
+                Self.updateAbandoned(&state, key)
             }
             return state.hasEnded
         }
@@ -60,7 +60,7 @@ package final class WatchTable: Sendable {
             for key in keys {
                 state.interests[key]?[signal.number] = nil
                 if state.interests[key]?.isEmpty == true { state.interests[key] = nil }
-                Self.sort(&state, key)
+                Self.updateAbandoned(&state, key)
             }
         }
     }
@@ -84,16 +84,16 @@ package final class WatchTable: Sendable {
                 guard state.bytes + Self.cost(key) <= Self.maximumBytes else {
                     throw ZooKeeperError(
                         code: .tooManyWatches,
-                        message: "The session's watched paths would exceed \(Self.maximumBytes) bytes altogether: "
-                            + "watch fewer nodes, or use a further client.",
+                        message: "The session's watched paths would exceed \(Self.maximumBytes) bytes in total. "
+                            + "Watch fewer nodes, or use another client.",
                         path: key.path, outcome: .notApplied)
                 }
                 state.bytes += Self.cost(key)
             }
             state.entries[key, default: Entry()].pending += 1
             if isKept { state.entries[key, default: Entry()].isKept = true }
-            Self.sort(&state, key)
-            return state.abandonedBytes > Self.maximumAbandonedBytes && state.leaving.isEmpty
+            Self.updateAbandoned(&state, key)
+            return state.abandonedBytes > Self.maximumAbandonedBytes && state.removals.isEmpty
         }
     }
 
@@ -101,11 +101,11 @@ package final class WatchTable: Sendable {
     /// to remove each of them, and passes the result to ``removed(_:code:)``.
     func takeAbandoned(token: () -> UInt64) -> [(token: UInt64, key: WatchKey)] {
         state.withLock { state in
-            guard state.abandonedBytes > Self.maximumAbandonedBytes, state.leaving.isEmpty else { return [] }
+            guard state.abandonedBytes > Self.maximumAbandonedBytes, state.removals.isEmpty else { return [] }
             return state.abandoned.prefix(500).map { key in
                 let token = token()
-                state.leaving[token] = key
-                Self.change(&state, key) { $0.isLeaving = true }
+                state.removals[token] = key
+                Self.change(&state, key) { $0.isBeingRemoved = true }
                 return (token, key)
             }
         }
@@ -115,12 +115,12 @@ package final class WatchTable: Sendable {
     /// may have set the watch again before it was removed, so every interested sequence reads again.
     func removed(_ token: UInt64, code: Int32) {
         let signals = state.withLock { state -> [WatchSignal] in
-            guard let key = state.leaving.removeValue(forKey: token) else { return [] }
+            guard let key = state.removals.removeValue(forKey: token) else { return [] }
             let kinds: [WatchKey.Kind] = key.kind == .children ? [.children] : [.data, .existence]
             return kinds.flatMap { kind -> [WatchSignal] in
                 let key = WatchKey(kind: kind, path: key.path)
                 Self.change(&state, key) { entry in
-                    entry.isLeaving = false
+                    entry.isBeingRemoved = false
                     if code == 0 { entry.isArmed = false }
                 }
                 return code == 0 ? Self.inOrder(state.interests[key]) : []
@@ -160,8 +160,10 @@ package final class WatchTable: Sendable {
     /// Removes the watches of a handle that was closed.
     func handleClosed() {
         state.withLock { state in
-            state.leaving = [:]
-            for key in state.entries.keys { Self.change(&state, key) { ($0.isArmed, $0.isLeaving) = (false, false) } }
+            state.removals = [:]
+            for key in state.entries.keys {
+                Self.change(&state, key) { ($0.isArmed, $0.isBeingRemoved) = (false, false) }
+            }
         }
     }
 
@@ -188,13 +190,13 @@ package final class WatchTable: Sendable {
         } else {
             state.entries[key] = entry
         }
-        sort(&state, key)
+        updateAbandoned(&state, key)
     }
 
     /// Adds the watch to the abandoned ones or removes it from them, depending on its state.
-    private static func sort(_ state: inout State, _ key: WatchKey) {
+    private static func updateAbandoned(_ state: inout State, _ key: WatchKey) {
         let entry = state.entries[key] ?? Entry()
-        if entry.isArmed, entry.pending <= 0, !entry.isLeaving, !entry.isKept, state.interests[key] == nil {
+        if entry.isArmed, entry.pending <= 0, !entry.isBeingRemoved, !entry.isKept, state.interests[key] == nil {
             if state.abandoned.insert(key).inserted { state.abandonedBytes += cost(key) }
         } else if state.abandoned.remove(key) != nil {
             state.abandonedBytes -= cost(key)

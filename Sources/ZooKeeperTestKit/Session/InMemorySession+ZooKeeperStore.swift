@@ -117,7 +117,7 @@ extension InMemorySession: ZooKeeperStore {
 
     private static func mismatch(_ request: Request) -> ZooKeeperError {
         ZooKeeperError(
-            code: .runtimeInconsistency, message: "An answer of another kind came.", path: request.path,
+            code: .runtimeInconsistency, message: "The response is of the wrong kind.", path: request.path,
             outcome: .unknown)
     }
 }

@@ -20,24 +20,24 @@ public final class InMemorySession: Sendable {
 
     private struct Call {
         let request: Request
-        let site: RequestContext
+        let context: RequestContext
         var waiter: CheckedContinuation<Reply, any Error>?
         var isSent = false
         /// Cleared when the request is sent, because a fault affects a call only once.
         var fault: Fault?
-        var deadline: Appointment?
+        var deadline: ScheduledAction?
     }
     private struct State {
         var sessionID: Int64 = 0
         /// Counts the connections. Packets of an earlier connection are lost.
         var connection = 0
         /// Writes that are still in transit between the servers although their connection was lost.
-        var late: [(request: Request, session: Int64)] = []
+        var delayedWrites: [(request: Request, session: Int64)] = []
         var isConnected = false
         var isPaused = false
         /// When the client and the servers last heard from each other. Set while the client is
         /// disconnected or its process is stopped.
-        var silentSince: Duration?
+        var lastContact: Duration?
         var isClosed = false
         var calls: [UInt64: Call] = [:]
         /// Calls that wait for a connection, in order.
@@ -48,7 +48,7 @@ public final class InMemorySession: Sendable {
         var upstream = Duration.zero
         var downstream = Duration.zero
         /// The timers of the pending reconnect, of the phase `suspended`, and of the expiry.
-        var appointments: [Appointment] = []
+        var timers: [ScheduledAction] = []
         var faults: FaultPlan?
     }
 
@@ -75,21 +75,21 @@ public final class InMemorySession: Sendable {
         breakConnection()
         let isClosed = state.withLock { $0.isClosed }
         guard !isClosed else { return }
-        appoint(after: duration) { [weak self] in self?.connect() }
+        schedule(after: duration) { [weak self] in self?.connect() }
         let (zookeeper, sessionID) = (zookeeper, sessionID)
-        let (untilDoubt, untilExpiry) = (patience(timeout * 2 / 3), patience(timeout))
-        if duration > untilDoubt {
-            appoint(after: untilDoubt) { [source] in
+        let (untilSuspension, untilExpiry) = (remainder(timeout * 2 / 3), remainder(timeout))
+        if duration > untilSuspension {
+            schedule(after: untilSuspension) { [source] in
                 source.update { if $0.phase == .disconnected { $0 = $0.with(.suspended) } }
             }
         }
-        if duration > untilExpiry { appoint(after: untilExpiry) { zookeeper.endSession(sessionID) } }
+        if duration > untilExpiry { schedule(after: untilExpiry) { zookeeper.endSession(sessionID) } }
     }
 
     /// Returns what remains of a duration that began when the client and the servers last heard from each other.
-    private func patience(_ time: Duration) -> Duration {
+    private func remainder(_ time: Duration) -> Duration {
         let now = zookeeper.timeline.now
-        return max(.zero, time - (now - (state.withLock { $0.silentSince } ?? now)))
+        return max(.zero, time - (now - (state.withLock { $0.lastContact } ?? now)))
     }
 
     /// Ends the session at the servers. The client notices at once and opens another session.
@@ -106,14 +106,14 @@ public final class InMemorySession: Sendable {
         let canPause = state.withLock { state in
             guard state.isConnected, !state.isPaused else { return false }
             state.isPaused = true
-            state.silentSince = now
+            state.lastContact = now
             return true
         }
         // Without a connection, nothing is sent or read anyway.
         guard canPause else { return }
         let (timeout, zookeeper, sessionID) = (timeout, zookeeper, sessionID)
-        if duration > timeout { appoint(after: timeout) { zookeeper.endSession(sessionID) } }
-        appoint(after: duration) { [weak self] in
+        if duration > timeout { schedule(after: timeout) { zookeeper.endSession(sessionID) } }
+        schedule(after: duration) { [weak self] in
             self?.breakConnection()
             self?.connect()
         }
@@ -130,7 +130,7 @@ public final class InMemorySession: Sendable {
     /// Closes the session in an orderly way.
     public func close() {
         let sessionID = sessionID
-        applyLate()
+        applyDelayedWrites()
         end()
         zookeeper.endSession(sessionID)
     }
@@ -161,9 +161,9 @@ public final class InMemorySession: Sendable {
     private static let closed = ZooKeeperError(
         code: .closed, message: "The client is closed.", path: nil, outcome: .notApplied)
 
-    private func appoint(after duration: Duration, _ action: @escaping @Sendable () -> Void) {
-        let appointment = zookeeper.timeline.after(duration, action)
-        state.withLock { $0.appointments.append(appointment) }
+    private func schedule(after duration: Duration, _ action: @escaping @Sendable () -> Void) {
+        let timer = zookeeper.timeline.after(duration, action)
+        state.withLock { $0.timers.append(timer) }
     }
 
     // MARK: The connection
@@ -171,8 +171,8 @@ public final class InMemorySession: Sendable {
     /// Connects, with the old session if it is still alive.
     func connect() {
         let (old, isClosed) = state.withLock { state in
-            defer { state.appointments = [] }
-            for appointment in state.appointments { appointment.stop() }
+            defer { state.timers = [] }
+            for timer in state.timers { timer.cancel() }
             return (state.sessionID, state.isClosed)
         }
         guard !isClosed else { return }
@@ -186,7 +186,7 @@ public final class InMemorySession: Sendable {
         let waiting = state.withLock { state in
             state.sessionID = id
             state.isConnected = true
-            state.silentSince = nil
+            state.lastContact = nil
             defer { state.unsent = [] }
             return state.unsent
         }
@@ -200,10 +200,10 @@ public final class InMemorySession: Sendable {
     private func breakConnection(code: ZooKeeperError.Code = .connectionLoss) {
         let now = zookeeper.timeline.now
         let (sessionID, lost, repeated) = state.withLock { state -> (Int64, [UInt64], [UInt64]) in
-            for appointment in state.appointments { appointment.stop() }
-            state.appointments = []
+            for timer in state.timers { timer.cancel() }
+            state.timers = []
             (state.isConnected, state.isPaused) = (false, false)
-            state.silentSince = state.silentSince ?? now
+            state.lastContact = state.lastContact ?? now
             state.connection += 1
             (state.upstream, state.downstream) = (.zero, .zero)
             let sent = state.calls.filter { $0.value.isSent }
@@ -215,12 +215,12 @@ public final class InMemorySession: Sendable {
         zookeeper.disconnected(sessionID)
         source.update { if $0.phase == .connected { $0 = $0.with(.disconnected) } }
         for id in repeated { setDeadline(id) }
-        for id in lost { finish(id, .failure(unanswered(id, code))) }
+        for id in lost { finish(id, .failure(noResponse(id, code))) }
     }
 
-    private func unanswered(_ id: UInt64, _ code: ZooKeeperError.Code) -> ZooKeeperError {
+    private func noResponse(_ id: UInt64, _ code: ZooKeeperError.Code) -> ZooKeeperError {
         let path = state.withLock { $0.calls[id]?.request.path }
-        return ZooKeeperError(code: code, message: "No answer came.", path: path, outcome: .unknown)
+        return ZooKeeperError(code: code, message: "No response arrived.", path: path, outcome: .unknown)
     }
 
     // MARK: Calls
@@ -247,10 +247,10 @@ public final class InMemorySession: Sendable {
         let canSend = state.withLock { state -> Bool? in
             if state.isClosed { return nil }
             state.callCount += 1
-            let site = RequestContext(
+            let context = RequestContext(
                 session: name, number: state.callCount, request: request.name, path: request.firstPath,
                 isRead: request.isRead)
-            state.calls[id] = Call(request: request, site: site, waiter: waiter, fault: state.faults?(site))
+            state.calls[id] = Call(request: request, context: context, waiter: waiter, fault: state.faults?(context))
             if state.isConnected && !state.isPaused { return true }
             state.unsent.append(id)
             return false
@@ -263,13 +263,13 @@ public final class InMemorySession: Sendable {
     }
 
     private func setDeadline(_ id: UInt64) {
-        let appointment = zookeeper.timeline.after(requestTimeout) { [weak self] in self?.deadlinePassed(id) }
+        let timer = zookeeper.timeline.after(requestTimeout) { [weak self] in self?.deadlinePassed(id) }
         let isLate = state.withLock { state in
             guard state.calls[id]?.deadline == nil else { return true }
-            state.calls[id]?.deadline = appointment
+            state.calls[id]?.deadline = timer
             return state.calls[id] == nil
         }
-        if isLate { appointment.stop() }
+        if isLate { timer.cancel() }
     }
 
     private func deadlinePassed(_ id: UInt64) {
@@ -282,13 +282,13 @@ public final class InMemorySession: Sendable {
             id,
             .failure(
                 ZooKeeperError(
-                    code: .deadlineExceeded, message: "The call's deadline passed.", path: path,
+                    code: .deadlineExceeded, message: "No response arrived before the deadline.", path: path,
                     outcome: isUnknown ? .unknown : .notApplied)))
     }
 
     private func finish(_ id: UInt64, _ result: Result<Reply, any Error>) {
         let call = state.withLock { $0.calls.removeValue(forKey: id) }
-        call?.deadline?.stop()
+        call?.deadline?.cancel()
         call?.waiter?.resume(with: result)
     }
 
@@ -319,21 +319,21 @@ public final class InMemorySession: Sendable {
         }
         guard let packet else { return }
         if packet.fault == .replyTooLate || packet.fault == .requestTooLate { setDeadline(id) }
-        travel(packet.wait) { [weak self] in self?.arrive(packet) }
+        transmit(packet.wait) { [weak self] in self?.arrive(packet) }
     }
 
-    private func travel(_ wait: Duration, _ action: @escaping @Sendable () -> Void) {
+    private func transmit(_ wait: Duration, _ action: @escaping @Sendable () -> Void) {
         guard wait > .zero else { return action() }
         _ = zookeeper.timeline.after(wait, action)
     }
 
     /// Applies the writes that were in transit between the servers.
-    private func applyLate() {
-        let late = state.withLock { state in
-            defer { state.late = [] }
-            return state.late
+    private func applyDelayedWrites() {
+        let writes = state.withLock { state in
+            defer { state.delayedWrites = [] }
+            return state.delayedWrites
         }
-        for (request, sessionID) in late { _ = zookeeper.apply(request, of: sessionID, isStale: false) }
+        for (request, sessionID) in writes { _ = zookeeper.apply(request, of: sessionID, isStale: false) }
     }
 
     /// Handles a request that has arrived at the server. Applies it even when its caller has given it
@@ -345,13 +345,13 @@ public final class InMemorySession: Sendable {
             return disconnect(for: Self.reconnectDelay)
         }
         // Requests that go through the leader arrive after the writes in transit.
-        if packet.request.goesThroughTheLeader { applyLate() }
+        if packet.request.goesThroughTheLeader { applyDelayedWrites() }
         let (id, request, fault) = (packet.id, packet.request, packet.fault)
         func apply() -> Result<Reply, ZooKeeperError> {
             zookeeper.apply(request, of: sessionID, isStale: fault == .staleRead)
         }
         switch fault {
-        case nil, .staleRead?: answer(id, connection, apply())
+        case nil, .staleRead?: respond(id, connection, apply())
         case .replyTooLate?, .requestTooLate?: _ = apply()
         case .requestLost?: disconnect(for: Self.reconnectDelay)
         case .replyLost?:
@@ -360,8 +360,8 @@ public final class InMemorySession: Sendable {
         case .appliedLate?:
             disconnect(for: Self.reconnectDelay)
             guard !request.isRead else { return }
-            state.withLock { $0.late.append((request, sessionID)) }
-            _ = zookeeper.timeline.after(Self.reconnectDelay * 5) { [weak self] in self?.applyLate() }
+            state.withLock { $0.delayedWrites.append((request, sessionID)) }
+            _ = zookeeper.timeline.after(Self.reconnectDelay * 5) { [weak self] in self?.applyDelayedWrites() }
         case .expiredBefore?: expire()
         case .expiredAfter?:
             _ = apply()
@@ -372,14 +372,15 @@ public final class InMemorySession: Sendable {
                     id,
                     .failure(
                         ZooKeeperError(
-                            code: .sessionMoved, message: "The session has moved.", path: request.path,
+                            code: .sessionMoved, message: "The session has moved to another server.",
+                            path: request.path,
                             outcome: .notApplied)))
             }
             disconnect(for: Self.reconnectDelay)
         }
     }
 
-    private func answer(_ id: UInt64, _ connection: Int, _ result: Result<Reply, ZooKeeperError>) {
+    private func respond(_ id: UInt64, _ connection: Int, _ result: Result<Reply, ZooKeeperError>) {
         downstream { [weak self] in
             guard let self, state.withLock({ $0.connection == connection && !$0.isPaused }) else { return }
             finish(id, result.mapError { $0 })
@@ -402,7 +403,7 @@ public final class InMemorySession: Sendable {
             state.downstream = max(state.downstream, now + (latency?() ?? .zero))
             return state.downstream - now
         }
-        travel(wait, action)
+        transmit(wait, action)
     }
 }
 

@@ -40,25 +40,25 @@ enum Timeline: Sendable {
         }
     }
 
-    /// Calls `action` after the duration, unless it is stopped before.
-    func after(_ duration: Duration, _ action: @escaping @Sendable () -> Void) -> Appointment {
+    /// Calls `action` after the duration, unless it is cancelled before.
+    func after(_ duration: Duration, _ action: @escaping @Sendable () -> Void) -> ScheduledAction {
         switch self {
         case .real:
-            // The task ends after the duration, or when it is stopped.
+            // The task ends after the duration, or when it is cancelled.
             let task = Task {
                 guard (try? await Task.sleep(for: duration)) != nil else { return }
                 action()
             }
-            return Appointment { task.cancel() }
+            return ScheduledAction { task.cancel() }
         case .virtual(let clock):
             let timer = clock.schedule(at: clock.now.offset + duration, action)
-            return Appointment { clock.cancel(timer) }
+            return ScheduledAction { clock.cancel(timer) }
         }
     }
 }
 
 /// An action that is scheduled for later.
-struct Appointment: Sendable {
+struct ScheduledAction: Sendable {
     /// Cancels the action.
-    let stop: @Sendable () -> Void
+    let cancel: @Sendable () -> Void
 }

@@ -46,12 +46,12 @@ public final class VirtualClock: Clock, Sendable {
     /// must finish before you call it.
     public func advance(by duration: Duration) async {
         let end = state.withLock { $0.now } + duration
-        await Self.letOthersRun()
-        while runNext(until: end) { await Self.letOthersRun() }
+        await Self.yieldToTasks()
+        while runNext(until: end) { await Self.yieldToTasks() }
         state.withLock { $0.now = max($0.now, end) }
     }
 
-    private static func letOthersRun() async { for _ in 0..<20 { await Task.yield() } }
+    private static func yieldToTasks() async { for _ in 0..<20 { await Task.yield() } }
 
     /// Waits until the clock has been advanced to the deadline.
     ///

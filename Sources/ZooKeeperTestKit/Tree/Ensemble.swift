@@ -9,7 +9,7 @@ struct Ensemble: Sendable {
     }
 
     /// The result of a request, and the events that it caused.
-    struct Answer: Sendable {
+    struct Response: Sendable {
         let result: Result<Reply, ZooKeeperError>
         let notifications: [Notification]
     }
@@ -36,9 +36,9 @@ struct Ensemble: Sendable {
     private var nextSession: Int64 = 0x1000
     private var watches: [Watch: Set<Int64>] = [:]
     /// Earlier trees for stale reads, oldest first.
-    private var past: [(zxid: Int64, tree: ZNodeTree)] = []
+    private var history: [(zxid: Int64, tree: ZNodeTree)] = []
     /// The number of earlier trees, which limits how stale a read can be.
-    private static let depth = 64
+    private static let historyLimit = 64
 
     /// The maximum packet size of a server (`jute.maxbuffer`). A larger packet breaks its connection.
     var maximumPacketSize: Int?
@@ -52,7 +52,7 @@ struct Ensemble: Sendable {
     // MARK: Sessions
 
     mutating func openSession(_ identities: [AuthInfo]) -> Int64 {
-        remember()
+        recordHistory()
         zxid += 1
         nextSession += 1
         sessions[nextSession] = Session(identities: identities, seen: zxid)
@@ -64,15 +64,15 @@ struct Ensemble: Sendable {
     /// Ends a session, and removes its ephemeral nodes in one change.
     mutating func endSession(_ session: Int64) -> [Notification] {
         guard sessions.removeValue(forKey: session) != nil else { return [] }
-        forgetWatches(of: session)
-        remember()
+        removeWatches(of: session)
+        recordHistory()
         zxid += 1
         tree.removeEphemerals(zxid: zxid) { $0 == session }
         return notifications(for: tree.commit())
     }
 
     /// Removes the watches of a session whose connection was lost. The client sets them again after it has reconnected.
-    mutating func forgetWatches(of session: Int64) {
+    mutating func removeWatches(of session: Int64) {
         for watch in watches.keys {
             watches[watch]?.remove(session)
             if watches[watch]?.isEmpty == true { watches[watch] = nil }
@@ -84,28 +84,28 @@ struct Ensemble: Sendable {
 
     // MARK: Requests
 
-    mutating func apply(_ request: Request, of session: Int64, time: Int64, isStale: Bool = false) -> Answer {
+    mutating func apply(_ request: Request, of session: Int64, time: Int64, isStale: Bool = false) -> Response {
         guard let seen = sessions[session]?.seen else {
-            return Answer(result: .failure(error(.sessionExpired, request)), notifications: [])
+            return Response(result: .failure(error(.sessionExpired, request)), notifications: [])
         }
         // A sync waits until its server has caught up.
         if case .sync = request {
             sessions[session]?.seen = zxid
-            return Answer(result: .success(.done), notifications: [])
+            return Response(result: .success(.done), notifications: [])
         }
-        let answer = request.isRead ? read(request, session, isStale ? seen : nil) : write(request, session, time)
+        let response = request.isRead ? read(request, session, isStale ? seen : nil) : write(request, session, time)
         if !(request.isRead && isStale) { sessions[session]?.seen = zxid }
-        return answer
+        return response
     }
 
-    private mutating func write(_ request: Request, _ session: Int64, _ time: Int64) -> Answer {
-        remember()
+    private mutating func write(_ request: Request, _ session: Int64, _ time: Int64) -> Response {
+        recordHistory()
         // A refused write has its place in the order too.
         zxid += 1
         let author = ZNodeTree.Author(
             session: session, identities: sessions[session]?.identities ?? [], zxid: zxid, time: time + clockJump)
         var index: Int?
-        do throws(ZNodeTree.Refusal) {
+        do throws(ZNodeTree.OperationError) {
             let reply: Reply
             switch request {
             case .create(let path, let data, let mode, let acl):
@@ -123,37 +123,37 @@ struct Ensemble: Sendable {
                     results.append(try tree.apply(operation, by: author))
                 }
                 reply = .multi(results)
-            case .reconfigure: throw ZNodeTree.Refusal(.reconfigDisabled)
+            case .reconfigure: throw ZNodeTree.OperationError(.reconfigDisabled)
             case .exists, .get, .children, .getACL, .sync: reply = .done
             }
-            return Answer(result: .success(reply), notifications: notifications(for: tree.commit()))
+            return Response(result: .success(reply), notifications: notifications(for: tree.commit()))
         } catch {
             tree.rollBack()
-            return Answer(result: .failure(self.error(error.code, request, operation: index)), notifications: [])
+            return Response(result: .failure(self.error(error.code, request, operation: index)), notifications: [])
         }
     }
 
-    private mutating func read(_ request: Request, _ session: Int64, _ oldest: Int64?) -> Answer {
+    private mutating func read(_ request: Request, _ session: Int64, _ oldest: Int64?) -> Response {
         let tree = oldest.flatMap(state) ?? self.tree
         let identities = sessions[session]?.identities ?? []
-        var late: [Notification] = []
-        do throws(ZNodeTree.Refusal) {
+        var missed: [Notification] = []
+        do throws(ZNodeTree.OperationError) {
             let reply: Reply
             switch request {
             case .exists(let path, let isWatching):
                 if existsNeedsRead, let node = tree[path], !node.allows(.read, to: identities) {
-                    throw ZNodeTree.Refusal(.noAuth)
+                    throw ZNodeTree.OperationError(.noAuth)
                 }
-                if isWatching { late = watch(path, onChildren: false, session, as: tree) }
-                guard let node = tree[path] else { throw ZNodeTree.Refusal(.noNode) }
+                if isWatching { missed = watch(path, onChildren: false, session, as: tree) }
+                guard let node = tree[path] else { throw ZNodeTree.OperationError(.noNode) }
                 reply = .stat(node.stat)
             case .get(let path, let isWatching):
                 let node = try tree.node(path, as: .read, for: identities)
-                if isWatching { late = watch(path, onChildren: false, session, as: tree) }
+                if isWatching { missed = watch(path, onChildren: false, session, as: tree) }
                 reply = .node(Node(data: node.data, stat: node.stat))
             case .children(let path, let isWatching):
                 let node = try tree.node(path, as: .read, for: identities)
-                if isWatching { late = watch(path, onChildren: true, session, as: tree) }
+                if isWatching { missed = watch(path, onChildren: true, session, as: tree) }
                 reply = .children(NodeChildren(names: node.children.sorted().map(\.string), stat: node.stat))
             case .getACL(let path):
                 let node = try tree.node(path, as: [.read, .admin], for: identities)
@@ -161,9 +161,9 @@ struct Ensemble: Sendable {
                 reply = .acl(NodeACL(entries: entries, stat: node.stat))
             case .sync, .create, .delete, .set, .setACL, .reconfigure, .multi: reply = .done
             }
-            return Answer(result: .success(reply), notifications: late)
+            return Response(result: .success(reply), notifications: missed)
         } catch {
-            return Answer(result: .failure(self.error(error.code, request)), notifications: late)
+            return Response(result: .failure(self.error(error.code, request)), notifications: missed)
         }
     }
 
@@ -171,7 +171,7 @@ struct Ensemble: Sendable {
         var path = request.path
         if case .multi(let operations) = request, let index { path = operations[index].path }
         return ZooKeeperError(
-            code: code, message: "The in-memory ZooKeeper refused it (\(code.rawValue)).", path: path,
+            code: code, message: "The in-memory ZooKeeper refused the operation (\(code.rawValue)).", path: path,
             operationIndex: index, outcome: .notApplied)
     }
 
@@ -197,8 +197,8 @@ struct Ensemble: Sendable {
     /// Returns the notifications for events, and removes the watches that have fired. The server also removes the watch
     /// of a session that may not read the node, without a notification (CVE-2024-23944).
     private mutating func notifications(for events: [ZNodeTree.Event]) -> [Notification] {
-        events.flatMap { told -> [Notification] in
-            let event = told.event
+        events.flatMap { change -> [Notification] in
+            let event = change.event
             var sessions: Set<Int64> = []
             if event.kind != .childrenChanged {
                 sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: false)) ?? [])
@@ -206,7 +206,7 @@ struct Ensemble: Sendable {
             if event.kind == .childrenChanged || event.kind == .deleted {
                 sessions.formUnion(watches.removeValue(forKey: Watch(event.path, isOnChildren: true)) ?? [])
             }
-            return sessions.sorted().filter { told.isTold(to: self.sessions[$0]?.identities ?? []) }
+            return sessions.sorted().filter { change.isVisible(to: self.sessions[$0]?.identities ?? []) }
                 .map { Notification(session: $0, event: event) }
         }
     }
@@ -215,7 +215,7 @@ struct Ensemble: Sendable {
 
     /// Removes a container that has lost its last child.
     mutating func removeContainer(_ path: String) -> [Notification] {
-        remember()
+        recordHistory()
         zxid += 1
         tree.removeContainer(path, zxid: zxid)
         return notifications(for: tree.commit())
@@ -231,22 +231,22 @@ struct Ensemble: Sendable {
         tree.removeEphemerals(zxid: zxid) { sessions[$0] == nil }
         _ = tree.commit()
         // No server has the lost changes any more, so no read returns them.
-        past = []
+        history = []
     }
 
     // MARK: Earlier trees
 
     /// Whether earlier trees are kept, which costs a copy of the tree for each change.
-    var remembersPast = false
+    var keepsHistory = false
 
-    private mutating func remember() {
-        guard remembersPast else { return }
-        past.append((zxid, tree))
-        if past.count > Self.depth { past.removeFirst() }
+    private mutating func recordHistory() {
+        guard keepsHistory else { return }
+        history.append((zxid, tree))
+        if history.count > Self.historyLimit { history.removeFirst() }
     }
 
     /// Returns the tree after the change with the zxid, or the oldest tree that is kept.
-    private func state(at zxid: Int64) -> ZNodeTree? { past.first { $0.zxid >= zxid }?.tree }
+    private func state(at zxid: Int64) -> ZNodeTree? { history.first { $0.zxid >= zxid }?.tree }
 }
 
 extension ACL {

@@ -15,7 +15,7 @@ struct ZNodeTree: Sendable {
     }
 
     /// The reason why an operation was refused.
-    struct Refusal: Error {
+    struct OperationError: Error {
         let code: ZooKeeperError.Code
         init(_ code: ZooKeeperError.Code) { self.code = code }
     }
@@ -34,7 +34,7 @@ struct ZNodeTree: Sendable {
         let event: WatchEvent
         let node: ZNode
 
-        func isTold(to identities: [AuthInfo]) -> Bool { node.allows(.read, to: identities) }
+        func isVisible(to identities: [AuthInfo]) -> Bool { node.allows(.read, to: identities) }
     }
 
     private struct HardQuota {
@@ -78,9 +78,11 @@ struct ZNodeTree: Sendable {
         }
     }
 
-    func node(_ path: String, as permission: ACL.Permissions, for identities: [AuthInfo]) throws(Refusal) -> ZNode {
-        guard let node = self[path] else { throw Refusal(.noNode) }
-        guard node.allows(permission, to: identities) else { throw Refusal(.noAuth) }
+    func node(_ path: String, as permission: ACL.Permissions, for identities: [AuthInfo]) throws(OperationError)
+        -> ZNode
+    {
+        guard let node = self[path] else { throw OperationError(.noNode) }
+        guard node.allows(permission, to: identities) else { throw OperationError(.noAuth) }
         return node
     }
 
@@ -95,13 +97,13 @@ struct ZNodeTree: Sendable {
     /// operation with the tree before the transaction, so the other operations of the transaction do not count. An
     /// operation that changes the size is refused when the result is above the limit, even when it makes the data
     /// smaller than before.
-    private func checkQuota(_ path: String, creating count: Int = 0, bytes: Int) throws(Refusal) {
+    private func checkQuota(_ path: String, creating count: Int = 0, bytes: Int) throws(OperationError) {
         guard !quotas.isEmpty, let (root, quota) = nearestQuota(path) else { return }
         var committed = self
         committed.rollBack()
         let usage = committed.usage(of: root)
-        if let limit = quota.count, count != 0, usage.count + count > limit { throw Refusal(Self.quotaExceeded) }
-        if let limit = quota.bytes, bytes != 0, usage.bytes + bytes > limit { throw Refusal(Self.quotaExceeded) }
+        if let limit = quota.count, count != 0, usage.count + count > limit { throw OperationError(Self.quotaExceeded) }
+        if let limit = quota.bytes, bytes != 0, usage.bytes + bytes > limit { throw OperationError(Self.quotaExceeded) }
     }
 
     private func nearestQuota(_ path: String) -> (root: String, quota: HardQuota)? {
@@ -114,7 +116,7 @@ struct ZNodeTree: Sendable {
 
     // MARK: Changes
 
-    mutating func apply(_ operation: ZooKeeperOperation, by author: Author) throws(Refusal) -> OperationResult {
+    mutating func apply(_ operation: ZooKeeperOperation, by author: Author) throws(OperationError) -> OperationResult {
         switch operation {
         case .create(let path, let data, let mode, let acl):
             return .created(path: try create(path, data, mode, acl ?? .open, author).path)
@@ -123,20 +125,20 @@ struct ZNodeTree: Sendable {
             return .deleted
         case .set(let path, let data, let version): return .set(try set(path, data, version, author))
         case .check(let path, let version):
-            try Self.expect(version, in: try node(path, as: .read, for: author.identities).version)
+            try Self.checkVersion(version, in: try node(path, as: .read, for: author.identities).version)
             return .checked
         }
     }
 
     mutating func create(
         _ path: String, _ data: [UInt8]?, _ mode: CreateMode, _ acl: [ACL], _ author: Author
-    ) throws(Refusal) -> CreatedNode {
-        let acl = try Self.filledIn(acl, author)
+    ) throws(OperationError) -> CreatedNode {
+        let acl = try Self.resolved(acl, author)
         let parentPath = Self.parent(of: path)
         var parent = try node(parentPath, as: .create, for: author.identities)
         let path = mode.isSequential ? path + Self.digits(parent.creations) : path
-        guard self[path] == nil else { throw Refusal(.nodeExists) }
-        guard parent.owner == 0 else { throw Refusal(.noChildrenForEphemerals) }
+        guard self[path] == nil else { throw OperationError(.nodeExists) }
+        guard parent.owner == 0 else { throw OperationError(.noChildrenForEphemerals) }
         try checkQuota(path, creating: 1, bytes: data?.count ?? 0)
         parent.creations &+= 1
         parent.pzxid = author.zxid
@@ -146,17 +148,17 @@ struct ZNodeTree: Sendable {
             isContainer: mode == .container)
         replace(parentPath, with: parent)
         replace(path, with: node)
-        note(.created, path, node)
-        note(.childrenChanged, parentPath, parent)
+        recordEvent(.created, path, node)
+        recordEvent(.childrenChanged, parentPath, parent)
         return CreatedNode(path: path, stat: node.stat)
     }
 
-    mutating func delete(_ path: String, _ version: Int32?, _ author: Author) throws(Refusal) {
-        guard path != "/" else { throw Refusal(.badArguments) }
+    mutating func delete(_ path: String, _ version: Int32?, _ author: Author) throws(OperationError) {
+        guard path != "/" else { throw OperationError(.badArguments) }
         _ = try node(Self.parent(of: path), as: .delete, for: author.identities)
-        guard let node = self[path] else { throw Refusal(.noNode) }
-        try Self.expect(version, in: node.version)
-        guard node.children.isEmpty else { throw Refusal(.notEmpty) }
+        guard let node = self[path] else { throw OperationError(.noNode) }
+        try Self.checkVersion(version, in: node.version)
+        guard node.children.isEmpty else { throw OperationError(.notEmpty) }
         remove(path, zxid: author.zxid)
     }
 
@@ -176,23 +178,25 @@ struct ZNodeTree: Sendable {
 
     mutating func set(
         _ path: String, _ data: [UInt8]?, _ version: Int32?, _ author: Author
-    ) throws(Refusal) -> Stat {
+    ) throws(OperationError) -> Stat {
         var node = try node(path, as: .write, for: author.identities)
         try checkQuota(path, bytes: (data?.count ?? 0) - (node.data?.count ?? 0))
-        try Self.expect(version, in: node.version)
+        try Self.checkVersion(version, in: node.version)
         node.data = data
         node.version &+= 1
         node.mzxid = author.zxid
         node.mtime = author.time
         replace(path, with: node)
-        note(.dataChanged, path, node)
+        recordEvent(.dataChanged, path, node)
         return node.stat
     }
 
-    mutating func setACL(_ path: String, _ acl: [ACL], _ version: Int32?, _ author: Author) throws(Refusal) -> Stat {
-        let acl = try Self.filledIn(acl, author)
+    mutating func setACL(_ path: String, _ acl: [ACL], _ version: Int32?, _ author: Author) throws(OperationError)
+        -> Stat
+    {
+        let acl = try Self.resolved(acl, author)
         var node = try node(path, as: .admin, for: author.identities)
-        try Self.expect(version, in: node.aversion)
+        try Self.checkVersion(version, in: node.aversion)
         node.acl = acl
         node.aversion &+= 1
         replace(path, with: node)
@@ -211,29 +215,29 @@ struct ZNodeTree: Sendable {
         let parentPath = Self.parent(of: path)
         let removed = self[path]
         replace(path, with: nil)
-        if let removed { note(.deleted, path, removed) }
+        if let removed { recordEvent(.deleted, path, removed) }
         guard var parent = self[parentPath] else { return }
         parent.children.remove(ExactString(NodePath.name(of: path)))
         parent.pzxid = zxid
         replace(parentPath, with: parent)
-        note(.childrenChanged, parentPath, parent)
+        recordEvent(.childrenChanged, parentPath, parent)
     }
 
-    private mutating func note(_ kind: WatchEvent.Kind, _ path: String, _ node: ZNode) {
+    private mutating func recordEvent(_ kind: WatchEvent.Kind, _ path: String, _ node: ZNode) {
         events.append(Event(event: WatchEvent(kind: kind, path: path), node: node))
     }
 
-    private static func expect(_ expected: Int32?, in version: Int32) throws(Refusal) {
-        if let expected, expected != -1, expected != version { throw Refusal(.badVersion) }
+    private static func checkVersion(_ expected: Int32?, in version: Int32) throws(OperationError) {
+        if let expected, expected != -1, expected != version { throw OperationError(.badVersion) }
     }
 
-    private static func filledIn(_ acl: [ACL], _ author: Author) throws(Refusal) -> [ACL] {
-        let filled = acl.flatMap { entry in
+    private static func resolved(_ acl: [ACL], _ author: Author) throws(OperationError) -> [ACL] {
+        let entries = acl.flatMap { entry in
             entry.scheme == "auth"
                 ? author.identities.map { ACL(entry.permissions, scheme: $0.scheme, id: $0.id) } : [entry]
         }
-        guard !filled.isEmpty else { throw Refusal(.invalidACL) }
-        return filled
+        guard !entries.isEmpty else { throw OperationError(.invalidACL) }
+        return entries
     }
 
     static func parent(of path: String) -> String {
