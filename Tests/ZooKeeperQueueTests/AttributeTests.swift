@@ -5,10 +5,10 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// The settings that all members of a queue share.
+/// The attributes of a queue, which apply to every process.
 @Suite(.timeLimit(.minutes(2)))
 struct AttributeTests {
-    @Test("createIfNeeded stores the attributes of a new queue, and an existing queue keeps its own")
+    @Test("createIfNeeded stores the attributes of a new queue and leaves those of an existing one")
     func creation() async throws {
         try await withTestQueue { client, queue in
             let attributes = QueueAttributes(
@@ -32,7 +32,7 @@ struct AttributeTests {
         }
     }
 
-    @Test("createIfNeeded creates a queue also where members must not")
+    @Test("createIfNeeded creates a queue even when `createIfMissing` is false")
     func explicitCreation() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store, createIfMissing: false)
@@ -42,7 +42,7 @@ struct AttributeTests {
         #expect(try await queue.statistics().ready == 1)
     }
 
-    @Test("An update changes what it names, and keeps lines that this release does not know")
+    @Test("An update keeps the attributes and the unknown lines that it does not change")
     func update() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store)
@@ -53,19 +53,19 @@ struct AttributeTests {
         #expect(updated.maximumDeliveries == 5 && updated.capacity == .init(messages: 3))
         #expect(try await queue.attributes() == updated)
         try await queue.update { $0 = .init() }
-        // A caller that replaces all attributes removes what it does not know too.
+        // Replacing all attributes also removes the unknown lines.
         #expect(try await store.get("/queue/settings").data == [])
     }
 
     @Test(
-        "An invalid attribute is refused before anything is sent",
+        "An invalid attribute is rejected before anything is written",
         arguments: [
             QueueAttributes(maximumDeliveries: 0), .init(redeliveryDelay: .seconds(-1)),
             .init(redeliveryDelay: .seconds(1e15)), .init(deduplicationWindow: .zero), .init(maximumBatchSize: 0),
             .init(maximumBatchSize: 901), .init(capacity: .init(messages: 0)), .init(capacity: .init(bytes: -1)),
             .init(sequenceRolloverThreshold: 0), .init(sequenceRolloverThreshold: 2_000_000_001),
         ])
-    func invalid(_ attributes: QueueAttributes) async throws {
+    func invalidAttribute(_ attributes: QueueAttributes) async throws {
         let zookeeper = InMemoryZooKeeper()
         let queue = try MessageQueue(store: zookeeper.connect())
         await expect(.invalidArgument) { try await queue.createIfNeeded(attributes) }
@@ -74,8 +74,8 @@ struct AttributeTests {
         #expect(try await queue.attributes() == QueueAttributes())
     }
 
-    @Test("An attribute that another client has stored wrongly has its default")
-    func unreadable() {
+    @Test("An invalid stored attribute reads as its default")
+    func invalidStoredValues() {
         let data = """
             maximum-deliveries=0
             messages-per-node=5000
@@ -87,9 +87,8 @@ struct AttributeTests {
         #expect(QueueAttributes(Array(data.utf8)) == QueueAttributes())
     }
 
-    @Test(
-        "An update whose reply is lost is applied once, or says that its outcome is unknown", arguments: Fault.allCases)
-    func lostReplies(_ fault: Fault) throws {
+    @Test("An update is applied at most once, whichever request fails", arguments: Fault.allCases)
+    func faults(_ fault: Fault) throws {
         for number in 1...12 {
             let simulation = Simulation(.fixed)
             let zookeeper = simulation.zookeeper
@@ -105,7 +104,7 @@ struct AttributeTests {
             case .failure(let error as QueueError):
                 #expect([QueueError.Code.outcomeUnknown, .timedOut].contains(error.code), "\(error)")
                 #expect((5...6).contains(stored.maximumDeliveries))
-            case .failure(let error): Issue.record("call \(number): \(error)")
+            case .failure(let error): Issue.record("request \(number): \(error)")
             }
         }
     }

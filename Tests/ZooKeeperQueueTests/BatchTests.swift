@@ -4,13 +4,13 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-/// A queue that keeps several messages in one node.
+/// Queues that store several messages in one node.
 @Suite(.timeLimit(.minutes(2)))
 struct BatchTests {
-    private let settings = QueueAttributes(maximumDeliveries: 3, maximumBatchSize: 8)
+    private let attributes = QueueAttributes(maximumDeliveries: 3, maximumBatchSize: 8)
 
     private func withBatches(_ count: Int, _ body: (ZooKeeperClient, MessageQueue) async throws -> Void) async throws {
-        try await withTestQueue(attributes: settings) { client, queue in
+        try await withTestQueue(attributes: attributes) { client, queue in
             let producer = QueueProducer(queue)
             let receipts = try await producer.send(contentsOf: (0..<count).map { OutgoingMessage("\($0)") })
             await producer.close()
@@ -19,7 +19,7 @@ struct BatchTests {
         }
     }
 
-    /// A consumer takes what it can and vanishes without a word.
+    /// Lets a consumer claim messages, and closes its client without closing the consumer, as a crash would.
     private func crash(like client: ZooKeeperClient) async throws {
         try await withAnotherClient(like: client) { other in
             var messages = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
@@ -34,7 +34,8 @@ struct BatchTests {
         #expect(paths == Set(queue.tree.parents + [queue.tree.settings]))
     }
 
-    @Test func messagesShareNodesAndComeOneByOneInTheirOrder() async throws {
+    @Test("Messages share nodes and are delivered one by one, in order")
+    func sharedNodes() async throws {
         try await withBatches(20) { _, queue in
             #expect(try await queue.statistics().ready == 3)
             #expect(try await queue.peek().map(\.nodeName).first == "item-100-0000000000-000")
@@ -44,7 +45,8 @@ struct BatchTests {
         }
     }
 
-    @Test func theTreeDecidesForAllProducers() async throws {
+    @Test("The stored maximumBatchSize applies to every producer")
+    func storedBatchSize() async throws {
         try await withBatches(8) { client, _ in
             let other = try MessageQueue(client)
             let producer = QueueProducer(other)
@@ -62,7 +64,8 @@ struct BatchTests {
         #expect(throws: QueueError.self) { try QueueAttributes(maximumBatchSize: 901).validate() }
     }
 
-    @Test func eachIsSettledByItself() async throws {
+    @Test("The messages of a batch are settled independently")
+    func independentSettlement() async throws {
         try await withBatches(8) { client, queue in
             let first = try await queue.drain { message in
                 switch message.payload {
@@ -80,8 +83,8 @@ struct BatchTests {
         }
     }
 
-    /// What was acknowledged does not come back, and the rest does, in its order, each with a count of its own.
-    @Test func theRestOfABatchComesBackAfterACrash() async throws {
+    @Test("After a crash, the unacknowledged messages of a batch are redelivered in order")
+    func crashWithinABatch() async throws {
         try await withBatches(8) { client, queue in
             try await withAnotherClient(like: client) { other in
                 let consumer = QueueConsumer(try MessageQueue(other))
@@ -106,14 +109,14 @@ struct BatchTests {
         }
     }
 
-    /// What nobody has seen goes back as it was; of a batch that was begun, the rest stands alone.
-    @Test func aConsumerThatStopsGivesBackTheRest() async throws {
+    @Test("A dropped consumer returns a complete batch as one node, and the rest of another as single messages")
+    func partlyConsumedBatch() async throws {
         try await withBatches(16) { _, queue in
             for try await message in QueueConsumer(queue) {
                 try await message.acknowledge()
                 break
             }
-            // The rest goes back when the iterator is gone, which nothing waits for.
+            // The consumer returns the rest after its iterator is gone, and no call waits for that.
             while try await queue.statistics().consumers > 0 { await Task.yield() }
             #expect(try await queue.statistics().ready == 8)
             #expect(try await queue.drain() == (1..<16).map(String.init))
@@ -121,7 +124,8 @@ struct BatchTests {
         }
     }
 
-    @Test func aForeignMessageStandsBetweenThem() async throws {
+    @Test("Another client's message is delivered between two batches, in order")
+    func foreignMessage() async throws {
         try await withBatches(8) { client, queue in
             _ = try await client.create(
                 "/queue/items/item-100-", data: Array("foreign".utf8), mode: .persistentSequential)
@@ -133,9 +137,9 @@ struct BatchTests {
         }
     }
 
-    /// The longest messages still fit when a batch comes apart.
-    @Test func longMessagesSurviveARecovery() async throws {
-        try await withTestQueue(attributes: settings) { client, queue in
+    @Test("The long messages of a batch still fit when a recovery splits it")
+    func longMessages() async throws {
+        try await withTestQueue(attributes: attributes) { client, queue in
             let producer = QueueProducer(queue)
             let long = [UInt8](repeating: 7, count: producer.maximumPayloadSize / 6)
             try await producer.send(contentsOf: (0..<12).map { _ in OutgoingMessage(long) } + [OutgoingMessage("end")])
@@ -149,10 +153,9 @@ struct BatchTests {
         }
     }
 
-    /// As many messages as a node can hold come apart in one multi.
-    @Test func theLargestBatchSurvivesARecovery() async throws {
-        let settings = QueueAttributes(maximumBatchSize: 900)
-        try await withTestQueue(attributes: settings) { client, queue in
+    @Test("A recovery splits a batch of 900 messages")
+    func largestBatch() async throws {
+        try await withTestQueue(attributes: .init(maximumBatchSize: 900)) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<900).map { OutgoingMessage("\($0)") })
             await producer.close()
@@ -162,28 +165,6 @@ struct BatchTests {
             #expect(report.recovered == 900 && report.redelivered == 900)
             #expect(try await queue.drain() == (0..<900).map(String.init))
             try await expectEmpty(queue)
-        }
-    }
-
-    /// What was read and not claimed when an iteration ended is not overtaken by what comes after it.
-    @Test func anotherIterationGoesOnInTheOldOrder() async throws {
-        try await withTestQueue { _, queue in
-            let producer = QueueProducer(queue)
-            try await producer.send(contentsOf: (0..<40).map { OutgoingMessage("\($0)") })
-            await producer.close()
-            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 4))
-            var payloads: [String] = []
-            while payloads.count < 40 {
-                for try await message in consumer {
-                    payloads.append(String(decoding: message.payload, as: UTF8.self))
-                    try await message.acknowledge()
-                    break
-                }
-                // What was held goes back when the iterator is gone, which nothing waits for.
-                while try await queue.statistics().consumers > 0 { await Task.yield() }
-            }
-            #expect(payloads == (0..<40).map(String.init))
-            await consumer.close()
         }
     }
 }

@@ -11,7 +11,7 @@ struct CapacityBudgetTests {
         ]
     }
 
-    /// Looks, and stores all that is allowed, or at most so much.
+    /// Measures the fill level, and stores as many messages as the budget admits, up to `limit`.
     private func fill(
         _ budget: inout CapacityBudget, nodes: Int, producers: Int, now: Duration, atMost limit: Int = .max
     ) -> Int {
@@ -28,30 +28,30 @@ struct CapacityBudgetTests {
         return budget
     }
 
-    @Test("The lanes of a thousand crashed producers do not keep a living one from the room that is free")
+    @Test("A producer uses all free capacity despite the nodes of a thousand crashed producers")
     func crashedProducers() {
         var budget = budget()
         var nodes = 9_000
-        for look in 0..<25 {
-            nodes += fill(&budget, nodes: nodes, producers: 1_000, now: .milliseconds(20 * look))
+        for round in 0..<25 {
+            nodes += fill(&budget, nodes: nodes, producers: 1_000, now: .milliseconds(20 * round))
         }
         #expect(nodes == 10_000)
     }
 
-    @Test("A producer stays careful while somebody else stores")
-    func othersStore() {
+    @Test("A producer takes half its share while another producer stores messages")
+    func concurrentProducer() {
         var budget = budget()
         var nodes = 0
-        for look in 0..<20 {
-            let count = fill(&budget, nodes: nodes, producers: 100, now: .milliseconds(20 * look))
+        for round in 0..<20 {
+            let count = fill(&budget, nodes: nodes, producers: 100, now: .milliseconds(20 * round))
             #expect(count <= (10_000 - nodes) / 200)
-            // The other one stores as much.
+            // The other producer stores as many.
             nodes += 2 * count
         }
     }
 
-    @Test("A producer is careful after a pause, after a share that it did not use up, and after a full queue")
-    func carefulAgain() {
+    @Test("A producer returns to half its share after a pause, after an unused share, and after a full queue")
+    func smallShareAgain() {
         var budget = budget()
         #expect(fill(&budget, nodes: 0, producers: 100, now: .zero) == 50)
         #expect(fill(&budget, nodes: 50, producers: 100, now: .milliseconds(10)) == 99)

@@ -5,17 +5,18 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// A queue with a bound, on a real server.
+/// Queues with a capacity, on a real server.
 @Suite(.timeLimit(.minutes(1)))
 struct CapacityTests {
-    @Test func aFullQueueRefusesAndTakesAgainWhenThereIsRoom() async throws {
+    @Test("A full queue refuses sends until messages leave it")
+    func fullQueue() async throws {
         try await withTestQueue(attributes: .init(capacity: .init(messages: 10))) { _, queue in
             let producer = QueueProducer(queue)
             for number in 0..<10 { try await producer.send("\(number)") }
             let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
             #expect(
                 error?.code == .queueFull && error?.message.contains("10 of 10 messages") == true, "\(error as Any)")
-            // What comes back is never refused.
+            // A requeued message is never refused.
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
             var messages = consumer.makeAsyncIterator()
             try await messages.next()?.requeue()
@@ -28,8 +29,8 @@ struct CapacityTests {
         }
     }
 
-    @Test(arguments: [QueueCapacity(), .init(messages: 20)])
-    func whoIsRefusedLearnsOfAnotherBound(_ capacity: QueueCapacity) async throws {
+    @Test("Refused and waiting producers follow a new capacity", arguments: [QueueCapacity(), .init(messages: 20)])
+    func newCapacity(_ capacity: QueueCapacity) async throws {
         try await withTestQueue(attributes: .init(capacity: .init(messages: 3))) { _, queue in
             let (producer, patient) = (
                 QueueProducer(queue), QueueProducer(queue, configuration: .init(whenFull: .wait))
@@ -45,7 +46,8 @@ struct CapacityTests {
         }
     }
 
-    @Test func aSendOfManyIsLetInAsAWholeOrNotAtAll() async throws {
+    @Test("A send of several messages is admitted or refused as a whole")
+    func sendOfSeveral() async throws {
         try await withTestQueue(attributes: .init(capacity: .init(messages: 10))) { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<25).map { OutgoingMessage("\($0)") })
@@ -55,11 +57,12 @@ struct CapacityTests {
         }
     }
 
-    @Test func whoWaitsIsLetInInOrderOrRefusedInTime() async throws {
+    @Test("Waiting sends are admitted in order, and can be cancelled or time out")
+    func waitingSends() async throws {
         try await withTestQueue(attributes: .init(capacity: .init(messages: 2))) { _, queue in
             let producer = QueueProducer(queue, configuration: .init(whenFull: .wait))
             for number in 0..<2 { try await producer.send("\(number)") }
-            let late = (2..<6).map { number in Task.immediate { try await producer.send("\(number)") } }
+            let sends = (2..<6).map { number in Task.immediate { try await producer.send("\(number)") } }
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
             var messages = consumer.makeAsyncIterator()
             for number in 0..<6 {
@@ -67,33 +70,34 @@ struct CapacityTests {
                 #expect(message.payload == Array("\(number)".utf8))
                 try await message.acknowledge()
             }
-            for task in late { _ = try await task.value }
+            for send in sends { _ = try await send.value }
             await consumer.close()
             await producer.close()
 
-            let hasty = QueueProducer(queue, configuration: .init(whenFull: .wait, sendTimeout: .milliseconds(300)))
-            for number in 0..<2 { try await hasty.send("\(number)") }
-            let waiting = Task.immediate { try await hasty.send("cancelled") }
+            let impatient = QueueProducer(queue, configuration: .init(whenFull: .wait, sendTimeout: .milliseconds(300)))
+            for number in 0..<2 { try await impatient.send("\(number)") }
+            let waiting = Task.immediate { try await impatient.send("cancelled") }
             waiting.cancel()
             await #expect(throws: CancellationError.self) { try await waiting.value }
-            await expect(.queueFull) { try await hasty.send("too late") }
-            await hasty.close()
+            await expect(.queueFull) { try await impatient.send("too late") }
+            await impatient.close()
             #expect(try await queue.drain() == ["0", "1"])
         }
     }
 
-    @Test func aBoundOfBytesCountsAllThatTheQueueKeeps() async throws {
+    @Test("A capacity in bytes counts dead letters too")
+    func byteCapacity() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send([UInt8](repeating: 1, count: 40_000))
-            // Learnt by a producer that is at work.
+            // The running producer follows the new capacity.
             try await queue.update { $0.capacity = .init(bytes: 100_000) }
             try await producer.send([UInt8](repeating: 2, count: 40_000))
             try await producer.send([UInt8](repeating: 3, count: 40_000))
             let error = await #expect(throws: QueueError.self) { try await producer.send("more") }
             #expect(error?.code == .queueFull && error?.message.contains("of 100000 bytes") == true, "\(error as Any)")
             #expect(try await queue.statistics().bytes ?? 0 > 120_000)
-            // Dead letters are kept too.
+            // Dead letters count too.
             try await queue.drain { try await $0.deadLetter(reason: "kept") }
             await expect(.queueFull) { try await producer.send("more") }
             try await queue.purgeDeadLetters()
@@ -105,7 +109,8 @@ struct CapacityTests {
         }
     }
 
-    @Test func severalProducersKeepTheBoundTogether() async throws {
+    @Test("Several producers together stay close to the capacity")
+    func severalProducers() async throws {
         try await withTestQueue(attributes: .init(capacity: .init(messages: 500))) { client, queue in
             try await withAnotherClient(like: client) { other in
                 let producers = try (0..<4).map {
@@ -136,7 +141,8 @@ struct CapacityTests {
         }
     }
 
-    @Test func severalMessagesOfANodeAreCountedAsSeveral() async throws {
+    @Test("Each message of a batch counts towards the capacity")
+    func batchedMessages() async throws {
         try await withTestQueue(attributes: .init(maximumBatchSize: 50, capacity: .init(messages: 1_000))) { _, queue in
             let producer = QueueProducer(queue)
             var sent = 0
@@ -151,7 +157,8 @@ struct CapacityTests {
         }
     }
 
-    @Test func aBoundThatCannotBeKeptIsRefused() async throws {
+    @Test("An invalid capacity is rejected, and so is a byte limit below or above another one")
+    func invalidCapacity() async throws {
         try await withTestQueue { client, queue in
             for capacity in [QueueCapacity(messages: 0), .init(bytes: -1)] {
                 await expect(.invalidArgument) { try await queue.update { $0.capacity = capacity } }
@@ -172,7 +179,8 @@ struct CapacityTests {
         }
     }
 
-    @Test func aBoundIsKeptInMemoryToo() async throws {
+    @Test("A capacity also limits a queue on the in-memory ZooKeeper")
+    func inMemory() async throws {
         let queue = try MessageQueue(
             store: InMemoryZooKeeper().connect()
         ).creating(with: .init(capacity: .init(messages: 3, bytes: 5_000)))

@@ -5,8 +5,8 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// Plays everything outside of a consumer's state machine: its callers, its reader, its committer, and a tree that others
-/// change too. It counts what breaks a rule.
+/// Simulates everything outside a consumer's state machine: the callers, the reader, the committer, and a tree that other
+/// clients change too. Records every broken rule.
 struct ConsumerDriver {
     private enum Reading {
         case idle, begins
@@ -16,7 +16,7 @@ struct ConsumerDriver {
     private enum Committing {
         case idle
         case toSend(ConsumerTransaction)
-        /// No answer came; whether it was applied.
+        /// The reply was lost.
         case toResolve(ConsumerTransaction, ConsumerTransaction.Plan, wasApplied: Bool)
     }
 
@@ -25,7 +25,7 @@ struct ConsumerDriver {
     private(set) var handedOutCount = 0
     /// The changes of the machine's states, as `position: waiting → first`.
     private(set) var transitions: Set<String> = []
-    /// The events and the states before them, when a run is played again to be read.
+    /// The events, and the states before each, of a run that is repeated to find the cause of a failure.
     var trace: [String]?
 
     private let iterators = IteratorCount()
@@ -38,7 +38,7 @@ struct ConsumerDriver {
     private var items: Set<String> = [] { didSet { itemsVersion += 1 } }
     private var itemsVersion = 0
     private var leased: Set<String> = []
-    /// How each lease ended in the tree.
+    /// How each lease was settled in the tree.
     private var ends: [ObjectIdentifier: Settlement.Kind] = [:]
     private var nextNumber = 0
     private var version: Int32 = 0
@@ -47,9 +47,9 @@ struct ConsumerDriver {
     // The consumer's tasks and callers.
     private var reading = Reading.idle
     private var wantsRescan = false
-    /// The state of the list that the scan has seen last.
+    /// The version of the items that the scan has listed last.
     private var lastListed: Int?
-    /// Whether a scan has begun within the actions of the present event.
+    /// Whether a scan has begun within the actions of the current event.
     private var beganScan = false
     private var depth = 0
     private var committing = Committing.idle
@@ -58,10 +58,10 @@ struct ConsumerDriver {
     private var nextRequest: UInt64 = 0
     private var handedOut: [Lease] = []
     private var everHandedOut: Set<ObjectIdentifier> = []
-    /// Keeps the leases alive, so that an identity is not used again.
+    /// Keeps the leases alive, because another object could otherwise get the identity of one.
     private var leases: [Lease] = []
     private var settling: [(lease: Lease, kind: Settlement.Kind, waiter: SettlementWaiter)] = []
-    /// Leases that were never handed out, and are given back.
+    /// Leases that were never handed out, and are being released.
     private var releasing: Set<ObjectIdentifier> = []
 
     init(seed: UInt64, prefetch: Int, onDemand: Bool) throws {
@@ -79,7 +79,7 @@ struct ConsumerDriver {
 
     // MARK: Events
 
-    /// One event of any kind.
+    /// Plays one random event.
     mutating func step() {
         now += .milliseconds(roll(40))
         switch roll(42) {
@@ -92,13 +92,13 @@ struct ConsumerDriver {
         case 18: handle { $0.wake() }
         case 19: now += .seconds(roll(3))
         case 40: shareBuffer()
-        case 20...29: readOn()
-        default: commitOn()
+        case 20...29: advanceReader()
+        default: advanceCommitter()
         }
         check()
     }
 
-    /// Lets everything come to its end, without faults.
+    /// Lets all work complete, without faults.
     mutating func settleDown() {
         session = SessionState(
             phase: .connected, sessionID: session.sessionID, timeout: .seconds(10), expirations: 0)
@@ -106,28 +106,28 @@ struct ConsumerDriver {
         for _ in 0..<20_000 {
             now += .milliseconds(5)
             if requests.isEmpty, !items.isEmpty || !machine.buffer.isEmpty { request() }
-            answerRequests()
+            serveRequests()
             settleOne()
-            readOn()
-            commitOn(withFaults: false)
+            advanceReader()
+            advanceCommitter(withFaults: false)
             check()
             if items.isEmpty, machine.buffer.isEmpty, handedOut.isEmpty, case .idle = committing {
-                if !settling.isEmpty { violations.append("\(settling.count) settlements are never told") }
+                if !settling.isEmpty { violations.append("\(settling.count) settlements never completed") }
                 return
             }
         }
         violations.append(
-            "it does not come to an end: \(items.count) messages, \(waiting.count) callers, reading \(reading), "
+            "work is left: \(items.count) messages, \(waiting.count) callers, reading \(reading), "
                 + "committing \(committing), buffer \(machine.buffer.map { "\($0.name.string) \($0.state)" }), free \(machine.free())"
         )
     }
 
-    /// Closes the consumer, as the actor does.
+    /// Closes the consumer as the actor does.
     mutating func close() {
         handle { $0.beginClosing() }
         if machine.registrationToLeave != nil { handle { $0.leaves() } }
         for lease in handle({ $0.endClosing() }) where lease.state != .lost {
-            violations.append("\(lease.name.string) outlives its consumer")
+            violations.append("\(lease.name.string) is \(lease.state) after the consumer has closed")
         }
     }
 
@@ -137,27 +137,29 @@ struct ConsumerDriver {
     }
 
     private mutating func request() {
-        guard requests.count < 5 else { return answerRequests() }
+        guard requests.count < 5 else { return serveRequests() }
         let limit: Duration? = [nil, .zero, .seconds(1)][roll(3)]
         requests[nextRequest] = handle { [now] in $0.requested(within: limit, now: now) }
         nextRequest += 1
-        answerRequests()
+        serveRequests()
     }
 
-    /// Each caller that was woken looks again.
-    private mutating func answerRequests() {
+    /// Serves each caller that was woken.
+    private mutating func serveRequests() {
         for (id, request) in requests.sorted(by: { $0.key < $1.key }) where !waiting.contains(id) {
             switch handle({ [now] in $0.answer(request, now: now) }) {
             case .message(let lease):
                 requests[id] = nil
                 if !everHandedOut.insert(ObjectIdentifier(lease)).inserted {
-                    violations.append("\(lease.name.string) is handed out twice")
+                    violations.append("\(lease.name.string) was handed out twice")
                 }
-                if lease.state != .held { violations.append("\(lease.name.string) is handed out and not held") }
+                if lease.state != .held {
+                    violations.append("\(lease.name.string) was handed out in the state \(lease.state)")
+                }
                 leases.append(lease)
                 handedOut.append(lease)
                 handedOutCount += 1
-            case .failure(let error): violations.append("\(error)")
+            case .failure(let error): violations.append("a request failed: \(error)")
             case .nothing:
                 requests[id] = nil
                 handle { $0.withdrawn() }
@@ -187,7 +189,7 @@ struct ConsumerDriver {
             guard try lease.beginSettling(by: kind) else { return }
         } catch {
             let isHeld = lease.state == .held || lease.state == .suspended
-            if isHeld { violations.append("\(lease.name.string) is held, and cannot be settled: \(error)") }
+            if isHeld { violations.append("\(lease.name.string) is held, but cannot be settled: \(error)") }
             return
         }
         let waiter = SettlementWaiter { _ in }
@@ -197,7 +199,7 @@ struct ConsumerDriver {
         handle { [now] in $0.settles(settlement, now: now) }
     }
 
-    /// Gives the buffer back to idle consumers.
+    /// Returns the buffered messages to idle consumers.
     private mutating func shareBuffer() {
         guard machine.hasOldMessages(now: now), handle({ $0.othersAreIdle() }) else { return }
         let buffered = handle { $0.takeBuffer() }
@@ -209,6 +211,7 @@ struct ConsumerDriver {
         }
         handle { [now] in $0.gatheringEnds(now: now) }
     }
+
     private mutating func changeSession() {
         switch roll(12) {
         case 0: expire()
@@ -219,7 +222,7 @@ struct ConsumerDriver {
         handle { [session] in $0.sessionChanged(session) }
     }
 
-    /// A recovery gives back at once what the session held.
+    /// Ends the session, and requeues at once what it held, as a recovery does.
     private mutating func expire() {
         session = SessionState(
             phase: .connected, sessionID: session.sessionID + 1, timeout: .zero, expirations: 0)
@@ -230,11 +233,11 @@ struct ConsumerDriver {
 
     // MARK: The reader
 
-    private mutating func readOn() {
+    private mutating func advanceReader() {
         switch reading {
         case .idle: return
         case .begins: beginRead()
-        case .waits(let mark): scanOn(mark)
+        case .waits(let mark): advanceScan(mark)
         case .reads(let entries, let mark):
             let nodes = entries.map { entry in
                 items.contains(entry.name.string) ? Node(data: Array("x".utf8), stat: Stat(version: 1)) : nil
@@ -248,7 +251,7 @@ struct ConsumerDriver {
         guard machine.wantsToRead else { return endRead() }
         if handle({ $0.registrationToRenew() }) != nil {
             handle { $0.leaves() }
-            if !leased.isEmpty { violations.append("it renews its registration, and holds \(leased)") }
+            if !leased.isEmpty { violations.append("the consumer registers again while it holds \(leased)") }
         }
         if machine.registration == nil {
             registrations += 1
@@ -256,7 +259,7 @@ struct ConsumerDriver {
             let name = "consumer-\(registrations)"
             handle { $0.registrationPending(name) }
             if roll(20) == 0 {
-                // A recovery has removed what was made.
+                // A recovery has removed the pending registration.
                 handle { $0.registrationPending(nil) }
                 return
             }
@@ -279,7 +282,7 @@ struct ConsumerDriver {
         reading = .waits(mark)
     }
 
-    private mutating func scanOn(_ mark: ReadMark) {
+    private mutating func advanceScan(_ mark: ReadMark) {
         if wantsRescan || machine.registration == nil {
             handle { $0.scanEnds() }
             if machine.registration == nil { return endRead() }
@@ -292,7 +295,7 @@ struct ConsumerDriver {
         case (.waiting(let name), _): handle { $0.becameFirst(name) }
         default: break
         }
-        // The watch tells of changes alone.
+        // A watch reports changes only.
         if lastListed == itemsVersion { return }
         lastListed = itemsVersion
         handle { [now, items] in
@@ -300,12 +303,12 @@ struct ConsumerDriver {
             $0.listed(Array(items))
         }
         switch handle({ [now] in $0.judgeScan(usable: { names, _ in names }, now: now) }) {
-        case .wait: violations.append("both folders were read, and it waits for one")
+        case .wait: violations.append("the scan waits although both folders were listed")
         case .busy:
             _ = handle { $0.leaveWaitQueue() }
             lastListed = nil
-            let others = roll(2) == 0
-            if handle({ $0.othersWait(others) }) { endScan() }
+            let anotherWaits = roll(2) == 0
+            if handle({ $0.othersWait(anotherWaits) }) { endScan() }
         case .found(let found):
             handle { $0.scanEnds() }
             let isValid = handle { [now] in $0.refill(found, .init(), since: mark, now: now) }
@@ -330,64 +333,64 @@ struct ConsumerDriver {
 
     // MARK: The committer
 
-    private mutating func commitOn(withFaults: Bool = true) {
+    private mutating func advanceCommitter(withFaults: Bool = true) {
         switch committing {
         case .idle: return
-        case .toSend(var commit):
-            handle { $0.refresh(&commit) }
-            if commit.isEmpty { return endCommit() }
-            send(commit, fault: withFaults ? roll(12) : 99)
-        case .toResolve(var commit, let plan, let wasApplied):
-            if machine.registration != commit.registration { return sessionEnded(&commit) }
+        case .toSend(var transaction):
+            handle { $0.refresh(&transaction) }
+            if transaction.isEmpty { return endCommit() }
+            send(transaction, fault: withFaults ? roll(12) : 99)
+        case .toResolve(var transaction, let plan, let wasApplied):
+            if machine.registration != transaction.registration { return sessionEnded(&transaction) }
             if wasApplied {
-                apply(commit, plan)
+                apply(transaction, plan)
                 return endCommit()
             }
-            commit.isCertainlyNotApplied()
-            committing = .toSend(commit)
+            transaction.isCertainlyNotApplied()
+            committing = .toSend(transaction)
         }
     }
 
     private mutating func send(_ sent: ConsumerTransaction, fault: Int) {
-        var commit = sent
-        let plan = commit.plan(machine.queue, machine.heldLeases)
-        if machine.registration != commit.registration || commit.registration.sessionID != session.sessionID {
-            return sessionEnded(&commit)
+        var transaction = sent
+        let plan = transaction.plan(machine.queue, machine.heldLeases)
+        if machine.registration != transaction.registration || transaction.registration.sessionID != session.sessionID {
+            return sessionEnded(&transaction)
         }
-        if let number = commit.claims.firstIndex(where: { !items.contains($0.name.string) }) {
+        if let number = transaction.claims.firstIndex(where: { !items.contains($0.name.string) }) {
             let error = refusal(.noNode)
-            let outcome = handle { $0.refusedClaim(number, of: &commit, at: 0, error) }
-            if outcome != .handled { violations.append("a message that is gone counts as a registration that is gone") }
-            return goOn(commit)
+            let outcome = handle { $0.refusedClaim(number, of: &transaction, at: 0, error) }
+            if outcome != .handled { violations.append("a missing message was handled as a lost registration") }
+            return continueCommit(transaction)
         }
         switch fault {
         case 0, 1:
-            // No answer.
+            // The reply is lost.
             let wasApplied = roll(2) == 0
-            if wasApplied { change(commit) }
-            commit.mayBeApplied()
+            if wasApplied { change(transaction) }
+            transaction.mayBeApplied()
             let code: ZooKeeperError.Code = fault == 0 ? .connectionLoss : .deadlineExceeded
             let error = ZooKeeperError(code: code, message: "", path: nil, outcome: .unknown)
-            handle { [now] in $0.unanswered(&commit, error, since: now) }
-            committing = .toResolve(commit, plan, wasApplied: wasApplied)
+            handle { [now] in $0.unanswered(&transaction, error, since: now) }
+            committing = .toResolve(transaction, plan, wasApplied: wasApplied)
         case 2:
-            // Not sent.
+            // The transaction is not sent.
             let error = ZooKeeperError(code: .connectionLoss, message: "", path: nil, outcome: .notApplied)
-            handle { [now] in $0.unanswered(&commit, error, since: now) }
-            goOn(commit)
+            handle { [now] in $0.unanswered(&transaction, error, since: now) }
+            continueCommit(transaction)
         case 4:
-            // The session ends before the answer is heard of, and a recovery gives back what it held.
-            change(commit)
+            // The session ends before the reply is handled, and a recovery requeues what it held.
+            change(transaction)
             expire()
             handle { [session] in $0.sessionChanged(session) }
-            apply(commit, plan)
+            apply(transaction, plan)
             endCommit()
-        case 3 where !commit.claims.isEmpty:
-            handle { $0.skipClaim(0, of: &commit, .unknownContent) }
-            goOn(commit)
+        case 3 where !transaction.claims.isEmpty:
+            handle { $0.skipClaim(0, of: &transaction, .unknownContent) }
+            continueCommit(transaction)
         default:
-            change(commit)
-            apply(commit, plan)
+            change(transaction)
+            apply(transaction, plan)
             endCommit()
         }
     }
@@ -396,12 +399,12 @@ struct ConsumerDriver {
         ZooKeeperError(code: code, message: "", path: nil, outcome: .notApplied)
     }
 
-    /// What the transaction does to the tree.
-    private mutating func change(_ commit: ConsumerTransaction) {
+    /// Applies a transaction to the tree.
+    private mutating func change(_ transaction: ConsumerTransaction) {
         version += 1
-        for settlement in commit.settlements {
+        for settlement in transaction.settlements {
             let lease = settlement.lease
-            if leased.remove(lease.node) == nil { violations.append("\(lease.node) is settled twice") }
+            if leased.remove(lease.node) == nil { violations.append("\(lease.node) was settled twice") }
             ends[ObjectIdentifier(lease)] = settlement.kind
             switch settlement.kind {
             case .release: items.insert(lease.node)
@@ -410,32 +413,32 @@ struct ConsumerDriver {
             default: break
             }
         }
-        for item in commit.claims {
+        for item in transaction.claims {
             items.remove(item.name.string)
-            if !leased.insert(item.name.string).inserted { violations.append("\(item.name.string) is claimed twice") }
+            if !leased.insert(item.name.string).inserted { violations.append("\(item.name.string) was claimed twice") }
         }
     }
 
-    private mutating func apply(_ commit: ConsumerTransaction, _ plan: ConsumerTransaction.Plan) {
+    private mutating func apply(_ transaction: ConsumerTransaction, _ plan: ConsumerTransaction.Plan) {
         handle { [now, session] in
             $0.answered(after: .milliseconds(1))
-            $0.applied(commit, plan, token: 1, session: session, now: now)
+            $0.applied(transaction, plan, token: 1, session: session, now: now)
         }
     }
 
-    private mutating func sessionEnded(_ commit: inout ConsumerTransaction) {
-        let registration = commit.registration
+    private mutating func sessionEnded(_ transaction: inout ConsumerTransaction) {
+        let registration = transaction.registration
         handle { $0.lose(registration) }
-        for settlement in commit.settlements {
+        for settlement in transaction.settlements {
             handle { $0.leaseWasLost(settlement) }
         }
-        commit.settlements = []
-        handle { $0.dropClaims(&commit) }
+        transaction.settlements = []
+        handle { $0.dropClaims(&transaction) }
         endCommit()
     }
 
-    private mutating func goOn(_ commit: ConsumerTransaction) {
-        if commit.isEmpty { endCommit() } else { committing = .toSend(commit) }
+    private mutating func continueCommit(_ transaction: ConsumerTransaction) {
+        if transaction.isEmpty { endCommit() } else { committing = .toSend(transaction) }
     }
 
     private mutating func endCommit() {
@@ -469,29 +472,35 @@ struct ConsumerDriver {
         return result
     }
 
-    /// An action without which the actor would not know of a change.
+    /// Expects an action that the actor needs to learn of a change.
     private mutating func expect(
         _ actions: [ConsumerStateMachine.Action], _ expected: ConsumerStateMachine.Action, if isNeeded: Bool
     ) {
         guard isNeeded else { return }
-        if !actions.contains(where: { "\($0)" == "\(expected)" }) { violations.append("\(expected) is missing") }
+        if !actions.contains(where: { "\($0)" == "\(expected)" }) {
+            violations.append("the action \(expected) is missing")
+        }
     }
 
     private mutating func run(_ action: ConsumerStateMachine.Action) {
         switch action {
         case .read:
-            if case .idle = reading { reading = .begins } else { violations.append("a second reader") }
-            // As the actor's task, which begins at once.
+            if case .idle = reading { reading = .begins } else { violations.append("a second reader was started") }
+            // The actor's task may begin at once.
             if roll(2) == 0 { beginRead() }
         case .commit(let first):
-            if case .idle = committing { committing = .toSend(first) } else { violations.append("a second committer") }
+            if case .idle = committing {
+                committing = .toSend(first)
+            } else {
+                violations.append("a second committer was started")
+            }
         case .rescan:
-            if beganScan, case .waits = reading { violations.append("a scan that just began is begun again") }
+            if beganScan, case .waits = reading { violations.append("a scan that had just begun was restarted") }
             wantsRescan = true
         case .wake: waiting = []
         case .resume(let waiter, let result):
             guard let index = settling.firstIndex(where: { $0.waiter === waiter }) else {
-                return violations.append("a settlement is told twice")
+                return violations.append("a settlement completed twice")
             }
             let (lease, kind, _) = settling.remove(at: index)
             waiter.resume(with: result)
@@ -506,15 +515,17 @@ struct ConsumerDriver {
         let end = ends[ObjectIdentifier(lease)]
         switch result {
         case .success:
-            if end != kind { violations.append("\(lease.name.string) is told \(kind), and was \(end as Any)") }
+            if end != kind {
+                violations.append("\(lease.name.string) completed as \(kind), but was settled by \(end as Any)")
+            }
         case .failure(let error):
             let code = (error as? QueueError)?.code
             if code != .outcomeUnknown, code != .alreadySettled, end != nil {
-                violations.append("\(lease.name.string) is told to be unsettled, and is settled")
+                violations.append("\(lease.name.string) failed to settle, but is settled")
             }
         }
         if releasing.contains(ObjectIdentifier(lease)) {
-            // As the actor, which insists.
+            // The actor retries a release too.
             if case .failure(let error as QueueError) = result, error.cause?.isRetryable == true {
                 return settle(lease, by: .release)
             }
@@ -530,53 +541,58 @@ struct ConsumerDriver {
 
     private mutating func check() {
         if machine.isReading != { if case .idle = reading { false } else { true } }() {
-            violations.append("it does not know whether it reads")
+            violations.append("isReading is wrong")
         }
         if machine.isCommitting != { if case .idle = committing { false } else { true } }() {
-            violations.append("it does not know whether it commits")
+            violations.append("isCommitting is wrong")
         }
         for lease in machine.buffer where machine.leases[lease.name.string] !== lease {
-            violations.append("\(lease.name.string) waits in the buffer without a lease")
+            violations.append("\(lease.name.string) is buffered without a lease")
         }
         let known: LeaseState = session.phase == .suspended ? .suspended : .held
         if machine.registration?.sessionID == session.sessionID {
             for lease in machine.leases.values where lease.state != known {
-                violations.append("\(lease.name.string) is \(lease.state), and not \(known)")
+                violations.append("\(lease.name.string) is \(lease.state) instead of \(known)")
             }
         }
         for lease in leases where machine.leases[lease.name.string] !== lease {
             if lease.state != .lost, lease.state != .settled {
-                violations.append("\(lease.name.string) has no lease, and is \(lease.state)")
+                violations.append("\(lease.name.string) has no lease, but is \(lease.state)")
             }
         }
         if machine.buffer.first?.state == .held, !waiting.isEmpty, case .idle = committing {
-            violations.append("a message is there, and a caller waits")
+            violations.append("a caller waits although a message is buffered")
         }
         if machine.leases.count > machine.configuration.prefetch + 10 * ConsumerStateMachine.maximumUrgent {
-            violations.append("it holds \(machine.leases.count)")
+            violations.append("the consumer holds too many leases: \(machine.leases.count)")
         }
         let prepared = machine.prepared.map(\.name.string)
-        if Set(prepared).count != prepared.count { violations.append("a message is read twice") }
-        if machine.demand != requests.count { violations.append("\(machine.demand) in demand of \(requests.count)") }
-        if machine.waiters != waiting { violations.append("it does not know who waits") }
-        // Known only when no transaction is under way.
+        if Set(prepared).count != prepared.count { violations.append("a message was prepared twice") }
+        if machine.demand != requests.count {
+            violations.append("the demand is \(machine.demand) instead of \(requests.count)")
+        }
+        if machine.waiters != waiting { violations.append("the set of waiting requests is wrong") }
+        // A transaction in flight may change the tree at any time.
         if case .idle = committing, machine.registration?.sessionID == session.sessionID {
             if Set(machine.leases.keys) != leased {
-                violations.append("it holds \(machine.leases.keys.sorted()), and the tree has \(leased.sorted())")
+                violations.append(
+                    "the consumer holds \(machine.leases.keys.sorted()), but the tree has \(leased.sorted())")
             }
-            if machine.heldLeases.version != version { violations.append("it takes its node for another version") }
+            if machine.heldLeases.version != version {
+                violations.append("the version of the consumer's node is wrong")
+            }
         }
-        // A caller that waits is waited for.
+        // For every waiting caller, some event must still be expected.
         if !waiting.isEmpty, case .idle = reading, case .idle = committing, machine.buffer.first?.state != .suspended,
             machine.free() > 0
         {
-            violations.append("a caller waits, and nothing is under way")
+            violations.append("a caller waits, but nothing is in progress")
         }
     }
 }
 
 extension ConsumerStateMachine {
-    /// The names of the states, as the article *How it works* has them.
+    /// The names of the states in the article *How it works*.
     var states: [String: String] {
         let membershipName =
             switch membership {

@@ -7,11 +7,11 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// Consumers beside servers, and other programs, that do odd things.
+/// Consumers that meet unusual servers and interfering clients.
 @Suite(.timeLimit(.minutes(2)))
 struct ConsumerRobustnessTests {
-    @Test("Claims shrink until they pass a server with a smaller limit, and a message that is too large alone is named")
-    func smallServerLimit() async throws {
+    @Test("Claims shrink to the server's request limit, and a message that exceeds it alone is skipped")
+    func smallRequestLimit() async throws {
         let zookeeper = InMemoryZooKeeper()
         let queue = try MessageQueue(store: zookeeper.connect(sessionTimeout: .seconds(60)))
         let producer = QueueProducer(queue)
@@ -23,20 +23,21 @@ struct ConsumerRobustnessTests {
         zookeeper.maximumPacketSize = 50_000
         let consumer = QueueConsumer(queue)
         var messages = consumer.makeAsyncIterator()
-        var taken: [UInt8] = []
-        while taken.count < 39, let message = try await messages.next(within: .seconds(20)) {
-            taken.append(message.payload[0])
+        var received: [UInt8] = []
+        while received.count < 39, let message = try await messages.next(within: .seconds(20)) {
+            received.append(message.payload[0])
             try await message.acknowledge()
         }
-        #expect(taken.sorted() == (0..<40).filter { $0 != 7 })
+        #expect(received.sorted() == (0..<40).filter { $0 != 7 })
         let skipped = try #require(queue.skippedNodes().first)
         #expect(queue.skippedNodes().count == 1 && skipped.path.hasSuffix("0000000007"))
         #expect(skipped.reason.remedy.contains("jute.maxbuffer"))
         await consumer.close(gracePeriod: .seconds(1))
     }
 
-    @Test("Closing ends five seconds after the grace period when no server answers", arguments: [false, true])
-    func closingIsBounded(holdsALease: Bool) throws {
+    @Test(
+        "close() returns within five seconds after the grace period when no server replies", arguments: [false, true])
+    func closingTimeLimit(holdsALease: Bool) throws {
         let simulation = Simulation(.fixed)
         let (zookeeper, clock) = (simulation.zookeeper, simulation.clock)
         let took = try simulation.run {
@@ -61,11 +62,11 @@ struct ConsumerRobustnessTests {
     }
 
     @Test(
-        "Closing gives back what is held, and leaves the tree, also when several of its requests fail",
+        "close() requeues the held message and unregisters, even when several requests fail",
         arguments: [
             [Fault.moved, .requestTooLate], [.moved, .moved, .moved, .moved], [.replyTooLate, .requestTooLate],
         ])
-    func closingTriesAgain(faults: [Fault]) throws {
+    func closingRetries(faults: [Fault]) throws {
         let simulation = Simulation(.fixed)
         try simulation.run { [zookeeper = simulation.zookeeper] in
             let pending = Mutex<[Fault]>([])
@@ -84,7 +85,7 @@ struct ConsumerRobustnessTests {
             let message = try #require(try await messages.next())
             pending.withLock { $0 = faults }
             await consumer.close(gracePeriod: .zero)
-            // The session lives on, so that nobody else could give the message back.
+            // The session is still alive, so no recovery can have requeued the message.
             #expect(pending.withLock { $0.isEmpty })
             #expect(try await store.children(of: "/queue/items").names == [message.nodeName])
             #expect(try await store.children(of: "/queue/consumers").names.isEmpty)
@@ -92,8 +93,8 @@ struct ConsumerRobustnessTests {
         }
     }
 
-    @Test("A registration whose ephemeral node is gone leaves nothing behind")
-    func halfARegistration() async throws {
+    @Test("close() removes a registration that has lost its ephemeral node")
+    func lostEphemeralNode() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store)
         try await queue.prepare()
@@ -106,8 +107,8 @@ struct ConsumerRobustnessTests {
         #expect(try await store.children(of: "/queue/consumers").names.isEmpty)
     }
 
-    @Test("A message whose place is taken comes back under another name", arguments: [1, 4])
-    func placeIsTaken(maximumBatchSize: Int) async throws {
+    @Test("A message returns under another name when its old name is in use", arguments: [1, 4])
+    func nameInUse(maximumBatchSize: Int) async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store).creating(with: .init(maximumBatchSize: maximumBatchSize))
         let producer = QueueProducer(queue)
@@ -129,13 +130,13 @@ struct ConsumerRobustnessTests {
     }
 
     @Test("A refused claim does not list the queue again")
-    func refusedClaimKeepsTheList() async throws {
+    func refusedClaim() async throws {
         let zookeeper = InMemoryZooKeeper()
         let queue = try MessageQueue(store: zookeeper.connect())
         let producer = QueueProducer(queue)
         try await producer.send(contentsOf: (0..<1_000).map { OutgoingMessage("\($0)") })
         await producer.close()
-        let thief = zookeeper.connect()
+        let rival = zookeeper.connect()
         let listings = Mutex(0)
         let store = zookeeper.connect(faults: { call in
             if call.request == "children", call.path == "/queue/items" { listings.withLock { $0 += 1 } }
@@ -143,22 +144,22 @@ struct ConsumerRobustnessTests {
         })
         let consumer = QueueConsumer(try MessageQueue(store: store), configuration: .init(prefetch: 10))
         var messages = consumer.makeAsyncIterator()
-        var taken: [Int] = []
+        var received: [Int] = []
         for _ in 0..<300 {
             let message = try #require(try await messages.next())
             let number = try #require(Int(String(decoding: message.payload, as: UTF8.self)))
-            taken.append(number)
-            // Another consumer takes one of those that come next.
+            received.append(number)
+            // Another client deletes one of the next messages.
             let next = "/queue/items/item-100-00000" + "\(100_000 + number + 12)".dropFirst()
-            if number.isMultiple(of: 7) { try? await thief.delete(next, version: nil) }
+            if number.isMultiple(of: 7) { try? await rival.delete(next, version: nil) }
             try await message.acknowledge()
         }
-        #expect(taken == taken.sorted())
+        #expect(received == received.sorted())
         #expect(listings.withLock { $0 } <= 3, "\(listings.withLock { $0 }) listings")
         await consumer.close()
     }
 
-    @Test("A missing chroot is created with the queue, and named where that is not allowed")
+    @Test("A missing chroot is created with the queue, unless `createIfMissing` is false")
     func missingChroot() async throws {
         let servers = try await TestServer.address() + "/not/there"
         try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { client in

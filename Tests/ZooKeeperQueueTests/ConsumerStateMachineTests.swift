@@ -8,14 +8,13 @@ import ZooKeeperTestKit
 /// The consumer's decisions, without ZooKeeper and without concurrency.
 @Suite(.timeLimit(.minutes(10)))
 struct ConsumerStateMachineTests {
-    private static let eventsOfARun = 1_000
+    private static let eventsPerRun = 1_000
 
-    @Test(
-        "Random events break no rule: each caller is answered once, each lease is handed out once, and everything ends")
+    @Test("Random events break no rule: each caller gets one result, and each lease is handed out once")
     func randomEvents() throws {
         var handedOut = 0
         var transitions: Set<String> = []
-        for seed in 0..<UInt64(RandomEvents.count / Self.eventsOfARun) {
+        for seed in 0..<UInt64(RandomEvents.count / Self.eventsPerRun) {
             let driver = try Self.play(seed)
             handedOut += driver.handedOutCount
             transitions.formUnion(driver.transitions)
@@ -27,16 +26,16 @@ struct ConsumerStateMachineTests {
         print("\(RandomEvents.count) events, \(handedOut) messages handed out")
         #expect(handedOut > RandomEvents.count / 100)
         let documented = try RandomEvents.documentedTransitions(under: "### The consumer's states")
-        #expect(transitions.isSubset(of: documented), "not in the article: \(transitions.subtracting(documented))")
+        #expect(transitions.isSubset(of: documented), "not documented: \(transitions.subtracting(documented))")
         if RandomEvents.count >= 100_000 { #expect(documented.subtracting(transitions).isEmpty) }
     }
 
-    /// A seed gives the same run again.
+    /// Plays one run, which is always the same for a seed.
     private static func play(_ seed: UInt64, isTraced: Bool = false) throws -> ConsumerDriver {
         var driver = try ConsumerDriver(
             seed: seed, prefetch: [1, 2, 5, 128][Int(seed % 4)], onDemand: seed.isMultiple(of: 7))
         if isTraced { driver.trace = [] }
-        for _ in 0..<eventsOfARun where driver.violations.isEmpty { driver.step() }
+        for _ in 0..<eventsPerRun where driver.violations.isEmpty { driver.step() }
         if driver.violations.isEmpty, seed.isMultiple(of: 2) { driver.settleDown() }
         if driver.violations.isEmpty { driver.close() }
         return driver
@@ -54,7 +53,7 @@ struct ConsumerStateMachineTests {
         var machine = try machine()
         let request = machine.requested(within: nil, now: .zero)
         guard case .wait = machine.answer(request, now: .zero) else {
-            Issue.record("it does not wait")
+            Issue.record("The request does not wait")
             return
         }
         machine.waits(1, now: .zero)
@@ -62,15 +61,15 @@ struct ConsumerStateMachineTests {
         #expect(starts == 1 && machine.isReading && machine.demand == 1)
     }
 
-    @Test("A caller with no time to wait is told that there is nothing only after a scan that began later")
-    func noTimeToWait() throws {
+    @Test("A request with a limit of zero returns nothing only after a scan that began later")
+    func zeroLimit() throws {
         var machine = try machine()
         machine.readIfNeeded()
         _ = machine.scanBegins()
         machine.foundNothing()
         let request = machine.requested(within: .zero, now: .zero)
         guard case .wait = machine.answer(request, now: .zero) else {
-            Issue.record("it takes the answer of an earlier scan")
+            Issue.record("The request used the result of an earlier scan")
             return
         }
         #expect(machine.takeActions().contains { if case .rescan = $0 { true } else { false } })
@@ -78,12 +77,12 @@ struct ConsumerStateMachineTests {
         _ = machine.scanBegins()
         machine.foundNothing()
         guard case .nothing = machine.answer(request, now: .zero) else {
-            Issue.record("it does not believe the scan")
+            Issue.record("The request ignored the result of the scan")
             return
         }
     }
 
-    @Test("A request that starts the reader does not make it scan twice")
+    @Test("A request that starts the reader causes one scan")
     func oneScan() throws {
         var machine = try machine()
         let request = machine.requested(within: .zero, now: .zero)
@@ -93,8 +92,8 @@ struct ConsumerStateMachineTests {
         #expect(!actions.contains { if case .rescan = $0 { true } else { false } })
     }
 
-    @Test("After the end of the session nothing is held, and every lease is told")
-    func theSessionEnds() throws {
+    @Test("When the session ends, every lease is lost, and waiting callers are woken")
+    func sessionEnd() throws {
         var machine = try machine()
         let registration = Registration(
             paths: machine.queue.tree.consumer("consumer-1"), sessionID: 1, name: "consumer-1")
@@ -104,14 +103,14 @@ struct ConsumerStateMachineTests {
                 name: try #require(ItemName("item-100-000000000\(number)")), isEarlier: false)
             return try #require(MessageNode(entry, node: Node(data: Array("x".utf8), stat: Stat())))
         }
-        var commit = ConsumerTransaction(registration: registration, epoch: SequenceEpoch(), maximumDeliveries: 10)
-        commit.claims = nodes
+        var transaction = ConsumerTransaction(registration: registration, epoch: SequenceEpoch(), maximumDeliveries: 10)
+        transaction.claims = nodes
         let connected = SessionState(phase: .connected, sessionID: 1, timeout: .seconds(10), expirations: 0)
         machine.applied(
-            commit, commit.plan(machine.queue, machine.heldLeases), token: 1, session: connected, now: .zero)
+            transaction, transaction.plan(machine.queue, machine.heldLeases), token: 1, session: connected, now: .zero)
         let request = machine.requested(within: nil, now: .zero)
         guard case .message(let handedOut) = machine.answer(request, now: .zero) else {
-            Issue.record("nothing is handed out")
+            Issue.record("No message was handed out")
             return
         }
         #expect(machine.leases.count == 2 && machine.buffer.count == 1)

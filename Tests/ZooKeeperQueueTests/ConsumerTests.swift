@@ -8,7 +8,8 @@ import ZooKeeperServer
 
 @Suite(.timeLimit(.minutes(2)))
 struct ConsumerTests {
-    @Test func aWaitingConsumerIsWokenByAMessage() async throws {
+    @Test("A message wakes a waiting consumer")
+    func wakesUp() async throws {
         try await withTestQueue { _, queue in
             let consumer = QueueConsumer(queue)
             let task = Task {
@@ -27,13 +28,14 @@ struct ConsumerTests {
         }
     }
 
-    /// All that is wanted, with what is settled, would be too many operations for one multi.
-    @Test func manyAtOnceComeInSeveralSteps() async throws {
+    @Test("A prefetch larger than one transaction delivers all messages in order")
+    func largePrefetch() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<2_000).map(String.init)
             try await producer.send(contentsOf: sent.map { OutgoingMessage($0) })
             await producer.close()
+            // A claim has two operations. A thousand of them exceed the limit of one multi.
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1_000))
             var payloads: [String] = []
             try await withThrowingDiscardingTaskGroup { group in
@@ -49,7 +51,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func aMessageSaysAllOfItself() async throws {
+    @Test("A message carries its name, priority, headers, delivery count, time and fencing token")
+    func properties() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             let name = try await producer.send("x", priority: 7, headers: ["a": "b"]).nodeName
@@ -67,7 +70,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func twoConsumersShareWithoutDuplicates() async throws {
+    @Test("Two consumers share a queue without duplicates")
+    func twoConsumers() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<1_000).map { OutgoingMessage("\($0)") })
@@ -84,7 +88,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func fencingTokensGrow() async throws {
+    @Test("Fencing tokens increase")
+    func fencingTokens() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
@@ -98,7 +103,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func aMessageGivenBackKeepsItsPlace() async throws {
+    @Test("A requeued message keeps its position")
+    func requeueKeepsPosition() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("\($0)") })
@@ -119,7 +125,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func aHigherPriorityOvertakesABacklog() async throws {
+    @Test("A message of higher priority overtakes a backlog")
+    func priority() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<150).map { OutgoingMessage("\($0)") })
@@ -128,20 +135,21 @@ struct ConsumerTests {
             try await #require(try await messages.next()).acknowledge()
             try await producer.send("urgent", priority: 1)
             await producer.close()
-            var place = 0
+            var position = 0
             while let message = try await messages.next(within: .zero) {
                 try await message.acknowledge()
-                place += 1
+                position += 1
                 if message.priority == 1 { break }
-                // As slow as a handler may be: the list that is worked through is trusted for a second or a little more.
+                // A slow handler, because the consumer works through its list for at least a second.
                 try await Task.sleep(for: .milliseconds(100))
             }
-            #expect(place < 150)
+            #expect(position < 150)
             await consumer.close()
         }
     }
 
-    @Test func tooManyDeliveriesEndInTheDeadLetters() async throws {
+    @Test("A message becomes a dead letter after the maximum number of deliveries")
+    func maximumDeliveries() async throws {
         try await withTestQueue(attributes: .init(maximumDeliveries: 3)) { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send("poison", headers: ["a": "b"])
@@ -158,7 +166,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func acknowledgingCarriesTheHandlersOwnEffect() async throws {
+    @Test("An acknowledgement and the handler's operations share one transaction")
+    func acknowledgeWithOperations() async throws {
         try await withTestQueue { client, queue in
             try await client.create("/balance", data: [0])
             let producer = QueueProducer(queue)
@@ -173,7 +182,7 @@ struct ConsumerTests {
                 try await second.acknowledge(with: [.check("/balance"), .set("/balance", data: [9], version: 0)])
                 Issue.record("nothing was thrown")
             } catch let error as QueueError {
-                // The caller's own index, and ZooKeeper's own error.
+                // The index is that of the caller's operation, and the cause is ZooKeeper's error.
                 #expect(error.code == .operationRefused && error.cause?.code == .badVersion)
                 #expect(error.cause?.operationIndex == 1 && error.cause?.path == "/balance")
             }
@@ -185,7 +194,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func processAcknowledgesOrGivesBack() async throws {
+    @Test("process acknowledges when the handler returns, and requeues when it throws")
+    func processRetries() async throws {
         struct Failure: Error {}
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
@@ -213,7 +223,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func processCancelsTheHandlerWhenTheLeaseIsLost() async throws {
+    @Test("process cancels the handler when the lease is lost")
+    func processCancels() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
@@ -225,7 +236,7 @@ struct ConsumerTests {
             let task = Task {
                 try await message.process { _ in
                     start.yield()
-                    // Ended by the cancellation that the test is about.
+                    // The lost lease cancels the handler before this ends.
                     try await Task.sleep(for: .seconds(60))
                 }
             }
@@ -237,7 +248,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func aDroppedMessageIsGivenBack() async throws {
+    @Test("A message that the caller drops is requeued")
+    func droppedMessage() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
@@ -252,7 +264,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func whatWasNotHandedOutGoesBackUncounted() async throws {
+    @Test("Closing returns prefetched messages without raising their delivery counts")
+    func prefetchedMessages() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<10).map { OutgoingMessage("\($0)") })
@@ -273,7 +286,30 @@ struct ConsumerTests {
         }
     }
 
-    @Test func aConsumerGoesOnAfterItsSessionHasExpired() async throws {
+    @Test("A new iteration of a consumer continues in order")
+    func newIteration() async throws {
+        try await withTestQueue { _, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(contentsOf: (0..<40).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 4))
+            var payloads: [String] = []
+            while payloads.count < 40 {
+                for try await message in consumer {
+                    payloads.append(String(decoding: message.payload, as: UTF8.self))
+                    try await message.acknowledge()
+                    break
+                }
+                // The consumer returns its messages after its iterator is gone, and no call waits for that.
+                while try await queue.statistics().consumers > 0 { await Task.yield() }
+            }
+            #expect(payloads == (0..<40).map(String.init))
+            await consumer.close()
+        }
+    }
+
+    @Test("A consumer continues after its session has expired")
+    func expiredSession() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: [OutgoingMessage("held"), OutgoingMessage("next")])
@@ -286,7 +322,7 @@ struct ConsumerTests {
             await expect(.leaseLost) { try await held.acknowledge() }
             await expect(.leaseLost) { try await held.requeue() }
             try await next.acknowledge()
-            // The lost one is still where it was, until a recovery gives it back.
+            // A recovery has to requeue the lost message first.
             try await QueueRecovery(queue).recover()
             let again = try #require(try await messages.next())
             #expect(again.payload == held.payload && again.deliveryCount == 2)
@@ -298,7 +334,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func aHungServerPutsLeasesInDoubtAndTheyComeBack() async throws {
+    @Test("A hung server suspends a lease until it responds again")
+    func hungServer() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(6))
             try await ZooKeeperClient.withClient(configuration: configuration) { client in
@@ -319,7 +356,8 @@ struct ConsumerTests {
         }
     }
 
-    @Test func consumersGoOnAfterTheServerWasRestarted() async throws {
+    @Test("A consumer continues after server restarts")
+    func serverRestarts() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
                 servers: ensemble.connectString, sessionTimeout: .seconds(10))
@@ -327,7 +365,7 @@ struct ConsumerTests {
                 let queue = try MessageQueue(client)
                 let producer = QueueProducer(queue)
                 try await producer.send(contentsOf: (0..<500).map { OutgoingMessage("\($0)") })
-                let taking = Task {
+                let receiving = Task {
                     let consumer = QueueConsumer(queue, configuration: .init(prefetch: 5))
                     var payloads: [String] = []
                     for try await message in consumer {
@@ -344,7 +382,7 @@ struct ConsumerTests {
                 }
                 try await producer.send("last")
                 await producer.close()
-                #expect(try await taking.value == (0..<500).map(String.init) + ["last"])
+                #expect(try await receiving.value == (0..<500).map(String.init) + ["last"])
                 try await queue.expectEmptyTree()
             }
         }

@@ -3,8 +3,8 @@ import Testing
 @testable import ZooKeeperQueue
 
 struct EnvelopeTests {
-    /// The test vectors of the wire format's documentation.
-    @Test func theVectorsHold() {
+    @Test("Envelopes match the documented test vectors")
+    func testVectors() {
         #expect(Envelope(headers: [:], payload: Array("hi".utf8)).encoded() == Array("hi".utf8))
         #expect(
             Envelope(headers: [:], payload: []).encoded() == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 0])
@@ -16,19 +16,22 @@ struct EnvelopeTests {
                 == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 6, 128, 0, 0, 0, 1, 0x78, 0x68, 0x69])
     }
 
-    @Test(arguments: [
-        Envelope(headers: [:], payload: [1], id: "ü"), Envelope(headers: ["a": "b"], payload: [], id: "x"),
-        Envelope(headers: [:], payload: []), Envelope(headers: [:], payload: Envelope.magic),
-        Envelope(headers: [:], payload: Envelope.magic + [1, 1, 0, 0, 0, 0]),
-        Envelope(headers: ["": "", "ключ": "値", "b": "c"], payload: [0, 1, 255]),
-    ])
-    func whatIsWrittenIsRead(envelope: Envelope) {
+    @Test(
+        "An envelope is read back as it was written",
+        arguments: [
+            Envelope(headers: [:], payload: [1], id: "ü"), Envelope(headers: ["a": "b"], payload: [], id: "x"),
+            Envelope(headers: [:], payload: []), Envelope(headers: [:], payload: Envelope.magic),
+            Envelope(headers: [:], payload: Envelope.magic + [1, 1, 0, 0, 0, 0]),
+            Envelope(headers: ["": "", "ключ": "値", "b": "c"], payload: [0, 1, 255]),
+        ])
+    func roundTrip(envelope: Envelope) {
         let bytes = envelope.encoded()
         #expect(!bytes.isEmpty)
         #expect(Envelope.read(bytes) == .message(envelope))
     }
 
     @Test(
+        "Malformed data is read as a bare payload",
         arguments: [
             [], [0x8F], Envelope.magic, Envelope.magic + [1, 1, 0, 0, 0], Envelope.magic + [1, 1, 0, 0, 0, 1],
             Envelope.magic + [1, 1, 255, 255, 255, 255], Envelope.magic + [1, 1, 0, 0, 0, 4, 1, 0, 0, 0],
@@ -36,23 +39,26 @@ struct EnvelopeTests {
             Envelope.magic + [1, 1, 0, 0, 0, 7, 1, 0, 0, 0, 2, 0, 9], Envelope.magic + [9, 1, 0, 0, 1, 0],
             Envelope.magic + [1, 1, 0, 0, 0, 8, 1, 0, 0, 0, 3, 0, 1, 0xFF],
         ] as [[UInt8]])
-    func whatIsMalformedIsABarePayload(bytes: [UInt8]) {
+    func malformed(bytes: [UInt8]) {
         #expect(Envelope.read(bytes) == .message(Envelope(headers: [:], payload: bytes)))
     }
 
     @Test(
+        "An unknown version, kind or required field makes an envelope unknown",
         arguments: [
             Envelope.magic + [2, 1, 0, 0, 0, 0], Envelope.magic + [1, 2, 0, 0, 0, 1, 5, 6],
             Envelope.magic + [1, 1, 0, 0, 0, 5, 127, 0, 0, 0, 0],
         ] as [[UInt8]])
-    func anotherVersionOrKindIsNeverMisread(bytes: [UInt8]) { #expect(Envelope.read(bytes) == .unknown) }
+    func unknownVersion(bytes: [UInt8]) { #expect(Envelope.read(bytes) == .unknown) }
 
-    @Test func optionalFieldsArePassedOver() {
+    @Test("Unknown optional fields are skipped")
+    func optionalFields() {
         let bytes = Envelope.magic + [1, 1, 0, 0, 0, 6, 129, 0, 0, 0, 1, 42, 7]
         #expect(Envelope.read(bytes) == .message(Envelope(headers: [:], payload: [7])))
     }
 
-    @Test func anyBytesAreRead() {
+    @Test("Random bytes can be read, and a decoded envelope can be encoded again")
+    func randomBytes() {
         var generator = SystemRandomNumberGenerator()
         for _ in 0..<20_000 {
             var bytes = Envelope.magic + [1, 1, 0, 0, 0]
@@ -60,7 +66,7 @@ struct EnvelopeTests {
                 bytes.append(.random(in: 0...12, using: &generator))
             }
             if case .message(let envelope) = Envelope.read(bytes), envelope.payload != bytes {
-                // What was understood is written back in a form that is understood alike.
+                // The encoder may choose another form, which must decode to the same envelope.
                 #expect(Envelope.read(envelope.encoded()) == .message(envelope))
             }
         }

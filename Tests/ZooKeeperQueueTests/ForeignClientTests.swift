@@ -4,10 +4,10 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-/// Clients in other languages, older ones, and plain ZooKeeper share the tree.
+/// Clients in other languages, legacy clients and plain ZooKeeper clients on the same tree.
 @Suite(.timeLimit(.minutes(2)))
 struct ForeignClientTests {
-    private func withForeignTree(
+    private func withLegacyTree(
         _ name: String = #function, _ body: (ZooKeeperClient, MessageQueue) async throws -> Void
     ) async throws {
         try await withTestQueue(name) { client, queue in
@@ -18,8 +18,9 @@ struct ForeignClientTests {
         }
     }
 
-    @Test func rawCreatesAreDeliveredByteForByte() async throws {
-        try await withForeignTree { client, queue in
+    @Test("A plain client's data is delivered byte for byte")
+    func rawPayloads() async throws {
+        try await withLegacyTree { client, queue in
             let payloads: [[UInt8]] = [
                 [0, 255, 10, 13], Envelope.magic, Envelope.magic + [1, 1, 0, 0, 0, 200], Array("text".utf8),
             ]
@@ -35,13 +36,14 @@ struct ForeignClientTests {
         }
     }
 
-    @Test func anItemThatIsCreatedEmptyAndThenFilledIsDeliveredFilled() async throws {
-        try await withForeignTree { client, queue in
+    @Test("An item that is created empty is delivered when it is filled")
+    func filledLater() async throws {
+        try await withLegacyTree { client, queue in
             let item = try await client.create("/queue/items/item-100-", mode: .persistentSequential).path
             let consumer = QueueConsumer(queue)
             var messages = consumer.makeAsyncIterator()
             #expect(try await messages.next(within: .zero)?.payload == nil)
-            // Now the consumer waits; the second write wakes it.
+            // The consumer waits now, and the second write wakes it.
             async let message = messages.next()
             try await client.set(item, data: Array("filled".utf8))
             let delivered = try #require(try await message)
@@ -51,11 +53,12 @@ struct ForeignClientTests {
         }
     }
 
-    @Test func anItemThatIsFilledWithNothingIsAnEmptyMessage() async throws {
-        try await withForeignTree { client, queue in
+    @Test("An item that is filled with no data is an empty message")
+    func emptyMessage() async throws {
+        try await withLegacyTree { client, queue in
             let item = try await client.create("/queue/items/item-100-", mode: .persistentSequential).path
             try await client.set(item, data: [])
-            // Given back, it must not come to stand there as one that is still being written.
+            // The requeued message must not look like an item that is still being written.
             var deliveries = 0
             try await queue.drain {
                 deliveries += 1
@@ -66,8 +69,9 @@ struct ForeignClientTests {
         }
     }
 
-    @Test func theAncestorsReservedItemIsRecovered() async throws {
-        try await withForeignTree { client, queue in
+    @Test("A recovery redelivers the item of a failed legacy client")
+    func failedLegacyClient() async throws {
+        try await withLegacyTree { client, queue in
             try await client.create("/queue/consumers/consumer-0000000003")
             try await client.create("/queue/consumers/consumer-0000000003/item", data: Array("reserved".utf8))
             #expect(try await queue.statistics().leased == 1)
@@ -81,8 +85,9 @@ struct ForeignClientTests {
         }
     }
 
-    @Test func aLivingAncestorKeepsItsItem() async throws {
-        try await withForeignTree { client, queue in
+    @Test("A living legacy client keeps its item")
+    func livingLegacyClient() async throws {
+        try await withLegacyTree { client, queue in
             try await client.create("/queue/consumers/consumer-0000000003")
             try await client.create("/queue/consumers/consumer-0000000003/active", mode: .ephemeral)
             try await client.create("/queue/consumers/consumer-0000000003/item", data: Array("reserved".utf8))
@@ -91,8 +96,9 @@ struct ForeignClientTests {
         }
     }
 
-    @Test func anItemThatIsTooLargeForThisClientHoldsUpNothing() async throws {
-        try await withForeignTree { client, queue in
+    @Test("An item that is too large for this client does not block other messages")
+    func tooLargeItem() async throws {
+        try await withLegacyTree { client, queue in
             try await ZooKeeperClient.withClient(
                 configuration: .init(servers: client.address, maximumRequestSize: 1_000_000)
             ) { other in
@@ -105,8 +111,9 @@ struct ForeignClientTests {
         }
     }
 
-    @Test func foreignNodesAndUnknownEnvelopesAreLeftAlone() async throws {
-        try await withForeignTree { client, queue in
+    @Test("Foreign nodes and unknown envelopes stay in place")
+    func unknownNodes() async throws {
+        try await withLegacyTree { client, queue in
             let unknown = Envelope.magic + [9, 9, 0, 0, 0, 0, 1, 2, 3]
             try await client.create("/queue/items/notes", data: [1])
             try await client.create("/queue/items/item-100-", data: unknown, mode: .persistentSequential)

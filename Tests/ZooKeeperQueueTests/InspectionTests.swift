@@ -7,7 +7,8 @@ import ZooKeeper
 
 @Suite(.timeLimit(.minutes(2)))
 struct InspectionTests {
-    @Test func countsAgeAndBrowsing() async throws {
+    @Test("The statistics, the age and a peek show the messages without changing them")
+    func statistics() async throws {
         try await withTestQueue { _, queue in
             await expect(.queueNotFound) { _ = try await queue.statistics() }
             try await queue.prepare()
@@ -20,14 +21,15 @@ struct InspectionTests {
             try await queue.expectStatistics(ready: 3, leased: 0, partial: 0, dead: 0, consumers: 0)
             let age = try #require(try await queue.oldestMessageAge())
             #expect(age >= .zero && age < .seconds(30))
-            let browsed = try await queue.peek(limit: 2)
-            #expect(browsed.map { String(decoding: $0.payload, as: UTF8.self) } == ["a", "b"])
-            #expect(browsed.map(\.priority) == [1, 100] && browsed.map(\.deliveryCount) == [1, 1])
+            let peeked = try await queue.peek(limit: 2)
+            #expect(peeked.map { String(decoding: $0.payload, as: UTF8.self) } == ["a", "b"])
+            #expect(peeked.map(\.priority) == [1, 100] && peeked.map(\.deliveryCount) == [1, 1])
             #expect(try await queue.statistics().ready == 3)
         }
     }
 
-    @Test func deadLettersAreListedSentBackAndPurged() async throws {
+    @Test("Dead letters can be listed, redriven and purged")
+    func deadLetters() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<4).map { OutgoingMessage("\($0)", headers: ["n": "\($0)"]) })
@@ -47,7 +49,8 @@ struct InspectionTests {
         }
     }
 
-    @Test func purgingDeletesWhatIsReadyAlone() async throws {
+    @Test("A purge deletes ready messages, and neither leased messages nor foreign nodes")
+    func purge() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<1_000).map { OutgoingMessage("\($0)") })
@@ -63,7 +66,8 @@ struct InspectionTests {
         }
     }
 
-    @Test func countersGrow() async throws {
+    @Test("Sequence usage covers each kind of number, and a recovery reports it as a metric")
+    func sequenceUsage() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             for _ in 0..<3 { try await producer.send("x") }

@@ -9,8 +9,9 @@ import ZooKeeper
 struct MessageIDTests {
     private func messages(_ ids: String...) -> [OutgoingMessage] { ids.map { OutgoingMessage("of \($0)", id: $0) } }
 
-    @Test(arguments: [1, 4]) func anIDIsStoredOnceByWhoeverSendsIt(perNode: Int) async throws {
-        try await withTestQueue(attributes: .init(maximumBatchSize: perNode)) { client, queue in
+    @Test("A message with an id is stored once, whichever producer sends it", arguments: [1, 4])
+    func storedOnce(batchSize: Int) async throws {
+        try await withTestQueue(attributes: .init(maximumBatchSize: batchSize)) { client, queue in
             let producer = QueueProducer(queue)
             #expect(
                 try await producer.send(contentsOf: messages("a", "b", "a", "ü/.%")).map(\.isDuplicate) == [
@@ -26,19 +27,20 @@ struct MessageIDTests {
                 await another.close()
             }
             var ids: [String?] = []
-            let taken = try await queue.drain {
+            let received = try await queue.drain {
                 ids.append($0.id)
                 try await $0.acknowledge()
             }
-            #expect(taken == ["of a", "of b", "of ü/.%", "of c", "without", "of d"])
+            #expect(received == ["of a", "of b", "of ü/.%", "of c", "without", "of d"])
             #expect(ids == ["a", "b", "ü/.%", "c", nil, "d"])
-            // Also when it was taken and acknowledged.
+            // The message was acknowledged, and its id still counts.
             #expect(try await producer.send(OutgoingMessage("again", id: "a")).isDuplicate)
             await producer.close()
         }
     }
 
-    @Test func manyTasksThatSendTheSameIDsStoreEachOnce() async throws {
+    @Test("Concurrent sends of the same ids store each message once")
+    func concurrentSends() async throws {
         try await withTestQueue { client, queue in
             try await withAnotherClient(like: client) { other in
                 let producers = [QueueProducer(queue), QueueProducer(try MessageQueue(other))]
@@ -62,27 +64,29 @@ struct MessageIDTests {
         }
     }
 
-    @Test func anIDIsForgottenAfterItsTimeAndNotBefore() async throws {
+    @Test("An id expires after the deduplication window, and not before")
+    func expiry() async throws {
         try await withTestQueue(attributes: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: messages("a", "b"))
-            // The first pass sees the bucket, and the next one begins the second; what was in the first is remembered.
+            // The first pass sees the bucket, and the second pass starts another. The ids in the first bucket still count.
             let recovery = QueueRecovery(queue)
             for _ in 0..<2 { #expect(try await recovery.recover().deduplicationIDsExpired == 0) }
             #expect(
                 try await producer.send(contentsOf: messages("a", "c", "b")).map(\.isDuplicate) == [true, false, true])
-            // The third; the next pass removes the first.
-            var forgotten = 0
-            for _ in 0..<4 { forgotten += try await recovery.recover().deduplicationIDsExpired }
-            #expect(forgotten >= 2)
-            #expect(try await producer.send(OutgoingMessage("anew", id: "a")).isDuplicate == false)
-            // The present bucket, the former one, and one that the next pass removes.
+            // The next passes start a third bucket and remove the first one.
+            var expired = 0
+            for _ in 0..<4 { expired += try await recovery.recover().deduplicationIDsExpired }
+            #expect(expired >= 2)
+            #expect(try await producer.send(OutgoingMessage("again", id: "a")).isDuplicate == false)
+            // The current bucket, the previous one, and one that the next pass removes.
             #expect(try await client.children(of: "/queue/ids").names.count <= 3)
             await producer.close()
         }
     }
 
-    @Test func manyDuplicatesAreFoundTogether() async throws {
+    @Test("Many duplicates cost few transactions")
+    func manyDuplicates() async throws {
         try await withTestQueue { client, queue in
             let all = (0..<3_000).map { OutgoingMessage("\($0)", id: "\($0)") }
             let producer = QueueProducer(queue)
@@ -92,14 +96,15 @@ struct MessageIDTests {
                 try await producer.send(contentsOf: all + [OutgoingMessage("new", id: "new")]).count(
                     where: \.isDuplicate) == 3_000)
             let after = try await client.create("/after").stat.czxid
-            // Each refused batch is a transaction too.
+            // A refused batch is a transaction too.
             #expect(after - before < 100, "\(after - before) transactions")
             await producer.close()
             #expect(try await queue.statistics().ready == 3_001)
         }
     }
 
-    @Test func aBucketThatIsMissingIsMadeAgain() async throws {
+    @Test("A missing bucket is created again")
+    func missingBucket() async throws {
         try await withTestQueue(attributes: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: messages("a"))
@@ -112,11 +117,12 @@ struct MessageIDTests {
         }
     }
 
-    @Test func theTimeOfTheTreeCounts() async throws {
+    @Test("The stored deduplication window applies, and not a process's own")
+    func storedWindow() async throws {
         try await withTestQueue(attributes: .init(deduplicationWindow: .seconds(3_600))) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: messages("a"))
-            // Another process, which was told another window for the case that it creates the queue.
+            // Another process has another window, which applies only when that process creates the queue.
             let other = try MessageQueue(client).creating(with: .init(deduplicationWindow: .milliseconds(1)))
             let recovery = QueueRecovery(other)
             for _ in 0..<4 { try await recovery.recover() }
@@ -128,7 +134,8 @@ struct MessageIDTests {
         }
     }
 
-    @Test func aBadIDIsRefusedBeforeAnythingIsSent() async throws {
+    @Test("An invalid id is rejected before anything is sent")
+    func invalidID() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             for id in ["", String(repeating: "x", count: 256), String(repeating: "ü", count: 128)] {
@@ -138,7 +145,7 @@ struct MessageIDTests {
             #expect(root == nil)
             let longest = OutgoingMessage("x", id: String(repeating: "/", count: 255))
             #expect(try await producer.send(longest).isDuplicate == false)
-            // With its payload it still fits into one request.
+            // The id counts towards the size of the request.
             let budget = producer.maximumPayloadSize
             await expect(.payloadTooLarge) {
                 let payload = [UInt8](repeating: 1, count: budget - 500)

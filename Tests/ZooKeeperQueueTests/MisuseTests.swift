@@ -1,16 +1,15 @@
 import ServiceLifecycle
-import ServiceLifecycleTestKit
-import Synchronization
 import Testing
 import TestSupport
 import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-/// What users do by mistake, each by its name.
+/// Mistakes that users make.
 @Suite(.timeLimit(.minutes(2)))
 struct MisuseTests {
-    @Test func droppedBeforeUse() async throws {
+    @Test("Producers, consumers, recoveries and workers can be released without use")
+    func releasedBeforeUse() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
         let queue = try MessageQueue(client)
         _ = QueueProducer(queue)
@@ -21,7 +20,8 @@ struct MisuseTests {
         #expect(client.sessionState.sessionID == 0)
     }
 
-    @Test func closedBeforeUse() async throws {
+    @Test("A producer and a consumer can be closed twice before use")
+    func closedBeforeUse() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
         let queue = try MessageQueue(client)
         let (producer, consumer) = (QueueProducer(queue), QueueConsumer(queue))
@@ -34,7 +34,8 @@ struct MisuseTests {
         #expect(try await messages.next()?.nodeName == nil)
     }
 
-    @Test func cancelledBeforeRun() async throws {
+    @Test("A service or an iteration that is cancelled before it runs returns")
+    func cancelledBeforeRun() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
         let queue = try MessageQueue(client)
         for service in [QueueRecovery(queue) as any Service, QueueWorker(QueueConsumer(queue)) { _ in }] {
@@ -48,7 +49,8 @@ struct MisuseTests {
         await client.close()
     }
 
-    @Test func acknowledgedTwice() async throws {
+    @Test("A message can be settled only once")
+    func settledTwice() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: [OutgoingMessage("a"), OutgoingMessage("b")])
@@ -71,7 +73,8 @@ struct MisuseTests {
         }
     }
 
-    @Test func acknowledgedWhileShuttingDown() async throws {
+    @Test("A message can be acknowledged while its consumer closes")
+    func acknowledgedWhileClosing() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: [OutgoingMessage("a"), OutgoingMessage("b")])
@@ -80,7 +83,7 @@ struct MisuseTests {
             var messages = consumer.makeAsyncIterator()
             let message = try #require(try await messages.next())
             async let closing: Void = consumer.close()
-            try await withDeadline("the other one to go back") { [queue] in
+            try await withDeadline("the other message to be requeued") { [queue] in
                 while try await queue.statistics().ready < 1 { await Task.yield() }
             }
             try await message.acknowledge()
@@ -91,7 +94,8 @@ struct MisuseTests {
         }
     }
 
-    @Test func neverSettledWhileShuttingDown() async throws {
+    @Test("A message that is not settled within the grace period returns with the same delivery count")
+    func unsettledWhileClosing() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send("a")
@@ -109,7 +113,8 @@ struct MisuseTests {
         }
     }
 
-    @Test func collectedWithoutBeingSettled() async throws {
+    @Test("A caller can collect no more unsettled messages than the prefetch")
+    func collectedMessages() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("\($0)") })
@@ -125,7 +130,8 @@ struct MisuseTests {
         }
     }
 
-    @Test func acknowledgedWithBadOperationsBesideOthers() async throws {
+    @Test("An acknowledgement with invalid operations fails alone")
+    func invalidOperations() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
@@ -151,7 +157,8 @@ struct MisuseTests {
         }
     }
 
-    @Test func manyTasksOnOneConsumer() async throws {
+    @Test("Many tasks can share one consumer without duplicates")
+    func sharedConsumer() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<200).map { OutgoingMessage("\($0)") })
@@ -173,36 +180,6 @@ struct MisuseTests {
             }
             #expect(payloads.count == 200 && Set(payloads).count == 200)
             await consumer.close()
-        }
-    }
-
-    @Test func theWorkerHandlesRetriesAndShutsDownInOrder() async throws {
-        struct Failure: Error {}
-        try await withTestQueue { client, queue in
-            let producer = QueueProducer(queue)
-            try await producer.send(contentsOf: (0..<100).map { OutgoingMessage("\($0)") })
-            await producer.close()
-            let handled = Mutex<[String: Int]>([:])
-            let (progress, step) = AsyncStream.makeStream(of: Int.self)
-            let worker = QueueWorker(QueueConsumer(queue), concurrency: 4) { message in
-                let text = String(decoding: message.payload, as: UTF8.self)
-                if message.deliveryCount == 1, text.hasSuffix("7") { throw Failure() }
-                step.yield(
-                    handled.withLock { handled in
-                        handled[text, default: 0] += 1
-                        return handled.count
-                    })
-            }
-            try await testGracefulShutdown { trigger in
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    group.addTask { try await worker.run() }
-                    for await count in progress where count == 100 { break }
-                    trigger.triggerGracefulShutdown()
-                    try await group.waitForAll()
-                }
-            }
-            #expect(handled.withLock { $0.values.allSatisfy { $0 == 1 } && $0.count == 100 })
-            try await queue.expectEmptyTree()
         }
     }
 }

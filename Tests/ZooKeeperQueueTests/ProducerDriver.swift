@@ -5,8 +5,8 @@ import ZooKeeper
 @testable import ZooKeeperQueue
 @testable import ZooKeeperTestKit
 
-/// Plays everything outside a producer's state machine: its callers, its connection, the task of its maintenance, and a
-/// tree that other clients change too. Records every broken rule.
+/// Simulates everything outside a producer's state machine: the callers, the connection, the maintenance task, and a tree
+/// that other clients change too. Records every broken rule.
 struct ProducerDriver {
     private struct Message: Hashable {
         let send: UnresolvedSend
@@ -23,7 +23,7 @@ struct ProducerDriver {
     private(set) var storedCount = 0
     /// The changes of the machine's states, as `node: creating → open`.
     private(set) var transitions: Set<String> = []
-    /// The events and the states before them, when a run is played again to be read.
+    /// The events, and the states before each, of a run that is repeated to find the cause of a failure.
     var trace: [String]?
 
     private var random: SeededGenerator
@@ -31,29 +31,30 @@ struct ProducerDriver {
     private let zookeeper = InMemoryZooKeeper()
     private let session: InMemorySession
 
-    // Callers, by the numbers that they wait with.
+    // The callers, by the numbers of their waiters.
     private var calls: [Int: Call] = [:]
     private var nextCall = 0
-    /// Sends whose callers were told that the outcome is unknown.
+    /// Sends that failed with an unknown outcome.
     private var unknown: [UnresolvedSend: Int] = [:]
-    /// Messages whose callers were told for certain that they are not stored.
+    /// Messages that were reported as not stored.
     private var refused: Set<Message> = []
 
-    // What was sent.
+    // Batches and messages.
     private var inFlight: Deque<BatchTransaction> = []
     private var stored: [Message] = []
-    private var isStored: Set<Message> = []
-    /// Messages that were in a batch, so that they may be stored.
-    private var everSent: Set<Message> = []
-    /// The messages with each id that this producer sent, and whether the id was ever stored.
+    private var storedMessages: Set<Message> = []
+    /// Messages that were in a batch, and may be stored.
+    private var sentMessages: Set<Message> = []
+    /// The ids of the messages that have one.
     private var ids: [Message: String] = [:]
-    private var everRemembered: Set<String> = []
+    /// The ids that any producer has stored.
+    private var everStoredIDs: Set<String> = []
 
     // The producer's tasks.
     private var maintainers = 0
     private var step: ProducerStep?
     private var timer: Duration?
-    /// The nodes that the producer has removed, or tried to.
+    /// The nodes that the producer has removed or tried to remove.
     private var removed: Set<String> = []
     private var isClosing = false
     private var waitsForIdle = false
@@ -70,7 +71,7 @@ struct ProducerDriver {
 
     // MARK: Events
 
-    /// One event of any kind.
+    /// Plays one random event.
     mutating func step(withFaults: Bool = true) {
         now += .milliseconds(roll(40))
         fireTimer()
@@ -79,7 +80,7 @@ struct ProducerDriver {
         case 10: cancel()
         case 11: waitAgain()
         case 12: now += .seconds(roll(3))
-        case 13...25: answer(withFaults: withFaults)
+        case 13...25: reply(withFaults: withFaults)
         case 26...37: maintain(withFaults: withFaults)
         case 38: consume()
         default: if withFaults { interfere() }
@@ -87,51 +88,54 @@ struct ProducerDriver {
         check()
     }
 
-    /// Lets everything come to its end, without faults.
+    /// Lets all work complete, without faults.
     mutating func settleDown() {
         change { $0.capacity = QueueCapacity() }
         for _ in 0..<5_000 {
             now += .milliseconds(5)
-            answer(withFaults: false)
+            reply(withFaults: false)
             maintain(withFaults: false)
             if !unknown.isEmpty { waitAgain() }
             fireTimer()
             check()
             if calls.isEmpty, unknown.isEmpty, machine.sequence.isEmpty, inFlight.isEmpty, maintainers == 0 { return }
         }
-        violations.append("it does not come to an end: \(calls.count) callers, \(machine.states), step \(step as Any)")
+        violations.append("work is left: \(calls.count) callers, \(machine.states), step \(step as Any)")
     }
 
-    /// Closes the producer, as the actor does, and goes on until nothing is under way.
+    /// Closes the producer as the actor does, and plays events until no work is in progress.
     mutating func close(withFaults: Bool) {
         isClosing = true
         waitsForIdle = handle { $0.close() }
         if !waitsForIdle { checkIdle() }
-        if (try? machine.accept(1)) != nil { violations.append("it accepts a send after its end") }
+        if (try? machine.accept(1)) != nil { violations.append("a send was accepted after close()") }
         for turn in 0..<5_000 where waitsForIdle && violations.isEmpty {
             now += .milliseconds(50)
-            answer(withFaults: withFaults && roll(4) == 0)
+            reply(withFaults: withFaults && roll(4) == 0)
             maintain(withFaults: withFaults && roll(4) == 0)
-            // As long as a caller waits, so does close().
+            // close() waits as long as a caller waits.
             if turn < 200, roll(20) == 0 { waitAgain() }
             fireTimer()
             check()
         }
-        if waitsForIdle { violations.append("close() waits for ever: \(machine.states), step \(step as Any)") }
-        if !calls.isEmpty { violations.append("\(calls.count) callers are never answered") }
+        if waitsForIdle { violations.append("close() does not return: \(machine.states), step \(step as Any)") }
+        if !calls.isEmpty { violations.append("\(calls.count) callers have no result") }
         leave()
     }
 
     private mutating func leave() {
         let existing = machine.node.existing
         let node = handle { $0.leave() }
-        if node != existing { violations.append("it leaves \(existing ?? "no node") behind") }
+        if node != existing {
+            violations.append("leave() returned \(node ?? "no node") instead of \(existing ?? "no node")")
+        }
         timer = nil
         hasLeft = true
         for _ in 0..<unknown.count { waitAgain() }
-        if !calls.isEmpty { violations.append("\(calls.count) callers are not answered after the end") }
+        if !calls.isEmpty { violations.append("\(calls.count) callers have no result after close()") }
         if machine.pending.messages != 0 || machine.pending.bytes != 0 {
-            violations.append("\(machine.pending.messages) messages of \(machine.pending.bytes) bytes are left")
+            violations.append(
+                "\(machine.pending.messages) messages of \(machine.pending.bytes) bytes are pending after close()")
         }
     }
 
@@ -145,7 +149,7 @@ struct ProducerDriver {
         let deadline = now + .milliseconds(50 + roll(5_000))
         let waiter = nextCall
         nextCall += 1
-        // Known only afterwards; a caller is told nothing within the call.
+        // The call is recorded afterwards, because no caller gets a result within `send`.
         let send = handle { [now] in $0.send(messages, deadline: deadline, waiter: waiter, now: now) }
         calls[waiter] = Call(send: send, messages: count, deadline: deadline)
         for (index, message) in messages.enumerated() where message.id != nil {
@@ -156,7 +160,7 @@ struct ProducerDriver {
     private mutating func cancel() {
         guard let (waiter, call) = calls.sorted(by: { $0.key < $1.key }).randomElement(using: &random) else { return }
         handle { $0.cancelled(call.send) }
-        if calls[waiter] != nil { violations.append("\(call.send) was cancelled, and waits") }
+        if calls[waiter] != nil { violations.append("\(call.send) waits after its cancellation") }
     }
 
     private mutating func waitAgain() {
@@ -181,26 +185,26 @@ struct ProducerDriver {
 
     // MARK: The connection
 
-    private mutating func answer(withFaults: Bool) {
+    private mutating func reply(withFaults: Bool) {
         guard let plan = inFlight.popFirst() else { return }
         guard withFaults, roll(6) == 0 else {
             let result = apply(plan)
             return handle { [now] in $0.answered(plan, result, now: now) }
         }
-        // The connection is lost: the servers have applied some of what was sent, in its order.
+        // The connection is lost. The servers have applied some of the batches, in their order.
         let lost = [plan] + inFlight
         inFlight = []
         let applied = roll(lost.count + 1)
         for plan in lost.prefix(applied) { _ = apply(plan) }
         var isFirst = true
         for plan in lost {
-            let error = isFirst && applied == 0 && roll(3) == 0 ? Self.refusal(.sessionMoved) : Self.noAnswer
+            let error = isFirst && applied == 0 && roll(3) == 0 ? Self.refusal(.sessionMoved) : Self.lostReply
             isFirst = false
             handle { [now] in $0.answered(plan, .failure(error), now: now) }
         }
     }
 
-    private static let noAnswer = ZooKeeperError(code: .connectionLoss, message: "", path: nil, outcome: .unknown)
+    private static let lostReply = ZooKeeperError(code: .connectionLoss, message: "", path: nil, outcome: .unknown)
 
     private static func refusal(_ code: ZooKeeperError.Code, at operation: Int? = nil) -> ZooKeeperError {
         ZooKeeperError(code: code, message: "", path: nil, operationIndex: operation, outcome: .notApplied)
@@ -215,11 +219,11 @@ struct ProducerDriver {
         let fault = roll(800)
         // The server refuses a later operation only if the first one, which compares the node's version, would succeed.
         if fault < 2, case .success = commit(Array(plan.operations.prefix(1).map(Self.check))) {
-            // The server has given the number of the message's node to another client; or the rights are missing.
+            // Another client's node has the sequence number, or a permission is missing.
             let code: ZooKeeperError.Code = plan.batch.entries.allSatisfy { $0.id == nil } ? .nodeExists : .noAuth
             return .failure(Self.refusal(fault == 0 ? .noAuth : code, at: plan.operations.count - 1))
         }
-        // Judged by a server that is rolled back.
+        // The server was rolled back.
         if fault == 2 { return .failure(Self.refusal(.badVersion, at: 0)) }
         let result = commit(plan.operations)
         if case .success = result { note(plan.batch.entries) }
@@ -227,18 +231,18 @@ struct ProducerDriver {
     }
 
     private mutating func noteSent(_ plan: BatchTransaction) {
-        for entry in plan.batch.entries { everSent.insert(Message(send: entry.send, index: entry.index)) }
+        for entry in plan.batch.entries { sentMessages.insert(Message(send: entry.send, index: entry.index)) }
     }
 
     private mutating func note(_ entries: [ProducerSequence.Entry]) {
         for entry in entries {
             let message = Message(send: entry.send, index: entry.index)
-            if !isStored.insert(message).inserted { violations.append("\(message) is stored twice") }
-            if refused.contains(message) { violations.append("\(message) was refused, and is stored") }
+            if !storedMessages.insert(message).inserted { violations.append("\(message) was stored twice") }
+            if refused.contains(message) { violations.append("\(message) was reported as not stored, and then stored") }
             if let last = stored.last, (last.send.number, last.index) > (message.send.number, message.index) {
-                violations.append("\(message) is stored behind \(last)")
+                violations.append("\(message) was stored after \(last)")
             }
-            if let id = entry.id { everRemembered.insert(id) }
+            if let id = entry.id { everStoredIDs.insert(id) }
             stored.append(message)
         }
         storedCount += entries.count
@@ -261,18 +265,20 @@ struct ProducerDriver {
         func fail(_ error: any Error) { handle { $0.stepFailed(step, error) } }
         if case .deleteNode(let path) = step {
             removed.insert(path)
-            if machine.node.name.map(tree.producer) == path { violations.append("it removes the node that it uses") }
+            if machine.node.name.map(tree.producer) == path {
+                violations.append("the producer removes the node that it uses")
+            }
         }
         if isRefused {
             switch step {
             case .resolve(let plan):
-                // Refused as a whole, whatever became of the first attempt.
+                // The batch is refused as a whole, whatever the outcome of the first attempt is.
                 if roll(10) == 0 { return handle { $0.resolved(plan, .failure(Self.refusal(.noAuth))) } }
                 if roll(2) == 0 { _ = apply(plan) }
-                return handle { $0.resolved(plan, .failure(Self.noAnswer)) }
+                return handle { $0.resolved(plan, .failure(Self.lostReply)) }
             case .createNode(let path):
                 if roll(2) == 0 { _ = commit([.create(path, data: [])]) }
-                return fail(Self.noAnswer)
+                return fail(Self.lostReply)
             case .pause, .sleep: break
             case .prepare:
                 let cause = Self.refusal(.deadlineExceeded)
@@ -325,7 +331,7 @@ struct ProducerDriver {
         }
     }
 
-    // MARK: The tree, and others who change it
+    // MARK: The tree, and the clients that change it
 
     private var tree: QueueTree { machine.queue.tree }
 
@@ -359,7 +365,7 @@ struct ProducerDriver {
         for number in buckets.numbers { _ = commit([.create(tree.idBucket(number), data: [])]) }
     }
 
-    /// Changes the settings, and so the version of the epoch.
+    /// Changes the attributes, and thereby the version of the epoch.
     private func change(_ change: (inout QueueAttributes) -> Void) {
         guard let epoch = node(tree.epoch).flatMap({ try? SequenceEpoch($0) }) else { return }
         var attributes = QueueAttributes(node(tree.settings)?.data)
@@ -374,7 +380,7 @@ struct ProducerDriver {
     private mutating func interfere() {
         switch roll(8) {
         case 0:
-            // A recovery, or an administrator, removes the producer's node.
+            // A recovery or an administrator removes the producer's node.
             for name in children(of: tree.producers) { _ = commit([.delete(tree.producer(name))]) }
             if roll(2) == 0 { _ = commit([.delete(tree.producers)]) }
         case 1:
@@ -386,17 +392,17 @@ struct ProducerDriver {
             change { $0.capacity = QueueCapacity(messages: limit) }
         case 3: change { [count = 1 + roll(3)] in $0.maximumBatchSize = count }
         case 4:
-            // A recovery begins another bucket.
+            // A recovery starts another bucket.
             if let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node) {
                 _ = commit(buckets.next(in: tree, acl: nil))
             }
         default:
-            // Another producer sends the same id.
+            // Another producer stores an id.
             let id = "id-\(roll(30))"
             if let node = node(tree.ids), let buckets = try? DeduplicationBuckets(node),
                 case .success = commit(buckets.operations(storing: id, in: tree))
             {
-                everRemembered.insert(id)
+                everStoredIDs.insert(id)
             }
         }
     }
@@ -419,45 +425,49 @@ struct ProducerDriver {
 
     private mutating func checkIdle() {
         if !inFlight.isEmpty || !machine.sequence.isEmpty || machine.maintenance != nil {
-            violations.append("it takes itself for idle: \(machine.states)")
+            violations.append("the producer became idle with work left: \(machine.states)")
         }
     }
 
     private mutating func run(_ action: ProducerStateMachine<Int>.Action) {
         if hasLeft {
-            if case .resume = action {} else { violations.append("\(action) comes after the end") }
+            if case .resume = action {} else { violations.append("\(action) was emitted after close()") }
         }
         switch action {
         case .send(let plan):
             inFlight.append(plan)
             noteSent(plan)
         case .maintain: maintainers += 1
-        case .resume(let waiter, let result): answered(waiter, result)
+        case .resume(let waiter, let result): resumed(waiter, result)
         case .wake(let time): timer = time
         case .becameIdle:
-            if !waitsForIdle { violations.append("it tells that it is idle, and nobody asked") }
+            if !waitsForIdle { violations.append("becameIdle was emitted without a call of close()") }
             waitsForIdle = false
             checkIdle()
         case .log: break
         }
     }
 
-    private mutating func answered(_ waiter: Int, _ result: Result<[SendReceipt], any Error>) {
+    private mutating func resumed(_ waiter: Int, _ result: Result<[SendReceipt], any Error>) {
         guard let call = calls.removeValue(forKey: waiter) else {
-            return violations.append("a caller is answered that does not wait")
+            return violations.append("a caller got a result without waiting")
         }
         let messages = (0..<call.messages).map { Message(send: call.send, index: $0) }
         switch result {
         case .success(let receipts):
-            if receipts.count != call.messages { violations.append("\(receipts.count) receipts of \(call.messages)") }
+            if receipts.count != call.messages {
+                violations.append("\(receipts.count) receipts for \(call.messages) messages")
+            }
             for (message, receipt) in zip(messages, receipts) {
                 if receipt.isDuplicate {
-                    let wasStored = ids[message].map { everRemembered.contains($0) } ?? false
-                    if !wasStored { violations.append("\(message) is told to be a duplicate, and is none") }
-                    if isStored.contains(message) { violations.append("\(message) is a duplicate of itself") }
+                    let wasStored = ids[message].map { everStoredIDs.contains($0) } ?? false
+                    if !wasStored { violations.append("\(message) was reported as a duplicate, but is not") }
+                    if storedMessages.contains(message) {
+                        violations.append("\(message) was reported as a duplicate of itself")
+                    }
                     refused.insert(message)
-                } else if !isStored.contains(message) {
-                    violations.append("\(message) is told to be stored, and is not")
+                } else if !storedMessages.contains(message) {
+                    violations.append("\(message) was reported as stored, but is not")
                 }
             }
         case .failure(let error):
@@ -465,23 +475,23 @@ struct ProducerDriver {
             switch code {
             case .outcomeUnknown:
                 // A message that was found to be a duplicate has a result too.
-                if everSent.isDisjoint(with: messages), messages.allSatisfy({ ids[$0] == nil }) {
-                    violations.append("\(call.send) was never sent, and is unknown")
+                if sentMessages.isDisjoint(with: messages), messages.allSatisfy({ ids[$0] == nil }) {
+                    violations.append("\(call.send) has an unknown outcome, but was never sent")
                 }
                 if let send = (error as? QueueError)?.unresolvedSend { unknown[send] = call.messages }
                 return
             case .timedOut:
-                if now < call.deadline { violations.append("\(call.send) ends before its deadline: \(error)") }
-            case .closed where !isClosing: violations.append("\(call.send) is told that the producer is closed")
+                if now < call.deadline { violations.append("\(call.send) timed out before its deadline: \(error)") }
+            case .closed where !isClosing: violations.append("\(call.send) failed with closed before close()")
             default: break
             }
             for message in messages {
-                // When ZooKeeper refuses the messages for a reason that stays, the first ones may be stored.
+                // After a permanent refusal, the first messages of the send may be stored.
                 let mayBeStored = code == .permissionDenied && call.messages > 1
-                if isStored.contains(message), !mayBeStored {
-                    violations.append("\(message) is told \(error), and is stored")
+                if storedMessages.contains(message), !mayBeStored {
+                    violations.append("\(message) failed with \(error), but is stored")
                 }
-                if !isStored.contains(message) { refused.insert(message) }
+                if !storedMessages.contains(message) { refused.insert(message) }
             }
         }
     }
@@ -496,32 +506,34 @@ struct ProducerDriver {
 
     private mutating func check() {
         if machine.inFlight != inFlight.count {
-            violations.append("\(machine.inFlight) in flight of \(inFlight.count)")
+            violations.append("inFlight is \(machine.inFlight) instead of \(inFlight.count)")
         }
-        if maintainers != (machine.maintenance == nil ? 0 : 1) { violations.append("\(maintainers) maintainers") }
+        if maintainers != (machine.maintenance == nil ? 0 : 1) {
+            violations.append("\(maintainers) maintenance tasks are running")
+        }
         if machine.inFlight > 0, machine.maintenance != nil {
-            violations.append("a batch is under way during the maintenance")
+            violations.append("a batch is in flight during maintenance")
         }
         if case .open(let name) = machine.node, !isRemoving {
             for other in children(of: tree.producers) where other != name && !removed.contains(tree.producer(other)) {
-                violations.append("it forgets its former node \(other)")
+                violations.append("the producer forgets its former node \(other)")
             }
         }
-        if inFlight.count > 4 { violations.append("\(inFlight.count) batches are under way") }
+        if inFlight.count > 4 { violations.append("\(inFlight.count) batches are in flight") }
         if machine.pending.waiters != calls.count {
-            violations.append("\(machine.pending.waiters) waiters of \(calls.count)")
+            violations.append("the number of waiters is \(machine.pending.waiters) instead of \(calls.count)")
         }
         if !machine.sequence.isEmpty, inFlight.isEmpty, maintainers == 0 {
-            violations.append("messages wait, and nothing is under way")
+            violations.append("messages wait, but nothing is in progress")
         }
         if let first = calls.values.map(\.deadline).min(), timer.map({ $0 > first }) ?? true {
-            violations.append("the timer fires \(timer as Any), and a caller waits until \(first)")
+            violations.append("the timer fires at \(timer as Any), but a deadline is \(first)")
         }
     }
 }
 
 extension ProducerStateMachine {
-    /// The names of the states, as the article *How it works* has them.
+    /// The names of the states in the article *How it works*.
     var states: [String: String] {
         let nodeName =
             switch node {

@@ -5,17 +5,19 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// What a producer says of a batch whose reply was lost when its lane's version is not the one that it left.
+/// Batches whose reply was lost, when the version of the producer's node is not the expected one.
 @Suite(.timeLimit(.minutes(1)))
 struct ProducerRollbackTests {
     /// What happens to the tree before the batch is sent again.
-    enum Interference: CaseIterable { case none, rollback, replacedLane, strangersWrites }
+    enum Interference: CaseIterable { case none, rollback, replacedNode, foreignWrites }
 
-    @Test("A send counts as stored only at a version that its producer can have left", arguments: Interference.allCases)
-    func aLostReply(_ interference: Interference) async throws {
-        // Time stands still between the lost reply and the next connection.
+    @Test(
+        "A send counts as stored only at a version that its producer can have written",
+        arguments: Interference.allCases)
+    func lostReply(_ interference: Interference) async throws {
+        // The virtual clock stops between the lost reply and the next connection.
         let clock = VirtualClock()
-        let (zookeeper, fault) = (InMemoryZooKeeper(clock: clock), OneFault(.replyLost))
+        let (zookeeper, fault) = (InMemoryZooKeeper(clock: clock), OneTimeFault(.replyLost))
         let session = zookeeper.connect(faults: fault.plan)
         let producer = QueueProducer(
             try MessageQueue(store: session), configuration: .init(sendTimeout: .seconds(1_000_000)))
@@ -34,15 +36,15 @@ struct ProducerRollbackTests {
             let error = await #expect(throws: QueueError.self) { try await sending.value }
             #expect(error?.code == .outcomeUnknown && error?.unresolvedSend == nil, "\(error as Any)")
         }
-        // The producer goes on, with another lane where that one can no longer tell.
+        // The producer continues, with another node when the old one proves nothing.
         try await producer.send("four")
         await producer.close()
         let expected = interference == .rollback ? ["one", "four"] : ["one", "two", "three", "four"]
         #expect(zookeeper.payloads == expected)
     }
 
-    @Test("A lane that was rolled back while nothing was under way costs no message that is sent afterwards")
-    func aRollbackInBetween() async throws {
+    @Test("A rollback between two sends does not affect later sends")
+    func rollbackBetweenSends() async throws {
         let zookeeper = InMemoryZooKeeper()
         let producer = QueueProducer(try MessageQueue(store: zookeeper.connect()))
         try await producer.send("one")
@@ -58,24 +60,24 @@ struct ProducerRollbackTests {
         _ interference: Interference, _ zookeeper: InMemoryZooKeeper, _ checkpoint: InMemoryZooKeeper.Checkpoint
     ) async throws {
         let other = zookeeper.connect("other")
-        let sequence = try #require(zookeeper.nodes.keys.first { $0.hasPrefix("/queue/producers/") })
+        let node = try #require(zookeeper.nodes.keys.first { $0.hasPrefix("/queue/producers/") })
         switch interference {
         case .none: break
         case .rollback: zookeeper.restore(checkpoint)
-        case .replacedLane:
-            try await other.delete(sequence, version: nil)
-            _ = try await other.create(sequence, data: [], mode: .persistent)
-        case .strangersWrites:
-            for _ in 0..<3 { _ = try await other.set(sequence, data: [], version: nil) }
+        case .replacedNode:
+            try await other.delete(node, version: nil)
+            _ = try await other.create(node, data: [], mode: .persistent)
+        case .foreignWrites:
+            for _ in 0..<3 { _ = try await other.set(node, data: [], version: nil) }
         }
         other.close()
     }
 }
 
 extension VirtualClock {
-    /// Lets time pass until a task has ended.
+    /// Advances the clock until a task has ended.
     fileprivate func advance<Success: Sendable>(until task: Task<Success, any Error>) async {
-        let hasEnded = Ended()
+        let hasEnded = CompletionFlag()
         let watch = Task {
             _ = await task.result
             hasEnded.isSet.withLock { $0 = true }
@@ -85,6 +87,6 @@ extension VirtualClock {
     }
 }
 
-private final class Ended: Sendable {
+private final class CompletionFlag: Sendable {
     let isSet = Mutex(false)
 }

@@ -7,7 +7,8 @@ import ZooKeeperServer
 
 @Suite(.timeLimit(.minutes(2)))
 struct ProducerTests {
-    @Test func messagesAreStoredInOrderAndDelivered() async throws {
+    @Test("Messages are stored and delivered in order")
+    func order() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             let first = try await producer.send("one")
@@ -20,7 +21,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func concurrentSendsAreGatheredAndEachKeepsItsOwnReceipt() async throws {
+    @Test("Each of many concurrent sends gets its own receipt")
+    func concurrentSends() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             let names = try await withThrowingTaskGroup(of: (Int, String?).self) { group in
@@ -35,7 +37,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func prioritiesAndHeadersTravel() async throws {
+    @Test("Messages are delivered by priority, with their headers")
+    func prioritiesAndHeaders() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("late", priority: 999)
@@ -54,7 +57,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func anEmptyPayloadIsDelivered() async throws {
+    @Test("An empty payload is delivered")
+    func emptyPayload() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send([UInt8]())
@@ -64,7 +68,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func badInputIsRefusedBeforeAnythingIsSent() async throws {
+    @Test("Invalid arguments are rejected before anything is sent")
+    func invalidArguments() async throws {
         let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
         let queue = try MessageQueue(client)
         let producer = QueueProducer(queue)
@@ -88,7 +93,8 @@ struct ProducerTests {
         await client.close()
     }
 
-    @Test func theLargestPayloadIsStored() async throws {
+    @Test("The largest payload is stored")
+    func largestPayload() async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             let payload = [UInt8](repeating: 7, count: producer.maximumPayloadSize)
@@ -105,7 +111,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func batchesFitAlsoBelowALongChrootAndWithALongACL() async throws {
+    @Test("Batches fit below a long chroot, and with a long access control list")
+    func longChroot() async throws {
         try await withTestQueue { client, _ in
             let long = "/" + String(repeating: "c", count: 200)
             try await client.create(long)
@@ -132,7 +139,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func aQueueThatIsMissingAndMayNotBeCreatedIsTold() async throws {
+    @Test("A send to a missing queue fails when the producer may not create it")
+    func missingQueue() async throws {
         try await withTestQueue(createIfMissing: false) { client, queue in
             let producer = QueueProducer(queue)
             await expect(.queueNotFound) { try await producer.send("x") }
@@ -143,7 +151,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func noPermissionIsTold() async throws {
+    @Test("A send without permission fails")
+    func missingPermission() async throws {
         try await withTestQueue { client, queue in
             try await client.create("/queue", acl: [.world(.read)])
             let producer = QueueProducer(queue)
@@ -152,7 +161,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func serversThatAreNotThereAreTold() async throws {
+    @Test("A send times out when no server can be reached")
+    func unreachableServers() async throws {
         let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", requestTimeout: .milliseconds(200))
         try await ZooKeeperClient.withClient(configuration: configuration) { client in
             let producer = QueueProducer(
@@ -162,7 +172,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func aCancelledSendIsTakenBackWhileItWaits() async throws {
+    @Test("A cancelled send is withdrawn while it waits")
+    func cancelledSend() async throws {
         let configuration = try ZooKeeperConfiguration(servers: "127.0.0.1:1", requestTimeout: .seconds(2))
         try await ZooKeeperClient.withClient(configuration: configuration) { client in
             let producer = QueueProducer(
@@ -176,7 +187,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func sendsSurviveAnExpiredSession() async throws {
+    @Test("Sends survive expired sessions, and stay in order")
+    func expiredSessions() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             let sending = Task {
@@ -189,7 +201,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func sendsSurviveRestartsOfTheServer() async throws {
+    @Test("Sends survive server restarts, and are stored once")
+    func serverRestarts() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) { client in
                 let queue = try MessageQueue(client)
@@ -214,7 +227,8 @@ struct ProducerTests {
         }
     }
 
-    @Test func anUnknownOutcomeIsFoundOutByRepeating() async throws {
+    @Test("resume resolves an unknown outcome")
+    func unknownOutcome() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let configuration = try ZooKeeperConfiguration(
                 servers: ensemble.connectString, sessionTimeout: .seconds(10), requestTimeout: .seconds(3))
@@ -238,12 +252,13 @@ struct ProducerTests {
         }
     }
 
-    @Test func aProducerWhoseLaneWasRemovedMakesAnother() async throws {
+    @Test("A producer whose node was removed creates another")
+    func removedNode() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("one")
-            for sequence in try await client.children(of: "/queue/producers").names {
-                try await client.delete("/queue/producers/\(sequence)")
+            for name in try await client.children(of: "/queue/producers").names {
+                try await client.delete("/queue/producers/\(name)")
             }
             try await producer.send("two")
             await producer.close()

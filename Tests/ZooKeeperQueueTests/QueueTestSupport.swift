@@ -4,7 +4,7 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-/// Runs `body` with a client on an empty part of the shared server's tree, and a queue in it.
+/// Runs `body` with a client on an empty subtree of the shared server, and with a queue there.
 func withTestQueue(
     attributes: QueueAttributes = .init(), createIfMissing: Bool = true,
     sessionTimeout: Duration = .seconds(5), _ name: String = #function,
@@ -15,7 +15,7 @@ func withTestQueue(
     }
 }
 
-/// Runs `body` with a further client on the same tree: another process, as far as the ensemble can tell.
+/// Runs `body` with another client on the same subtree. The ensemble cannot tell it from another process.
 func withAnotherClient<Result>(
     like client: ZooKeeperClient, _ body: (ZooKeeperClient) async throws -> Result
 ) async throws -> Result {
@@ -25,7 +25,7 @@ func withAnotherClient<Result>(
 }
 
 extension MessageQueue {
-    /// Expects so many messages there.
+    /// Expects these statistics, whatever the total number of enqueued messages is.
     func expectStatistics(
         ready: Int, leased: Int, partial: Int, dead: Int, consumers: Int,
         sourceLocation: SourceLocation = #_sourceLocation
@@ -37,7 +37,7 @@ extension MessageQueue {
         #expect(found == expected, sourceLocation: sourceLocation)
     }
 
-    /// Every path below the queue's root.
+    /// Returns every path below the queue's root.
     func paths() async throws -> Set<String> { try await Self.paths(below: path, in: store) }
 
     private static func paths(below path: String, in store: any ZooKeeperStore) async throws -> Set<String> {
@@ -49,23 +49,23 @@ extension MessageQueue {
         return paths
     }
 
-    /// Expects the tree of a queue that was never used.
+    /// Expects the tree of an unused queue.
     func expectEmptyTree(sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let found = try await paths()
         #expect(found.subtracting([tree.settings]) == Set(tree.parents), sourceLocation: sourceLocation)
     }
 }
 
-/// Expects a ``QueueError`` of the code.
+/// Expects `body` to throw a ``QueueError`` with this code.
 func expect(
     _ code: QueueError.Code, sourceLocation: SourceLocation = #_sourceLocation, _ body: () async throws -> Void
 ) async {
     do {
         try await body()
-        Issue.record("nothing was thrown instead of \(code)", sourceLocation: sourceLocation)
+        Issue.record("expected \(code), but nothing was thrown", sourceLocation: sourceLocation)
     } catch let error as QueueError {
         #expect(error.code == code, "\(error)", sourceLocation: sourceLocation)
     } catch {
-        Issue.record("threw \(error) instead of \(code)", sourceLocation: sourceLocation)
+        Issue.record("expected \(code), but \(error) was thrown", sourceLocation: sourceLocation)
     }
 }

@@ -1,11 +1,11 @@
 import Foundation
 
-/// What the random tests of the state machines share.
+/// Helpers for the random tests of the state machines.
 enum RandomEvents {
-    /// How many random events: `EVENTS=1000000 make test`.
+    /// The number of random events: `EVENTS=1000000 make test`.
     static let count = ProcessInfo.processInfo.environment["EVENTS"].flatMap(Int.init) ?? 100_000
 
-    /// The transitions in a table of the article *How it works*.
+    /// Returns the transitions in the table below a heading of the article *How it works*.
     static func documentedTransitions(under heading: String) throws -> Set<String> {
         let article = URL(filePath: #filePath).deletingLastPathComponent()
             .appending(path: "../../Sources/ZooKeeperQueue/Documentation.docc/HowItWorks.md")

@@ -21,20 +21,24 @@ struct ReadyListTests {
         return list.take(count)
     }
 
-    @Test func aLoneConsumerGoesThroughAllInOrder() { #expect(list(10, rank: 0, of: 1) == entries(10)) }
+    @Test("A single consumer takes all messages in order")
+    func singleConsumer() { #expect(list(10, rank: 0, of: 1) == entries(10)) }
 
-    @Test(arguments: [2, 3, 7]) func consumersSharesAreDisjointAndComplete(consumers: Int) {
+    @Test("The shares of several consumers are disjoint and complete", arguments: [2, 3, 7])
+    func shares(consumers: Int) {
         let shares = (0..<consumers).map { list(100, rank: $0, of: consumers) }
         #expect(Set(shares.joined()) == Set(entries(100)) && shares.joined().count == 100)
         for share in shares { #expect(share == share.sorted()) }
     }
 
-    @Test func withFewMessagesEverybodyTries() {
+    @Test("With too few messages to share, every consumer tries")
+    func shortQueue() {
         #expect(list(1, rank: 0, of: 3) == entries(1))
         #expect(list(1, rank: 2, of: 3) == entries(1))
     }
 
-    @Test func nowAndThenEachTakesAPartBeforeItsOwn() {
+    @Test("A consumer takes mostly its own part, and sometimes the part of a lower rank")
+    func otherParts() {
         for consumers in 2...5 {
             let parts = (0..<consumers).map { list(100, rank: $0, of: consumers).first }
             for rank in 0..<consumers {
@@ -44,7 +48,8 @@ struct ReadyListTests {
         }
     }
 
-    @Test func anOldListIsForgotten() {
+    @Test("A stale list is not used")
+    func staleList() {
         var list = ReadyList()
         list.refill(entries(3), share: .init(), prefetch: 4, listingTook: .zero, now: now)
         #expect(!list.isEmpty(now: now + .milliseconds(900)) && list.take(1).count == 1)

@@ -36,7 +36,7 @@ struct RecoveryPassTests {
         ZooKeeperError(code: code, message: "", path: nil, outcome: outcome)
     }
 
-    @Test("A refusal ends one duty, and is thrown after the others")
+    @Test("A refusal ends one duty, and is thrown after the other duties")
     func refusal() async throws {
         let runs = RunCount()
         var pass = RecoveryPass()
@@ -57,7 +57,7 @@ struct RecoveryPassTests {
         #expect(thrown?.code == .quotaExceeded)
     }
 
-    @Test("A missing node is no failure, and what was done before it counts")
+    @Test("A missing node is not a failure, and earlier work counts")
     func missingNode() async throws {
         var pass = RecoveryPass()
         try await pass.run([FakeDuty(Self.error(.noNode)), FakeDuty()])
@@ -75,7 +75,7 @@ struct RecoveryPassTests {
         var pass = RecoveryPass()
         do {
             try await pass.run([FakeDuty(error, runs: runs), FakeDuty(runs: runs)])
-            Issue.record("The pass went on")
+            Issue.record("The pass continued")
         } catch {
             #expect(runs.current == 1)
         }

@@ -9,20 +9,21 @@ import ZooKeeperTestKit
 
 @Suite(.timeLimit(.minutes(2)))
 struct RecoveryTests {
-    /// Lets a consumer take messages and vanish without a word, as a crash does.
+    /// Lets a consumer claim messages, and closes its client without closing the consumer, as a crash would.
     private func crash(holding count: Int, of queue: MessageQueue, like client: ZooKeeperClient) async throws {
         try await withAnotherClient(like: client) { other in
             let consumer = QueueConsumer(try MessageQueue(other), configuration: .init(prefetch: count))
             var messages = consumer.makeAsyncIterator()
             let message = try #require(try await messages.next())
             while try await queue.statistics().leased < count { await Task.yield() }
-            // The session ends with the client; the consumer has not been told.
+            // The session ends, but the consumer is not closed.
             await other.close()
             _ = message
         }
     }
 
-    @Test func aCrashedConsumersMessagesComeBackInTheirOldOrder() async throws {
+    @Test("A crashed consumer's messages return in their old order")
+    func crashedConsumer() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
@@ -42,7 +43,8 @@ struct RecoveryTests {
         }
     }
 
-    @Test func aLivingConsumerIsNeverRobbed() async throws {
+    @Test("A recovery takes no message from a living consumer")
+    func livingConsumer() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("\($0)") })
@@ -51,7 +53,7 @@ struct RecoveryTests {
             let message = try #require(try await messages.next())
             let report = try await QueueRecovery(queue).recover()
             #expect(report.isEmpty)
-            // Even by a recovery that has not seen that the consumer lives.
+            // Not even a recovery with an outdated view can take one.
             let name = try #require(try await client.children(of: "/queue/consumers").names.first)
             let error = await #expect(throws: ZooKeeperError.self) {
                 try await client.multi([
@@ -66,7 +68,8 @@ struct RecoveryTests {
         }
     }
 
-    @Test func manyRecoveriesAtOnceDoNoHarm() async throws {
+    @Test("Concurrent recoveries do no harm")
+    func concurrentRecoveries() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<150).map { OutgoingMessage("\($0)") })
@@ -75,7 +78,7 @@ struct RecoveryTests {
             let lock = try await client.create("/queue/gc-lock", data: [1])
             let recovered = try await withThrowingTaskGroup(of: RecoveryReport.self) { group in
                 for _ in 0..<4 {
-                    // Past the lock, which two can hold for a moment when a session ends.
+                    // Without the lock, which two recoveries can hold for a moment when a session ends.
                     group.addTask {
                         let mover = MessageMover(queue)
                         let ages = NodeAges(
@@ -97,7 +100,8 @@ struct RecoveryTests {
         }
     }
 
-    @Test func redeliveryIsDelayedAndBounded() async throws {
+    @Test("Redelivery respects the delay and the maximum number of deliveries")
+    func redelivery() async throws {
         let attributes = QueueAttributes(maximumDeliveries: 2, redeliveryDelay: .seconds(3_600))
         try await withTestQueue(attributes: attributes) { client, queue in
             let producer = QueueProducer(queue)
@@ -118,7 +122,8 @@ struct RecoveryTests {
         }
     }
 
-    @Test func garbageIsRemovedAndWhatLivesStays() async throws {
+    @Test("A recovery removes unneeded nodes, and keeps those in use")
+    func unneededNodes() async throws {
         var configuration = QueueRecovery.Configuration(
             producerStateRetention: .milliseconds(1), incompleteItemAge: .milliseconds(1))
         configuration.cleaningInterval = .zero
@@ -127,23 +132,23 @@ struct RecoveryTests {
             try await producer.send("x")
             let item = try await client.create("/queue/items/item-100-", mode: .persistentSequential)
             try await client.create("/queue/consumers/consumer-0000000077")
-            // By the ensemble's clock, whose milliseconds must move on.
+            // The ensemble's clock must advance by more than the configured millisecond.
             while try await client.set("/queue/consumers/consumer-0000000077", data: []).mtime <= item.stat.ctime + 1 {}
-            // The first pass sees them, and the next one has seen them for a while.
+            // The first pass observes the nodes, and the second one removes those that have not changed.
             let recovery = QueueRecovery(queue, configuration: configuration)
             #expect(try await recovery.recover().isEmpty)
             let report = try await recovery.recover()
             #expect(report.producerStatesRemoved == 1 && report.incompleteItemsRemoved == 1)
-            // Too young: a foreign client may be about to register.
+            // The consumer's node is too young: a foreign client may be about to register.
             #expect(report.consumersRemoved == 0)
-            // A producer whose lane is gone makes another.
+            // The producer creates another node.
             try await producer.send("y")
             await producer.close()
             #expect(try await queue.drain() == ["x", "y"])
         }
     }
 
-    @Test("A jump of the servers' clock removes nothing before its time")
+    @Test("A jump of the servers' clock removes nothing early")
     func clockJump() async throws {
         let clock = VirtualClock()
         let zookeeper = InMemoryZooKeeper(clock: clock)
@@ -164,14 +169,15 @@ struct RecoveryTests {
         }
         #expect(try await producer.send(OutgoingMessage("x", id: "id")).isDuplicate)
         #expect(try await store.exists(item) != nil)
-        // When the time has passed on this process's clock too, they go.
+        // They are removed when the time has also passed on this process's clock.
         await clock.advance(by: .seconds(3_600))
         let report = try await recovery.recover()
         #expect(report.producerStatesRemoved == 1 && report.incompleteItemsRemoved == 1)
         await producer.close()
     }
 
-    @Test func theServiceRecoversUntilItIsShutDown() async throws {
+    @Test("The service recovers messages until it is shut down")
+    func service() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
@@ -190,8 +196,8 @@ struct RecoveryTests {
         }
     }
 
-    @Test("A recovery passes over a lock with its own identity that cannot be deleted")
-    func ownLockWithAChild() async throws {
+    @Test("A recovery skips a lock with its own identity that cannot be deleted")
+    func undeletableLock() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store)
         try await queue.prepare()
@@ -204,7 +210,7 @@ struct RecoveryTests {
 }
 
 extension MessageQueue {
-    /// Takes and acknowledges messages until the one with the payload has come.
+    /// Receives and acknowledges messages up to and including the one with this payload.
     fileprivate func drain(waiting limit: Duration, until last: String) async throws -> [String] {
         let consumer = QueueConsumer(self)
         var messages = consumer.makeAsyncIterator()

@@ -21,7 +21,7 @@ struct ScopedConsumerTests {
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("\($0)") })
             await producer.close()
-            // The consumer's own client ends right after the loop.
+            // The consumer's client closes right after the loop.
             try await withAnotherClient(like: client) { client in
                 let queue = try MessageQueue(client)
                 let task = Task {
@@ -85,8 +85,8 @@ struct ScopedConsumerTests {
         }
     }
 
-    @Test("A dead letter and the worker's log say what the handler threw")
-    func handlersErrorIsKept() async throws {
+    @Test("A dead letter and the worker's log contain the handler's error")
+    func handlerError() async throws {
         let log = RecordedLog()
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect(), logger: log.logger())
             .creating(with: .init(maximumDeliveries: 1))

@@ -5,15 +5,15 @@ import ZooKeeperServer
 @testable import ZooKeeper
 @testable import ZooKeeperQueue
 
-/// The server's numbers begin anew.
+/// Rollovers of the server's sequence numbers, and the limits of other numbers.
 @Suite(.timeLimit(.minutes(2)))
 struct SequenceRolloverTests {
-    /// Whatever carries an old name keeps its place before what is new.
-    @Test func allThatCarriesAnOldNameKeepsItsPlace() async throws {
+    @Test("Messages with old names keep their positions before new messages")
+    func oldMessagesFirst() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 5)) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(
-                contentsOf: ["dead", "leased", "given back", "ready", "ready too"].map { OutgoingMessage($0) })
+                contentsOf: ["dead", "leased", "requeued", "ready", "ready too"].map { OutgoingMessage($0) })
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
             var messages = consumer.makeAsyncIterator()
             try await messages.next()?.deadLetter(reason: "tried")
@@ -22,7 +22,7 @@ struct SequenceRolloverTests {
             try await producer.send("first", priority: 0)
             #expect(try await QueueRecovery(queue).recover().sequenceRollovers == 1)
             #expect(try await client.children(of: "/queue/items").names.isEmpty)
-            // One more is taken already, in the place of the dead one.
+            // The consumer has already claimed another message in place of the dead letter.
             #expect(try await queue.statistics().ready == 2)
 
             let name = try await producer.send("new").nodeName
@@ -31,19 +31,19 @@ struct SequenceRolloverTests {
             try await held.requeue()
             try await queue.redrive("item-100-0000000000")
             let payloads = try await queue.peek().map { String(decoding: $0.payload, as: UTF8.self) }
-            // The consumer may have taken the urgent one, although it holds as many as it may.
-            #expect(payloads.filter { $0 != "first" } == ["dead", "given back", "ready too", "new"])
+            // The consumer may have claimed the urgent message although its buffer is full.
+            #expect(payloads.filter { $0 != "first" } == ["dead", "requeued", "ready too", "new"])
             try await leased.requeue()
             await consumer.close()
             await producer.close()
-            #expect(try await queue.drain() == ["first", "dead", "leased", "given back", "ready", "ready too", "new"])
+            #expect(try await queue.drain() == ["first", "dead", "leased", "requeued", "ready", "ready too", "new"])
             try await queue.expectEmptyTree()
         }
     }
 
-    /// The same name comes again in each epoch, and is another message each time.
-    @Test(arguments: [1, 3]) func namesThatComeAgainAreOtherMessages(perNode: Int) async throws {
-        try await withTestQueue(attributes: .init(maximumBatchSize: perNode, sequenceRolloverThreshold: 1)) {
+    @Test("The same name in another epoch is another message", arguments: [1, 3])
+    func reusedNames(batchSize: Int) async throws {
+        try await withTestQueue(attributes: .init(maximumBatchSize: batchSize, sequenceRolloverThreshold: 1)) {
             client, queue in
             let producer = QueueProducer(queue)
             let recovery = QueueRecovery(queue)
@@ -60,16 +60,16 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// Those of another kind of client, and what is no message, move too; what is still being written does not.
-    @Test func whatOthersHaveWrittenIsNotLost() async throws {
+    @Test("A rollover moves foreign nodes, and waits for an item that is being written")
+    func foreignNodes() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             try await queue.prepare()
             try await client.create("/queue/items/notes", data: [1])
             try await client.create("/queue/items/item-100-7", data: Array("odd".utf8))
-            let unfilled = try await client.create("/queue/items/item-100-", mode: .persistentSequential).path
+            let incomplete = try await client.create("/queue/items/item-100-", mode: .persistentSequential).path
             let recovery = QueueRecovery(queue)
             #expect(try await recovery.recover().sequenceRollovers == 0)
-            try await client.set(unfilled, data: Array("late".utf8))
+            try await client.set(incomplete, data: Array("late".utf8))
             #expect(try await recovery.recover().sequenceRollovers == 1)
             try await client.create("/queue/items/item-100-", data: Array("new".utf8), mode: .persistentSequential)
             #expect(try await queue.drain() == ["late", "odd", "new"])
@@ -77,8 +77,8 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// What stands in the way is told, and neither ends the recovery nor holds up producers.
-    @Test func whatStandsInTheWayHarmsNobody() async throws {
+    @Test("A blocked rollover stops neither the recovery nor producers")
+    func blockedRollover() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             try await queue.prepare()
             try await client.create("/queue/items/notes", data: [1])
@@ -91,11 +91,11 @@ struct SequenceRolloverTests {
             #expect(try await queue.drain() == ["a"])
             try await client.delete("/queue/items/notes/child")
             #expect(try await recovery.recover().sequenceRollovers == 1)
-            // It is made again, and again something of its name is in the way.
+            // The node is created again, while `earlier` already contains one with its name.
             try await client.create("/queue/items/notes", data: [2])
             #expect(try await recovery.recover().sequenceRollovers == 1)
             #expect(try await client.children(of: "/queue/earlier").names.count == 2)
-            // A message that is larger than what this recovery may send.
+            // A message that is larger than this recovery may send.
             try await withAnotherClient(like: client) { other in
                 let large = [UInt8](repeating: 1, count: 600_000)
                 let configuration = try ZooKeeperConfiguration(servers: other.address, maximumRequestSize: 1_000_000)
@@ -110,8 +110,8 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// Who may do what with the items stays as it was.
-    @Test func theRightsStay() async throws {
+    @Test("A rollover keeps the access control list of `items`")
+    func accessControl() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("a")
@@ -123,14 +123,14 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// What was passed over in one epoch is another message's name in the next.
-    @Test func aNameThatWasPassedOverIsTakenInTheNextEpoch() async throws {
+    @Test("A name that was skipped in one epoch is delivered in the next")
+    func skippedName() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { client, queue in
             let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
             try await producer.send("held")
-            let fromTheFuture: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 200, 1, 0, 0, 0, 0]
-            try await client.create("/queue/items/item-100-", data: fromTheFuture, mode: .persistentSequential)
-            // It has read both, and looks again only when it has room.
+            let unknownVersion: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 200, 1, 0, 0, 0, 0]
+            try await client.create("/queue/items/item-100-", data: unknownVersion, mode: .persistentSequential)
+            // The consumer has read both messages, and lists again only when its buffer has room.
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
             var messages = consumer.makeAsyncIterator()
             let held = try #require(try await messages.next())
@@ -147,14 +147,14 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// A consumer at work while most of a long queue moves, and more comes: all in order.
-    @Test func theOrderIsKeptWhileALongQueueMoves() async throws {
+    @Test("A consumer receives all messages in order while a long queue moves")
+    func orderWhileMoving() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<6_000).map(String.init)
             try await producer.send(contentsOf: sent.prefix(4_000).map { OutgoingMessage($0) })
             let consumer = QueueConsumer(queue)
-            let taken = Task {
+            let received = Task {
                 var payloads: [String] = []
                 for try await message in consumer {
                     payloads.append(String(decoding: message.payload, as: UTF8.self))
@@ -163,32 +163,32 @@ struct SequenceRolloverTests {
                 }
                 return payloads
             }
-            async let passages = Task {
-                var epochs = 0
-                while epochs < 2 { epochs += try await QueueRecovery(queue).recover().sequenceRollovers }
-                return epochs
+            async let rollovers = Task {
+                var count = 0
+                while count < 2 { count += try await QueueRecovery(queue).recover().sequenceRollovers }
+                return count
             }.value
             for payload in sent.dropFirst(4_000) { try await producer.send(payload) }
-            _ = try await passages
+            _ = try await rollovers
             await producer.close()
-            #expect(try await taken.value == sent)
+            #expect(try await received.value == sent)
             await consumer.close()
             try await queue.expectEmptyTree()
         }
     }
 
-    /// An idle consumer, which waits at the items, is woken by what comes to the new ones and to the earlier ones.
-    @Test func aWaitingConsumerGoesOnWaiting() async throws {
+    @Test("After a rollover, a waiting consumer notices old and new messages")
+    func waitingConsumer() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1)) { _, queue in
             let (producer, recovery) = (QueueProducer(queue), QueueRecovery(queue))
             let consumer = QueueConsumer(queue)
-            let (taken, report) = AsyncStream.makeStream(of: QueueMessage.self)
-            let taking = Task { for try await message in consumer { report.yield(message) } }
-            var arrivals = taken.makeAsyncIterator()
+            let (received, report) = AsyncStream.makeStream(of: QueueMessage.self)
+            let receiving = Task { for try await message in consumer { report.yield(message) } }
+            var arrivals = received.makeAsyncIterator()
             try await producer.send("a")
             let first = try #require(await arrivals.next())
             #expect(try await recovery.recover().sequenceRollovers == 1)
-            // Given back to the earlier ones, where the same consumer finds it.
+            // The requeued message is in `earlier`, where the same consumer finds it.
             try await first.requeue()
             let again = try #require(await arrivals.next())
             #expect(again.deliveryCount == 2 && again.nodeName == "item-100-0000000000.1")
@@ -199,13 +199,13 @@ struct SequenceRolloverTests {
             try await second.acknowledge()
             await producer.close()
             await consumer.close()
-            try await taking.value
+            try await receiving.value
             try await queue.expectEmptyTree()
         }
     }
 
-    /// Longer than one multi: most of it moves before the last few do.
-    @Test func aLongQueuePasses() async throws {
+    @Test("A queue that is too long for one multi rolls over")
+    func longQueue() async throws {
         try await withTestQueue(attributes: .init(sequenceRolloverThreshold: 1_000)) { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<5_000).map(String.init)
@@ -219,8 +219,8 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// The version of a lane ends too, and each batch takes one.
-    @Test func aProducerBeginsAnotherLane() async throws {
+    @Test("A producer creates another node when its node has counted enough batches")
+    func producerLimit() async throws {
         try await withTestQueue { client, queue in
             var configuration = QueueProducer.Configuration(sendTimeout: .seconds(20))
             (configuration.minimumBatch, configuration.batchesOfANode) = (1, 3)
@@ -239,8 +239,8 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// The version of a consumer's node ends too, and each step takes one.
-    @Test(arguments: [1, 10]) func aConsumerRegistersAnew(prefetch: Int) async throws {
+    @Test("A consumer registers again when its node has counted enough transactions", arguments: [1, 10])
+    func consumerLimit(prefetch: Int) async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             let sent = (0..<200).map(String.init)
@@ -263,8 +263,8 @@ struct SequenceRolloverTests {
         }
     }
 
-    /// The server's last number passes under load, with a client that knows of nothing among the producers.
-    @Test func theRealEndOfTheNumbersIsPassed() async throws {
+    @Test("A rollover at the server's real last number loses no message")
+    func lastNumber() async throws {
         let ensemble = try LocalEnsemble(.forTests())
         try await ensemble.start()
         let configuration = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(10))
@@ -276,12 +276,12 @@ struct SequenceRolloverTests {
             let stat = try #require(try await client.exists("/queue/items"))
             #expect(stat.childrenCreated == Int(Int32.max) - 20)
 
-            // Consumers have numbers too, which nothing makes anew.
+            // The numbers of consumers end too, and do not roll over.
             try await ServerAge.set(childrenCreated: .max, of: "/queue/consumers", in: ensemble)
             try await client.create("/queue/consumers/consumer-", mode: .persistentSequential)
             let consumer = QueueConsumer(queue)
             let total = 1 + 30 + 2_000
-            let taken = Task {
+            let received = Task {
                 var payloads: [String] = []
                 for try await message in consumer {
                     payloads.append(String(decoding: message.payload, as: UTF8.self))
@@ -299,7 +299,7 @@ struct SequenceRolloverTests {
                         await producer.close()
                     }
                 }
-                // Of another kind: it tries until it succeeds, and takes no part in anything.
+                // A plain client, which retries until it succeeds, and ignores the queue's protocol.
                 group.addTask {
                     for number in 0..<30 {
                         while true {
@@ -314,20 +314,20 @@ struct SequenceRolloverTests {
                         }
                     }
                 }
-                // Only when the server has no number left.
+                // The recovery starts only when the server has no number left.
                 group.addTask {
                     for await _ in refusals { break }
                     let recovery = QueueRecovery(queue)
                     while try await recovery.recover().sequenceRollovers == 0 {}
                 }
             }
-            let payloads = try await taken.value
+            let payloads = try await received.value
             await consumer.close()
             #expect(Set(payloads).count == total && payloads.first == "oldest")
             for name in ["a", "b"] {
                 #expect(payloads.filter { $0.hasPrefix(name) } == (0..<1_000).map { "\(name)\($0)" })
             }
-            // The one that took the last number above, unless the recovery has found it unused.
+            // This node took the last number above. The recovery may have removed it already.
             try? await client.delete("/queue/consumers/consumer-2147483647")
             try await queue.expectEmptyTree()
         }

@@ -6,37 +6,36 @@ import ZooKeeperServer
 
 @testable import ZooKeeperQueue
 
-/// Consumers that many come to for a message each, and leave again, as over HTTP.
+/// Consumers that serve many short requests for one message each, as over HTTP.
 @Suite(.timeLimit(.minutes(2)))
-struct OnDemandTests {
-    /// Nobody asks any more when it returns.
+struct PullOnDemandTests {
+    /// Requests one message with a new iterator, which is gone on return.
     private func next(of consumer: QueueConsumer) async throws -> QueueMessage? {
         var messages = consumer.makeAsyncIterator()
         return try await messages.next(within: .zero)
     }
 
-    /// Takes one message after the other, each by an iterator of its own, by so many tasks.
+    /// Receives and acknowledges all messages in parallel tasks, each message with a new iterator.
     private func drain(_ consumer: QueueConsumer, of count: Int, tasks: Int) async throws -> [String] {
-        let taken = Taken()
+        let received = ReceivedPayloads()
         try await withDeadline("all messages") {
             try await withThrowingDiscardingTaskGroup { group in
                 for _ in 0..<tasks {
                     group.addTask {
-                        while taken.payloads.count < count {
+                        while received.payloads.count < count {
                             guard let message = try await next(of: consumer) else { continue }
                             try await message.acknowledge()
-                            taken.note(String(decoding: message.payload, as: UTF8.self))
+                            received.append(String(decoding: message.payload, as: UTF8.self))
                         }
                     }
                 }
             }
         }
-        return taken.payloads
+        return received.payloads
     }
 
-    /// Between two that ask, nobody asks: the consumer must not fall asleep with what it has read, nor list the queue anew each
-    /// time.
-    @Test(arguments: [true, false]) func whoComesBackIsServed(onDemand: Bool) async throws {
+    @Test("Repeated short requests receive every message once", arguments: [true, false])
+    func repeatedRequests(onDemand: Bool) async throws {
         try await withTestQueue { _, queue in
             let sent = (0..<3_000).map { "\($0)" }
             let producer = QueueProducer(queue)
@@ -45,8 +44,9 @@ struct OnDemandTests {
             var configuration = QueueConsumer.Configuration(prefetch: 8)
             configuration.pullsOnDemand = onDemand
             let consumer = QueueConsumer(queue, configuration: configuration)
-            let taken = try await drain(consumer, of: sent.count, tasks: 8)
-            #expect(Set(taken) == Set(sent) && taken.count == sent.count)
+            // Between two requests there is no demand. The consumer must keep what it has read, and not list again each time.
+            let received = try await drain(consumer, of: sent.count, tasks: 8)
+            #expect(Set(received) == Set(sent) && received.count == sent.count)
             if onDemand {
                 let refills = await consumer.state.ready.refills
                 #expect(refills < 100, "the queue was listed \(refills) times for \(sent.count) messages")
@@ -55,8 +55,8 @@ struct OnDemandTests {
         }
     }
 
-    /// With a pause in which the consumer may leave the tree.
-    @Test(arguments: [true, false]) func whoComesBackAfterAPauseIsServed(onDemand: Bool) async throws {
+    @Test("A request after a pause returns, although the consumer may have unregistered", arguments: [true, false])
+    func pauseBetweenRequests(onDemand: Bool) async throws {
         try await withTestQueue { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<100).map { OutgoingMessage("\($0)") })
@@ -73,8 +73,8 @@ struct OnDemandTests {
         }
     }
 
-    /// What is acknowledged makes no room for what nobody has asked for.
-    @Test func nothingIsTakenThatNobodyAskedFor() async throws {
+    @Test("A consumer that pulls on demand claims nothing without a request")
+    func noPrefetch() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
@@ -94,8 +94,8 @@ struct OnDemandTests {
     }
 }
 
-private final class Taken: Sendable {
+private final class ReceivedPayloads: Sendable {
     private let state = Mutex<[String]>([])
     var payloads: [String] { state.withLock { $0 } }
-    func note(_ payload: String) { state.withLock { $0.append(payload) } }
+    func append(_ payload: String) { state.withLock { $0.append(payload) } }
 }

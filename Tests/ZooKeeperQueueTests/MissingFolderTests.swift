@@ -5,14 +5,14 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// Folders of the queue that something has removed.
+/// Queues whose folders were removed.
 @Suite(.timeLimit(.minutes(2)))
-struct FolderTests {
+struct MissingFolderTests {
     private static let folders = QueueTree(root: "/queue").parents.map { String($0.dropFirst("/queue/".count)) }
 
     private func remove(_ folder: String, _ store: InMemorySession) async throws {
         let path = "/queue/" + folder
-        // Not restored yet, because nothing has asked for it.
+        // No process has restored the folder yet.
         guard try await store.exists(path) != nil else { return }
         for name in try await store.children(of: path).names {
             for inner in try await store.children(of: "\(path)/\(name)").names {
@@ -26,8 +26,8 @@ struct FolderTests {
         try await store.delete(path, version: nil)
     }
 
-    @Test("A queue at work goes on when a folder is removed", arguments: folders)
-    func goesOn(folder: String) async throws {
+    @Test("A queue in use continues after a folder is removed", arguments: folders)
+    func continues(folder: String) async throws {
         let zookeeper = InMemoryZooKeeper()
         let store = zookeeper.connect()
         let queue = try MessageQueue(store: store).creating(with: .init(maximumDeliveries: 2))
@@ -38,18 +38,18 @@ struct FolderTests {
         try await #require(try await messages.next()).acknowledge()
         try await remove(folder, store)
 
-        // Given up by a consumer.
+        // A consumer moves a message to the dead letters.
         try await producer.send(OutgoingMessage("dead", id: "a"))
         try await #require(try await messages.next()).deadLetter(reason: "tried")
         #expect(try await queue.deadLetters().count == 1)
-        // Given back.
+        // A consumer requeues a message.
         try await producer.send("again")
         try await #require(try await messages.next()).requeue()
         try await #require(try await messages.next()).acknowledge()
         await producer.close()
         await consumer.close()
 
-        // Recovered from a failed consumer, twice, so that the second time makes it a dead letter.
+        // A recovery takes a message from two failed consumers. The second time, it becomes a dead letter.
         try await remove(folder, store)
         let another = QueueProducer(queue)
         try await another.send("job")
@@ -68,7 +68,7 @@ struct FolderTests {
         #expect(try await Set(store.children(of: "/queue").names).isSuperset(of: Self.folders))
     }
 
-    @Test("After the consumers' folder was restored, no consumer gets the name of another one that lives")
+    @Test("After `consumers` was restored, no consumer gets a living consumer's name")
     func restoredConsumers() async throws {
         let zookeeper = InMemoryZooKeeper()
         let (store, other) = (zookeeper.connect(), zookeeper.connect())
@@ -77,12 +77,12 @@ struct FolderTests {
         try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
         await producer.close()
         let first = QueueConsumer(queue, configuration: .init(prefetch: 1))
-        var firsts = first.makeAsyncIterator()
-        let lost = try #require(try await firsts.next())
+        var firstMessages = first.makeAsyncIterator()
+        let lost = try #require(try await firstMessages.next())
         try await remove("consumers", zookeeper.connect())
         let second = QueueConsumer(try MessageQueue(store: other), configuration: .init(prefetch: 1))
-        var seconds = second.makeAsyncIterator()
-        let held = try #require(try await seconds.next())
+        var secondMessages = second.makeAsyncIterator()
+        let held = try #require(try await secondMessages.next())
         #expect(held.payload == Array("b".utf8))
         await expect(.leaseLost) { try await lost.acknowledge() }
         try await QueueRecovery(queue).recover()
@@ -92,7 +92,7 @@ struct FolderTests {
         await second.close()
     }
 
-    @Test("After the items' folder was restored, a claim of an item from before takes no new message")
+    @Test("After `items` was restored, a claim of an old item does not claim a new one")
     func restoredItems() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store)
@@ -113,8 +113,8 @@ struct FolderTests {
         #expect(try await queue.drain() == ["new"])
     }
 
-    @Test("An epoch that was removed comes back so that older messages are still served")
-    func epochKeepsEarlierMessages() async throws {
+    @Test("After `epoch` was restored, the messages in `earlier` are still delivered")
+    func restoredEpochServesEarlier() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store)
         try await queue.prepare()
@@ -124,8 +124,8 @@ struct FolderTests {
         #expect(try await queue.drain() == ["old"])
     }
 
-    @Test("A folder comes back with the root's access control list")
-    func restoresWithTheRootsList() async throws {
+    @Test("A restored folder has the root's access control list")
+    func accessControl() async throws {
         let store = InMemoryZooKeeper().connect(identities: [.init(scheme: "digest", id: "owner")])
         let acl = [ACL(.all, scheme: "digest", id: "owner"), .world(.read)]
         let queue = try MessageQueue(store: store)
@@ -136,7 +136,7 @@ struct FolderTests {
         #expect(try await store.aclEntries(of: "/queue/dead") == acl)
     }
 
-    @Test("Only a root that is gone is a missing queue")
+    @Test("A queue is missing only when its root is missing")
     func missingRoot() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store, createIfMissing: false)
@@ -147,8 +147,8 @@ struct FolderTests {
         #expect(try await Set(store.children(of: "/queue").names) == Set(Self.folders))
     }
 
-    @Test("An epoch that was removed comes back above all that the messages' names tell of")
-    func epochComesBack() async throws {
+    @Test("A restored epoch is higher than the epoch of every message")
+    func restoredEpoch() async throws {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store).creating(with: .init(sequenceRolloverThreshold: 1))
         let producer = QueueProducer(queue)
@@ -163,48 +163,28 @@ struct FolderTests {
         await producer.close()
         #expect(try await queue.drain() == ["0", "1", "2", "later"])
     }
-}
 
-/// What all members of a queue must agree on.
-@Suite(.timeLimit(.minutes(2)))
-struct SharedDeliveryTests {
-    @Test("The queue says how often a message is delivered, whatever a member's own settings are")
-    func deliveriesBelongToTheQueue() async throws {
+    @Test("A producer restores a removed folder and continues", arguments: ["items", "producers", "epoch"])
+    func producerRestoresFolder(_ folder: String) async throws {
         let zookeeper = InMemoryZooKeeper()
-        let owner = try MessageQueue(store: zookeeper.connect()).creating(with: .init(maximumDeliveries: 4))
-        let producer = QueueProducer(owner)
-        try await producer.send("job")
+        let producer = QueueProducer(try MessageQueue(store: zookeeper.connect()))
+        try await producer.send("one")
+        try await zookeeper.deleteAll("/queue/\(folder)")
+        try await producer.send("two")
         await producer.close()
-        let other = try MessageQueue(store: zookeeper.connect())
-        var deliveries = 0
-        try await other.drain {
-            deliveries += 1
-            try await $0.requeue()
-        }
-        #expect(deliveries == 4)
-        #expect(try await owner.statistics().deadLettered == 1)
-        // A change holds for members at work.
-        try await owner.redriveAll()
-        let consumer = QueueConsumer(other)
-        var messages = consumer.makeAsyncIterator()
-        let message = try #require(try await messages.next())
-        try await owner.update { $0.maximumDeliveries = 1 }
-        try await message.requeue()
-        #expect(try await owner.statistics().deadLettered == 1)
-        await consumer.close()
+        #expect(zookeeper.payloads == (folder == "items" ? ["two"] : ["one", "two"]))
     }
 
-    @Test("A dead letter's reason is shortened to what fits, and stays readable")
-    func longReasons() async throws {
-        let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
-        let producer = QueueProducer(queue)
-        let payload = [UInt8](repeating: 1, count: producer.maximumPayloadSize - 16)
-        try await producer.send(contentsOf: [OutgoingMessage(payload), OutgoingMessage("small")])
+    @Test("A send fails after the root of its queue was removed")
+    func removedRoot() async throws {
+        let zookeeper = InMemoryZooKeeper()
+        let producer = QueueProducer(
+            try MessageQueue(store: zookeeper.connect(), createIfMissing: false))
+        try await MessageQueue(store: zookeeper.connect("owner")).prepare()
+        try await producer.send("one")
+        try await zookeeper.deleteAll("/queue")
+        await expect(.queueNotFound) { try await producer.send("two") }
         await producer.close()
-        try await queue.drain { try await $0.deadLetter(reason: String(repeating: "é", count: 5_000)) }
-        let letters = try await queue.deadLetters()
-        #expect(letters.map(\.payload.count) == [payload.count, 5])
-        #expect(letters.allSatisfy { $0.reason.allSatisfy { $0 == "é" } })
-        #expect(letters.last?.reason.utf8.count == 4_096)
+        #expect(zookeeper.payloads == [])
     }
 }

@@ -6,10 +6,10 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// Messages that wait in one consumer's buffer while others have nothing to do.
+/// Buffered messages, and the consumers that could handle them sooner.
 @Suite(.timeLimit(.minutes(2)))
-struct SharingTests {
-    @Test("The buffer grows while it is used up at once, and shrinks when its messages wait")
+struct WorkSharingTests {
+    @Test("The buffer grows when it is used up quickly, and shrinks when messages wait in it")
     func bufferLimit() {
         var limit = BufferLimit(maximum: 128, startingWith: 2)
         for value in [4, 8, 16, 32, 64, 128, 128] {
@@ -21,19 +21,19 @@ struct SharingTests {
             limit.handedOut(after: .seconds(1), wasLast: false)
             #expect(limit.value == value)
         }
-        // Neither quick nor slow.
+        // Between the two limits, the buffer stays as it is.
         limit.handedOut(after: .milliseconds(400), wasLast: true)
         #expect(limit.value == 1)
         #expect(BufferLimit(maximum: 0).value == 1)
     }
 
-    /// Lets time pass, and every task do what is due in it.
+    /// Advances the clock, and lets every due task run.
     private func pass(_ time: Duration, on clock: VirtualClock) async {
         await clock.advance(by: time)
         for _ in 0..<500 { await Task.yield() }
     }
 
-    @Test("Two workers share a queue of slow jobs, also when the second one starts later", arguments: [false, true])
+    @Test("Two workers share a queue of slow jobs, even when the second one starts later", arguments: [false, true])
     func workersShare(startsLater: Bool) async throws {
         let clock = VirtualClock()
         let zookeeper = InMemoryZooKeeper(clock: clock)
@@ -62,8 +62,8 @@ struct SharingTests {
         #expect(counts.min() ?? 0 >= (startsLater ? 12 : 16), "shared \(counts)")
     }
 
-    @Test("What a consumer holds unstarted goes back to those that are idle")
-    func unstartedGoesBack() async throws {
+    @Test("Buffered messages move from a busy consumer to an idle one")
+    func bufferedMessages() async throws {
         let clock = VirtualClock()
         let zookeeper = InMemoryZooKeeper(clock: clock)
         let queue = try MessageQueue(store: zookeeper.connect())
@@ -75,25 +75,25 @@ struct SharingTests {
         let first = try #require(try await slowMessages.next())
         #expect(try await queue.statistics().leased == 10)
         let idle = QueueConsumer(try MessageQueue(store: zookeeper.connect()))
-        let taken = Mutex<[String]>([])
+        let received = Mutex<[String]>([])
         await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { @Sendable in
                 for try await message in idle {
-                    taken.withLock { $0.append(String(decoding: message.payload, as: UTF8.self)) }
+                    received.withLock { $0.append(String(decoding: message.payload, as: UTF8.self)) }
                     try await message.acknowledge()
                 }
             }
-            while taken.withLock({ $0.count }) < 9 { await pass(.milliseconds(200), on: clock) }
+            while received.withLock({ $0.count }) < 9 { await pass(.milliseconds(200), on: clock) }
             group.cancelAll()
         }
-        #expect(taken.withLock { $0.sorted() } == (1..<10).map { "\($0)" })
+        #expect(received.withLock { $0.sorted() } == (1..<10).map { "\($0)" })
         #expect(clock.now.offset < .seconds(8))
         try await first.acknowledge()
         #expect(try await queue.statistics().ready == 0)
     }
 
-    @Test("An urgent message is handed out before what waits in the buffer", arguments: [1, 8])
-    func urgentGoesFirst(maximumBatchSize: Int) async throws {
+    @Test("An urgent message is handed out before the buffered ones", arguments: [1, 8])
+    func urgentMessage(maximumBatchSize: Int) async throws {
         let clock = VirtualClock()
         let queue = try MessageQueue(
             store: InMemoryZooKeeper(clock: clock).connect()
@@ -112,8 +112,8 @@ struct SharingTests {
         await producer.close()
     }
 
-    @Test("A message that was given back is left to others until its own caller asks for one")
-    func givenBackIsLeft() async throws {
+    @Test("A consumer without demand leaves a message that it requeued to another consumer")
+    func requeuedMessage() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send("job")
@@ -123,8 +123,8 @@ struct SharingTests {
             let message = try #require(try await messages.next())
             try await message.requeue()
             try await withAnotherClient(like: client) { other in
-                var others = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
-                let again = try #require(try await others.next(within: .seconds(5)))
+                var otherMessages = QueueConsumer(try MessageQueue(other)).makeAsyncIterator()
+                let again = try #require(try await otherMessages.next(within: .seconds(5)))
                 #expect(again.deliveryCount == 2)
                 try await again.acknowledge()
             }
@@ -132,7 +132,7 @@ struct SharingTests {
         }
     }
 
-    @Test("A prefetch of 100,000 reads in bounded parts")
+    @Test("A prefetch of 100,000 delivers all of 20,000 messages")
     func largePrefetch() async throws {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect()).creating(with: .init(maximumBatchSize: 100))
         let producer = QueueProducer(queue)

@@ -9,10 +9,10 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// What becomes of handlers at work when a service ends.
+/// Workers: their handlers, failures and shutdowns.
 @Suite(.timeLimit(.minutes(2)))
-struct WorkerShutdownTests {
-    /// Handlers that wait until the test lets them go on.
+struct WorkerTests {
+    /// Holds its handlers until the test opens it.
     private final class Gate: Sendable {
         private struct State {
             var started = 0
@@ -30,12 +30,12 @@ struct WorkerShutdownTests {
             state.withLock { $0.started += 1 }
             await withTaskCancellationHandler {
                 await withCheckedContinuation { continuation in
-                    let goesOn = state.withLock { state -> Bool in
+                    let continues = state.withLock { state -> Bool in
                         if state.isOpen || Task.isCancelled { return true }
                         state.waiters.append(continuation)
                         return false
                     }
-                    if goesOn { continuation.resume() }
+                    if continues { continuation.resume() }
                 }
             } onCancel: {
                 open()
@@ -58,7 +58,7 @@ struct WorkerShutdownTests {
     }
 
     @Test(
-        "A graceful shutdown lets every handler at work finish, whatever its neighbours do",
+        "A graceful shutdown lets every running handler finish",
         arguments: [(4, 0), (4, 1), (4, 3), (4, 4), (1, 1), (8, 5)])
     func handlersFinish(concurrency: Int, busy: Int) async throws {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
@@ -75,7 +75,7 @@ struct WorkerShutdownTests {
                 while gate.started < busy { await Task.yield() }
                 while await consumer.state.waiters.isEmpty, busy < concurrency { await Task.yield() }
                 trigger.triggerGracefulShutdown()
-                // The idle slots have ended when the consumer takes no more.
+                // The idle slots have ended when the consumer is closing and no request waits.
                 while await consumer.state.phase == .open { await Task.yield() }
                 while await !consumer.state.waiters.isEmpty { await Task.yield() }
                 for _ in 0..<1_000 { await Task.yield() }
@@ -89,8 +89,8 @@ struct WorkerShutdownTests {
         #expect(try await queue.statistics().deadLettered == 0)
     }
 
-    @Test("What a shutdown interrupts counts as no delivery, however often it happens")
-    func interruptionsAreNotCounted() async throws {
+    @Test("A delivery that a shutdown interrupts does not count")
+    func interruptions() async throws {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect()).creating(with: .init(maximumDeliveries: 3))
         let producer = QueueProducer(queue)
         try await producer.send("job")
@@ -104,7 +104,7 @@ struct WorkerShutdownTests {
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     group.addTask { try await worker.run() }
                     while gate.started == 0 { await Task.yield() }
-                    // Every other time as an abrupt end: the task is cancelled.
+                    // Every other time, the task is cancelled instead.
                     if restart.isMultiple(of: 2) { trigger.triggerGracefulShutdown() } else { group.cancelAll() }
                     try await group.waitForAll()
                 }
@@ -118,7 +118,7 @@ struct WorkerShutdownTests {
         #expect(try await queue.statistics().deadLettered == 0)
     }
 
-    @Test("A worker whose servers hang ends five seconds after its grace period", arguments: [1, 2])
+    @Test("A worker ends within five seconds after its grace period when its servers hang", arguments: [1, 2])
     func hangingServers(busy: Int) throws {
         let simulation = Simulation(.fixed)
         let (zookeeper, clock) = (simulation.zookeeper, simulation.clock)
@@ -149,12 +149,12 @@ struct WorkerShutdownTests {
             }
         }
         #expect(took <= .seconds(25))
-        // The gate opens for all with the first one that is cancelled.
+        // The first handler that is cancelled opens the gate for all.
         #expect(gate.cancelled + gate.finished == busy)
     }
 
-    @Test("A handler that fails still counts")
-    func failuresAreCounted() async throws {
+    @Test("A delivery counts when its handler fails")
+    func failures() async throws {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect()).creating(with: .init(maximumDeliveries: 3))
         let producer = QueueProducer(queue)
         try await producer.send("job")
@@ -171,5 +171,36 @@ struct WorkerShutdownTests {
             group.cancelAll()
         }
         #expect(deliveries.withLock { $0 } == [1, 2, 3])
+    }
+
+    @Test("A worker handles every message, retries failures and shuts down gracefully")
+    func retriesAndShutdown() async throws {
+        struct Failure: Error {}
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(contentsOf: (0..<100).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            let handled = Mutex<[String: Int]>([:])
+            let (progress, step) = AsyncStream.makeStream(of: Int.self)
+            let worker = QueueWorker(QueueConsumer(queue), concurrency: 4) { message in
+                let text = String(decoding: message.payload, as: UTF8.self)
+                if message.deliveryCount == 1, text.hasSuffix("7") { throw Failure() }
+                step.yield(
+                    handled.withLock { handled in
+                        handled[text, default: 0] += 1
+                        return handled.count
+                    })
+            }
+            try await testGracefulShutdown { trigger in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask { try await worker.run() }
+                    for await count in progress where count == 100 { break }
+                    trigger.triggerGracefulShutdown()
+                    try await group.waitForAll()
+                }
+            }
+            #expect(handled.withLock { $0.values.allSatisfy { $0 == 1 } && $0.count == 100 })
+            try await queue.expectEmptyTree()
+        }
     }
 }

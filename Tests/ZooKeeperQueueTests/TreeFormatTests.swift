@@ -4,18 +4,19 @@ import ZooKeeper
 
 @testable import ZooKeeperQueue
 
-/// A queue whose tree has a format of a later release: whatever could harm it is refused, and nothing is changed.
+/// A queue in the tree format of a later release, in which this release must change nothing.
 @Suite(.timeLimit(.minutes(1)))
-struct FormatTests {
+struct TreeFormatTests {
     private static let later = Array("0 open 2".utf8)
 
-    @Test func aLaterFormatIsRefusedByWhoComes() async throws {
+    @Test("Every operation refuses a later format, and changes nothing")
+    func everyOperation() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
             await producer.close()
             try await queue.drain { try await $0.deadLetter(reason: "for redrive") }
-            // A consumer that has failed, with a lease.
+            // A failed consumer with a lease.
             for path in ["/queue/consumers/consumer-0000000099", "/queue/consumers/consumer-0000000099/item"] {
                 try await client.create(path)
             }
@@ -41,7 +42,8 @@ struct FormatTests {
         }
     }
 
-    @Test func thisFormatByItsNumberIsAsGoodAsNone() async throws {
+    @Test("The number of the current format is accepted")
+    func currentFormat() async throws {
         try await withTestQueue { client, queue in
             try await queue.prepare()
             try await client.set("/queue/epoch", data: Array("0 open \(SequenceEpoch.format)".utf8))
@@ -52,7 +54,8 @@ struct FormatTests {
         }
     }
 
-    @Test func aLaterFormatIsRefusedByWhoIsAtWork() async throws {
+    @Test("A running producer and consumer refuse a later format, but settle a held message")
+    func runningClients() async throws {
         try await withTestQueue { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
@@ -63,7 +66,7 @@ struct FormatTests {
 
             let error = await #expect(throws: QueueError.self) { try await producer.send("c") }
             #expect(error?.code == .unsupportedFormat && error?.message.contains("format 2") == true)
-            // What is held is a message's only lease in any format.
+            // In every format, a held message has no other lease.
             try await held.acknowledge()
             await expect(.unsupportedFormat) { _ = try await messages.next() }
             await producer.close()

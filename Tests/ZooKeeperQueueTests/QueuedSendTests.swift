@@ -1,18 +1,17 @@
 import Glibc
-import Synchronization
 import Testing
 import ZooKeeper
 import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// How long a send waits, and what a caller is told that waits no longer.
+/// Sends that wait: their deadlines, their cancellation and their limits.
 @Suite(.timeLimit(.minutes(2)))
-struct ProducerWaitingTests {
+struct QueuedSendTests {
     // MARK: Deadlines
 
-    @Test("A send that could not begin ends at its own time, and is not stored")
-    func aSendThatNeverBegan() async throws {
+    @Test("A send that was never transmitted times out at its own deadline")
+    func neverSent() async throws {
         let session = InMemoryZooKeeper().connect(requestTimeout: .seconds(60))
         session.disconnect(for: .seconds(600))
         let producer = QueueProducer(
@@ -24,7 +23,7 @@ struct ProducerWaitingTests {
             #expect(error?.code == .timedOut && error?.unresolvedSend == nil, "\(error as Any)")
         }
         await expect(.timedOut) { try await producer.send("x", timeout: .milliseconds(10)) }
-        // Not only when the call's deadline passes.
+        // A send must not wait for the request timeout of a minute.
         #expect(start.duration(to: .now) < .seconds(30))
         patient.cancel()
         await #expect(throws: CancellationError.self) { try await patient.value }
@@ -32,9 +31,9 @@ struct ProducerWaitingTests {
         await producer.close()
     }
 
-    @Test("A send that is under way at its time is unknown, and repeating it finds out")
-    func aSendUnderWay() async throws {
-        let (zookeeper, fault) = (InMemoryZooKeeper(), OneFault(.replyTooLate))
+    @Test("A send in flight at its deadline has an unknown outcome, which resume resolves")
+    func inFlightAtDeadline() async throws {
+        let (zookeeper, fault) = (InMemoryZooKeeper(), OneTimeFault(.replyTooLate))
         let session = zookeeper.connect(requestTimeout: .seconds(60), faults: fault.plan)
         let producer = QueueProducer(
             try MessageQueue(store: session), configuration: .init(sendTimeout: .milliseconds(50)))
@@ -52,14 +51,14 @@ struct ProducerWaitingTests {
         #expect(zookeeper.payloads == ["x"])
     }
 
-    @Test("A send that waits behind one of unknown outcome is told what is certain of itself, and nothing else")
-    func certainErrorsHaveCertainCauses() async throws {
-        let (zookeeper, fault) = (InMemoryZooKeeper(), OneFault(.replyTooLate))
+    @Test("A send that waits behind an unknown outcome times out with a certain outcome")
+    func behindUnknownOutcome() async throws {
+        let (zookeeper, fault) = (InMemoryZooKeeper(), OneTimeFault(.replyTooLate))
         let session = zookeeper.connect(requestTimeout: .milliseconds(200), faults: fault.plan)
         let producer = QueueProducer(try MessageQueue(store: session))
         fault.arm()
         let first = Task { try await producer.send("first") }
-        await fault.happened()
+        await fault.occurred()
         session.pause(for: .seconds(600))
         let error = await #expect(throws: QueueError.self) {
             try await producer.send("second", timeout: .milliseconds(600))
@@ -74,14 +73,14 @@ struct ProducerWaitingTests {
 
     // MARK: Cancellation
 
-    @Test("A send that is cancelled under way hands back what finds out its outcome")
-    func cancelledUnderWay() async throws {
-        let (zookeeper, fault) = (InMemoryZooKeeper(), OneFault(.replyTooLate))
+    @Test("A send that is cancelled in flight can be resumed")
+    func cancelledInFlight() async throws {
+        let (zookeeper, fault) = (InMemoryZooKeeper(), OneTimeFault(.replyTooLate))
         let session = zookeeper.connect(requestTimeout: .seconds(60), faults: fault.plan)
         let producer = QueueProducer(try MessageQueue(store: session))
         fault.arm()
         let task = Task { try await producer.send(contentsOf: ["a", "b"].map { OutgoingMessage($0) }) }
-        await fault.happened()
+        await fault.occurred()
         task.cancel()
         let error = await #expect(throws: QueueError.self) { try await task.value }
         let send = try #require(error?.code == .outcomeUnknown ? error?.unresolvedSend : nil)
@@ -91,8 +90,7 @@ struct ProducerWaitingTests {
         #expect(zookeeper.payloads == ["a", "b"])
     }
 
-    @Test(
-        "Half of 50,000 waiting sends are cancelled: the others are stored once, in order, and at about the same cost")
+    @Test("Cancelling half of 50,000 waiting sends keeps the rest in order, at a similar cost")
     func manyCancelled() async throws {
         let count = 50_000
         let all = try await drain(count, cancelling: false)
@@ -102,15 +100,15 @@ struct ProducerWaitingTests {
         #expect(half.cost < all.cost * 1.5, "\(half.cost) instead of \(all.cost)")
     }
 
-    /// Lets so many sends wait, cancels each other one of them, and connects.
+    /// Lets `count` sends wait, cancels every other one, and connects.
     ///
-    /// - Returns: what was stored, and the processor time that it took. Unlike the time on the clock, this does not depend on
-    ///   what else the machine does.
+    /// - Returns: the stored payloads, and the processor time of the process, which does not depend on other processes as
+    ///   elapsed time does.
     private func drain(_ count: Int, cancelling: Bool) async throws -> (payloads: [String], cost: Duration) {
         let zookeeper = InMemoryZooKeeper()
         let session = zookeeper.connect(sessionTimeout: .seconds(600), requestTimeout: .seconds(600))
         session.disconnect(for: .seconds(600))
-        // Several in a node, because the tree in memory copies the names of all children for each new one.
+        // Batches, because the in-memory tree copies the names of all children for each new node.
         let queue = try MessageQueue(store: session).creating(with: .init(maximumBatchSize: 900))
         let producer = QueueProducer(queue, configuration: .init(sendTimeout: .seconds(600)))
         let tasks = await producer.begin(0..<count)
@@ -140,10 +138,10 @@ struct ProducerWaitingTests {
         return .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec)
     }
 
-    // MARK: The limit
+    // MARK: Limits
 
-    @Test("A producer refuses what would wait beyond its limit, and accepts again when less waits")
-    func aLimitOfWhatWaits() async throws {
+    @Test("A producer rejects sends beyond its limits until fewer wait")
+    func queueLimit() async throws {
         let zookeeper = InMemoryZooKeeper()
         let session = zookeeper.connect()
         let queue = try MessageQueue(store: session)
@@ -166,89 +164,11 @@ struct ProducerWaitingTests {
         await byBytes.close()
         #expect(Set(zookeeper.payloads) == ["0", "2", "3", "4", "5", "6"])
     }
-
-    // MARK: Folders
-
-    @Test(
-        "A folder that was removed is made again, and the send goes on", arguments: ["items", "producers", "epoch"])
-    func aFolderIsMissing(_ folder: String) async throws {
-        let zookeeper = InMemoryZooKeeper()
-        let producer = QueueProducer(try MessageQueue(store: zookeeper.connect()))
-        try await producer.send("one")
-        try await zookeeper.deleteAll("/queue/\(folder)")
-        try await producer.send("two")
-        await producer.close()
-        #expect(zookeeper.payloads == (folder == "items" ? ["two"] : ["one", "two"]))
-    }
-
-    @Test("A queue whose root was removed is missing")
-    func theRootIsMissing() async throws {
-        let zookeeper = InMemoryZooKeeper()
-        let producer = QueueProducer(
-            try MessageQueue(store: zookeeper.connect(), createIfMissing: false))
-        try await MessageQueue(store: zookeeper.connect("owner")).prepare()
-        try await producer.send("one")
-        try await zookeeper.deleteAll("/queue")
-        await expect(.queueNotFound) { try await producer.send("two") }
-        await producer.close()
-        #expect(zookeeper.payloads == [])
-    }
 }
 
 extension QueueProducer {
-    /// Begins sends in the order of their numbers; all of them wait in the producer, or are under way, when it returns.
+    /// Starts sends in the order of their numbers. On return, each of them waits in the producer or is in flight.
     fileprivate func begin(_ numbers: Range<Int>) -> [Task<SendReceipt, any Error>] {
         numbers.map { number in Task.immediate { try await self.send("\(number)") } }
     }
-}
-
-extension InMemoryZooKeeper {
-    /// What is ready, in the order of the names.
-    var payloads: [String] {
-        nodes.filter { $0.key.hasPrefix("/queue/items/") }.sorted { $0.key < $1.key }.flatMap { path, node in
-            NodeContents(name: NodePath.name(of: path), data: node.data ?? []).messages.map {
-                String(decoding: $0.payload, as: UTF8.self)
-            }
-        }
-    }
-
-    /// Removes a node and all below it.
-    func deleteAll(_ path: String) async throws {
-        let session = connect("deleter")
-        for path in nodes.keys.filter({ $0 == path || $0.hasPrefix(path + "/") }).sorted(by: >) {
-            try await session.delete(path, version: nil)
-        }
-        session.close()
-    }
-}
-
-/// A fault that comes once, at the first batch that a producer sends after it is armed.
-final class OneFault: Sendable {
-    private let fault: Fault
-    private let isArmed = Mutex(false)
-    private let happenings: AsyncStream<Void>
-    private let report: AsyncStream<Void>.Continuation
-
-    init(_ fault: Fault) {
-        self.fault = fault
-        (happenings, report) = AsyncStream.makeStream()
-    }
-
-    func arm() { isArmed.withLock { $0 = true } }
-
-    var plan: FaultPlan {
-        { [self] site in
-            let isDue = isArmed.withLock { isArmed in
-                guard isArmed, site.request == "multi", site.path.hasPrefix("/queue/producers/") else { return false }
-                isArmed = false
-                return true
-            }
-            guard isDue else { return nil }
-            report.yield()
-            return fault
-        }
-    }
-
-    /// Waits until the fault has come.
-    func happened() async { for await _ in happenings { return } }
 }
