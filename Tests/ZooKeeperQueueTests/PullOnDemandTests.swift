@@ -66,7 +66,7 @@ struct PullOnDemandTests {
             let consumer = QueueConsumer(queue, configuration: configuration)
             for _ in 0..<50 {
                 let message = try await withDeadline("a message", within: .seconds(20)) { try await next(of: consumer) }
-                try await message?.acknowledge()
+                try await #require(message).acknowledge()
                 _ = try await queue.statistics()
             }
             await consumer.close()
