@@ -7,41 +7,51 @@ public struct QueueError: Error, Sendable {
         /// The name of the kind.
         public let description: String
 
-        /// An argument is invalid. Nothing was sent.
+        /// An argument is invalid. Nothing was sent. Correct the argument.
         public static let invalidArgument = Code(description: "invalidArgument")
-        /// The payload does not fit into one request together with its headers. Nothing was sent.
+        /// The payload does not fit into one request together with its headers. Nothing was sent. Store large payloads
+        /// elsewhere and send a reference, or raise the client's `maximumRequestSize`.
         public static let payloadTooLarge = Code(description: "payloadTooLarge")
-        /// The queue has reached its capacity and does not accept the message. See ``QueueCapacity``.
+        /// The queue has reached its capacity and does not accept the message. See ``QueueCapacity``. Let consumers
+        /// catch up, purge the queue, or raise its capacity.
         public static let queueFull = Code(description: "queueFull")
-        /// The producer has reached its limit of waiting messages and accepts no more. Nothing was sent.
+        /// The producer has reached its limit of waiting messages and accepts no more. Nothing was sent. Wait until
+        /// earlier sends return, or raise the limit.
         public static let overloaded = Code(description: "overloaded")
-        /// The queue exceeds a hard quota of the servers (`enforceQuota`), which is not a
-        /// ``QueueCapacity``. Nothing was changed.
+        /// The queue exceeds a hard quota of the servers (`enforceQuota`), which is not a ``QueueCapacity``. Nothing
+        /// was changed. Raise the quota, or purge the queue.
         public static let quotaExceeded = Code(description: "quotaExceeded")
-        /// There is no queue at the path, and the settings do not allow creating one.
+        /// There is no queue at the path, and the settings do not allow creating one. Check the path, or create the
+        /// queue with ``MessageQueue/createIfNeeded(_:)``.
         public static let queueNotFound = Code(description: "queueNotFound")
-        /// The queue's tree has a format that this release does not know. The client leaves it alone.
+        /// The queue's tree has a format that this release does not know. The client leaves it alone. Use a newer
+        /// release.
         public static let unsupportedFormat = Code(description: "unsupportedFormat")
-        /// The access control lists do not permit the operation.
+        /// The access control lists do not permit the operation. Authenticate the client, or change the lists.
         public static let permissionDenied = Code(description: "permissionDenied")
-        /// No server answered in time. Nothing was changed.
+        /// No server responded in time. Nothing was changed. It is safe to try again.
         public static let timedOut = Code(description: "timedOut")
-        /// No answer arrived. The operation may or may not have been applied.
+        /// No reply arrived. The operation may or may not have been applied. Wait for the outcome of a send with
+        /// ``QueueProducer/resume(_:timeout:)``. Settle a message again in the same way.
         public static let outcomeUnknown = Code(description: "outcomeUnknown")
-        /// The consumer has lost the lease, so the message has been or will be redelivered. Nothing was changed.
+        /// The consumer has lost the lease, so the message has been or will be redelivered. Nothing was changed. Stop
+        /// processing the message.
         public static let leaseLost = Code(description: "leaseLost")
-        /// The message was already acknowledged, requeued or dead-lettered.
+        /// The message was already acknowledged, requeued or dead-lettered, or another call is settling it. Settle each
+        /// message once.
         public static let alreadySettled = Code(description: "alreadySettled")
-        /// The producer, consumer or client is closed.
+        /// The producer, consumer or client is closed. Create another one.
         public static let closed = Code(description: "closed")
-        /// `run()` was called a second time.
+        /// `run()` was called a second time. Create another recovery to run again.
         public static let alreadyRunning = Code(description: "alreadyRunning")
-        /// There is no such dead letter, or the producer knows no such unresolved send.
+        /// There is no such dead letter, or the producer knows no such unresolved send. The dead letter may have been
+        /// redriven or purged, and the result of the send may have been returned already.
         public static let notFound = Code(description: "notFound")
         /// ZooKeeper refused one of the operations that the caller passed to ``QueueMessage/acknowledge(with:)``.
         /// Nothing was changed. ``QueueError/cause`` has the index of the operation and ZooKeeper's own error.
+        /// Acknowledge the message with other operations, or requeue it.
         public static let operationRefused = Code(description: "operationRefused")
-        /// ZooKeeper refused the operation for another reason. See ``QueueError/cause``.
+        /// ZooKeeper refused the operation for another reason. ``QueueError/cause`` says which one and what to do.
         public static let failed = Code(description: "failed")
     }
 
@@ -71,35 +81,42 @@ extension QueueError: CustomStringConvertible {
 }
 
 extension QueueError {
-    /// Translates an error of the store. `what` describes the operation that failed.
-    init(_ cause: ZooKeeperError, while what: String, queue: String) {
+    /// Translates an error of the store. `operation` describes what failed.
+    init(_ cause: ZooKeeperError, while operation: String, queue: String) {
         if cause.outcome == .unknown {
-            self.init(.outcomeUnknown, "No answer came while \(what): it may or may not have happened.", cause: cause)
+            self.init(
+                .outcomeUnknown, "No reply arrived while \(operation). The operation may or may not have been applied.",
+                cause: cause)
             return
         }
         switch cause.code {
         case .noAuth:
             self.init(
                 .permissionDenied,
-                "ZooKeeper does not permit \(what) at \(queue): authenticate, or ask for rights on its nodes.",
+                "ZooKeeper does not permit \(operation) at \(queue). Authenticate, or get permissions on its nodes.",
                 cause: cause)
         case .noNode:
             self.init(
-                .queueNotFound, "A node of the queue \(queue) was missing while \(what): was the queue deleted?",
+                .queueNotFound,
+                "A node of the queue \(queue) was missing while \(operation). Check whether the queue was deleted.",
                 cause: cause)
         case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved:
             self.init(
-                .timedOut, "ZooKeeper did not answer in time while \(what); nothing was changed.", cause: cause)
-        case .closed, .closing: self.init(.closed, "The ZooKeeper client is closed.", cause: cause)
+                .timedOut,
+                "ZooKeeper did not respond in time while \(operation). The request was not applied. Try again.",
+                cause: cause)
+        case .closed, .closing: self.init(.closed, "The ZooKeeper client is closed. Create another one.", cause: cause)
         case .quotaExceeded:
             self.init(
                 .quotaExceeded,
-                "The hard quota of \(queue) was exceeded while \(what). Raise the quota (setquota in zkCli.sh), or purge the queue: "
-                    + "the servers count what a transaction creates before what it deletes, so that consumers cannot take "
-                    + "messages while it is reached.", cause: cause)
-        case .requestTooLarge: self.init(.payloadTooLarge, "The request is too large while \(what).", cause: cause)
+                "The hard quota of \(queue) was exceeded while \(operation). Raise the quota (setquota in zkCli.sh) or "
+                    + "purge the queue. Consumers cannot claim messages until then.", cause: cause)
+        case .requestTooLarge:
+            self.init(
+                .payloadTooLarge, "A request was too large while \(operation). Raise the client's maximumRequestSize.",
+                cause: cause)
         case .invalidArgument: self.init(.invalidArgument, cause.message, cause: cause)
-        default: self.init(.failed, "ZooKeeper refused \(what) at \(queue).", cause: cause)
+        default: self.init(.failed, "ZooKeeper refused an operation while \(operation) at \(queue).", cause: cause)
         }
     }
 
@@ -113,8 +130,8 @@ extension QueueError {
     init(operation index: Int, refused cause: ZooKeeperError) {
         self.init(
             .operationRefused,
-            "ZooKeeper refused operation \(index) of those given to acknowledge(with:). The message is not acknowledged, and "
-                + "nothing was changed: settle it in another way, or give other operations.",
+            "ZooKeeper refused operation \(index) of acknowledge(with:). Nothing was changed, and the message is still "
+                + "leased. Acknowledge it with other operations, or requeue it.",
             cause: ZooKeeperError(
                 code: cause.code, message: cause.message, path: cause.path, operationIndex: index,
                 outcome: cause.outcome))
@@ -122,12 +139,12 @@ extension QueueError {
 
     /// Runs `body` and translates the store's errors to queue errors.
     static func translating<T>(
-        while what: String, queue: String, _ body: () async throws -> T
+        while operation: String, queue: String, _ body: () async throws -> T
     ) async throws -> T {
         do {
             return try await body()
         } catch let error as ZooKeeperError {
-            throw QueueError(error, while: what, queue: queue)
+            throw QueueError(error, while: operation, queue: queue)
         }
     }
 }

@@ -7,5 +7,5 @@ enum Version {
     /// The commit of the build; "unknown" when the package manager saw no git repository.
     static let commit = String(cString: zkq_commit())
     /// The release and the commit.
-    static let transactional = "\(number) (\(commit))"
+    static let full = "\(number) (\(commit))"
 }

@@ -5,8 +5,8 @@ import ArgumentParser
 struct ZKQ: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "zkq",
-        abstract: "A highly available message queue in Apache ZooKeeper.",
-        version: "zkq \(Version.transactional)",
+        abstract: "A durable message queue on Apache ZooKeeper.",
+        version: "zkq \(Version.full)",
         subcommands: [
             Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Capacity.self,
             Doctor.self, GatewayCommand.self,
@@ -14,18 +14,18 @@ struct ZKQ: AsyncParsableCommand {
 
     static func main() async {
         StandardStreams.occupy()
-        // The argument parser would silently repair an argument that is not UTF-8, and the
+        // The argument parser would silently replace bytes of an argument that is not UTF-8, and the
         // tool would store a different message.
-        if let index = argumentThatIsNoText {
+        if let index = firstArgumentThatIsNotUTF8 {
             exit(
                 withError: ToolError(
-                    "Argument \(index) is not UTF-8. Send a message that is no text through stdin, with \"put --lines\"."
+                    "Argument \(index) is not UTF-8. Send binary messages through stdin, with \"put --lines\"."
                 ))
         }
         await main(nil)
     }
 
-    private static var argumentThatIsNoText: Int? {
+    private static var firstArgumentThatIsNotUTF8: Int? {
         (1..<max(1, Int(CommandLine.argc))).first { index in
             CommandLine.unsafeArgv[index].map { String(validatingCString: $0) == nil } ?? false
         }

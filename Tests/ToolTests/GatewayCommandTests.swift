@@ -9,10 +9,10 @@ import TestSupport
 import Testing
 import ZooKeeper
 
-/// `zkq gateway`, as a process.
+/// Tests `zkq gateway` as a process.
 @Suite(.timeLimit(.minutes(1)))
 struct GatewayCommandTests {
-    /// The status of an answer, and its body.
+    /// Sends a request, and returns the status and the body of the response.
     private func get(
         _ path: String, port: Int, authorization: String? = nil, method: HTTPRequest.Method = .get
     ) async throws -> (status: Int, body: String) {
@@ -34,7 +34,8 @@ struct GatewayCommandTests {
         return try #require(line.split(separator: ":").last.flatMap { Int($0) })
     }
 
-    @Test func itServesUntilItIsToldToEnd() async throws {
+    @Test("A gateway serves requests until SIGTERM, and then exits with success")
+    func servesUntilSIGTERM() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "a").isSuccess)
         let result = try await zkq.started("gateway", "--listen", "127.0.0.1:0") { pid, output in
@@ -51,7 +52,8 @@ struct GatewayCommandTests {
         #expect(result.isSuccess, "\(result.error)")
     }
 
-    @Test func whoWaitsDoesNotKeepItFromEnding() async throws {
+    @Test("A request that waits for messages does not delay the end of a gateway")
+    func endDuringLongPoll() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "a").isSuccess)
         #expect(try await zkq("purge", "--yes").isSuccess)
@@ -65,16 +67,16 @@ struct GatewayCommandTests {
             }
             kill(pid, SIGTERM)
             try await withDeadline("the gateway to end", within: .seconds(15)) {
-                let answer = try await waiting.value
-                #expect(answer.body == "{\"leases\":[]}")
+                let response = try await waiting.value
+                #expect(response.body == "{\"leases\":[]}")
             }
             #expect(try await lines.next() == nil)
         }
         #expect(result.isSuccess, "\(result.error)")
     }
 
-    /// Its leases are those of a consumer that has failed.
-    @Test func whatAKilledGatewayHadLeasedComesBack() async throws {
+    @Test("A recovery redelivers the messages that a killed gateway had leased")
+    func killedGateway() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: "1\n2\n3\n").isSuccess)
         let file = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString).json").path()
@@ -99,8 +101,8 @@ struct GatewayCommandTests {
         #expect(try await zkq("take", "--wait", "0").output == "1\n2\n3\n")
     }
 
-    /// The tool's own commands, with nothing but HTTP between them and the queue: the ancestor's five hundred.
-    @Test func theToolWorksOverAGateway() async throws {
+    @Test("Commands work over a gateway, and fail when no gateway responds")
+    func commandsOverAGateway() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let numbers = (1...500).map { "\($0)\n" }.joined()
         _ = try await zkq.started("gateway", "--listen", "127.0.0.1:0") { _, output in
@@ -110,16 +112,16 @@ struct GatewayCommandTests {
             #expect(put.isSuccess && put.lines.count == 500, "\(put.error)")
             let stats = try await rest("stats")
             #expect(stats.output.contains("ready      500"))
-            // By the other protocol, and the rest over REST.
-            let some = try await zkq("take", "--count", "250")
-            let others = try await rest("take", "--wait", "0")
-            #expect(some.output + others.output == numbers, "\(others.error)")
+            // The first half is taken over ZooKeeper's own protocol, and the second half over REST.
+            let first = try await zkq("take", "--count", "250")
+            let second = try await rest("take", "--wait", "0")
+            #expect(first.output + second.output == numbers, "\(second.error)")
         }
-        let nobody = try await Tool(address: "http://127.0.0.1:1")("stats")
-        #expect(!nobody.isSuccess && nobody.error.contains("gateway"), "\(nobody.error)")
+        let failed = try await Tool(address: "http://127.0.0.1:1")("stats")
+        #expect(!failed.isSuccess && failed.error.contains("gateway"), "\(failed.error)")
     }
 
-    @Test("A gateway without transactions is refused, with the option that allows it")
+    @Test("Commands refuse a gateway without transactions, and name the option that allows it")
     func gatewayWithoutTransactions() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let file = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString).json").path()
@@ -136,7 +138,8 @@ struct GatewayCommandTests {
         }
     }
 
-    @Test func aFileConfiguresIt() async throws {
+    @Test("A file configures a gateway, and an invalid file is an error without its secrets")
+    func configurationFile() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let file = FileManager.default.temporaryDirectory.appending(path: "gateway-\(UUID().uuidString).json").path()
         defer { try? FileManager.default.removeItem(atPath: file) }
@@ -156,12 +159,12 @@ struct GatewayCommandTests {
             #expect(try await get(long, port: port, authorization: basic).status == 414)
         }
         for (text, word) in [
-            ("{", "no object"), ("[]", "no object"), ("{}", "endpoints is missing"),
-            ("{\"endpoints\": [{\"server\": \"secret\"}]}", "not known: server"),
-            ("{\"endpoints\": [{\"servers\": 1}]}", "endpoints.0.servers is of the wrong kind"),
+            ("{", "not a JSON object"), ("[]", "not a JSON object"), ("{}", "endpoints is missing"),
+            ("{\"endpoints\": [{\"server\": \"secret\"}]}", "unknown key \"server\""),
+            ("{\"endpoints\": [{\"servers\": 1}]}", "endpoints.0.servers has the wrong type"),
             ("{\"endpoints\": [{\"servers\": \"h:1\", \"auth\": \"secret\"}]}", "user:password"),
             ("{\"endpoints\": [{\"servers\": \"h:1\"}], \"listen\": \"9998\"}", "HOST:PORT"),
-            ("{\"endpoints\": []}", "needs an endpoint"),
+            ("{\"endpoints\": []}", "endpoint."),
         ] {
             try write(text)
             let result = try await zkq("gateway", "--config", file)

@@ -8,19 +8,20 @@ import ZooKeeper
 
 /// The tool of the previous release.
 enum PreviousRelease {
-    /// Where `scripts/previous-release` puts it, beside the products.
+    /// The path at which `scripts/previous-release` installs it, beside the build products.
     static let path = Tool.products.removingLastComponent().removingLastComponent().appending("previous")
         .appending("zkq")
 
     static var isBuilt: Bool { FileManager.default.isExecutableFile(atPath: path.string) }
 }
 
-/// The previous release, as a program of its own, works on one queue with this one.
+/// Tests the tool of the previous release and this one on one queue.
 @Suite(.timeLimit(.minutes(2)), .enabled(if: PreviousRelease.isBuilt, "make test builds the previous release"))
 struct PreviousReleaseTests {
-    private func lines(_ who: String, _ round: Int) -> [String] { (1...200).map { "\(who)-\(round)-\($0)" } }
+    private func lines(_ release: String, _ round: Int) -> [String] { (1...200).map { "\(release)-\(round)-\($0)" } }
 
-    @Test func bothWorkOnOneQueueWhileTheNumbersBeginAnew() async throws {
+    @Test("Both releases share a queue during sequence rollovers, and take each message once")
+    func sharedQueue() async throws {
         let new = Tool(address: try await TestServer.address())
         let old = Tool(address: new.address, path: PreviousRelease.path)
         try await ZooKeeperClient.withClient(configuration: .init(servers: new.address)) { client in
@@ -39,7 +40,7 @@ struct PreviousReleaseTests {
                     for result in [try await oldPut, try await newPut] {
                         #expect(result.isSuccess && result.lines.count == 200, "\(result.error)")
                     }
-                    // Not before the numbers have begun anew: both consumers are at work then.
+                    // Wait for a rollover in each round, because both consumers must be running during it.
                     for try await node in client.dataUpdates(of: "/queue/epoch") {
                         if let node, try SequenceEpoch(node).number >= round { break }
                     }
@@ -56,7 +57,8 @@ struct PreviousReleaseTests {
         }
     }
 
-    @Test func itRefusesALaterFormat() async throws {
+    @Test("Both releases refuse a queue of a later format")
+    func laterFormat() async throws {
         let new = Tool(address: try await TestServer.address())
         let old = Tool(address: new.address, path: PreviousRelease.path)
         #expect(try await new("put", "a").isSuccess)

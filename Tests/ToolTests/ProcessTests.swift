@@ -5,10 +5,11 @@ import TestSupport
 import Testing
 import ZooKeeper
 
-/// What concerns whole processes: who outlives whom, and counters that belong to a process.
+/// Tests of whole processes: children of a killed process, and a counter of the process.
 @Suite(.timeLimit(.minutes(2)))
 struct ProcessTests {
-    @Test func serversAndTheirDataGoWhenTheirOwnerIsKilled() async throws {
+    @Test("A killed zkq dev leaves neither servers nor their data behind")
+    func killedDev() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "owner-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -24,19 +25,20 @@ struct ProcessTests {
         }
         let client = try ZooKeeperClient(configuration: .init(servers: address))
         try await withDeadline("the server to end") {
-            // Other processes' ends can only be looked for.
+            // Polls, because no event reports the end of another process's child.
             while (try? await client.exists("/", timeout: .milliseconds(100))) ?? nil != nil {}
         }
         await client.close()
         try await withDeadline("the folder to go") {
-            // Other processes' files can only be looked for.
+            // Polls, because no event reports that another process has deleted a file.
             while try !contents().isEmpty { try await Task.sleep(for: .milliseconds(20)) }
         }
     }
 
-    /// The C client's request number starts at the time in seconds, and -8 to -2 would hang or crash it: with the time
-    /// moved to shortly before, some thousand requests pass that point.
-    @Test func theRequestNumberPassesItsReservedValues() async throws {
+    /// The C client's request number starts at the time in seconds, and the values -8 to -2 would hang or crash it. The
+    /// test moves the clock to shortly before them, and some thousand requests then pass them.
+    @Test("The client skips the reserved request numbers of the C client")
+    func reservedRequestNumbers() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "xid-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
@@ -50,13 +52,13 @@ struct ProcessTests {
 
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: (1...3_000).map { "\($0)\n" }.joined()).isSuccess)
-        // A get, and a part of a claim and of an acknowledgement, for each message.
+        // Each message takes a get, and a part of a claim and of an acknowledgement.
         let taken = try await run(
             .path(Tool.path), arguments: ["take", "--wait", "0", "--log-level", "debug"],
             environment: zkq.environment.updating(["LD_PRELOAD": library]), input: .none,
             output: .string(limit: 1 << 20), error: .string(limit: 1 << 16))
         #expect(taken.terminationStatus.isSuccess, "\(taken.standardError)")
-        // Without the guard the client survives by reconnecting; with it there is nothing to survive.
+        // A client that does not skip the numbers loses its connection, and continues after it has reconnected.
         #expect(!taken.standardError.contains("is lost"), "\(taken.standardError)")
         #expect(taken.standardOutput == (1...3_000).map { "\($0)\n" }.joined())
     }

@@ -7,24 +7,25 @@ import ZooKeeperServer
 
 @Suite(.timeLimit(.minutes(2)))
 struct ServerVersionTests {
-    @Test("The version is read from the answer to srvr, and from nothing else")
-    func answersAreParsed() {
-        let answer =
+    @Test("The version is parsed from a response to srvr, and from no other text")
+    func parsedResponses() {
+        let response =
             "Zookeeper version: 3.8.0-5a02a05eddb59aee6ac762f7ea82e92a68eb9c0f, built on 2022-02-25\nMode: leader\n"
-        #expect(ServerVersion(answer: answer) == ServerVersion(3, 8, 0))
+        #expect(ServerVersion(response: response) == ServerVersion(3, 8, 0))
         #expect(
-            ServerVersion(answer: "Zookeeper version: 3.9.3-${mvngit.commit.id}, built on x") == ServerVersion(3, 9, 3))
-        #expect(ServerVersion(answer: "Zookeeper version: 3.10.0-SNAPSHOT") == ServerVersion(3, 10, 0))
-        let others = [
+            ServerVersion(response: "Zookeeper version: 3.9.3-${mvngit.commit.id}, built on x")
+                == ServerVersion(3, 9, 3))
+        #expect(ServerVersion(response: "Zookeeper version: 3.10.0-SNAPSHOT") == ServerVersion(3, 10, 0))
+        let invalid = [
             "", "srvr is not executed because it is not in the whitelist.", "HTTP/1.1 400 Bad Request",
             "Zookeeper version: ", "Zookeeper version: 3.9", "Zookeeper version: 3..0",
             "Zookeeper version: 3.9.99999999999999999999",
             "This ZooKeeper instance is not currently serving requests",
         ]
-        for other in others { #expect(ServerVersion(answer: other) == nil, "\(other)") }
+        for text in invalid { #expect(ServerVersion(response: text) == nil, "\(text)") }
     }
 
-    @Test("Each version has its own defects")
+    @Test("Each server version has its known defects, and a later one has none")
     func defectsOfVersions() {
         let older = [4394, 4643, 4646, 4712]
         #expect(ServerVersion(3, 8, 0).defects == older + [4785])
@@ -42,8 +43,8 @@ struct ServerVersionTests {
                 + "(ZOOKEEPER-4925). Update to 3.9.4 or later")
     }
 
-    @Test("A server that is silent, or away, is left out")
-    func silentServersAreLeftOut() async throws {
+    @Test("Servers that do not respond are left out of the reported versions")
+    func unresponsiveServers() async throws {
         let silent = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .bind(host: "127.0.0.1", port: 0).get()
         let port = try #require(silent.localAddress?.port)
@@ -56,8 +57,8 @@ struct ServerVersionTests {
         try await silent.close()
     }
 
-    @Test("The doctor warns by the version that the server reports")
-    func theDoctorWarnsOfTheServersVersion() async throws {
+    @Test("zkq doctor warns of the defects of the version that a server reports")
+    func doctorWarnings() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "a").isSuccess)
         let server = try await TestServer.shared.ensemble().connectString

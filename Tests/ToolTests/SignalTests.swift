@@ -6,11 +6,11 @@ import Testing
 import ZooKeeper
 import ZooKeeperServer
 
-/// How the tool ends when it is told to.
+/// Tests how the tool ends at a signal.
 @Suite(.timeLimit(.minutes(2)))
 struct SignalTests {
-    /// Waits until a consumer waits for messages.
-    private func untilIdle(_ address: String) async throws {
+    /// Waits until a consumer has joined the wait queue.
+    private func waitUntilIdle(_ address: String) async throws {
         try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
             for try await children in client.childrenUpdates(of: "/queue/idle")
             where children?.names.isEmpty == false { break }
@@ -31,13 +31,13 @@ struct SignalTests {
         #expect(try await zkq("purge", "--yes").isSuccess)
     }
 
-    @Test("Each signal ends a take in order", arguments: [SIGINT, SIGTERM, SIGHUP])
+    @Test("zkq take ends at each signal, and leaves no consumer behind", arguments: [SIGINT, SIGTERM, SIGHUP])
     func signals(_ number: Int32) async throws {
         let zkq = Tool(address: try await TestServer.address())
         try await makeEmptyQueue(zkq)
         let result = try await zkq.started("take") { pid, output in
             var lines = output.makeAsyncIterator()
-            try await untilIdle(zkq.address)
+            try await waitUntilIdle(zkq.address)
             kill(pid, number)
             try await expectEnd(&lines)
         }
@@ -45,7 +45,7 @@ struct SignalTests {
         #expect(try await zkq("stats").output.contains("consumers  0"))
     }
 
-    @Test("A gateway ends at SIGHUP")
+    @Test("A gateway ends at SIGHUP with success")
     func gateway() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let result = try await zkq.started("gateway", "--listen", "127.0.0.1:0") { pid, output in
@@ -57,7 +57,7 @@ struct SignalTests {
         #expect(result.isSuccess, "\(result.error)")
     }
 
-    @Test("SIGHUP stays ignored where nohup ignores it")
+    @Test("SIGHUP stays ignored when the caller ignores it, as nohup does")
     func nohup() async throws {
         let zkq = Tool(address: try await TestServer.address())
         try await makeEmptyQueue(zkq)
@@ -65,7 +65,7 @@ struct SignalTests {
         let script = "trap '' HUP; exec \"$0\" take --count 1"
         let result = try await shell.started("-c", script, Tool.path.string) { pid, output in
             var lines = output.makeAsyncIterator()
-            try await untilIdle(zkq.address)
+            try await waitUntilIdle(zkq.address)
             kill(pid, SIGHUP)
             #expect(try await zkq("put", "b").isSuccess)
             #expect(try await lines.next() == "b")
@@ -74,7 +74,7 @@ struct SignalTests {
         #expect(result.isSuccess, "\(result.error)")
     }
 
-    @Test("A take ends within seconds while its server hangs", arguments: [false, true])
+    @Test("zkq take ends within seconds of a signal while its server hangs", arguments: [false, true])
     func hangingServer(holdsALease: Bool) async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let zkq = Tool(address: ensemble.connectString)
@@ -85,7 +85,7 @@ struct SignalTests {
                 if holdsALease {
                     #expect(try await lines.next() == "a")
                 } else {
-                    try await untilIdle(zkq.address)
+                    try await waitUntilIdle(zkq.address)
                 }
                 await ensemble.pause(0)
                 let start = ContinuousClock.now
@@ -97,7 +97,7 @@ struct SignalTests {
         }
     }
 
-    @Test("A second signal ends a take at once")
+    @Test("A second signal ends zkq take at once")
     func secondSignal() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let zkq = Tool(address: ensemble.connectString)
@@ -107,7 +107,7 @@ struct SignalTests {
                 #expect(try await lines.next() == "a")
                 await ensemble.pause(0)
                 let start = ContinuousClock.now
-                // Two of the same kind could arrive as one.
+                // Two signals of the same kind could arrive as one.
                 kill(pid, SIGTERM)
                 kill(pid, SIGINT)
                 try await expectEnd(&lines)
@@ -117,10 +117,10 @@ struct SignalTests {
         }
     }
 
-    @Test("A take ends within seconds while nobody reads its output")
-    func outputThatNobodyReads() async throws {
+    @Test("zkq take ends within seconds of a signal while its output pipe is full")
+    func fullOutputPipe() async throws {
         let zkq = Tool(address: try await TestServer.address())
-        // More than a pipe holds.
+        // The message is longer than a pipe can buffer.
         #expect(try await zkq("put", "--lines", input: String(repeating: "a", count: 400_000)).isSuccess)
         let pipe = try FileDescriptor.pipe()
         defer { try? pipe.readEnd.close() }

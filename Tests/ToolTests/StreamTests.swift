@@ -5,11 +5,11 @@ import TestSupport
 import Testing
 import ZooKeeper
 
-/// What the tool makes of streams and arguments that are not as usual.
+/// Tests unusual streams and arguments.
 @Suite(.timeLimit(.minutes(2)))
 struct StreamTests {
-    @Test("Input that cannot be read is an error, and no end")
-    func inputThatCannotBeRead() async throws {
+    @Test("Unreadable input and a closed output are errors")
+    func unusableStreams() async throws {
         let zkq = Tool(address: try await TestServer.address())
         for (script, reason) in [
             ("\"$0\" put --lines < /", "Is a directory"), ("\"$0\" put --lines <&-", "Bad file descriptor"),
@@ -22,8 +22,8 @@ struct StreamTests {
         #expect(!closed.isSuccess && closed.error.contains("stdout"), "\(closed.error)")
     }
 
-    @Test("A line that no message can have is refused before it has ended")
-    func lineThatIsTooLong() async throws {
+    @Test("A line that is too long for a message is refused before its end")
+    func longLine() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let start = ContinuousClock.now
         let result = try await zkq.shell(
@@ -32,14 +32,14 @@ struct StreamTests {
         #expect(!result.isSuccess && result.lines.count == 2)
         #expect(result.error.contains("Line 3 of stdin is longer than"), "\(result.error)")
         #expect(try await zkq("take", "--wait", "0").output == "a\nb\n")
-        // The largest that there can be, in pieces.
+        // A line below the limit is stored, although it arrives in pieces.
         let most = String(repeating: "x", count: 500_000)
         #expect(try await zkq("put", "--lines", input: "\(most)\nc").lines.count == 2)
         #expect(try await zkq("take", "--wait", "0").output == "\(most)\nc\n")
     }
 
-    @Test("An argument that is not UTF-8 is refused")
-    func argumentThatIsNoText() async throws {
+    @Test("An argument that is not UTF-8 is refused, and the same bytes are accepted from stdin")
+    func invalidUTF8() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let result = try await zkq.shell("\"$0\" put \"$(printf 'a\\377')\"")
         #expect(!result.isSuccess && result.output.isEmpty && result.error.contains("not UTF-8"), "\(result.error)")
@@ -47,8 +47,8 @@ struct StreamTests {
         #expect(try await zkq("peek", "--format", "json").output.contains("\"payloadBase64\":\"Yf8=\""))
     }
 
-    @Test("Input that does not block is waited for")
-    func inputThatDoesNotBlock() async throws {
+    @Test("zkq put waits for lines on a non-blocking input")
+    func nonBlockingInput() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let pipe = try Self.pipe(nonBlocking: .readEnd)
         let result = try await run(
@@ -57,7 +57,7 @@ struct StreamTests {
             error: .string(limit: 1 << 16)
         ) { execution in
             var names = execution.standardOutput.strings().makeAsyncIterator()
-            // After each name, nothing is there to be read at first.
+            // After it has printed a name, the tool finds no input until the next line is written.
             for number in 0..<3 {
                 try pipe.writeEnd.writeAll("\(number)\n".utf8)
                 #expect(try await names.next() == "item-100-000000000\(number)")
@@ -68,10 +68,10 @@ struct StreamTests {
         #expect(result.terminationStatus.isSuccess, "\(result.standardError)")
     }
 
-    @Test("Output that does not block is waited for")
-    func outputThatDoesNotBlock() async throws {
+    @Test("zkq take waits until a non-blocking output accepts more")
+    func nonBlockingOutput() async throws {
         let zkq = Tool(address: try await TestServer.address())
-        // Each of them is more than a pipe holds.
+        // Each line is longer than a pipe can buffer.
         let lines = (1...5).map { String(repeating: "\($0)", count: 200_000) + "\n" }.joined()
         #expect(try await zkq("put", "--lines", input: lines).lines.count == 5)
         let pipe = try Self.pipe(nonBlocking: .writeEnd)
@@ -86,7 +86,7 @@ struct StreamTests {
 
     private enum End { case readEnd, writeEnd }
 
-    /// A pipe, one end of which does not block.
+    /// Returns a pipe with one non-blocking end.
     private static func pipe(nonBlocking end: End) throws -> (readEnd: FileDescriptor, writeEnd: FileDescriptor) {
         let ends = try FileDescriptor.pipe()
         let descriptor = (end == .readEnd ? ends.readEnd : ends.writeEnd).rawValue

@@ -2,16 +2,16 @@ import Foundation
 import Subprocess
 import SystemPackage
 
-/// The built `zkq`, run as a process.
+/// The built `zkq`, which each command runs as a process.
 struct Tool {
-    /// The connect string that its commands get.
+    /// The connect string of the commands.
     let address: String
-    /// The program.
+    /// The path of the executable.
     var path = Tool.path
-    /// Where they put temporary things, if not where this process does.
+    /// The commands' temporary folder; `nil` means the same as that of this process.
     var temporaryFolder: String?
 
-    /// What a command left.
+    /// The result of a command.
     struct Result {
         let status: TerminationStatus
         let output: String
@@ -21,16 +21,17 @@ struct Tool {
         var isSuccess: Bool { status.isSuccess }
     }
 
-    /// The environment's `ZKQ_TOOL`, such as that of a release build, or the one beside the test bundle.
+    /// The path in the environment variable `ZKQ_TOOL`, such as that of a release build. By default, the executable
+    /// beside the test bundle.
     static let path =
         ProcessInfo.processInfo.environment["ZKQ_TOOL"].map { FilePath($0) } ?? products.appending("zkq")
 
-    /// Where the test bundle is, which is this process's program.
+    /// The folder of the test bundle, which is this process's executable.
     static let products = FilePath(
         URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
             .path(percentEncoded: false))
 
-    /// Runs a command to its end.
+    /// Runs a command until it exits.
     func callAsFunction(_ arguments: String..., input: String = "") async throws -> Result {
         let result = try await run(
             .path(path), arguments: Arguments(arguments), environment: environment, input: .string(input),
@@ -39,7 +40,7 @@ struct Tool {
             status: result.terminationStatus, output: result.standardOutput, error: result.standardError)
     }
 
-    /// Runs a script of the shell, in which `$0` is the program.
+    /// Runs a shell script, in which `$0` is the tool.
     func shell(_ script: String) async throws -> Result {
         let result = try await run(
             .path("/bin/sh"), arguments: ["-c", script, path.string], environment: environment, input: .none,
@@ -53,9 +54,9 @@ struct Tool {
         return temporaryFolder.map { base.updating(["TMPDIR": $0]) } ?? base
     }
 
-    /// Starts a command, gives its process and its lines as they come to `body`, and kills it when `body` returns.
+    /// Starts a command, passes its process ID and its lines of output to `body`, and kills it when `body` returns.
     ///
-    /// - Returns: how it ended, and what it wrote on stderr.
+    /// - Returns: its exit status, and its output on stderr.
     func started(
         _ arguments: String..., body: (pid_t, SubprocessOutputSequence.StringSequence<UTF8>) async throws -> Void
     ) async throws -> Result {

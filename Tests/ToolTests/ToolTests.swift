@@ -7,7 +7,7 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperServer
 
-/// The tool as a person and a script use it: processes, signals, pipes.
+/// Tests the commands of the tool.
 @Suite(.timeLimit(.minutes(2)))
 struct ToolTests {
     private struct Line: Decodable {
@@ -25,7 +25,7 @@ struct ToolTests {
 
     private func lines(_ numbers: ClosedRange<Int>) -> String { numbers.map { "\($0)\n" }.joined() }
 
-    /// What stands below the queue's root, by a client of its own.
+    /// Expects that the queue's tree has its empty folders and nothing else.
     private func expectEmptyTree(_ address: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let found = try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
             var found: [String] = []
@@ -39,7 +39,8 @@ struct ToolTests {
             sourceLocation: sourceLocation)
     }
 
-    @Test func linesGoThroughAnEnsembleInOrder() async throws {
+    @Test("Lines pass through a queue on three servers in order")
+    func linesInOrder() async throws {
         let dev = Tool(address: "")
         _ = try await dev.started("dev", "--servers", "3") { pid, lines in
             var output = lines.makeAsyncIterator()
@@ -57,7 +58,8 @@ struct ToolTests {
         }
     }
 
-    @Test func messagesOfAKilledConsumerComeBack() async throws {
+    @Test("A recovery redelivers the messages of a killed consumer")
+    func killedConsumer() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: lines(1...20)).isSuccess)
         _ = try await zkq.started(
@@ -69,7 +71,7 @@ struct ToolTests {
             }
             kill(pid, SIGKILL)
         }
-        try await untilConsumersAreGone(zkq.address)
+        try await waitUntilConsumersAreGone(zkq.address)
         let recovered = try await zkq("recover", "--once")
         #expect(recovered.output == "recovered 10, redelivered 10, dead-lettered 0, consumers removed 1\n")
         let taken = try await zkq("take", "--wait", "0", "--format", "json").lines.map(decode)
@@ -78,7 +80,8 @@ struct ToolTests {
         try await expectEmptyTree(zkq.address)
     }
 
-    @Test func theDoctorTellsHowFarTheCountersAre() async throws {
+    @Test("zkq doctor prints each finite counter as a table and as JSON")
+    func doctorCounters() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("doctor").isSuccess == false)
         #expect(try await zkq("put", "a").isSuccess)
@@ -88,11 +91,12 @@ struct ToolTests {
         let json = try await zkq("doctor", "--for", "0.2", "--json").output
         let sequenceUsage = try JSONDecoder().decode([Counter].self, from: Data(json.utf8))
         #expect(sequenceUsage.first { $0.counter == "messages" }?.value == 1)
-        // The doctor's own two looks.
+        // The two measurements of the doctor are transactions themselves.
         #expect(sequenceUsage.first { $0.counter == "transactions" }.map { $0.value > 0 && $0.perSecond > 0 } == true)
     }
 
-    @Test func theDoctorWarnsOfWhatAQueueSuffersFrom() async throws {
+    @Test("A full queue refuses messages, and zkq doctor warns of it and of harmful server settings")
+    func fullQueue() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: lines(1...10)).isSuccess)
         #expect(
@@ -113,10 +117,9 @@ struct ToolTests {
         let json = try await zkq("doctor", "--for", "0.1", "--json")
         #expect(json.lines.count == 1 && json.error.contains("nearly full"))
 
-        let transactional = try await zkq("put", "more")
+        let refused = try await zkq("put", "more")
         #expect(
-            !transactional.isSuccess && transactional.error.contains("is full: 10 of 10 messages")
-                && transactional.lines.isEmpty)
+            !refused.isSuccess && refused.error.contains("is full: 10 of 10 messages") && refused.lines.isEmpty)
         async let late = zkq("put", "--wait-when-full", "more")
         #expect(try await zkq("take", "--count", "1").output == "1\n")
         #expect(try await late.isSuccess)
@@ -124,7 +127,8 @@ struct ToolTests {
         #expect(try await zkq("bound", "--none").output == "messages   -\nbytes      -\n")
     }
 
-    @Test func aConsumerThatWasStoppedPastItsSessionFindsItsLeasesLost() async throws {
+    @Test("A consumer that was stopped until its session ended cannot acknowledge its message")
+    func stoppedConsumer() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "a").isSuccess)
         let stopped = try await zkq.started("take", "--hold", "3", "--session-timeout", "1", "--wait", "0") {
@@ -132,9 +136,9 @@ struct ToolTests {
             var lines = output.makeAsyncIterator()
             #expect(try await lines.next() == "a")
             kill(pid, SIGSTOP)
-            try await untilConsumersAreGone(zkq.address)
+            try await waitUntilConsumersAreGone(zkq.address)
             #expect(try await zkq("recover", "--once").output.hasPrefix("recovered 1, redelivered 1"))
-            // Somebody else has it in hand when the stopped one goes on.
+            // Another consumer holds the message when the stopped one continues.
             _ = try await zkq.started("take", "--hold", "60", "--format", "json") { _, output in
                 for try await line in output {
                     #expect(try decode(line).deliveryCount == 2)
@@ -142,18 +146,19 @@ struct ToolTests {
                 }
                 let before = try await zkq("stats", "--json").output
                 kill(pid, SIGCONT)
-                // It ends by itself, since nothing is ready for it.
+                // The stopped consumer exits, because no message is ready.
                 #expect(try await lines.next() == nil)
                 #expect(try await zkq("stats", "--json").output == before && before.contains("\"leased\":1"))
             }
         }
-        #expect(stopped.error.contains("was not acknowledged: The lease is lost"))
+        #expect(stopped.error.contains("was not acknowledged: Lease lost"))
     }
 
-    @Test func twoTakersShareWithoutDuplicates() async throws {
+    @Test("Two consumers share the messages without duplicates")
+    func twoConsumers() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: lines(1...1_000)).isSuccess)
-        // Slow enough for the other to have its share, whichever process comes first.
+        // The hold time lets both consumers have a share, whichever process starts first.
         async let first = zkq("take", "--wait", "1", "--hold", "0.005")
         async let second = zkq("take", "--wait", "1", "--hold", "0.005")
         let taken = try await [first, second]
@@ -163,7 +168,8 @@ struct ToolTests {
         try await expectEmptyTree(zkq.address)
     }
 
-    @Test func optionsOfPutAndTakeAreHeeded() async throws {
+    @Test("zkq put, peek and take apply their options")
+    func options() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(
             try await zkq("put", "--header", "k=v=w", "--header", "e=", "second", "third").output
@@ -183,7 +189,8 @@ struct ToolTests {
         #expect(try await zkq("take", "--wait", "0").output == "\nlast without an end\n")
     }
 
-    @Test func statsDeadAndPurge() async throws {
+    @Test("zkq stats counts messages, zkq dead redrives dead letters, and zkq purge deletes messages")
+    func statsDeadAndPurge() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await !zkq("stats").isSuccess)
         #expect(try await zkq("put", "a", "b", "c").isSuccess)
@@ -205,7 +212,8 @@ struct ToolTests {
         try await expectEmptyTree(zkq.address)
     }
 
-    @Test func errorsAreOneClearLineAndANonZeroExit() async throws {
+    @Test("A command with invalid arguments prints an error without secrets, and fails")
+    func invalidArguments() async throws {
         let nowhere = Tool(address: "127.0.0.1:1")
         for arguments in [
             ["put"], ["put", "--priority", "1000", "x"], ["put", "--header", "x", "y"], ["take", "--prefetch", "0"],
@@ -221,20 +229,21 @@ struct ToolTests {
         }
     }
 
-    @Test func aClosedPipeEndsItQuietlyAndLosesNothing() async throws {
+    @Test("A closed pipe ends zkq take without an error message, and loses no message")
+    func closedPipe() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--lines", input: lines(1...50)).isSuccess)
         let result = try await zkq.shell("\"$0\" take --prefetch 5 | head -n 3")
         #expect(result.output == "1\n2\n3\n" && result.error == "")
-        // More may have been written into the pipe than was read from it; what could not be written comes again, and
-        // nothing in between is missing.
+        // The tool may have written more lines into the pipe than were read from it. It requeues the messages that it
+        // could not write, and none in between is missing.
         let rest = try await zkq("take", "--wait", "0").lines.compactMap { Int($0) }
         let first = try #require(rest.first)
         #expect(first >= 4 && rest == Array(first...50))
     }
 
-    @Test("A number outside its limits is named with them, in every command")
-    func numbersHaveLimits() async throws {
+    @Test("Every command refuses a number outside its limits")
+    func numberLimits() async throws {
         let nowhere = Tool(address: "127.0.0.1:1")
         for (command, options) in [
             (["put", "x"], ["--priority"]), (["take"], ["--count", "--wait", "--prefetch", "--hold"]),
@@ -248,13 +257,13 @@ struct ToolTests {
                     environment: nowhere.environment, input: .none, output: .string(limit: 1 << 16),
                     error: .string(limit: 1 << 16))
                 #expect(!result.terminationStatus.isSuccess && result.standardOutput.isEmpty)
-                #expect(result.standardError.hasPrefix("Error: \(option) is a number"), "\(result.standardError)")
+                #expect(result.standardError.hasPrefix("Error: \(option) must be "), "\(result.standardError)")
             }
         }
     }
 
-    @Test("What does not create a queue fails without one")
-    func aMissingQueueIsAnError() async throws {
+    @Test("A command that does not create queues fails when there is no queue, and creates nothing")
+    func missingQueue() async throws {
         let zkq = Tool(address: try await TestServer.address())
         for result in [
             try await zkq("bound"), try await zkq("bound", "--messages", "5"), try await zkq("bound", "--none"),
@@ -271,7 +280,7 @@ struct ToolTests {
         #expect(names.isEmpty)
     }
 
-    @Test("A path that is too long for one command is too long for all")
+    @Test("Commands refuse a path above the limit, and accept a long one below it")
     func longPaths() async throws {
         let zkq = Tool(address: try await TestServer.address())
         let queue = "/" + String(repeating: "q", count: 3_000)
@@ -288,7 +297,7 @@ struct ToolTests {
         #expect(try await zkq("purge", "--queue", long, "--yes").output == "600\n")
     }
 
-    @Test("JSON has the id of a message that was sent with one")
+    @Test("JSON output has the ID of a message that was sent with one")
     func idsInJSON() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "--id", "order-1", "a").isSuccess)
@@ -307,12 +316,12 @@ struct ToolTests {
         #expect(taken == ["order-1", nil])
     }
 
-    @Test("A take that leaves messages which it cannot take fails")
-    func messagesThatCannotBeTaken() async throws {
+    @Test("zkq take fails when it leaves messages that it cannot claim")
+    func unclaimableMessages() async throws {
         let zkq = Tool(address: try await TestServer.address())
         #expect(try await zkq("put", "a").isSuccess)
         try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
-            // An envelope of a version to come, which consumers leave where it is.
+            // An envelope of a later version, which consumers skip.
             let data: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51, 99, 1, 0, 0, 0, 0]
             _ = try await client.create("/queue/items/item-100-", data: data, mode: .persistentSequential)
         }
@@ -323,7 +332,7 @@ struct ToolTests {
         }
     }
 
-    @Test("The version names the commit")
+    @Test("zkq --version prints the release and the commit")
     func version() async throws {
         let result = try await Tool(address: "")("--version")
         #expect(result.isSuccess && result.lines.count == 1)
@@ -331,7 +340,7 @@ struct ToolTests {
     }
 
     /// Waits until no consumer has a session.
-    private func untilConsumersAreGone(_ address: String) async throws {
+    private func waitUntilConsumersAreGone(_ address: String) async throws {
         try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
             for name in try await client.children(of: "/queue/consumers").names {
                 let path = "/queue/consumers/\(name)/active"

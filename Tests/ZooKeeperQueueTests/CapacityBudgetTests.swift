@@ -15,7 +15,7 @@ struct CapacityBudgetTests {
     private func fill(
         _ budget: inout CapacityBudget, nodes: Int, producers: Int, now: Duration, atMost limit: Int = .max
     ) -> Int {
-        budget.look(at: .init(nodes: nodes, bytes: nil, producers: producers), now: now)
+        budget.update(with: .init(nodes: nodes, bytes: nil, producers: producers), now: now)
         var count = 0
         while count < limit, budget.admits(entry(count), now: now) { count += 1 }
         if count > 0 { budget.noteStored(nodes: count, messages: count) }

@@ -10,8 +10,8 @@ import ZooKeeperTestKit
 struct ConsumerDriver {
     private enum Reading {
         case idle, begins
-        case waits(ReadMark)
-        case reads([ReadyList.Entry], ReadMark)
+        case waits(ListRevision)
+        case reads([ReadyList.Entry], ListRevision)
     }
     private enum Committing {
         case idle
@@ -201,7 +201,7 @@ struct ConsumerDriver {
 
     /// Returns the buffered messages to idle consumers.
     private mutating func shareBuffer() {
-        guard machine.hasOldMessages(now: now), handle({ $0.othersAreIdle() }) else { return }
+        guard machine.hasOldMessages(now: now), handle({ $0.otherConsumersAreIdle() }) else { return }
         let buffered = handle { $0.takeBuffer() }
         leases += buffered
         handle { $0.batchingBegins() }
@@ -209,7 +209,7 @@ struct ConsumerDriver {
             releasing.insert(ObjectIdentifier(lease))
             settle(lease, by: .release)
         }
-        handle { [now] in $0.gatheringEnds(now: now) }
+        handle { [now] in $0.batchingEnds(now: now) }
     }
 
     private mutating func changeSession() {
@@ -268,7 +268,7 @@ struct ConsumerDriver {
             handle { $0.registered(registration) }
         }
         if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), maximumDeliveries: 10) } }
-        let mark = machine.mark
+        let mark = machine.listRevision
         if machine.needsList(now: now) {
             beginScan(mark)
         } else {
@@ -276,13 +276,13 @@ struct ConsumerDriver {
         }
     }
 
-    private mutating func beginScan(_ mark: ReadMark) {
+    private mutating func beginScan(_ mark: ListRevision) {
         (wantsRescan, lastListed, beganScan) = (false, nil, true)
         _ = handle { $0.scanBegins() }
         reading = .waits(mark)
     }
 
-    private mutating func advanceScan(_ mark: ReadMark) {
+    private mutating func advanceScan(_ mark: ListRevision) {
         if wantsRescan || machine.registration == nil {
             handle { $0.scanEnds() }
             if machine.registration == nil { return endRead() }
@@ -302,13 +302,13 @@ struct ConsumerDriver {
             $0.listingBegins(now: now)
             $0.listed(Array(items))
         }
-        switch handle({ [now] in $0.judgeScan(usable: { names, _ in names }, now: now) }) {
+        switch handle({ [now] in $0.evaluateScan(usable: { names, _ in names }, now: now) }) {
         case .wait: violations.append("the scan waits although both folders were listed")
         case .busy:
             _ = handle { $0.leaveWaitQueue() }
             lastListed = nil
             let anotherWaits = roll(2) == 0
-            if handle({ $0.othersWait(anotherWaits) }) { endScan() }
+            if handle({ $0.otherConsumersWait(anotherWaits) }) { endScan() }
         case .found(let found):
             handle { $0.scanEnds() }
             let isValid = handle { [now] in $0.refill(found, .init(), since: mark, now: now) }
@@ -408,8 +408,8 @@ struct ConsumerDriver {
             ends[ObjectIdentifier(lease)] = settlement.kind
             switch settlement.kind {
             case .release: items.insert(lease.node)
-            case .requeue where lease.name.returns < 8:
-                items.insert(lease.name.with(returns: lease.name.returns + 1).string)
+            case .requeue where lease.name.redeliveries < 8:
+                items.insert(lease.name.with(redeliveries: lease.name.redeliveries + 1).string)
             default: break
             }
         }

@@ -13,8 +13,8 @@ struct ItemNameTests {
         ])
     func parsesNames(name: String, priority: Int, sequence: Int32, returns: Int) throws {
         let item = try #require(ItemName(name))
-        #expect(item.priority == priority && item.sequence == sequence && item.returns == returns)
-        #expect(item.string == name && item.with(returns: returns).string == name)
+        #expect(item.priority == priority && item.sequence == sequence && item.redeliveries == returns)
+        #expect(item.string == name && item.with(redeliveries: returns).string == name)
     }
 
     @Test(
@@ -41,7 +41,7 @@ struct ItemNameTests {
         #expect(item.epoch == epoch && item.string == name && item.untagged == untagged)
         #expect(ItemName(untagged, inEpoch: epoch) == item)
         #expect(ItemName(name, inEpoch: epoch) == nil)
-        #expect(item.with(returns: 4).string.hasSuffix(".4") && item.with(returns: 4).epoch == epoch)
+        #expect(item.with(redeliveries: 4).string.hasSuffix(".4") && item.with(redeliveries: 4).epoch == epoch)
     }
 
     @Test("The sequence number may have more or fewer digits")
@@ -80,8 +80,8 @@ struct ItemNameTests {
     @Test("A new redelivery count replaces the old one")
     func newCount() throws {
         let item = try #require(ItemName("item-100-0000000042.9"))
-        #expect(item.with(returns: 10).string == "item-100-0000000042.10")
-        #expect(item.with(returns: 0).string == "item-100-0000000042")
+        #expect(item.with(redeliveries: 10).string == "item-100-0000000042.10")
+        #expect(item.with(redeliveries: 0).string == "item-100-0000000042")
         #expect(ItemName.prefix(priority: 7) == "item-007-")
     }
 }

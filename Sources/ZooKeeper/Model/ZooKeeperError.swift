@@ -7,79 +7,94 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         /// Creates a code from its number.
         public init(rawValue: Int32) { self.rawValue = rawValue }
 
-        /// The node does not exist.
+        /// The node, or the parent of a node to create, does not exist. Check the path, or create the missing node.
         public static let noNode = Code(rawValue: -101)
-        /// The access control list does not permit the operation.
+        /// The access control list does not permit the operation. Authenticate the client, or change the list.
         public static let noAuth = Code(rawValue: -102)
-        /// The node's version is not the expected one.
+        /// The node's version is not the expected one. Read the node again, and repeat the change at its current
+        /// version.
         public static let badVersion = Code(rawValue: -103)
-        /// An ephemeral node cannot have children.
+        /// An ephemeral node cannot have children. Create the child below a persistent node.
         public static let noChildrenForEphemerals = Code(rawValue: -108)
-        /// The node already exists.
+        /// The node already exists. Use the existing node, or choose another name.
         public static let nodeExists = Code(rawValue: -110)
-        /// The node has children and cannot be deleted.
+        /// The node has children and cannot be deleted. Delete its children first.
         public static let notEmpty = Code(rawValue: -111)
-        /// The session expired before a response arrived.
+        /// The session expired before a response arrived. Check ``ZooKeeperError/outcome-swift.property`` before you
+        /// repeat the request.
         public static let sessionExpired = Code(rawValue: -112)
-        /// The server does not know the session yet, or no longer. Nothing was changed.
+        /// The server does not know the session yet, or no longer. Nothing was changed. Repeat the request.
         public static let unknownSession = Code(rawValue: -12)
-        /// The access control list is invalid.
+        /// The access control list is invalid. Correct the list. The scheme `auth` requires credentials.
         public static let invalidACL = Code(rawValue: -114)
-        /// The ensemble refused the credentials.
+        /// The ensemble refused the credentials. Correct the credentials.
         public static let authenticationFailed = Code(rawValue: -115)
-        /// The client was closed before a response arrived.
+        /// The client was closed before a response arrived. Check ``ZooKeeperError/outcome-swift.property``, and create
+        /// another client to continue.
         public static let closing = Code(rawValue: -116)
-        /// The session has moved to another server. Nothing was changed.
+        /// The session has moved to another server. Nothing was changed. Repeat the request.
         public static let sessionMoved = Code(rawValue: -118)
-        /// A majority of the new servers is not connected and in sync. Nothing was changed.
+        /// A majority of the new servers is not connected and in sync. Nothing was changed. Start the new servers, wait
+        /// until they have joined, and try again.
         public static let newConfigNoQuorum = Code(rawValue: -13)
-        /// Another reconfiguration of the ensemble is in progress. Nothing was changed.
+        /// Another reconfiguration of the ensemble is in progress. Nothing was changed. Try again later.
         public static let reconfigInProgress = Code(rawValue: -14)
-        /// Dynamic reconfiguration is disabled (`reconfigEnabled`).
+        /// Dynamic reconfiguration is disabled (`reconfigEnabled`). Enable it on every server.
         public static let reconfigDisabled = Code(rawValue: -123)
-        /// The session is local to its server, which creates no ephemeral nodes for local sessions.
+        /// The session is local to its server, which creates no ephemeral nodes for local sessions. Disable local
+        /// sessions on the servers (`localSessionsEnabled`), or allow their upgrade (`localSessionsUpgradingEnabled`).
         public static let ephemeralOnLocalSession = Code(rawValue: -120)
-        /// The server has no such watch.
+        /// The server has no such watch. There is nothing to remove.
         public static let noWatcher = Code(rawValue: -121)
-        /// The request took longer than allowed. Its outcome is unknown.
+        /// The request took longer than allowed. Its outcome is unknown. Read the node before you repeat the request.
         public static let requestTimeout = Code(rawValue: -122)
         /// The servers require authentication and close connections without it (`enforce.auth.schemes`,
-        /// `sessionRequireClientSASLAuth`). Nothing was changed.
+        /// `sessionRequireClientSASLAuth`). Nothing was changed. Authenticate the client with a required scheme.
         public static let sessionClosedRequireSaslAuth = Code(rawValue: -124)
-        /// A hard quota of the path or of an ancestor would be exceeded (`enforceQuota`). Nothing was changed.
+        /// A hard quota of the path or of an ancestor would be exceeded (`enforceQuota`). Nothing was changed. Delete
+        /// nodes, or raise the quota.
         public static let quotaExceeded = Code(rawValue: -125)
-        /// The server is read-only.
+        /// The server is read-only, because it has no connection to a majority. Repeat the write when a majority is up.
         public static let notReadOnly = Code(rawValue: -119)
-        /// The server was overloaded. Nothing was changed.
+        /// The server was overloaded. Nothing was changed. Try again later.
         public static let throttled = Code(rawValue: -127)
-        /// The connection was lost before a response arrived.
+        /// The connection was lost before a response arrived. Check ``ZooKeeperError/outcome-swift.property`` before
+        /// you repeat the request.
         public static let connectionLoss = Code(rawValue: -4)
-        /// The server sent nothing for two thirds of the session timeout.
+        /// The server sent nothing for two thirds of the session timeout. Check
+        /// ``ZooKeeperError/outcome-swift.property`` before you repeat the request.
         public static let operationTimeout = Code(rawValue: -7)
-        /// Responses no longer matched requests, so the C client closed the connection.
+        /// Responses no longer matched requests, so the C client closed the connection. Check
+        /// ``ZooKeeperError/outcome-swift.property`` before you repeat the request.
         public static let runtimeInconsistency = Code(rawValue: -2)
-        /// The server could not decode the request.
+        /// The server could not decode the request. Raise its `jute.maxbuffer` if the request is too large for it.
         public static let marshallingError = Code(rawValue: -5)
-        /// The server does not support the operation, or is not configured to allow it.
+        /// The server does not support the operation, or is not configured to allow it. Use a newer server, or change
+        /// its configuration.
         public static let unimplemented = Code(rawValue: -6)
-        /// The server or the C client refused the arguments.
+        /// The server or the C client refused the arguments. Correct them.
         public static let badArguments = Code(rawValue: -8)
 
-        /// The client refused an argument. Nothing was sent.
+        /// The client refused an argument. Nothing was sent. Correct the argument.
         public static let invalidArgument = Code(rawValue: 1)
-        /// The request is larger than ``ZooKeeperConfiguration/maximumRequestSize``. Nothing was sent.
+        /// The request is larger than ``ZooKeeperConfiguration/maximumRequestSize``. Nothing was sent. Split the
+        /// request, or raise the limit together with the servers' `jute.maxbuffer`.
         public static let requestTooLarge = Code(rawValue: 2)
-        /// The call's deadline has passed.
+        /// The call's deadline has passed. Check ``ZooKeeperError/outcome-swift.property`` before you repeat the call,
+        /// or allow more time.
         public static let deadlineExceeded = Code(rawValue: 3)
-        /// The client is closed, or was closed while the request waited to be sent.
+        /// The client is closed, or was closed while the request waited to be sent. Create another client.
         public static let closed = Code(rawValue: 4)
-        /// The watched paths of the session would be too long to be sent again in one packet.
+        /// The watched paths of the session would be too long to be sent again in one packet. Watch fewer nodes, or use
+        /// several clients.
         public static let tooManyWatches = Code(rawValue: 5)
-        /// Too many requests wait to be sent.
+        /// Too many requests wait to be sent. Wait until earlier calls return, or raise
+        /// ``ZooKeeperConfiguration/maximumQueuedRequests``.
         public static let overloaded = Code(rawValue: 6)
-        /// The session would have too many ephemeral nodes to delete in one transaction.
+        /// The session would have too many ephemeral nodes to delete in one transaction. Delete some of them, or use
+        /// several clients.
         public static let tooManyEphemerals = Code(rawValue: 8)
-        /// `run()` was called a second time.
+        /// `run()` was called a second time. Create another client to run again.
         public static let alreadyRunning = Code(rawValue: 7)
     }
 

@@ -10,7 +10,7 @@ struct QueueUsage: Sendable {
     func trackBytes() async throws {
         guard try await store.capabilities.contains(.quotas) else {
             throw QueueError(
-                .invalidArgument, "This kind of ZooKeeper does not count bytes: limit the number of messages instead.")
+                .invalidArgument, "This store cannot count bytes. Set a capacity in messages instead.")
         }
         try await store.trackUsage(of: tree.root)
     }

@@ -3,11 +3,11 @@
 struct ClaimLimit: Sendable, Hashable {
     /// The limit; `nil` when only the client's own limit applies.
     private(set) var bytes: Int?
-    /// How many transactions were answered since the limit last changed.
+    /// How many replies to transactions arrived since the limit last changed.
     private var passed = 0
 
     /// After this many transactions the limit is raised, because the connection may have broken for another reason.
-    private static let patience = 100
+    private static let transactionsBeforeRaise = 100
 
     /// The smallest limit of any server. When the connection breaks at a smaller transaction,
     /// the reason is another one.
@@ -18,11 +18,11 @@ struct ClaimLimit: Sendable, Hashable {
     /// Records that the connection broke at a claim of this size.
     mutating func shrink(from bytes: Int) { (self.bytes, passed) = (max(1, bytes / 4), 0) }
 
-    /// Records that a transaction was answered.
+    /// Records that the reply to a transaction arrived.
     mutating func pass(of maximum: Int) {
         guard let bytes else { return }
         passed += 1
-        guard passed >= Self.patience else { return }
+        guard passed >= Self.transactionsBeforeRaise else { return }
         passed = 0
         self.bytes = bytes * 4 >= maximum ? nil : bytes * 2
     }

@@ -3,7 +3,7 @@ import ZooKeeper
 /// A consumer's transaction: the leases that it ends and the leases that it begins. A value that is independent of
 /// the consumer that sends it.
 ///
-/// Each transaction sets the consumer's node at the version that it expects. So a transaction whose answer was lost can
+/// Each transaction sets the consumer's node at the version that it expects. So a transaction whose reply was lost can
 /// be sent again: ZooKeeper refuses that operation if the transaction was applied before.
 struct ConsumerTransaction {
     let registration: Registration
@@ -14,8 +14,8 @@ struct ConsumerTransaction {
     var settlements: [Settlement] = []
     var claims: [MessageNode] = []
     /// The position in the wait queue of idle consumers that the transaction gives up.
-    var place: String?
-    /// Whether an attempt was sent without an answer, so it may have been applied.
+    var position: String?
+    /// Whether an attempt was sent without a reply, so it may have been applied.
     var isUnresolved = false
     /// Whether the messages of a batch are requeued one by one, because another node has the batch's name.
     var releasesSingly = false
@@ -24,8 +24,8 @@ struct ConsumerTransaction {
 
     /// Records a refusal which shows that no earlier attempt of this transaction was applied either.
     ///
-    /// An abandoned transaction without an answer may still have been applied, so its settlements return to what was
-    /// unresolved before this one. A settlement whose caller was already told that no answer arrived stays unresolved,
+    /// An abandoned transaction without a reply may still have been applied, so its settlements return to what was
+    /// unresolved before this one. A settlement whose caller was already told that no reply arrived stays unresolved,
     /// for the case that the caller tries again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
@@ -34,7 +34,7 @@ struct ConsumerTransaction {
         }
     }
 
-    /// Records that an attempt was sent without an answer.
+    /// Records that an attempt was sent without a reply.
     mutating func mayBeApplied() {
         isUnresolved = true
         for settlement in settlements { settlement.lease.unresolved.insert(settlement.kind) }
@@ -71,7 +71,7 @@ struct ConsumerTransaction {
         case wholeRelease([Int])
         case claim(Int)
         /// The position in the wait queue.
-        case place
+        case position
     }
 
     /// The multi, and what the consumer holds once the multi is applied.
@@ -79,14 +79,14 @@ struct ConsumerTransaction {
         var operations: [ZooKeeperOperation] = []
         var parts: [Part] = []
         /// The index of each operation within its part.
-        var places: [Int] = []
+        var operationIndices: [Int] = []
         var heldLeases: HeldLeases
 
         mutating func add(_ operations: [ZooKeeperOperation], _ part: Part) {
             self.operations += operations
             for index in operations.indices {
                 parts.append(part)
-                places.append(index)
+                operationIndices.append(index)
             }
         }
     }
@@ -108,8 +108,8 @@ struct ConsumerTransaction {
                     let all = numbers(of: lease.node)
                     ends.add([.delete(lease.path)], .lease(all))
                     if let batch = whole[lease.node] {
-                        let place = epoch.place(of: lease.nodeName, in: queue.tree)
-                        ends.add([.create(place, data: batch.encoded())], .wholeRelease(all))
+                        let path = epoch.path(of: lease.nodeName, in: queue.tree)
+                        ends.add([.create(path, data: batch.encoded())], .wholeRelease(all))
                     }
                 }
                 if whole[lease.node] != nil { continue }
@@ -128,17 +128,17 @@ struct ConsumerTransaction {
         if usesNames { plan.add([epoch.check(in: queue.tree)], .epoch) }
         plan.operations += ends.operations
         plan.parts += ends.parts
-        plan.places += ends.places
+        plan.operationIndices += ends.operationIndices
         for (number, node) in claims.enumerated() {
             plan.add(Self.moves(node, queue, registration), .claim(number))
             plan.heldLeases.add(node)
         }
-        if let place, !claims.isEmpty { plan.add([.delete(queue.tree.idle(place))], .place) }
+        if let position, !claims.isEmpty { plan.add([.delete(queue.tree.idle(position))], .position) }
         return plan
     }
 
     /// Whether the transaction uses names that would mean other nodes in another epoch.
-    var usesNames: Bool { !claims.isEmpty || settlements.contains { $0.givesBack } }
+    var usesNames: Bool { !claims.isEmpty || settlements.contains { $0.mayRequeue } }
 
     /// Returns the indices of the settlements of a node's messages.
     private func numbers(of node: String) -> [Int] {

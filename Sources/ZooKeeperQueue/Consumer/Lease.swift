@@ -16,7 +16,7 @@ final class Lease: Sendable {
     let stat: Stat
     let fencingToken: Int64
     /// When the message was claimed, by the store's clock.
-    let takenAt: Duration
+    let claimedAt: Duration
     /// The registration whose session the lease depends on.
     let registration: Registration
 
@@ -26,7 +26,7 @@ final class Lease: Sendable {
         var isSettling = false
         /// The caller of the last settlement.
         var settler: SettlementWaiter?
-        /// The settlements that were sent without an answer. One of them may have been applied.
+        /// The settlements that were sent without a reply. One of them may have been applied.
         var unresolved: Set<Settlement.Kind> = []
         var waiters: [UInt64: CheckedContinuation<LeaseState, Never>] = [:]
         var nextWaiter: UInt64 = 0
@@ -34,7 +34,7 @@ final class Lease: Sendable {
     private let storage = Mutex(State())
 
     init(
-        _ message: MessageNode.Message, of node: MessageNode, fencingToken: Int64, takenAt: Duration,
+        _ message: MessageNode.Message, of node: MessageNode, fencingToken: Int64, claimedAt: Duration,
         registration: Registration
     ) {
         name = message.name
@@ -45,7 +45,7 @@ final class Lease: Sendable {
         envelope = message.envelope
         stat = node.stat
         self.fencingToken = fencingToken
-        self.takenAt = takenAt
+        self.claimedAt = claimedAt
         self.registration = registration
     }
 
@@ -59,7 +59,7 @@ final class Lease: Sendable {
     /// Begins a settlement. Only one can be in progress at a time, and only one can succeed.
     ///
     /// - Returns: `false` when the message is settled already by an earlier attempt of the same kind, whose caller was
-    ///   told that no answer arrived.
+    ///   told that no reply arrived.
     /// - Throws: ``QueueError/Code/leaseLost``, ``QueueError/Code/outcomeUnknown`` when the lease is lost and an
     ///   earlier attempt may have been applied, ``QueueError/Code/alreadySettled``.
     func beginSettling(by kind: Settlement.Kind) throws -> Bool {
@@ -69,10 +69,11 @@ final class Lease: Sendable {
             case .settled where state.unresolved == [kind]:
                 state.unresolved = []
                 return false
-            case .settled: throw QueueError(.alreadySettled, "The message was settled before; nothing was changed.")
+            case .settled: throw QueueError(.alreadySettled, "The message is already settled. Nothing was changed.")
             case .held, .suspended:
                 guard !state.isSettling else {
-                    throw QueueError(.alreadySettled, "The message is being settled already.")
+                    throw QueueError(
+                        .alreadySettled, "Another call is already settling the message. Nothing was changed.")
                 }
                 state.isSettling = true
                 return true
@@ -83,7 +84,7 @@ final class Lease: Sendable {
     func waitsForSettlement(_ waiter: SettlementWaiter) { storage.withLock { $0.settler = waiter } }
 
     /// Tells the caller of a settlement in progress, if there is one, that its outcome is unknown.
-    func giveUpSettling() {
+    func abandonSettlement() {
         let settler = storage.withLock { state in
             defer { state.settler = nil }
             return state.settler
@@ -94,7 +95,7 @@ final class Lease: Sendable {
     /// Records that the settlement failed. It may be tried again unless the lease is lost.
     func settlingFailed() { storage.withLock { $0.isSettling = false } }
 
-    /// The settlements without an answer. One of them may have been applied.
+    /// The settlements without a reply. One of them may have been applied.
     var unresolved: Set<Settlement.Kind> {
         get { storage.withLock { $0.unresolved } }
         set { storage.withLock { $0.unresolved = newValue } }
@@ -102,12 +103,11 @@ final class Lease: Sendable {
 
     static let lostError = QueueError(
         .leaseLost,
-        "The lease is lost, since the consumer's session has ended: the message is, or will be, somebody else's. "
-            + "Nothing was changed.")
+        "Lease lost: the session ended, and the message has been or will be redelivered. Nothing was changed.")
 
     static let unknownError = QueueError(
         .outcomeUnknown,
-        "The session ended before the answer came: the message is settled as was asked, or somebody else's.")
+        "The session ended before the reply arrived. The message may be settled, or it will be redelivered.")
 
     // MARK: States
 

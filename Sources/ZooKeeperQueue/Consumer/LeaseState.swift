@@ -2,7 +2,7 @@
 public enum LeaseState: Sendable, Hashable {
     /// The message is leased to this consumer, and to no other.
     case held
-    /// The lease is suspended: the ensemble has not answered for two thirds of the session timeout, so the lease may
+    /// The lease is suspended: the ensemble has not responded for two thirds of the session timeout, so the lease may
     /// end soon. It becomes held again, or lost.
     ///
     /// The lease is suspended before any other consumer can claim the message, as long as the
@@ -16,7 +16,9 @@ public enum LeaseState: Sendable, Hashable {
 
 /// The states of a message's lease, from the current one to the last.
 public struct LeaseStates: AsyncSequence, Sendable {
+    /// A state of the lease.
     public typealias Element = LeaseState
+    /// The sequence never throws.
     public typealias Failure = Never
 
     let lease: Lease

@@ -8,15 +8,15 @@ extension QueueConsumer {
                 if let old = handle({ $0.registrationToRenew() }) { await leave(old) }
                 let registration = try await register()
                 if state.needsEpoch { try await readEpoch() }
-                let mark = state.mark
+                let revision = state.listRevision
                 if state.needsList(now: now) {
                     guard let found = try await scan(registration) else { return }
                     let share = try await share(found, registration)
-                    guard handle({ $0.refill(found, share, since: mark, now: now) }) else { continue }
+                    guard handle({ $0.refill(found, share, since: revision, now: now) }) else { continue }
                 }
                 let entries = handle { $0.nextToRead() }
                 let nodes = try await queue.reader.readUsable(entries.map { $0.path(in: queue.tree) })
-                handle { $0.read(entries, nodes, since: mark, now: now) }
+                handle { $0.read(entries, nodes, since: revision, now: now) }
             } catch is CancellationError {
                 return handle { $0.forgetList() }
             } catch {
@@ -71,8 +71,8 @@ extension QueueConsumer {
         guard found.entries.count > 1 else { return .init() }
         let registered = try await queue.store.children(of: queue.tree.consumers).names
         guard registered.count > 1 else { return .init() }
-        let asked = now
-        let unknown = handle { $0.pruneActive(among: registered, now: asked) }
+        let checkedAt = now
+        let unknown = handle { $0.pruneActive(among: registered, now: checkedAt) }
         let active = try await withThrowingTaskGroup(of: String?.self) {
             [store = queue.store, tree = queue.tree] group in
             for name in unknown {
@@ -80,6 +80,6 @@ extension QueueConsumer {
             }
             return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }
         }
-        return handle { $0.share(foundActive: active, registration, now: asked) }
+        return handle { $0.share(foundActive: active, registration, now: checkedAt) }
     }
 }

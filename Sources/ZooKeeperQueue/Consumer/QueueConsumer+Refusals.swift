@@ -20,49 +20,50 @@ extension QueueConsumer {
         case .epoch:
             if error.code == .badVersion {
                 handle { $0.epochIsOver(&commit) }
-            } else if await !isMended(error) {
+            } else if await !restoresMissingFolder(error) {
                 abandon(&commit, error)
             }
         case .lease(let numbers): handle { $0.refusedLease(numbers, of: &commit, error) }
-        case .settlement(let number): await refused(settlement: number, of: &commit, at: plan.places[index], error)
+        case .settlement(let number):
+            await refused(settlement: number, of: &commit, at: plan.operationIndices[index], error)
         case .wholeRelease(let numbers):
             if error.code == .nodeExists, !commit.releasesSingly {
                 commit.releasesSingly = true
-            } else if await !isMended(error) {
+            } else if await !restoresMissingFolder(error) {
                 handle { $0.fail(&commit, numbers, error) }
             }
-        case .claim(let number): await refused(claim: number, of: &commit, at: plan.places[index], error)
-        case .place:
+        case .claim(let number): await refused(claim: number, of: &commit, at: plan.operationIndices[index], error)
+        case .position:
             handle { $0.positionIsGone(of: &commit) }
             if error.code != .noNode { abandon(&commit, error) }
         }
     }
 
     private func refused(
-        settlement number: Int, of commit: inout ConsumerTransaction, at place: Int, _ error: ZooKeeperError
+        settlement number: Int, of commit: inout ConsumerTransaction, at operation: Int, _ error: ZooKeeperError
     ) async {
         if case .acknowledge = commit.settlements[number].kind {
-            let refusal = QueueError(operation: place, refused: error)
+            let refusal = QueueError(operation: operation, refused: error)
             return handle { $0.fail(&commit, [number], refusal) }
         }
         if error.code == .nodeExists, commit.settlements[number].canTakeAnotherName {
             // A message with that name is left from before a sequence rollover.
-            commit.settlements[number].extraReturns += 1
-        } else if await !isMended(error) {
+            commit.settlements[number].extraRedeliveries += 1
+        } else if await !restoresMissingFolder(error) {
             handle { $0.fail(&commit, [number], error) }
         }
     }
 
     private func refused(
-        claim number: Int, of commit: inout ConsumerTransaction, at place: Int, _ error: ZooKeeperError
+        claim number: Int, of commit: inout ConsumerTransaction, at operation: Int, _ error: ZooKeeperError
     ) async {
-        if handle({ $0.refusedClaim(number, of: &commit, at: place, error) }) == .parentIsGone {
+        if handle({ $0.refusedClaim(number, of: &commit, at: operation, error) }) == .parentIsGone {
             await leaveToRecovery(commit.registration)
         }
     }
 
     /// Whether the refusal came from a missing folder, which now exists again.
-    private func isMended(_ error: ZooKeeperError) async -> Bool {
+    private func restoresMissingFolder(_ error: ZooKeeperError) async -> Bool {
         guard error.code == .noNode else { return false }
         return await restoreFolders()
     }

@@ -22,7 +22,7 @@ extension QueueConsumer {
     /// Creates the consumer's nodes.
     ///
     /// The parent of the leases is created before the ephemeral node. A recovery that comes in between sees a consumer
-    /// that holds nothing, and may remove it. The consumer then starts again with a new number. After a lost answer it
+    /// that holds nothing, and may remove it. The consumer then starts again with a new number. After a lost reply it
     /// continues with the number that it has. Existing nodes of that number are its own, because no other client knows
     /// the number. A second ephemeral node would count as a second consumer until the session ends.
     private func makeRegistration() async throws -> Registration {
@@ -44,7 +44,7 @@ extension QueueConsumer {
     private func ownName() async throws -> String {
         if let name = state.pendingName { return name }
         let name = try await createOwnNode()
-        // A lost answer may leave a node that no consumer uses. A recovery removes it,
+        // A lost reply may leave a node that no consumer uses. A recovery removes it,
         // because it has no ephemeral node.
         handle { $0.registrationPending(name) }
         return name
@@ -75,7 +75,7 @@ extension QueueConsumer {
         do {
             _ = try await queue.store.create(path, data: [], mode: .persistent)
         } catch let error as ZooKeeperError where error.code == .nodeExists {
-            // The node exists from an earlier attempt whose answer was lost.
+            // The node exists from an earlier attempt whose reply was lost.
         }
     }
 
@@ -94,13 +94,13 @@ extension QueueConsumer {
 
     func remove(_ registration: Registration) async {
         handle { $0.leaves() }
-        await insistOnRemoving { [store = queue.store] in try await registration.remove(from: store) }
+        await removeWithRetry { [store = queue.store] in try await registration.remove(from: store) }
     }
 
     /// Gives up a registration. A recovery requeues its messages, and the consumer registers again.
     func leaveToRecovery(_ registration: Registration) async {
         handle { $0.lose(registration) }
-        await insistOnRemoving { [store = queue.store] in
+        await removeWithRetry { [store = queue.store] in
             // In a restored folder, another consumer may have been given the same name.
             guard try await store.exists(registration.paths.active)?.ephemeralOwner == registration.sessionID else {
                 return
@@ -114,14 +114,14 @@ extension QueueConsumer {
     ///
     /// A registration that stays counts as a live consumer until the session ends, and no
     /// recovery requeues its messages.
-    private func insistOnRemoving(_ remove: @Sendable () async throws -> Void) async {
+    private func removeWithRetry(_ remove: @Sendable () async throws -> Void) async {
         while state.phase != .closed {
             do {
                 return try await remove()
             } catch let error as ZooKeeperError where error.isRetryable {
                 await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
-                queue.logger.debug("A consumer is left in the tree", metadata: ["error": "\(error)"])
+                queue.logger.debug("Could not remove a consumer", metadata: ["error": "\(error)"])
                 return
             }
         }

@@ -19,7 +19,7 @@ extension QueueConsumer {
                     self.releaseEnded(lease)
                 }
             }
-            handle { $0.gatheringEnds(now: now) }
+            handle { $0.batchingEnds(now: now) }
         }
     }
 
@@ -42,8 +42,8 @@ extension QueueConsumer {
 
     /// Requeues the buffered messages after the last iterator is gone, because no caller will ask for them.
     func iteratorEnded() async {
-        guard await hasRested(), state.phase == .open, !iterators.isPositive else { return }
-        await stopTaking()
+        guard await staysIdle(), state.phase == .open, !iterators.isPositive else { return }
+        await stopClaiming()
         guard state.phase == .open, !iterators.isPositive else { return handle { $0.readIfNeeded() } }
         await releaseBuffered()
         await deregisterIfUnused()
@@ -51,21 +51,21 @@ extension QueueConsumer {
 
     /// Removes the consumer from the tree when it has neither iterators nor leases.
     func deregisterIfUnused() async {
-        guard state.isUnused, await hasRested(), state.isUnused else { return }
+        guard state.isUnused, await staysIdle(), state.isUnused else { return }
         await deregister()
     }
 
     /// How long a consumer that pulls on demand keeps the messages that it has read, after the last request.
-    private static let rest = Duration.seconds(1)
+    private static let idleRetention = Duration.seconds(1)
 
     /// Waits for the next request of a consumer that pulls on demand. The next request usually comes soon, and uses
     /// what was listed and read for the last one.
     ///
     /// - Returns: whether no request came.
-    private func hasRested() async -> Bool {
+    private func staysIdle() async -> Bool {
         guard configuration.pullsOnDemand else { return true }
         let requestsBefore = state.requests
-        try? await queue.store.sleep(for: Self.rest)
+        try? await queue.store.sleep(for: Self.idleRetention)
         return state.requests == requestsBefore
     }
 }

@@ -19,12 +19,12 @@ extension QueueConsumer {
     private func checkBuffer() async -> Duration {
         guard let registration = state.registration, state.hasOldMessages(now: now) else { return .zero }
         do {
-            let line = WaitQueue(queue: queue, consumer: registration.name)
-            if try await line.hasOthers(), handle({ $0.othersAreIdle() }) {
+            let waitQueue = WaitQueue(queue: queue, consumer: registration.name)
+            if try await waitQueue.hasOtherConsumers(), handle({ $0.otherConsumersAreIdle() }) {
                 await releaseBuffered()
                 return .zero
             }
-            guard state.hasUrgentPlaces else { return .zero }
+            guard state.hasUrgentSlots else { return .zero }
             let start = now
             let names = try await queue.store.children(of: queue.tree.items).names
             let usable = queue.skipped.usable(names, in: queue.tree.items)

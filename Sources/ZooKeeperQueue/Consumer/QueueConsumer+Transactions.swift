@@ -89,7 +89,7 @@ extension QueueConsumer {
             // Without the `sync`, the read may overtake a transaction that is still on its way between the servers.
             try await queue.store.sync(registration.paths.path)
             let node = try await queue.store.get(registration.paths.path)
-            return handle { $0.holdingsRead(node, of: registration) }
+            return handle { $0.heldLeasesRead(node, of: registration) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             // The transaction itself will find that the registration is gone.
             handle { $0.skipHeldLeasesRead() }
@@ -97,7 +97,7 @@ extension QueueConsumer {
         }
     }
 
-    /// Tries each part by itself, because the refusal does not name the refused part.
+    /// Tries each part separately, because the refusal does not name the refused part.
     func carryOutSingly(_ commit: inout ConsumerTransaction) async {
         for part in commit.parts { await carryOut(part) }
         commit.settlements = []
@@ -116,12 +116,12 @@ extension QueueConsumer {
         if commit.isEmpty || commit.isUnresolved { return }
         let isAlone = commit.claims.count + commit.settlements.count == 1
         if isAlone, !commit.claims.isEmpty {
-            handle { $0.skipClaim(0, of: &commit, .brokenOff(bytes: bytes)) }
+            handle { $0.skipClaim(0, of: &commit, .connectionClosed(bytes: bytes)) }
         } else if isAlone {
             let error = QueueError(
                 .payloadTooLarge,
-                "The server breaks off the connection when the message is settled. Raise its jute.maxbuffer above the "
-                    + "client's maximumRequestSize (\(queue.store.maximumRequestSize) bytes).")
+                "The server closes the connection when the consumer settles the message. Raise the server's "
+                    + "jute.maxbuffer above the client's maximumRequestSize (\(queue.store.maximumRequestSize) bytes).")
             handle { $0.fail(&commit, [0], error) }
         } else if commit.claims.isEmpty {
             await carryOutSingly(&commit)
@@ -152,12 +152,12 @@ extension QueueConsumer {
                     commit.settlements = []
                     commit.claims = []
                 case .notApplied: commit.isCertainlyNotApplied()
-                case .changedByOthers where commit.isUnresolved:
+                case .changedByAnotherClient where commit.isUnresolved:
                     return await nodeWasChanged(&commit, found: node.stat.version)
-                case .changedByOthers: break
+                case .changedByAnotherClient: break
                 case .rolledBack: return await ensembleLostWrites(&commit, found: node.stat.version)
                 }
-                return handle { $0.holdingsFound(node, of: commit.registration) }
+                return handle { $0.heldLeasesFound(node, of: commit.registration) }
             } catch let error as ZooKeeperError where error.code == .noNode {
                 return await sessionHasEnded(&commit)
             } catch let error as ZooKeeperError where error.isRetryable {
@@ -198,16 +198,16 @@ extension QueueConsumer {
 
     private static let lostWrites = QueueError(
         .outcomeUnknown,
-        "The servers have lost writes that they had acknowledged: the message may be settled, or will be delivered again."
+        "The servers lost acknowledged writes. The message may be settled, or it will be redelivered."
     )
 
     /// Handles the end of the registration's session. This attempt was not applied. An earlier one
-    /// without an answer may have been.
+    /// without a reply may have been.
     func sessionHasEnded(_ commit: inout ConsumerTransaction) async {
         handle { $0.lose(commit.registration) }
         for settlement in commit.settlements {
             settlement.lease.update(.lost)
-            if !settlement.lease.unresolved.isEmpty, await stillStands(settlement.lease) {
+            if !settlement.lease.unresolved.isEmpty, await isStillLeased(settlement.lease) {
                 settlement.lease.unresolved = []
             }
             handle { $0.leaseWasLost(settlement) }
@@ -218,7 +218,7 @@ extension QueueConsumer {
 
     /// Whether the consumer certainly did not end the lease: the lease still exists, and no request of an ended
     /// session can end it any more.
-    private func stillStands(_ lease: Lease) async -> Bool {
+    private func isStillLeased(_ lease: Lease) async -> Bool {
         do {
             // The server of the new session may lag behind.
             try await queue.store.sync(lease.path)

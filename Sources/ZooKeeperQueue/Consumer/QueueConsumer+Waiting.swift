@@ -4,7 +4,7 @@ import ZooKeeper
 /// The reader's wait for messages, alone or in the wait queue of idle consumers.
 extension QueueConsumer {
     /// The reason why a wait for messages ended.
-    private enum Wakening { case found(Scan.Findings), rescan, impatient, barred, busy, full }
+    private enum WakeReason { case found(Scan.Findings), rescan, idle, barred, busy, full }
 
     /// Scans for messages to claim until there is one: a child was added, or an item that was being written has
     /// changed. Reads the folders with a watch, which tells when to read them again.
@@ -12,47 +12,47 @@ extension QueueConsumer {
     /// - Returns: `nil` when there is no message and no reason to wait for one, or when the task is cancelled.
     func scan(_ registration: Registration) async throws -> Scan.Findings? {
         defer { needsNoRescans() }
-        let line = WaitQueue(queue: queue, consumer: registration.name)
+        let waitQueue = WaitQueue(queue: queue, consumer: registration.name)
         while !Task.isCancelled, state.registration == registration {
-            switch try await nextWakening(line) {
+            switch try await nextWakeReason(waitQueue) {
             case .found(let found): return found
             case .rescan: continue
-            case .impatient: try await stand(in: line)
+            case .idle: try await join(waitQueue)
             case .barred:
                 await leaveWaitQueue()
                 handle { $0.barred() }
             case .busy:
                 await leaveWaitQueue()
-                let others = try await line.hasOthers()
-                if handle({ $0.othersWait(others) }) { return nil }
+                let others = try await waitQueue.hasOtherConsumers()
+                if handle({ $0.otherConsumersWait(others) }) { return nil }
             case .full: return nil
             }
         }
         return nil
     }
 
-    private func stand(in line: WaitQueue) async throws {
+    private func join(_ waitQueue: WaitQueue) async throws {
         do {
             // Never abandoned halfway: a position without a consumer would keep other
             // consumers from becoming the first.
-            let name = try await Task { try await line.join() }.value
+            let name = try await Task { try await waitQueue.join() }.value
             handle { $0.joined(name) }
         } catch let error as ZooKeeperError where error.code == .noAuth {
             // Without the permission for the wait queue, a consumer waits alone, as consumers of older releases do.
             handle { $0.barred() }
-            queue.logger.notice("A consumer may not stand in the line of idle ones")
+            queue.logger.notice("A consumer has no permission to join the wait queue")
         }
     }
 
     func leaveWaitQueue() async {
         guard let left = handle({ $0.leaveWaitQueue() }) else { return }
-        let line = WaitQueue(queue: queue, consumer: "")
+        let waitQueue = WaitQueue(queue: queue, consumer: "")
         // Runs in a separate task, which is not cancelled. If the last attempt fails, the position lasts until the
         // session ends. Until then the second consumer in the wait queue checks the items itself.
         await Task {
             for _ in 0..<3 {
                 do {
-                    return try await line.leave(left)
+                    return try await waitQueue.leave(left)
                 } catch let error as ZooKeeperError where error.isRetryable {
                     await error.pauseIfRefusedAtOnce(queue.store)
                 } catch {
@@ -62,25 +62,25 @@ extension QueueConsumer {
         }.value
     }
 
-    private func nextWakening(_ line: WaitQueue) async throws -> Wakening {
+    private func nextWakeReason(_ waitQueue: WaitQueue) async throws -> WakeReason {
         let (store, tree) = (queue.store, queue.tree)
         let retry = queue.skipped.nextRetry(in: [tree.items, tree.earlier])
         let requests = rescanRequests()
         let scan = handle { $0.scanBegins() }
         defer { handle { $0.scanEnds() } }
-        return try await withThrowingTaskGroup(of: Wakening.self) { group in
+        return try await withThrowingTaskGroup(of: WakeReason.self) { group in
             if scan.position == .outside {
                 group.addTask {
                     // A timer is needed, because the absence of messages is no event.
-                    try await store.sleep(for: WaitQueue.patience)
-                    return .impatient
+                    try await store.sleep(for: WaitQueue.idleTime)
+                    return .idle
                 }
             }
             group.addTask {
                 if case .waiting(let name) = scan.position {
-                    if scan.isForced, let wakening = try await self.look() { return wakening }
+                    if scan.isForced, let reason = try await self.listOnce() { return reason }
                     do {
-                        guard try await line.untilFirst(name) else {
+                        guard try await waitQueue.untilFirst(name) else {
                             await self.positionIsGone(name)
                             return .rescan
                         }
@@ -96,7 +96,7 @@ extension QueueConsumer {
                 return .rescan
             }
             // Only a consumer that lists the messages itself can try a skipped one again.
-            if let retry, scan.listsByItself {
+            if let retry, scan.listsMessages {
                 group.addTask {
                     // A timer is needed, because no event tells that a node was repaired.
                     try await store.sleep(for: Swift.max(.milliseconds(100), retry - store.now))
@@ -120,14 +120,14 @@ extension QueueConsumer {
     private func positionIsGone(_ name: String) { handle { $0.positionIsGone(name) } }
 
     /// Reads both folders, and reads them again after each change, until there is a reason to stop waiting.
-    private func untilListed() async throws -> Wakening {
+    private func untilListed() async throws -> WakeReason {
         let (store, tree, usesEarlier) = (queue.store, queue.tree, state.epoch.usesEarlier)
         handle { $0.listingBegins(now: now) }
-        return try await withThrowingTaskGroup(of: Wakening.self) { group in
+        return try await withThrowingTaskGroup(of: WakeReason.self) { group in
             group.addTask {
                 for try await children in store.childrenUpdates(of: tree.items) {
                     guard let children else { throw Self.missing(tree.items) }
-                    if let wakening = try await self.listed(children.names) { return wakening }
+                    if let reason = try await self.listed(children.names) { return reason }
                 }
                 // The sequence ends with its client or its task. This read throws the corresponding error.
                 _ = try await store.exists(tree.items)
@@ -137,7 +137,7 @@ extension QueueConsumer {
                 group.addTask {
                     for try await children in store.childrenUpdates(of: tree.earlier) {
                         guard let children else { throw Self.missing(tree.earlier) }
-                        if let wakening = try await self.listed(earlier: children) { return wakening }
+                        if let reason = try await self.listed(earlier: children) { return reason }
                     }
                     return .rescan
                 }
@@ -148,15 +148,15 @@ extension QueueConsumer {
     }
 
     /// Reads both folders once.
-    private func look() async throws -> Wakening? {
+    private func listOnce() async throws -> WakeReason? {
         let (store, tree) = (queue.store, queue.tree)
         handle { $0.listingBegins(now: now) }
-        let wakening = try await listed(try await store.children(of: tree.items).names)
-        guard wakening == nil, state.scan?.earlier == nil else { return wakening }
+        let reason = try await listed(try await store.children(of: tree.items).names)
+        guard reason == nil, state.scan?.earlier == nil else { return reason }
         return try await listed(earlier: try await store.children(of: tree.earlier))
     }
 
-    private func listed(_ names: [String]) async throws -> Wakening? {
+    private func listed(_ names: [String]) async throws -> WakeReason? {
         handle { $0.listed(names) }
         // A rollover moves messages from `items` to `earlier`. Read in this order, each message
         // is in one of the two lists.
@@ -164,16 +164,16 @@ extension QueueConsumer {
             let earlier = try await queue.store.children(of: queue.tree.earlier)
             handle { $0.listed(earlier: earlier) }
         }
-        return try await judgeScan()
+        return try await evaluateScan()
     }
 
-    private func listed(earlier children: NodeChildren) async throws -> Wakening? {
+    private func listed(earlier children: NodeChildren) async throws -> WakeReason? {
         handle { $0.listed(earlier: children) }
-        return try await judgeScan()
+        return try await evaluateScan()
     }
 
-    private func judgeScan() async throws -> Wakening? {
-        switch handle({ $0.judgeScan(usable: queue.skipped.usable(_:in:), now: now) }) {
+    private func evaluateScan() async throws -> WakeReason? {
+        switch handle({ $0.evaluateScan(usable: queue.skipped.usable(_:in:), now: now) }) {
         case .wait: return nil
         case .busy: return .busy
         case .found(let found): return .found(found)

@@ -142,8 +142,8 @@ public actor QueueConsumer {
 
     func next(within limit: Duration?) async throws -> QueueMessage? {
         let request = handle { $0.requested(within: limit, now: now) }
-        var isAsking = true
-        defer { if isAsking { handle { $0.withdrawn() } } }
+        var isPending = true
+        defer { if isPending { handle { $0.withdrawn() } } }
         // A timer is needed, because the absence of messages is no event.
         let timer = limit.map { limit in
             Task { [weak self, store = queue.store] in
@@ -155,7 +155,7 @@ public actor QueueConsumer {
         while !Task.isCancelled {
             switch handle({ $0.answer(request, now: now) }) {
             case .message(let lease):
-                isAsking = false
+                isPending = false
                 return QueueMessage(lease: lease, consumer: self)
             case .failure(let error): throw error
             case .nothing: return nil
@@ -199,7 +199,7 @@ public actor QueueConsumer {
     /// requeued here keep their position and their delivery count.
     ///
     /// Iterations end. Cancellation has no effect, and a second call waits for the same completion. When no server
-    /// answers, the method returns at most five seconds after the grace period. A recovery then requeues the messages,
+    /// responds, the method returns at most five seconds after the grace period. A recovery then requeues the messages,
     /// once the client's session has ended.
     ///
     /// - Parameter gracePeriod: how long handlers may take. Default: 30 seconds.
@@ -209,7 +209,7 @@ public actor QueueConsumer {
             ?? Task {
                 handle { $0.beginClosing() }
                 await withinTime(gracePeriod + configuration.closingTime) { await $0.end(gracePeriod: gracePeriod) }
-                for lease in handle({ $0.endClosing() }) { lease.giveUpSettling() }
+                for lease in handle({ $0.endClosing() }) { lease.abandonSettlement() }
             }
         closing = task
         await task.value
@@ -218,7 +218,7 @@ public actor QueueConsumer {
     private func end(gracePeriod: Duration) async {
         overseer?.cancel()
         await overseer?.value
-        await stopTaking()
+        await stopClaiming()
         await releaseBuffered()
         await untilEmpty(within: gracePeriod)
         await release(Array(state.leases.values))
@@ -234,7 +234,7 @@ public actor QueueConsumer {
             end.finish()
         }
         let timer = Task { [store = queue.store] in
-            // A timer is needed, because no event tells that the servers do not answer.
+            // A timer is needed, because no event tells that the servers do not respond.
             try? await store.sleep(for: limit)
             end.finish()
         }
@@ -260,7 +260,7 @@ public actor QueueConsumer {
         emptyWaiter = nil
     }
 
-    func stopTaking() async {
+    func stopClaiming() async {
         reader?.cancel()
         await reader?.value
         // Messages that are read or requeued now must not be overtaken by later ones in the list.
@@ -288,17 +288,17 @@ public actor QueueConsumer {
 
 extension QueueConsumer: AsyncSequence {
     /// Returns an iterator. The consumer claims messages from the first call of `next()` on.
-    public nonisolated func makeAsyncIterator() -> Iterator { Iterator(place: IteratorPlace(self)) }
+    public nonisolated func makeAsyncIterator() -> Iterator { Iterator(reference: IteratorReference(self)) }
 
     /// Iterates over the messages of a consumer, for one task.
     public struct Iterator: AsyncIteratorProtocol {
-        let place: IteratorPlace
+        let reference: IteratorReference
 
         /// Returns the next message, as soon as there is one.
         ///
         /// - Returns: `nil` when the task is cancelled or the consumer is closed.
         /// - Throws: ``QueueError`` for errors that retrying cannot fix. The next call tries again.
-        public mutating func next() async throws -> QueueMessage? { try await place.consumer.next(within: nil) }
+        public mutating func next() async throws -> QueueMessage? { try await reference.consumer.next(within: nil) }
 
         /// Returns the next message, if there is one in time.
         ///
@@ -306,7 +306,7 @@ extension QueueConsumer: AsyncSequence {
         /// - Returns: `nil` when there was no message in time, the task is cancelled, or the consumer is closed.
         /// - Throws: the same errors as ``next()``.
         public mutating func next(within limit: Duration) async throws -> QueueMessage? {
-            try await place.consumer.next(within: Swift.max(.zero, limit))
+            try await reference.consumer.next(within: Swift.max(.zero, limit))
         }
     }
 }
@@ -315,7 +315,7 @@ extension QueueConsumer: AsyncSequence {
 extension QueueConsumer.Iterator: Sendable {}
 
 /// Counts an iterator as long as it lives.
-final class IteratorPlace {
+final class IteratorReference {
     let consumer: QueueConsumer
 
     init(_ consumer: QueueConsumer) {

@@ -26,7 +26,7 @@ public struct QueueMessage: Sendable {
     /// which ones reached a handler. Therefore a message that was redelivered twice (once, if
     /// ``QueueAttributes/maximumDeliveries`` is 2) is claimed alone, and only when a caller waits for it. So a message
     /// that crashes its consumer each time does not take other messages to the dead letters.
-    public var deliveryCount: Int { lease.name.returns + 1 }
+    public var deliveryCount: Int { lease.name.redeliveries + 1 }
     /// When the message became ready. Requeueing a message resets this time.
     public var enqueuedAt: EnsembleTime { EnsembleTime(millisecondsSince1970: lease.stat.ctime) }
     /// The fencing token of the lease: a number that only grows across the whole ensemble. Of two leases, the
@@ -52,7 +52,7 @@ public struct QueueMessage: Sendable {
     ///   handler's effect in ZooKeeper happens exactly once.
     /// - Throws: ``QueueError`` with ``QueueError/Code/leaseLost`` when the lease is lost, and nothing was changed;
     ///   ``QueueError/Code/alreadySettled``; ``QueueError/Code/operationRefused`` when ZooKeeper refuses one of
-    ///   `operations`; ``QueueError/Code/outcomeUnknown`` when no answer arrived in time, or the session ended first.
+    ///   `operations`; ``QueueError/Code/outcomeUnknown`` when no reply arrived in time, or the session ended first.
     ///   Cancellation has no effect.
     public func acknowledge(with operations: [ZooKeeperOperation] = []) async throws {
         try await holder.consumer.settle(lease, by: .acknowledge(operations))
@@ -82,7 +82,7 @@ public struct QueueMessage: Sendable {
     /// without counting the delivery, as at the end of a consumer's grace period.
     ///
     /// - Parameters:
-    ///   - cancelsWhenInDoubt: whether to cancel `body` as soon as the lease is suspended, which is before any other
+    ///   - cancelsWhenSuspended: whether to cancel `body` as soon as the lease is suspended, which is before any other
     ///     consumer can claim the message.
     ///   - body: processes the message.
     /// - Returns: the result of `body`, once the message is acknowledged.
@@ -136,7 +136,10 @@ private final class LeaseHolder: Sendable {
         let (lease, consumer) = (lease, consumer)
         // An unstructured task, because a deinitializer cannot wait. The consumer's `close()`
         // waits for its settlements.
-        Task { await consumer.settleWithRetry(on: .requeue(reason: "the message was dropped unsettled"), for: lease) }
+        Task {
+            await consumer.settleWithRetry(
+                on: .requeue(reason: "the message was dropped without being settled"), for: lease)
+        }
     }
 }
 

@@ -12,11 +12,11 @@ struct Registration: Sendable, Hashable {
         do {
             _ = try await store.multi([.delete(paths.active), .delete(paths.item), .delete(paths.path)])
         } catch let error as ZooKeeperError where error.code == .notEmpty {
-            // A claim whose answer was lost has left a lease that the consumer does not know
+            // A claim whose reply was lost has left a lease that the consumer does not know
             // about. A recovery handles it.
             try await store.delete(paths.active, version: nil)
         } catch let error as ZooKeeperError where error.code == .noNode {
-            // The answer to an earlier removal was lost, a recovery was faster, or the session's end
+            // The reply to an earlier removal was lost, a recovery was faster, or the session's end
             // has removed `active` alone.
             for path in [paths.item, paths.path] { try await removeIfEmpty(path, from: store) }
         }

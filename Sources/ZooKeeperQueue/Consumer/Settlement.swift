@@ -16,10 +16,10 @@ struct Settlement {
     var waiter: SettlementWaiter?
     /// When the settlement was requested, by the store's clock.
     let since: Duration
-    /// The settlements of the lease that had been sent without an answer before.
+    /// The settlements of the lease that had been sent without a reply before.
     let unresolvedBefore: Set<Kind>
     /// Raised when another node has the name that the message would get.
-    var extraReturns = 0
+    var extraRedeliveries = 0
 
     /// Returns the operations that accompany the end of the lease.
     func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> [ZooKeeperOperation] {
@@ -27,27 +27,27 @@ struct Settlement {
         switch kind {
         case .acknowledge(let operations): return operations
         case .release:
-            let name = lease.name.with(returns: lease.name.returns + extraReturns)
-            return [.create(epoch.place(of: name, in: tree), data: Envelope.restored(lease.data))]
+            let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
+            return [.create(epoch.path(of: name, in: tree), data: Envelope.restored(lease.data))]
         case .requeue(let reason):
-            let returns = lease.name.returns + 1 + extraReturns
-            if returns >= maximumDeliveries {
-                let cause = "delivered \(returns) times" + (reason.map { ": \($0)" } ?? "")
+            let redeliveries = lease.name.redeliveries + 1 + extraRedeliveries
+            if redeliveries >= maximumDeliveries {
+                let cause = "delivered \(redeliveries) times" + (reason.map { ": \($0)" } ?? "")
                 return DeadLetter.operations(
-                    at: tree.dead(lease.name.with(returns: returns).string), data: lease.data, cause: cause,
+                    at: tree.dead(lease.name.with(redeliveries: redeliveries).string), data: lease.data, cause: cause,
                     in: queue.store)
             }
-            let place = epoch.place(of: lease.name.with(returns: returns), in: tree)
-            return [.create(place, data: Envelope.restored(lease.data))]
+            let path = epoch.path(of: lease.name.with(redeliveries: redeliveries), in: tree)
+            return [.create(path, data: Envelope.restored(lease.data))]
         case .deadLetter(let reason):
-            let name = lease.name.with(returns: lease.name.returns + extraReturns)
+            let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
             return DeadLetter.operations(
                 at: tree.dead(name.string), data: lease.data, cause: reason, in: queue.store)
         }
     }
 
     /// Whether the message may return to the ready messages.
-    var givesBack: Bool {
+    var mayRequeue: Bool {
         switch kind {
         case .requeue, .release: true
         case .acknowledge, .deadLetter: false
@@ -57,7 +57,7 @@ struct Settlement {
     /// Whether the message can get a name with a higher count.
     var canTakeAnotherName: Bool {
         switch kind {
-        case .requeue, .deadLetter, .release: extraReturns < 1_000
+        case .requeue, .deadLetter, .release: extraRedeliveries < 1_000
         case .acknowledge: false
         }
     }

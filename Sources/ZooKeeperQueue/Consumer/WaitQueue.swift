@@ -14,21 +14,21 @@ struct WaitQueue {
     let consumer: String
 
     /// How long a consumer waits for messages before it enters the wait queue.
-    static let patience = Duration.seconds(1)
+    static let idleTime = Duration.seconds(1)
 
     private var store: any ZooKeeperStore { queue.store }
     private var tree: QueueTree { queue.tree }
 
-    /// Enters the wait queue at its end, or finds the position from an earlier attempt whose answer was lost.
+    /// Enters the wait queue at its end, or finds the position from an earlier attempt whose reply was lost.
     func join() async throws -> String {
         while true {
             do {
-                let places = try await places()
-                if let own = places.first(where: { $0.hasSuffix("-" + consumer) }) { return own }
-                let last = places.compactMap { $0.split(separator: "-").first.flatMap { Int64($0) } }.max() ?? 0
-                let place = Self.name(min(last, .max - 1) + 1, consumer)
-                _ = try await store.create(tree.idle(place), data: [], mode: .ephemeral)
-                return place
+                let positions = try await positions()
+                if let own = positions.first(where: { $0.hasSuffix("-" + consumer) }) { return own }
+                let last = positions.compactMap { $0.split(separator: "-").first.flatMap { Int64($0) } }.max() ?? 0
+                let position = Self.name(min(last, .max - 1) + 1, consumer)
+                _ = try await store.create(tree.idle(position), data: [], mode: .ephemeral)
+                return position
             } catch let error as ZooKeeperError where error.code == .noNode {
                 // The queue is older than the wait queue, or another client has removed the folder.
                 try await queue.folders.restoreMissing()
@@ -45,15 +45,15 @@ struct WaitQueue {
     /// consumer leaves unclaimed.
     ///
     /// - Returns: `false` when the position is gone.
-    func untilFirst(_ place: String) async throws -> Bool {
+    func untilFirst(_ position: String) async throws -> Bool {
         while true {
-            let places = try await places()
-            guard let index = places.firstIndex(of: place) else { return false }
+            let positions = try await positions()
+            guard let index = positions.firstIndex(of: position) else { return false }
             if index == 0 { return true }
             // The second consumer checks the items now and then, because the first one may hang or its position
             // may belong to no consumer.
-            let former = places[index - 1]
-            if try await !isGone(former, within: index == 1 ? Self.oversight : nil) {
+            let predecessor = positions[index - 1]
+            if try await !isGone(predecessor, within: index == 1 ? Self.checkInterval : nil) {
                 for folder in [tree.items, tree.earlier] {
                     if try await store.exists(folder)?.numChildren ?? 0 > 0 { return true }
                 }
@@ -63,10 +63,10 @@ struct WaitQueue {
     }
 
     /// How often the second consumer checks whether the first one leaves messages unclaimed.
-    private static let oversight = Duration.seconds(10)
+    private static let checkInterval = Duration.seconds(10)
 
-    private func isGone(_ place: String, within limit: Duration?) async throws -> Bool {
-        let (store, path, skipped) = (store, tree.idle(place), queue.skipped)
+    private func isGone(_ position: String, within limit: Duration?) async throws -> Bool {
+        let (store, path, skipped) = (store, tree.idle(position), queue.skipped)
         return try await withThrowingTaskGroup(of: Bool.self) { group in
             group.addTask {
                 do {
@@ -95,43 +95,43 @@ struct WaitQueue {
     }
 
     /// Whether another consumer is in the wait queue.
-    func hasOthers() async throws -> Bool {
-        for place in try await places() where !place.hasSuffix("-" + consumer) {
-            guard let stat = try await queue.reader.usableStat(tree.idle(place)) else { continue }
+    func hasOtherConsumers() async throws -> Bool {
+        for position in try await positions() where !position.hasSuffix("-" + consumer) {
+            guard let stat = try await queue.reader.usableStat(tree.idle(position)) else { continue }
             if stat.ephemeralOwner != 0 { return true }
-            queue.skipped.skip(tree.idle(place), .notEphemeral)
+            queue.skipped.skip(tree.idle(position), .notEphemeral)
         }
         return false
     }
 
     /// Gives up the position. The session's end would remove it too, but until then it would keep other
     /// consumers from becoming the first.
-    func leave(_ place: String) async throws {
+    func leave(_ position: String) async throws {
         do {
-            try await store.delete(tree.idle(place), version: nil)
+            try await store.delete(tree.idle(position), version: nil)
         } catch let error as ZooKeeperError where error.code == .noNode {
-            // The session's end has removed it, or an attempt whose answer was lost.
+            // The session's end has removed it, or an attempt whose reply was lost.
         }
     }
 
     /// Returns the positions in order, without nodes that are not positions.
-    private func places() async throws -> [String] {
+    private func positions() async throws -> [String] {
         let names = try await store.children(of: tree.idle).names
         return queue.skipped.usable(names, in: tree.idle).filter { name in
-            if Self.isPlace(name) { return true }
+            if Self.isPosition(name) { return true }
             queue.skipped.skip(tree.idle(name), .unknownName)
             return false
         }.sorted()
     }
 
-    private static func isPlace(_ name: String) -> Bool {
+    private static func isPosition(_ name: String) -> Bool {
         let parts = name.split(separator: "-", maxSplits: 1)
         return parts.count == 2 && parts[0].utf8.count == 19 && Int64(parts[0]) != nil
             && parts[1].utf8.starts(with: "consumer-".utf8)
     }
 
-    private static func name(_ position: Int64, _ consumer: String) -> String {
-        let digits = String(position)
+    private static func name(_ ticket: Int64, _ consumer: String) -> String {
+        let digits = String(ticket)
         return String(repeating: "0", count: max(0, 19 - digits.utf8.count)) + digits + "-" + consumer
     }
 }

@@ -90,7 +90,9 @@ struct DeadLetterQueue: Sendable {
 
     func redrive(_ name: String) async throws {
         guard try await redriveIfPresent(name) else {
-            throw QueueError(.notFound, "There is no dead letter of that name in \(queue.path).")
+            throw QueueError(
+                .notFound,
+                "There is no dead letter with this name in \(queue.path). List the dead letters to see their names.")
         }
     }
 
@@ -117,11 +119,11 @@ struct DeadLetterQueue: Sendable {
 
     private func redriveIfPresent(_ name: String) async throws -> Bool {
         guard !name.contains("/"), !name.isEmpty else {
-            throw QueueError(.invalidArgument, "A dead letter's name is a node's name, without a slash.")
+            throw QueueError(.invalidArgument, "The name of a dead letter cannot be empty or contain a slash.")
         }
-        return try await QueueError.translating(while: "sending a dead letter back", queue: queue.path) {
+        return try await QueueError.translating(while: "redriving a dead letter", queue: queue.path) {
             try await queue.prepareExisting()
-            var target = ItemName(name)?.with(returns: 0)
+            var target = ItemName(name)?.with(redeliveries: 0)
             var wasSent = false
             while true {
                 guard let node = try await reader.node(tree.dead(name)) else { return wasSent }
@@ -129,13 +131,15 @@ struct DeadLetterQueue: Sendable {
                 guard let item = target else {
                     throw QueueError(
                         .invalidArgument,
-                        "\(name) is no item's name, so it has no place in the queue: send its payload anew.")
+                        "\(name) is not the name of a message, so it cannot be redriven. Send its payload as a new "
+                            + "message."
+                    )
                 }
                 do {
                     _ = try await store.multi([
                         .delete(tree.cause(ofDead: name)), .delete(tree.dead(name), version: node.stat.version),
                         epoch.check(in: tree),
-                        .create(epoch.place(of: item, in: tree), data: Envelope.restored(node.data)),
+                        .create(epoch.path(of: item, in: tree), data: Envelope.restored(node.data)),
                     ])
                     return true
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
@@ -150,7 +154,7 @@ struct DeadLetterQueue: Sendable {
                     default: break
                     }
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
-                    target = item.with(returns: item.returns + 1)
+                    target = item.with(redeliveries: item.redeliveries + 1)
                 }
             }
         }

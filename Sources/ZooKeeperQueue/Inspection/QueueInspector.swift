@@ -12,7 +12,7 @@ struct QueueInspector: Sendable {
     // MARK: Counts
 
     func statistics() async throws -> QueueStatistics {
-        try await QueueError.translating(while: "counting", queue: queue.path) {
+        try await QueueError.translating(while: "counting messages", queue: queue.path) {
             guard let items = try await store.exists(tree.items) else { throw QueueError.missingQueue(at: queue.path) }
             var statistics = QueueStatistics(
                 ready: Int(items.numChildren) + (try await reader.childCount(tree.earlier)), leased: 0,
@@ -61,7 +61,7 @@ struct QueueInspector: Sendable {
     // MARK: Ready messages
 
     func oldestMessageAge() async throws -> Duration? {
-        try await QueueError.translating(while: "looking for the oldest message", queue: queue.path) {
+        try await QueueError.translating(while: "finding the oldest message", queue: queue.path) {
             let entries = try await reader.readyEntries().entries.sorted {
                 ($0.name.epoch, $0.name.sequence) < ($1.name.epoch, $1.name.sequence)
             }
@@ -74,7 +74,7 @@ struct QueueInspector: Sendable {
     }
 
     func peek(limit: Int) async throws -> [PeekedMessage] {
-        try await QueueError.translating(while: "peeking", queue: queue.path) {
+        try await QueueError.translating(while: "peeking at messages", queue: queue.path) {
             var messages: [PeekedMessage] = []
             for entry in try await reader.readyEntries().entries.sorted() {
                 if messages.count >= limit { break }
@@ -84,7 +84,7 @@ struct QueueInspector: Sendable {
                 messages += readable.messages.prefix(limit - messages.count).map { message in
                     PeekedMessage(
                         nodeName: message.name.string, priority: entry.name.priority,
-                        deliveryCount: entry.name.returns + 1,
+                        deliveryCount: entry.name.redeliveries + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
                         id: message.envelope.id, enqueuedAt: EnsembleTime(millisecondsSince1970: node.stat.ctime))
                 }

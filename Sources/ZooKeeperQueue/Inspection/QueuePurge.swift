@@ -5,7 +5,7 @@ struct QueuePurge: Sendable {
     let queue: MessageQueue
 
     func run(progress: (_ done: Int, _ total: Int) -> Void) async throws -> Int {
-        try await QueueError.translating(while: "purging", queue: queue.path) {
+        try await QueueError.translating(while: "purging messages", queue: queue.path) {
             try await queue.prepareExisting()
             var done = 0
             while true {

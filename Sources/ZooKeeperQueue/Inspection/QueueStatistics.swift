@@ -15,7 +15,8 @@ public struct QueueStatistics: Sendable, Hashable {
     /// How many nodes of ready messages were created since the last rollover. It grows with each message, or node of
     /// several messages, that is sent or returns to the queue, so two readings give a rate.
     public var totalEnqueued: Int
-    /// The bytes that the queue keeps; `nil` unless the servers count them, as they do for a ``QueueCapacity`` in bytes.
+    /// The bytes that the queue keeps; `nil` unless the servers count them, which they do for a ``QueueCapacity`` in
+    /// bytes.
     public var bytes: Int?
     /// Nodes that this process skips because it cannot handle them. See ``MessageQueue/skippedNodes()``.
     public var skipped = 0

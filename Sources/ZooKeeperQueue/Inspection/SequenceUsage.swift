@@ -25,10 +25,10 @@ public struct SequenceUsage: Sendable, Hashable {
     public var onExhaustion: String {
         switch kind {
         case .messages: "a recovery restarts the numbers (sequence rollover)"
-        case .consumers: "consumers take any number that is free"
+        case .consumers: "consumers use any free number"
         case .batches: "the producer creates another node"
         case .transactions: "the consumer registers again"
-        case .zxids: "the ensemble elects a leader"
+        case .zxids: "the ensemble elects a leader again"
         }
     }
 }

@@ -56,7 +56,7 @@ struct BatchTransaction: Sendable {
     }
 
     /// Whether the server has assigned the last sequence number that a producer may use.
-    func hasUsedTheNumbers(_ results: [OperationResult]) -> Bool {
+    func exhaustsSequenceNumbers(_ results: [OperationResult]) -> Bool {
         guard let last = nodes(of: results).last.flatMap(Self.name), let name = ItemName(last, inEpoch: epoch.number)
         else { return false }
         return name.sequence > SequenceEpoch.lastNumber || name.sequence < 0
@@ -73,14 +73,14 @@ struct BatchTransaction: Sendable {
     }
 
     /// Translates an error that concerns IDs to a ``Refusal``. Returns any other error unchanged.
-    func judged(_ error: any Error) -> any Error {
+    func translated(_ error: any Error) -> any Error {
         guard let cause = error as? ZooKeeperError, let index = cause.operationIndex else { return error }
-        if index > Self.epochCheck, index < firstNode { return Refusal.idsAreElsewhere(cause) }
-        let place = index - firstNode - groups.count
-        guard idOwners.indices.contains(place) else { return error }
+        if index > Self.epochCheck, index < firstNode { return Refusal.bucketsHaveChanged(cause) }
+        let owner = index - firstNode - groups.count
+        guard idOwners.indices.contains(owner) else { return error }
         switch cause.code {
-        case .nodeExists: return Refusal.duplicate(idOwners[place])
-        case .noNode: return Refusal.idsAreElsewhere(cause)
+        case .nodeExists: return Refusal.duplicate(idOwners[owner])
+        case .noNode: return Refusal.bucketsHaveChanged(cause)
         default: return error
         }
     }
@@ -90,6 +90,6 @@ struct BatchTransaction: Sendable {
         /// A message with this ID was stored before.
         case duplicate(ProducerSequence.Entry)
         /// Another bucket is the current one now.
-        case idsAreElsewhere(ZooKeeperError)
+        case bucketsHaveChanged(ZooKeeperError)
     }
 }

@@ -20,7 +20,7 @@ struct CapacityBudget: Sendable {
     /// Unused credit expires after this time.
     static let validity = Duration.milliseconds(250)
     /// How long the last measurement can tell whether other producers are storing.
-    private static let memory = Duration.seconds(1)
+    private static let comparisonTime = Duration.seconds(1)
 
     var capacity = QueueCapacity()
     private var messages = 0
@@ -32,7 +32,7 @@ struct CapacityBudget: Sendable {
     private var last: (nodes: Int, time: Duration)?
     private var storedSince = 0
     /// The producer takes one part in this many of the free capacity.
-    private var parts = 1
+    private var divisor = 1
 
     /// Updates the average number of messages in a node.
     mutating func noteStored(nodes: Int, messages: Int) {
@@ -45,15 +45,15 @@ struct CapacityBudget: Sendable {
     func messages(in fill: Fill) -> Int { Int(Double(fill.nodes) * stored.messages / stored.nodes) }
 
     /// Takes a share of the free capacity.
-    mutating func look(at fill: Fill, now: Duration) {
-        let careful = 2 * max(1, fill.producers)
+    mutating func update(with fill: Fill, now: Duration) {
+        let carefulDivisor = 2 * max(1, fill.producers)
         let isUsedUp = messages <= 0 || bytes <= 0
-        let isAlone = last.map { now - $0.time <= Self.memory && fill.nodes <= $0.nodes + storedSince } ?? false
-        parts = isUsedUp && isAlone ? max(1, min(parts, careful) / 2) : careful
-        let parts = parts
+        let isAlone = last.map { now - $0.time <= Self.comparisonTime && fill.nodes <= $0.nodes + storedSince } ?? false
+        divisor = isUsedUp && isAlone ? max(1, min(divisor, carefulDivisor) / 2) : carefulDivisor
+        let divisor = divisor
         func share(of capacity: Int?, less used: Int) -> Int {
             guard let capacity else { return .max }
-            return capacity <= used ? 0 : max(1, (capacity - used) / parts)
+            return capacity <= used ? 0 : max(1, (capacity - used) / divisor)
         }
         messages = share(of: capacity.messages, less: messages(in: fill))
         bytes = share(of: capacity.bytes, less: fill.bytes ?? 0)

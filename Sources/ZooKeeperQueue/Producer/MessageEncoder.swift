@@ -32,10 +32,12 @@ struct MessageEncoder: Sendable {
         guard ItemName.priorities.contains(message.priority) else {
             throw QueueError(
                 .invalidArgument,
-                "A priority is a number from 0 to 999, and a lower one is served first; \(message.priority) is not.")
+                "The priority must be from 0 to 999. The value given is \(message.priority).")
         }
         if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
-            throw QueueError(.invalidArgument, "A header's name of \(name.utf8.count) bytes is too long.")
+            throw QueueError(
+                .invalidArgument,
+                "A header name has \(name.utf8.count) bytes. The limit is \(Envelope.maximumHeaderName).")
         }
         let data = Envelope(headers: message.headers, payload: message.payload, id: message.id).encoded()
         let id = try nodeName(of: message.id)
@@ -43,8 +45,8 @@ struct MessageEncoder: Sendable {
         guard data.count + sizeOfID <= maximumPayloadSize else {
             throw QueueError(
                 .payloadTooLarge,
-                "The message is \(data.count) bytes long with its headers, and the limit is \(maximumPayloadSize): store "
-                    + "large things elsewhere and send where they are, or raise the client's maximumRequestSize.")
+                "The message has \(data.count) bytes with its headers, and the limit is \(maximumPayloadSize). Store "
+                    + "large payloads elsewhere and send a reference, or raise the client's maximumRequestSize.")
         }
         return EncodedMessage(
             priority: message.priority, data: data, size: emptyNodeSize + data.count + sizeOfID, id: id)
@@ -54,7 +56,7 @@ struct MessageEncoder: Sendable {
         guard let id else { return nil }
         guard (1...DeduplicationBuckets.maximumLength).contains(id.utf8.count) else {
             throw QueueError(
-                .invalidArgument, "A message's id has 1 to \(DeduplicationBuckets.maximumLength) bytes of UTF-8.")
+                .invalidArgument, "A message ID must have 1 to \(DeduplicationBuckets.maximumLength) bytes of UTF-8.")
         }
         return DeduplicationBuckets.nodeName(of: id)
     }

@@ -10,7 +10,8 @@ public struct OutgoingMessage: Sendable, Hashable {
     /// The deduplication ID: 1 to 255 bytes of UTF-8. Default: none.
     ///
     /// Of all messages with the same ID, sent by any producer of any process within the deduplication window
-    /// (``QueueAttributes/deduplicationWindow``), the queue stores one. The ID travels with the payload, in an envelope.
+    /// (``QueueAttributes/deduplicationWindow``), the queue stores one. The ID travels with the payload, in an
+    /// envelope.
     ///
     /// After a crash, a process that does not know whether it sent a message can send the message again. Each ID costs
     /// the ensemble one more node until the window ends.
@@ -33,7 +34,7 @@ public struct OutgoingMessage: Sendable, Hashable {
 /// The result of sending one message.
 public struct SendReceipt: Sendable, Hashable {
     /// The name of the message's node. It is `nil` for a duplicate, and for a message that is stored although the
-    /// answer with its name was lost.
+    /// reply with its name was lost.
     public let nodeName: String?
     /// Whether a message with the same ``OutgoingMessage/id`` had already been stored, so this one was not.
     public var isDuplicate = false

@@ -1,10 +1,10 @@
 import HeapModule
 
 /// The waiting callers of sends, their deadlines, and the results of sends without a waiting caller: a value. A method
-/// that concludes a caller's wait returns an ``Answer``.
+/// that concludes a caller's wait returns a ``Resumption``.
 struct PendingSends<Waiter: Sendable>: Sendable {
     /// The result to resume a waiting caller with.
-    struct Answer: Sendable {
+    struct Resumption: Sendable {
         let waiter: Waiter
         let result: Result<[SendReceipt], any Error>
     }
@@ -56,23 +56,23 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     /// Records the result of one message of a send.
-    mutating func finish(_ id: UnresolvedSend, index: Int, with result: Result<SendReceipt, any Error>) -> Answer? {
+    mutating func finish(_ id: UnresolvedSend, index: Int, with result: Result<SendReceipt, any Error>) -> Resumption? {
         // Changed in place, because copying the receipts for each message would be expensive.
-        guard let place = sends.index(forKey: id) else { return nil }
-        sends.values[place].remaining -= 1
+        guard let slot = sends.index(forKey: id) else { return nil }
+        sends.values[slot].remaining -= 1
         switch result {
-        case .success(let receipt): sends.values[place].receipts[index] = receipt
-        case .failure(let error): sends.values[place].error = sends.values[place].error ?? error
+        case .success(let receipt): sends.values[slot].receipts[index] = receipt
+        case .failure(let error): sends.values[slot].error = sends.values[slot].error ?? error
         }
-        return sends.values[place].remaining == 0 ? conclude(at: place) : nil
+        return sends.values[slot].remaining == 0 ? conclude(at: slot) : nil
     }
 
     /// Fails a send as a whole.
-    mutating func fail(_ id: UnresolvedSend, with error: any Error) -> Answer? {
-        guard let place = sends.index(forKey: id), sends.values[place].remaining > 0 else { return nil }
-        sends.values[place].remaining = 0
-        sends.values[place].error = error
-        return conclude(at: place)
+    mutating func fail(_ id: UnresolvedSend, with error: any Error) -> Resumption? {
+        guard let slot = sends.index(forKey: id), sends.values[slot].remaining > 0 else { return nil }
+        sends.values[slot].remaining = 0
+        sends.values[slot].error = error
+        return conclude(at: slot)
     }
 
     /// Returns the number of messages of a send; `nil` when no caller waits for it.
@@ -88,48 +88,52 @@ struct PendingSends<Waiter: Sendable>: Sendable {
     }
 
     /// Ends the caller's wait with an error. The send itself continues.
-    mutating func detach(_ id: UnresolvedSend, with error: any Error) -> Answer? {
+    mutating func detach(_ id: UnresolvedSend, with error: any Error) -> Resumption? {
         guard let waiter = sends[id]?.waiter else { return nil }
         sends[id]?.waiter = nil
         sends[id]?.isUnknown = true
         waiters -= 1
-        return Answer(waiter: waiter, result: .failure(error))
+        return Resumption(waiter: waiter, result: .failure(error))
     }
 
     /// Waits again for a send that no longer has a waiter.
     ///
-    /// - Returns: the answer, when the result is known already.
-    mutating func reattach(_ id: UnresolvedSend, deadline: Duration, waiter: Waiter) -> Answer? {
-        guard let place = sends.index(forKey: id), sends.values[place].waiter == nil else {
-            let error = QueueError(.notFound, "No send of this number waits to be repeated.")
-            return Answer(waiter: waiter, result: .failure(error))
+    /// - Returns: the resumption, when the result is already known.
+    mutating func reattach(_ id: UnresolvedSend, deadline: Duration, waiter: Waiter) -> Resumption? {
+        guard let slot = sends.index(forKey: id), sends.values[slot].waiter == nil else {
+            let error = QueueError(
+                .notFound,
+                "The producer has no such unresolved send. Its result was already returned, or it belongs to another "
+                    + "producer."
+            )
+            return Resumption(waiter: waiter, result: .failure(error))
         }
-        sends.values[place].waiter = waiter
-        sends.values[place].deadline = deadline
+        sends.values[slot].waiter = waiter
+        sends.values[slot].deadline = deadline
         waiters += 1
-        if sends.values[place].remaining == 0 {
+        if sends.values[slot].remaining == 0 {
             unclaimed.removeAll { $0 == id }
-            return settle(at: place)
+            return settle(at: slot)
         }
         insert(Deadline(time: deadline, send: id))
         return nil
     }
 
-    private mutating func conclude(at place: Dictionary<UnresolvedSend, Send>.Index) -> Answer? {
-        messages -= sends.values[place].receipts.count
-        bytes -= sends.values[place].bytes
-        if sends.values[place].waiter != nil { return settle(at: place) }
-        unclaimed.append(sends[place].key)
+    private mutating func conclude(at slot: Dictionary<UnresolvedSend, Send>.Index) -> Resumption? {
+        messages -= sends.values[slot].receipts.count
+        bytes -= sends.values[slot].bytes
+        if sends.values[slot].waiter != nil { return settle(at: slot) }
+        unclaimed.append(sends[slot].key)
         if unclaimed.count > Self.maximumUnclaimed { sends[unclaimed.removeFirst()] = nil }
         return nil
     }
 
-    /// Answers the waiter of a send that has a result.
-    private mutating func settle(at place: Dictionary<UnresolvedSend, Send>.Index) -> Answer? {
-        let send = sends.remove(at: place).value
+    /// Resumes the waiter of a send that has a result.
+    private mutating func settle(at slot: Dictionary<UnresolvedSend, Send>.Index) -> Resumption? {
+        let send = sends.remove(at: slot).value
         guard let waiter = send.waiter else { return nil }
         waiters -= 1
-        return Answer(
+        return Resumption(
             waiter: waiter, result: send.error.map { .failure($0) } ?? .success(send.receipts.compactMap { $0 }))
     }
 

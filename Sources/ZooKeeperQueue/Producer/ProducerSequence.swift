@@ -23,11 +23,11 @@ struct ProducerSequence: Sendable {
         /// Whether the message may be sent to a queue with a capacity.
         var isAdmitted = false
 
-        var place: Place { Place(send: send, index: index) }
+        var key: EntryKey { EntryKey(send: send, index: index) }
     }
 
     /// Identifies a message among all messages of the producer.
-    struct Place: Hashable {
+    struct EntryKey: Hashable {
         let send: UnresolvedSend
         let index: Int
     }
@@ -50,7 +50,7 @@ struct ProducerSequence: Sendable {
     /// The batches that are in flight or unresolved, in the order of their versions. All later
     /// messages wait behind them.
     private(set) var batches: Deque<Batch> = []
-    /// How many of the first batches were sent without an answer, so they may have been stored.
+    /// How many of the first batches were sent without a reply, so they may have been stored.
     private(set) var unresolved = 0
     /// Whether a batch was not stored at its first attempt. No new batch is sent until that is resolved.
     private(set) var isHalted = false
@@ -81,7 +81,7 @@ struct ProducerSequence: Sendable {
     var isEmpty: Bool { waiting.isEmpty && batches.isEmpty }
     /// Whether a batch without a known outcome may have been stored.
     var isUnresolved: Bool { unresolved > 0 }
-    /// Whether every batch has an answer or an error.
+    /// Whether every batch has a reply or an error.
     var allCompleted: Bool { batches.allSatisfy { $0.result != nil } }
 
     /// Whether a message waits to be admitted.
@@ -150,7 +150,7 @@ struct ProducerSequence: Sendable {
         return batch
     }
 
-    /// Records the answer to a batch, or its error.
+    /// Records the reply to a batch, or its error.
     ///
     /// - Returns: the batches that are now stored, in order, with the names of their messages.
     mutating func completed(_ version: Int32, _ result: Result<[String?], any Error>) -> [([Entry], [String?])] {
@@ -167,7 +167,7 @@ struct ProducerSequence: Sendable {
 
     /// Determines what became of each batch, after all batches in flight have a result and one of them has failed.
     ///
-    /// A batch before a stored one is stored itself. Of the remaining batches, the leading ones without an answer
+    /// A batch before a stored one is stored itself. Of the remaining batches, the leading ones without a reply
     /// stay unresolved. The batches from the first definite failure on are certainly not stored. Their messages wait
     /// again, ahead of the others.
     ///
@@ -217,13 +217,13 @@ struct ProducerSequence: Sendable {
         case ahead
     }
 
-    /// Judges the version that was found. A batch counts as stored only when this producer can have left that version:
-    /// each unresolved batch raises it by one, and no other client writes to the node.
+    /// Interprets the version that was found. A batch counts as stored only when this producer can have left that
+    /// version: each unresolved batch raises it by one, and no other client writes to the node.
     func verdict(on found: Int32) -> Verdict {
-        let steps = Int(found) - Int(batches.first?.version ?? version)
-        if steps == 0 { return .fits }
-        if steps < 0 { return .behind }
-        return steps <= unresolved ? .stored : .ahead
+        let difference = Int(found) - Int(batches.first?.version ?? version)
+        if difference == 0 { return .fits }
+        if difference < 0 { return .behind }
+        return difference <= unresolved ? .stored : .ahead
     }
 
     /// Removes the first unresolved batch, which is stored.
@@ -292,8 +292,8 @@ struct ProducerSequence: Sendable {
 
     /// Removes single waiting messages. Messages that are in flight or unresolved cannot be withdrawn.
     mutating func remove(_ entries: [Entry]) -> [Entry] {
-        let (places, gone) = (Set(entries.map(\.place)), withdrawn)
-        let matches = { (entry: Entry) in places.contains(entry.place) && gone[entry.send] == nil }
+        let (keys, gone) = (Set(entries.map(\.key)), withdrawn)
+        let matches = { (entry: Entry) in keys.contains(entry.key) && gone[entry.send] == nil }
         let removed = Array(waiting.filter(matches))
         if removed.isEmpty { return [] }
         waiting.removeAll(where: matches)

@@ -3,7 +3,7 @@ import ZooKeeper
 
 /// Stores messages in a queue, each exactly once, in the order of the calls.
 ///
-/// A producer survives lost connections, expired sessions and server restarts. When the answer to a batch is lost, the
+/// A producer survives lost connections, expired sessions and server restarts. When the reply to a batch is lost, the
 /// producer sends the batch again in a form that cannot be stored twice (see <doc:HowItWorks>). Messages that arrive
 /// during a write go out in the next one (group commit). When many have arrived, the next batch goes out at once, and
 /// up to four batches are in flight. A lone message is sent without delay.
@@ -57,8 +57,8 @@ public actor QueueProducer {
         // message wakes no other thread.
         case .send(let plan):
             Task.immediate {
-                let answer = await send(plan)
-                handle { $0.answered(plan, answer, now: now) }
+                let reply = await send(plan)
+                handle { $0.answered(plan, reply, now: now) }
             }
         case .maintain: Task.immediate { await maintain() }
         case .resume(let waiter, let result): waiter.resume(with: result)
@@ -246,13 +246,13 @@ public actor QueueProducer {
             do {
                 _ = try await store.create(path, data: [], mode: .persistent)
             } catch let error as ZooKeeperError where error.code == .nodeExists {
-                // The answer to an earlier attempt was lost. No other client knows this name.
+                // The reply to an earlier attempt was lost. No other client knows this name.
             }
             handle { $0.nodeCreated() }
         case .deleteNode(let path): try await store.delete(path, version: nil)
         case .resolve(let plan):
-            let answer = await send(plan)
-            handle { $0.resolved(plan, answer) }
+            let reply = await send(plan)
+            handle { $0.resolved(plan, reply) }
         case .inspectNode(let path):
             // The session may have moved to a server that lags behind the one that refused the batch.
             try await store.sync(path)

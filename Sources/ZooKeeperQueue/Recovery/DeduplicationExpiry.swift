@@ -31,7 +31,7 @@ struct DeduplicationExpiry: RecoveryDuty {
     /// Logs why IDs stay in the tree. The pass does not fail, because the queue works, and only its tree grows.
     private func logFailure(_ error: any Error) {
         queue.logger.error(
-            "Ids of the queue's messages cannot be forgotten", metadata: ["queue": "\(queue.path)", "why": "\(error)"])
+            "Could not expire deduplication IDs", metadata: ["queue": "\(queue.path)", "error": "\(error)"])
     }
 
     private mutating func expire() async throws {

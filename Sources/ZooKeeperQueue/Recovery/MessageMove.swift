@@ -1,6 +1,6 @@
 import ZooKeeper
 
-/// The move of a node's messages to other places: one delete, and a create for each message.
+/// The move of a node's messages to other paths: one delete, and a create for each message.
 struct MessageMove {
     struct Message {
         var path: String
@@ -27,7 +27,8 @@ struct MessageMove {
         guard messages.indices.contains(index) else { return }
         let path = messages[index].path
         let name = NodePath.name(of: path)
-        let next = ItemName(name).map { $0.with(returns: $0.returns + 1).string } ?? "\(name)-\(RandomName.make())"
+        let next =
+            ItemName(name).map { $0.with(redeliveries: $0.redeliveries + 1).string } ?? "\(name)-\(RandomName.make())"
         messages[index].path = path.dropLast(name.count) + next
     }
 }

@@ -1,6 +1,6 @@
 import ZooKeeper
 
-/// Moves messages for the recovery's duties, many with one transaction, each only if it is still in its old place.
+/// Moves messages for the recovery's duties, many with one transaction, each only if it is still at its old path.
 ///
 /// A transaction deletes each node at the version that was read, creates its messages elsewhere, and checks a condition
 /// (``MoveGuard``). So a message is never in two places or in none, and of two concurrent recoveries only one moves it.
@@ -33,15 +33,15 @@ struct MessageMover: Sendable {
         }
     }
 
-    /// Moves the messages that are still in their old places.
+    /// Moves the messages that are still at their old paths.
     ///
     /// - Throws: ``FolderRefusal``; `ZooKeeperError`.
-    func apply(_ moves: [MessageMove], guardedBy guardian: MoveGuard) async throws -> Outcome {
+    func apply(_ moves: [MessageMove], guardedBy moveGuard: MoveGuard) async throws -> Outcome {
         var rest = moves
         var outcome = Outcome()
         while !rest.isEmpty {
             let batch = fitting(rest)
-            let (before, operations) = guardian.around(batch.flatMap(\.operations), in: queue.tree)
+            let (before, operations) = moveGuard.around(batch.flatMap(\.operations), in: queue.tree)
             do {
                 _ = try await store.multi(operations)
                 limit.pass(of: store.maximumRequestSize)
@@ -52,7 +52,7 @@ struct MessageMover: Sendable {
                 if error.outcome == .unknown {
                     // The next pass determines the outcome. It moves fewer messages at a time if the
                     // transaction was too large.
-                    if error.code == .connectionLoss { noteBreak(at: batch, operations) }
+                    if error.code == .connectionLoss { recordBreak(at: batch, operations) }
                     return outcome
                 }
                 guard let index = error.operationIndex else {
@@ -69,10 +69,10 @@ struct MessageMover: Sendable {
                     }
                     throw error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
                 }
-                guard let (failed, place) = Self.place(of: index - before, batch.map(\.operations.count)) else {
+                guard let (failed, operation) = Self.location(of: index - before, batch.map(\.operations.count)) else {
                     throw error
                 }
-                try await resolve(error, at: place, ofMove: failed, in: &rest)
+                try await resolve(error, at: operation, ofMove: failed, in: &rest)
             }
         }
         return outcome
@@ -80,14 +80,14 @@ struct MessageMover: Sendable {
 
     /// Changes or removes the move that ZooKeeper refused, so that the others can be tried again.
     ///
-    /// - Parameter place: the index of the refused operation in its move. The first operation deletes the node.
+    /// - Parameter operation: the index of the refused operation in its move. The first operation deletes the node.
     /// - Throws: the refusal when it does not concern this message alone.
     private func resolve(
-        _ error: ZooKeeperError, at place: Int, ofMove failed: Int, in rest: inout [MessageMove]
+        _ error: ZooKeeperError, at operation: Int, ofMove failed: Int, in rest: inout [MessageMove]
     ) async throws {
         if error.code == .nodeExists {
-            rest[failed].takeNextName(ofOperation: place)
-        } else if error.code == .noNode, place > 0, try await queue.folders.restoreMissing() {
+            rest[failed].takeNextName(ofOperation: operation)
+        } else if error.code == .noNode, operation > 0, try await queue.folders.restoreMissing() {
             // The target folder had been removed.
         } else if error.code == .noNode || error.code == .badVersion {
             rest.remove(at: failed)
@@ -96,12 +96,12 @@ struct MessageMover: Sendable {
             rest.remove(at: failed)
         } else {
             // The refusal concerns the target folder or a limit of the ensemble, and not the message.
-            throw place > 0 || error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
+            throw operation > 0 || error.code == .quotaExceeded ? FolderRefusal(cause: error) : error
         }
     }
 
     /// Returns the move that an operation belongs to, and the operation's index in that move.
-    private static func place(of index: Int, _ counts: [Int]) -> (move: Int, operation: Int)? {
+    private static func location(of index: Int, _ counts: [Int]) -> (move: Int, operation: Int)? {
         var start = 0
         for (move, count) in counts.enumerated() {
             if index < start + count { return (move, index - start) }
@@ -129,10 +129,10 @@ struct MessageMover: Sendable {
     private func size(of operations: [ZooKeeperOperation]) -> Int { operations.reduce(0) { $0 + store.size(of: $1) } }
 
     /// Records that the connection broke at a transaction, which may be larger than the server allows.
-    private func noteBreak(at batch: [MessageMove], _ operations: [ZooKeeperOperation]) {
+    private func recordBreak(at batch: [MessageMove], _ operations: [ZooKeeperOperation]) {
         let bytes = size(of: operations)
         guard bytes > ClaimLimit.smallestServerLimit else { return }
         if batch.count > 1 { return limit.shrink(from: bytes) }
-        queue.skipped.skip(batch[0].from, .brokenOff(bytes: bytes))
+        queue.skipped.skip(batch[0].from, .connectionClosed(bytes: bytes))
     }
 }

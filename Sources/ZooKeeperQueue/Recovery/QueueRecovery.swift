@@ -23,7 +23,7 @@ public actor QueueRecovery {
     private var isPrepared = false
     private let mover: MessageMover
     private let observations = Observations()
-    /// When the recovery last looked for garbage, by the store's clock.
+    /// When the recovery last looked for unneeded nodes, by the store's clock.
     private var lastCleaning: Duration?
 
     /// Creates a recovery. It does nothing before ``run()`` or ``recover()``.
@@ -56,7 +56,7 @@ public actor QueueRecovery {
             try await queue.prepare()
             isPrepared = true
         }
-        return try await QueueError.translating(while: "recovering", queue: queue.path) {
+        return try await QueueError.translating(while: "recovering messages", queue: queue.path) {
             do {
                 let now = try await lock.acquire()
                 let report = try await withHeartbeats { try await pass(now: now) }
@@ -88,13 +88,13 @@ public actor QueueRecovery {
             Redelivery(queue: queue, mover: mover, ages: ages),
             SequenceRollover(queue: queue, mover: mover),
         ])
-        // Garbage can wait, and looking for it reads the list of all messages.
+        // Unneeded nodes can wait, and looking for them reads the list of all messages.
         if lastCleaning.map({ queue.store.now - $0 >= configuration.cleaningInterval }) ?? true {
             try await pass.run([
                 ProducerStateCleanup(queue: queue, ages: ages, retention: configuration.producerStateRetention),
                 IncompleteItemCleanup(queue: queue, ages: ages, age: configuration.incompleteItemAge),
             ])
-            await recordCounters()
+            await recordSequenceUsage()
             lastCleaning = queue.store.now
             observations.forgetUnseen()
         }
@@ -102,7 +102,7 @@ public actor QueueRecovery {
         let report = try pass.result()
         if !report.isEmpty {
             queue.logger.info(
-                "Recovered",
+                "Completed a recovery pass",
                 metadata: [
                     "recovered": "\(report.recovered)", "redelivered": "\(report.redelivered)",
                     "deadLettered": "\(report.deadLettered)", "consumersRemoved": "\(report.consumersRemoved)",
@@ -117,11 +117,11 @@ public actor QueueRecovery {
 }
 
 extension QueueRecovery {
-    private func recordCounters() async {
+    private func recordSequenceUsage() async {
         do {
             metrics.record(try await queue.sequenceUsage())
         } catch {
-            // The metrics are optional: the client may lack permissions, or the servers may not answer for now.
+            // The metrics are optional: the client may lack permissions, or the servers may not respond for now.
             queue.logger.debug("Could not read the sequence numbers", metadata: ["error": "\(error)"])
         }
     }
@@ -129,13 +129,13 @@ extension QueueRecovery {
 
 extension QueueRecovery: Service {
     /// Runs passes over the queue until the service group shuts down or the task is cancelled. Continues
-    /// when servers do not answer.
+    /// when servers do not respond.
     ///
     /// - Throws: ``QueueError`` for errors that retrying cannot fix,
     ///   ``QueueError/Code/alreadyRunning`` at the second call.
     public func run() async throws {
         guard !isRunning else {
-            throw QueueError(.alreadyRunning, "run() was called already: a recovery runs once.")
+            throw QueueError(.alreadyRunning, "run() was already called. Create another QueueRecovery to run again.")
         }
         isRunning = true
         try await cancelWhenGracefulShutdown {

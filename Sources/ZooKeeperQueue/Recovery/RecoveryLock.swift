@@ -12,9 +12,9 @@ struct RecoveryLock {
 
     /// How long to wait for a recovery that sends no heartbeat. A recovery that could not release its node while its
     /// session lives would otherwise block all others until the session ends.
-    private static let patience = Duration.seconds(10)
+    private static let heartbeatTimeout = Duration.seconds(10)
     /// How often the acting recovery sends a heartbeat.
-    private static let signPeriod = Duration.seconds(3)
+    private static let heartbeatInterval = Duration.seconds(3)
 
     /// Waits for its turn. Ignores a lock that can be neither watched nor removed, because
     /// waiting for it would never end.
@@ -42,58 +42,58 @@ struct RecoveryLock {
             } catch let error as ZooKeeperError where error.outcome == .unknown {
                 try Task.checkCancellation()
             } catch let error as ZooKeeperError where error.code == .nodeExists {
-                // The node is our own when an earlier answer was lost. It is created again, because its creation
+                // The node is our own when an earlier reply was lost. It is created again, because its creation
                 // tells the ensemble's clock.
                 if try await isOwn() {
-                    try await take(nil)
+                    try await delete(version: nil)
                     continue
                 }
                 let abandoned = try await waitUntilReleased()
                 try Task.checkCancellation()
-                if let abandoned { try await take(abandoned) }
+                if let abandoned { try await delete(version: abandoned) }
             }
         }
     }
 
-    private enum Sign { case given(Int32), gone, none }
+    private enum Heartbeat { case received(version: Int32), released, missing }
 
-    /// Waits until the lock is released, or until no heartbeat has arrived for the length of ``patience``.
+    /// Waits until the lock is released, or until no heartbeat has arrived for the length of ``heartbeatTimeout``.
     ///
     /// - Returns: the version of the node without a heartbeat; `nil` when the node is gone.
     private func waitUntilReleased() async throws -> Int32? {
         var version: Int32?
         while true {
-            switch try await sign(after: version) {
-            case .given(let new): version = new
-            case .gone: return nil
-            case .none: return version
+            switch try await nextHeartbeat(after: version) {
+            case .received(let new): version = new
+            case .released: return nil
+            case .missing: return version
             }
         }
     }
 
-    /// Returns the next change of the node, or `none` when there is none in time.
-    private func sign(after version: Int32?) async throws -> Sign {
+    /// Returns the next change of the node, or `missing` when there is none in time.
+    private func nextHeartbeat(after version: Int32?) async throws -> Heartbeat {
         let (store, path) = (queue.store, path)
-        return try await withThrowingTaskGroup(of: Sign.self) { group in
+        return try await withThrowingTaskGroup(of: Heartbeat.self) { group in
             group.addTask {
                 for try await node in store.dataUpdates(of: path) {
-                    guard let node else { return .gone }
-                    if node.stat.version != version { return .given(node.stat.version) }
+                    guard let node else { return .released }
+                    if node.stat.version != version { return .received(version: node.stat.version) }
                 }
-                return .gone
+                return .released
             }
             group.addTask {
-                try? await store.sleep(for: Self.patience)
-                return .none
+                try? await store.sleep(for: Self.heartbeatTimeout)
+                return .missing
             }
             defer { group.cancelAll() }
-            return try await group.next() ?? .gone
+            return try await group.next() ?? .released
         }
     }
 
     /// Deletes the node at this version, of a recovery without a heartbeat; with `nil`, deletes
     /// our own node at any version.
-    private func take(_ version: Int32?) async throws {
+    private func delete(version: Int32?) async throws {
         do {
             try await queue.store.delete(path, version: version)
         } catch let error as ZooKeeperError
@@ -106,7 +106,7 @@ struct RecoveryLock {
     /// Sends heartbeats while a recovery acts, until the task is cancelled or the node belongs to another recovery.
     func sendHeartbeats() async {
         var version: Int32 = 0
-        while (try? await queue.store.sleep(for: Self.signPeriod)) != nil {
+        while (try? await queue.store.sleep(for: Self.heartbeatInterval)) != nil {
             do {
                 // A pass that runs without the lock must not write to the node of another recovery.
                 guard try await isOwn() else { return }

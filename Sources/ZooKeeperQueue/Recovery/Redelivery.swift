@@ -43,15 +43,15 @@ struct Redelivery: RecoveryDuty {
         let data = Envelope.restored(node.data)
         guard let item = ItemName(name) else {
             move.messages = [.init(path: tree.dead(name), data: data)]
-            move.cause = "its name is no item's"
+            move.cause = "its name is not the name of a message"
             return move
         }
-        let next = item.with(returns: item.returns + 1)
-        if next.returns >= maximumDeliveries {
+        let next = item.with(redeliveries: item.redeliveries + 1)
+        if next.redeliveries >= maximumDeliveries {
             move.messages = [.init(path: tree.dead(next.string), data: data)]
-            move.cause = "delivered \(next.returns) times, and its last consumer failed"
+            move.cause = "delivered \(next.redeliveries) times, and its last consumer failed"
         } else {
-            move.messages = [.init(path: epoch.place(of: next, in: tree), data: data)]
+            move.messages = [.init(path: epoch.path(of: next, in: tree), data: data)]
         }
         return move
     }

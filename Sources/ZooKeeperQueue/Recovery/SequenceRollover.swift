@@ -17,14 +17,14 @@ struct SequenceRollover: RecoveryDuty {
     private(set) var report = RecoveryReport()
 
     /// How long an attempt keeps producers waiting at most. They continue by themselves after a second.
-    private static let longestClosing = Duration.milliseconds(500)
+    private static let closingLimit = Duration.milliseconds(500)
     /// How long a long queue may keep the recovery from its other duties.
-    private static let longestMoving = Duration.seconds(10)
+    private static let movingLimit = Duration.seconds(10)
     /// How many messages move in the last transaction. With a delete and a create for each, they use about half of the
     /// operations that one transaction may have.
-    private static let lastMoves = 300
+    private static let maximumLastMoves = 300
     /// How many transactions are in flight at a time while a long queue moves.
-    private static let movesAtOnce = 8
+    private static let transactionsAtOnce = 8
 
     private var store: any ZooKeeperStore { queue.store }
     private var tree: QueueTree { queue.tree }
@@ -44,7 +44,7 @@ struct SequenceRollover: RecoveryDuty {
         else { return }
         guard try await store.capabilities.contains(.transactions) else {
             queue.logger.error(
-                "The numbers of the queue's messages can begin anew by a recovery with transactions alone",
+                "A sequence rollover requires a store with transactions",
                 metadata: ["queue": "\(queue.path)"])
             return
         }
@@ -52,19 +52,19 @@ struct SequenceRollover: RecoveryDuty {
             switch try await rollOver() {
             case .done(let epoch):
                 report.sequenceRollovers += 1
-                queue.logger.notice("The numbers of the queue's messages begin anew", metadata: ["epoch": "\(epoch)"])
+                queue.logger.notice("Rolled over the sequence numbers", metadata: ["epoch": "\(epoch)"])
             case .overtaken: break
             case .blocked(let reason):
                 let left = "\(Int(Int32.max) - items.childrenCreated)"
                 queue.logger.warning(
-                    "The numbers of the queue's messages could not begin anew yet",
-                    metadata: ["queue": "\(queue.path)", "left": "\(left)", "why": "\(reason)"])
+                    "Could not roll over the sequence numbers yet",
+                    metadata: ["queue": "\(queue.path)", "left": "\(left)", "reason": "\(reason)"])
             }
         } catch let error as ZooKeeperError where !error.isRetryable && error.code != .closed {
             // The pass does not fail, because the server has numbers left.
             queue.logger.error(
-                "The numbers of the queue's messages cannot begin anew",
-                metadata: ["queue": "\(queue.path)", "why": "\(error)"])
+                "Could not roll over the sequence numbers",
+                metadata: ["queue": "\(queue.path)", "error": "\(error)"])
         }
     }
 
@@ -74,17 +74,17 @@ struct SequenceRollover: RecoveryDuty {
             guard let moving = try await change(epoch, to: .moving) else { return .overtaken }
             epoch = moving
         }
-        if let obstacle = try await moveAllButTheLast(epoch) { return .blocked(reason: obstacle) }
+        if let obstacle = try await moveMost(epoch) { return .blocked(reason: obstacle) }
         // Look for an obstacle before producers are asked to wait, because they would wait for nothing.
-        let (_, obstacle) = try await departures(try await names(), epoch)
+        let (_, obstacle) = try await planMoves(try await names(), epoch)
         if let obstacle { return .blocked(reason: obstacle) }
         guard let closing = try await change(epoch, to: .closing) else { return .overtaken }
-        let end = store.now + Self.longestClosing
+        let end = store.now + Self.closingLimit
         while store.now < end, !Task.isCancelled {
-            if try await moveTheLast(closing) { return .done(epoch: closing.number &+ 1) }
+            if try await moveRemaining(closing) { return .done(epoch: closing.number &+ 1) }
         }
         _ = try await change(closing, to: .moving)
-        return .blocked(reason: "messages come too fast from producers that do not wait")
+        return .blocked(reason: "producers that do not wait for the rollover send too fast")
     }
 
     /// Changes the phase of the epoch.
@@ -102,32 +102,34 @@ struct SequenceRollover: RecoveryDuty {
     /// messages, because consumers are claiming the oldest.
     ///
     /// - Returns: the obstacle; `nil` when few messages are left.
-    private func moveAllButTheLast(_ epoch: SequenceEpoch) async throws -> String? {
-        let end = store.now + Self.longestMoving
+    private func moveMost(_ epoch: SequenceEpoch) async throws -> String? {
+        let end = store.now + Self.movingLimit
         while true {
             var names = try await readyNames(epoch).sorted { $1 < $0 }.map(\.untagged)[...]
-            if names.count <= Self.lastMoves { return nil }
+            if names.count <= Self.maximumLastMoves { return nil }
             var moved = 0
             while !names.isEmpty {
                 try Task.checkCancellation()
-                if store.now >= end { return "\(names.count) messages are still to be moved" }
-                let some = names.prefix(MessageMover.batchSize * Self.movesAtOnce)
-                names = names.dropFirst(some.count)
-                let outcome = try await moveAtOnce(some, epoch)
-                guard outcome.isComplete else { return "the epoch was changed by somebody else" }
+                if store.now >= end { return "\(names.count) messages are left to move" }
+                let chunk = names.prefix(MessageMover.batchSize * Self.transactionsAtOnce)
+                names = names.dropFirst(chunk.count)
+                let outcome = try await moveConcurrently(chunk, epoch)
+                guard outcome.isComplete else { return "another client changed the epoch" }
                 moved += outcome.count
             }
-            if moved == 0 { return "none of \(try await self.names().count) messages can be moved" }
+            if moved == 0 { return "none of the \(try await self.names().count) messages can be moved" }
         }
     }
 
     /// Moves messages with several transactions at a time.
-    private func moveAtOnce(_ names: ArraySlice<String>, _ epoch: SequenceEpoch) async throws -> MessageMover.Outcome {
+    private func moveConcurrently(_ names: ArraySlice<String>, _ epoch: SequenceEpoch) async throws
+        -> MessageMover.Outcome
+    {
         try await withThrowingTaskGroup(of: MessageMover.Outcome.self) { group in
             for start in stride(from: names.startIndex, to: names.endIndex, by: MessageMover.batchSize) {
                 let batch = Array(names[start..<min(start + MessageMover.batchSize, names.endIndex)])
                 group.addTask {
-                    try await mover.apply(try await departures(batch, epoch).moves, guardedBy: .epoch(epoch))
+                    try await mover.apply(try await planMoves(batch, epoch).moves, guardedBy: .epoch(epoch))
                 }
             }
             return try await group.reduce(into: MessageMover.Outcome()) { sum, outcome in
@@ -140,12 +142,12 @@ struct SequenceRollover: RecoveryDuty {
     /// Creates `items` again, and moves its remaining messages with the same transaction.
     ///
     /// - Returns: whether the rollover is complete.
-    private func moveTheLast(_ epoch: SequenceEpoch) async throws -> Bool {
+    private func moveRemaining(_ epoch: SequenceEpoch) async throws -> Bool {
         guard let node = try await queue.reader.node(tree.items) else { return false }
         let names = try await names()
-        let (moves, obstacle) = try await departures(Array(names.prefix(Self.lastMoves)), epoch)
+        let (moves, obstacle) = try await planMoves(Array(names.prefix(Self.maximumLastMoves)), epoch)
         if obstacle != nil { return false }
-        guard names.count <= Self.lastMoves, mover.fits(moves) else {
+        guard names.count <= Self.maximumLastMoves, mover.fits(moves) else {
             _ = try await mover.apply(moves, guardedBy: .epoch(epoch))
             return false
         }
@@ -178,14 +180,14 @@ struct SequenceRollover: RecoveryDuty {
     /// Reads nodes in `items`, and returns their moves to `earlier`.
     ///
     /// Leaves out a node that cannot move now, and returns the reason. A legacy producer creates an item empty and
-    /// fills it with a second write, which must find the item in its old place. A node with children cannot be deleted.
-    private func departures(
+    /// fills it with a second write, which must find the item at its old path. A node with children cannot be deleted.
+    private func planMoves(
         _ names: [String], _ epoch: SequenceEpoch
     ) async throws -> (moves: [MessageMove], obstacle: String?) {
         var obstacle: String?
         let readings = try await queue.reader.read(names.map(tree.item))
         let moves = zip(names, readings).compactMap { name, reading -> MessageMove? in
-            if case .refused(let error) = reading { obstacle = "\(name) may not be read: \(error.message)" }
+            if case .refused(let error) = reading { obstacle = "\(name) cannot be read: \(error.message)" }
             guard let node = reading.node else { return nil }
             let item = ItemName(name, inEpoch: epoch.number)
             if item != nil, node.data?.isEmpty ?? true, node.stat.version == 0 {
@@ -193,7 +195,7 @@ struct SequenceRollover: RecoveryDuty {
                 return nil
             }
             if node.stat.numChildren > 0 {
-                obstacle = "\(name) has children: remove it"
+                obstacle = "\(name) has children; delete them"
                 return nil
             }
             var move = MessageMove(from: tree.item(name), version: node.stat.version, store: store)
@@ -201,7 +203,7 @@ struct SequenceRollover: RecoveryDuty {
             let data = item == nil ? node.data : Envelope.restored(node.data)
             move.messages = [.init(path: tree.earlier(item?.string ?? name), data: data)]
             if !mover.fits([move]) {
-                obstacle = "\(name) is larger than this client's maximumRequestSize"
+                obstacle = "\(name) does not fit into the recovery client's maximumRequestSize"
                 return nil
             }
             return move

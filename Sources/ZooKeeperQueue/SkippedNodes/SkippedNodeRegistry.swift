@@ -54,7 +54,7 @@ final class SkippedNodeRegistry: Sendable {
                 metadata: ["node": "\(path)", "reason": "\(reason)", "remedy": "\(reason.remedy)"])
         } else if count & (count - 1) == 0 {
             logger.warning(
-                "Many nodes of a folder cannot be handled",
+                "Skipped many nodes of a folder",
                 metadata: ["folder": "\(folder)", "count": "\(count)", "reason": "\(reason)"])
         }
     }

@@ -11,7 +11,7 @@ struct UnusableNodeSearch: Sendable {
     private var reader: NodeReader { queue.reader }
 
     func run() async throws -> [SkippedNode] {
-        try await QueueError.translating(while: "looking for unusable nodes", queue: queue.path) {
+        try await QueueError.translating(while: "searching for unusable nodes", queue: queue.path) {
             guard try await store.exists(tree.root) != nil else { throw QueueError.missingQueue(at: queue.path) }
             let epoch = try await reader.currentEpoch()
             var found = try await unusableMessages(in: tree.items) { ItemName($0, inEpoch: epoch.number) }

@@ -60,7 +60,7 @@ struct NodeReader: Sendable {
     // MARK: Several nodes
 
     /// Reads several nodes at once. A node that the client may not read fails the whole request. In that case each node
-    /// is read by itself, so that the others are returned.
+    /// is read separately, so that the other nodes are returned.
     func read(_ paths: [String]) async throws -> [NodeReading] {
         do {
             return try await store.get(paths).map { $0.map(NodeReading.node) ?? .missing }

@@ -48,7 +48,7 @@ struct QueueFolders: Sendable {
             switch path {
             case tree.items: try await restoreItems(acl, knowsEpoch: !missing.contains(tree.epoch))
             case tree.epoch: try await store.createIfMissing(path, data: try await lostEpoch(), acl: acl)
-            case tree.consumers: try await store.createIfMissing(path, data: Self.restoredMark, acl: acl)
+            case tree.consumers: try await store.createIfMissing(path, data: Self.restoredMarker, acl: acl)
             default: try await store.createIfMissing(path, acl: acl)
             }
             // Another client may be creating the queue, whose `epoch` is created last.
@@ -61,11 +61,11 @@ struct QueueFolders: Sendable {
 
     /// The data of a restored folder. Its sequence numbers have started again, so the server may assign a name that
     /// another consumer still has.
-    private static let restoredMark = Array("restored".utf8)
+    private static let restoredMarker = Array("restored".utf8)
 
     /// Whether the server may assign the same number to two consumers.
     func hasRestoredConsumers() async throws -> Bool {
-        try await reader.node(tree.consumers)?.data == Self.restoredMark
+        try await reader.node(tree.consumers)?.data == Self.restoredMarker
     }
 
     /// Creates `items` again, in another epoch. Its sequence numbers start again, and a name
@@ -80,7 +80,7 @@ struct QueueFolders: Sendable {
         } catch let error as ZooKeeperError
             where [.badVersion, .nodeExists].contains(error.code) || error.outcome == .unknown
         {
-            // Another client is restoring it, or the answer was lost. The next use of the folder shows the outcome.
+            // Another client is restoring it, or the reply was lost. The next use of the folder shows the outcome.
         }
     }
 

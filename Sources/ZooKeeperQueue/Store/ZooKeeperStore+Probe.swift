@@ -10,7 +10,7 @@ extension ZooKeeperStore {
         ])
         guard results.count == 3, case .set(let stat) = results[1] else {
             throw QueueError(
-                .failed, "ZooKeeper answered a transaction of three operations with \(results.count) results.")
+                .failed, "ZooKeeper returned \(results.count) results for a transaction of three operations.")
         }
         return stat
     }

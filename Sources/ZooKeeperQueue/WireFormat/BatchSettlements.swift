@@ -22,8 +22,10 @@ struct BatchSettlements: Sendable, Hashable {
                 let name = rest.take(Int(nameLength)).flatMap({ String(validating: $0, as: UTF8.self) }),
                 let length = rest.takeNumber(UInt16.self), let bits = rest.take(Int(length))
             else { return }
-            for (place, byte) in bits.enumerated() {
-                for bit in 0..<8 where byte & (0x80 >> bit) != 0 { found[name, default: []].insert(place * 8 + bit) }
+            for (byteIndex, byte) in bits.enumerated() {
+                for bit in 0..<8 where byte & (0x80 >> bit) != 0 {
+                    found[name, default: []].insert(byteIndex * 8 + bit)
+                }
             }
         }
         settled = found

@@ -21,7 +21,10 @@ struct DeduplicationBuckets: Sendable, Hashable {
         if text.isEmpty { return }
         guard let number = UInt32(text) else {
             throw QueueError(
-                .failed, "The node ids of the queue does not hold a number: somebody else has written to it.")
+                .failed,
+                "The queue's node ids does not contain a number, because another client has overwritten it. Restore "
+                    + "its data."
+            )
         }
         current = number
     }

@@ -30,7 +30,7 @@ struct ItemName: Sendable, Hashable {
     /// 0…999; a lower number is delivered first.
     var priority: Int { Int(rank >> 44) }
     /// How often the message was delivered and then requeued or recovered.
-    var returns: Int { Int(count) }
+    var redeliveries: Int { Int(count) }
     /// The sequence number that the server assigned. It is signed, 32 bits wide, and unique only below its parent.
     var sequence: Int32 { Int32(truncatingIfNeeded: Int64(rank >> 12 & 0xFFFF_FFFF) - Self.bias) }
     /// The index in the node that the message was stored in with other messages.
@@ -78,7 +78,7 @@ struct ItemName: Sendable, Hashable {
         self.init(
             rank: UInt64(parts.priority) << 44 | UInt64(Int64(parts.sequence) + Self.bias) << 12
                 | UInt64(parts.index.map { $0 + 1 } ?? 0),
-            epoch: epoch, count: parts.returns, odd: parts.isCanonical ? nil : OddName(untagged))
+            epoch: epoch, count: parts.redeliveries, odd: parts.isCanonical ? nil : OddName(untagged))
     }
 
     private struct Parts {
@@ -86,8 +86,8 @@ struct ItemName: Sendable, Hashable {
         var epoch: UInt32?
         var sequence: Int32 = 0
         var index: Int?
-        var returns: UInt32 = 0
-        /// Whether the number is formatted as the server formats it, in ten places.
+        var redeliveries: UInt32 = 0
+        /// Whether the number is formatted as the server formats it, with ten characters.
         var isCanonical = false
     }
 
@@ -111,10 +111,11 @@ struct ItemName: Sendable, Hashable {
         }
         if let dot = rest.firstIndex(of: UInt8(ascii: ".")) {
             let suffix = rest[rest.index(after: dot)...]
-            guard suffix.first != UInt8(ascii: "0"), let returns = number(suffix).flatMap(UInt32.init(exactly:)) else {
+            guard suffix.first != UInt8(ascii: "0"), let redeliveries = number(suffix).flatMap(UInt32.init(exactly:))
+            else {
                 return nil
             }
-            parts.returns = returns
+            parts.redeliveries = redeliveries
             rest = rest[..<dot]
         }
         // A negative sequence number begins with a minus, which is not a separator.
@@ -150,10 +151,10 @@ struct ItemName: Sendable, Hashable {
     private func canonical(withEpoch: Bool) -> String {
         var text = Self.prefix(priority: priority) + (withEpoch ? Self.tag(epoch) : "")
         let (sequence, index) = (Int(sequence), index)
-        // Formats as the server's "%010d" does: a minus takes one of the ten places.
+        // Formats as the server's "%010d" does: a minus takes one of the ten characters.
         text += sequence < 0 ? "-" + Self.padded(-sequence, 9) : Self.padded(sequence, 10)
         if let index { text += "-" + Self.padded(index, 3) }
-        return returns == 0 ? text : "\(text).\(returns)"
+        return redeliveries == 0 ? text : "\(text).\(redeliveries)"
     }
 
     private static func tag(_ epoch: UInt32) -> String { "e\(epoch)-" }
@@ -169,12 +170,12 @@ struct ItemName: Sendable, Hashable {
     }
 
     /// Returns the name of the same message with another count.
-    func with(returns: Int) -> ItemName {
+    func with(redeliveries: Int) -> ItemName {
         let odd = odd.map { odd in
             let bare = odd.string.prefix { $0 != "." }
-            return OddName(returns == 0 ? String(bare) : "\(bare).\(returns)")
+            return OddName(redeliveries == 0 ? String(bare) : "\(bare).\(redeliveries)")
         }
-        return ItemName(rank: rank, epoch: epoch, count: UInt32(clamping: returns), odd: odd)
+        return ItemName(rank: rank, epoch: epoch, count: UInt32(clamping: redeliveries), odd: odd)
     }
 
     /// Returns the beginning of a new message's name, to which the server appends a sequence number.

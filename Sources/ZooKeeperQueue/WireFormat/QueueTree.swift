@@ -34,7 +34,7 @@ struct QueueTree: Sendable, Hashable {
     func producer(_ name: String) -> String { "\(producers)/\(name)" }
     func idBucket(_ number: UInt32) -> String { "\(ids)/\(number)" }
     func id(_ name: String, inBucket number: UInt32) -> String { "\(idBucket(number))/\(name)" }
-    func idle(_ place: String) -> String { "\(idle)/\(place)" }
+    func idle(_ position: String) -> String { "\(idle)/\(position)" }
     func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
 
     /// The folders that every queue has, in the order of their creation. `epoch` comes last, and marks the queue as

@@ -41,15 +41,16 @@ struct SequenceEpoch: Sendable, Hashable {
         if words.count > 2, let format = UInt32(words[2]), format > Self.format {
             throw QueueError(
                 .unsupportedFormat,
-                "The queue's tree is of format \(format), and this library knows no later one than \(Self.format): use a newer "
-                    + "release.")
+                "The queue's tree has format \(format), and this release supports formats up to \(Self.format). Use "
+                    + "a newer release.")
         }
         guard (2...3).contains(words.count), words.count == 2 || UInt32(words[2]) != nil, let number = UInt32(words[0]),
             let phase = Phase(rawValue: String(words[1]))
         else {
             throw QueueError(
                 .failed,
-                "The node epoch of the queue does not hold a number and a phase: somebody else has written to it.")
+                "The queue's node epoch does not contain a number and a phase, because another client has "
+                    + "overwritten it. Restore its data.")
         }
         (self.number, self.phase) = (number, phase)
     }
@@ -75,7 +76,7 @@ struct SequenceEpoch: Sendable, Hashable {
     func check(in tree: QueueTree) -> ZooKeeperOperation { .check(tree.epoch, version: version) }
 
     /// Returns the path at which a requeued message is created.
-    func place(of name: ItemName, in tree: QueueTree) -> String {
+    func path(of name: ItemName, in tree: QueueTree) -> String {
         name.epoch == number ? tree.item(name.untagged) : tree.earlier(name.string)
     }
 }

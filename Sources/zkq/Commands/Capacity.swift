@@ -9,20 +9,20 @@ struct Capacity: AsyncParsableCommand {
 
     @OptionGroup var options: QueueOptions
 
-    @Option(parsing: .unconditional, help: "The most messages that are ready.")
+    @Option(parsing: .unconditional, help: "The maximum number of ready messages.")
     var messages: Int?
 
     @Option(
         parsing: .unconditional,
-        help: "The most bytes that the queue keeps, including leased messages and dead letters.")
+        help: "The maximum number of bytes in the queue, including leased messages and dead letters.")
     var bytes: Int?
 
-    @Flag(help: "Remove the limit.")
+    @Flag(help: "Remove the capacity.")
     var none = false
 
     func validate() throws {
         if none, messages != nil || bytes != nil {
-            throw ValidationError("Give either --none, or --messages and --bytes.")
+            throw ValidationError("Use either --none, or --messages and --bytes.")
         }
         try check("--messages", messages, from: 1)
         try check("--bytes", bytes, from: 1)

@@ -3,19 +3,19 @@ import ZooKeeperQueue
 
 struct Dead: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "The messages that were given up.", subcommands: [List.self, Redrive.self, PurgeDead.self],
+        abstract: "List, redrive or delete the dead letters.", subcommands: [List.self, Redrive.self, PurgeDead.self],
         defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Print them: name, cause and payload, a line each.")
+            abstract: "Print each dead letter on one line: name, cause and payload.")
 
         @OptionGroup var options: QueueOptions
 
-        @Option(parsing: .unconditional, help: "The most to print.")
+        @Option(parsing: .unconditional, help: "The maximum number of dead letters to print.")
         var count = 1_000
 
-        @Option(help: "Columns with tabs in between (text), or JSON.")
+        @Option(help: "Print columns separated by tabs (text), or JSON (json).")
         var format = MessageFormat.text
 
         func validate() throws { try check("--count", count, from: 1) }
@@ -34,18 +34,18 @@ struct Dead: AsyncParsableCommand {
 
     struct Redrive: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Send them back to their old places in the queue: those named, or all.")
+            abstract: "Move dead letters back to their old positions in the queue.")
 
         @OptionGroup var options: QueueOptions
 
-        @Argument(help: "Names, as \"dead list\" prints them.")
+        @Argument(help: "The names of dead letters, as \"dead list\" prints them.")
         var names: [String] = []
 
-        @Flag(help: "All of them.")
+        @Flag(help: "Redrive all dead letters.")
         var all = false
 
         func validate() throws {
-            guard all == names.isEmpty else { throw ValidationError("Give either names or --all.") }
+            guard all == names.isEmpty else { throw ValidationError("Use either names or --all.") }
         }
 
         func run() async throws {
@@ -61,7 +61,8 @@ struct Dead: AsyncParsableCommand {
     }
 
     struct PurgeDead: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(commandName: "purge", abstract: "Delete all of them.")
+        static let configuration = CommandConfiguration(
+            commandName: "purge", abstract: "Delete all dead letters, and print their number.")
 
         @OptionGroup var options: QueueOptions
         @OptionGroup var confirmation: Confirmation

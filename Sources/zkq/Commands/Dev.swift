@@ -3,17 +3,18 @@ import ZooKeeperServer
 
 struct Dev: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Start real ZooKeeper servers on loopback, until SIGINT, SIGTERM or SIGHUP.",
-        discussion: "Prints one line \"ready HOST:PORT,…\" once they answer and have a leader.")
+        abstract: "Run real ZooKeeper servers on loopback, until SIGINT, SIGTERM or SIGHUP.",
+        discussion: "Prints one line \"ready HOST:PORT,…\" when the servers respond and have a leader.")
 
-    @Option(parsing: .unconditional, help: "How many servers.")
+    @Option(parsing: .unconditional, help: "The number of servers.")
     var servers = 1
 
     @Option(
-        parsing: .unconditional, help: "The first server's client port; the others' follow. Default: free ports.")
+        parsing: .unconditional,
+        help: "The client port of the first server. The other servers use the next ports. Default: free ports.")
     var port: Int?
 
-    @Option(help: "Where to keep the data. Default: a temporary folder, deleted at the end.")
+    @Option(help: "The data directory. Default: a temporary one, which is deleted at the end.")
     var data: String?
 
     func validate() throws {

@@ -4,22 +4,22 @@ import ZooKeeperQueue
 
 struct Doctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print the counters of a queue and its ensemble, when each ends, and what it does then by itself.")
+        abstract: "Show every finite counter, its growth rate, and what happens at its limit. Warn of problems.")
 
     @OptionGroup var options: QueueOptions
 
     @Option(
         name: .customLong("for"), parsing: .unconditional,
-        help: ArgumentHelp("How long to measure the rates.", valueName: "seconds"))
+        help: ArgumentHelp("The time over which to measure the rates.", valueName: "seconds"))
     var duration: Double = 5
 
     @Option(
         name: .customLong("server-config"),
         help: ArgumentHelp(
-            "A server's configuration (zoo.cfg), to be looked at too; may be given again.", valueName: "file"))
+            "A server's configuration file (zoo.cfg) to check. Can be repeated.", valueName: "file"))
     var serverConfigurations: [String] = []
 
-    @Flag(help: "As one line of JSON.")
+    @Flag(help: "Print one line of JSON.")
     var json = false
 
     func validate() throws { try check("--for", duration, from: 0.001, to: 3_600, unit: "seconds") }
@@ -75,21 +75,22 @@ struct Doctor: AsyncParsableCommand {
         let heap = 370 * (statistics.ready + statistics.leased + statistics.deadLettered) + (statistics.bytes ?? 0)
         if statistics.ready > 1_000_000 || heap > 512 << 20 {
             warnings.append(
-                "\(statistics.ready) messages are ready, and the queue costs each server about \(heap >> 20) MB of memory, and "
-                    + "time at a restart: see the capacity card")
+                "\(statistics.ready) messages are ready. The queue uses about \(heap >> 20) MB of each server's "
+                    + "memory, and slows down its restart. See the article Capacity")
         }
         if let messages = capacity.messages, statistics.ready > messages / 10 * 9 {
             warnings.append("the queue is nearly full: \(statistics.ready) of \(messages) messages are ready")
         }
         if let most = capacity.bytes, let bytes = statistics.bytes, bytes > most / 10 * 9 {
-            warnings.append("the queue is nearly full: it keeps \(bytes) of \(most) bytes")
+            warnings.append("the queue is nearly full: it uses \(bytes) of \(most) bytes")
         }
         for sequence in usage where sequence.kind == .messages && sequence.value > sequence.limit {
             warnings.append(
-                "the numbers of messages are past the place where a recovery lets them begin anew: is one running?")
+                "the sequence numbers have passed their rollover threshold. Run a recovery, for example \"zkq recover\""
+            )
         }
         for node in try await queue.findUnusableNodes() {
-            warnings.append("\(node.path) is skipped: \(node.reason). To mend it, \(node.reason.remedy)")
+            warnings.append("\(node.path) is skipped: \(node.reason). To fix it, \(node.reason.remedy)")
         }
         for file in serverConfigurations {
             warnings += try ServerConfiguration(file: file).warnings.map { "\(file): \($0)" }

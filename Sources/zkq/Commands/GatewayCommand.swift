@@ -8,24 +8,27 @@ struct GatewayCommand: AsyncParsableCommand {
         commandName: "gateway",
         abstract: "Serve ZooKeeper's REST interface, until SIGINT, SIGTERM or SIGHUP.",
         discussion: """
-            Prints "ready http://HOST:PORT" when requests are served: /znodes/v1 and /sessions/v1, as ZooKeeper's own gateway. \
-            Anybody who reaches the address may do what the gateway may, unless the configuration names users.
+            Prints "ready http://HOST:PORT" when it accepts requests. Serves /znodes/v1 and /sessions/v1, as Apache's \
+            gateway does, and the queue's own interface, /queues/v1. Unless the configuration names users, every \
+            client that can connect has the gateway's permissions.
             """)
 
-    @Option(help: "HOST:PORT to listen at. Default: 127.0.0.1:9998.")
+    @Option(help: "The address to listen on, HOST:PORT. Default: 127.0.0.1:9998.")
     var listen: String?
 
-    @Option(help: "The servers, HOST:PORT,…; a chroot may follow. Default: $ZOOKEEPER_CONNECT, then 127.0.0.1:2181.")
+    @Option(help: "The servers, HOST:PORT,…[/CHROOT]. Default: $ZOOKEEPER_CONNECT, or 127.0.0.1:2181.")
     var connect: String?
 
-    @Option(help: "A file of JSON with endpoints, users, TLS and limits, instead of --connect.")
+    @Option(help: "A JSON file with endpoints, users, TLS and limits. Replaces --connect.")
     var config: String?
 
-    @Option(help: "How much to log on stderr.", transform: QueueOptions.logLevel)
+    @Option(
+        help: "The log level on stderr: trace, debug, info, notice, warning, error or critical.",
+        transform: QueueOptions.logLevel)
     var logLevel = Logger.Level.warning
 
     func validate() throws {
-        if config != nil, connect != nil { throw ValidationError("Give either --config or --connect.") }
+        if config != nil, connect != nil { throw ValidationError("Use either --config or --connect.") }
     }
 
     func run() async throws {
@@ -34,14 +37,14 @@ struct GatewayCommand: AsyncParsableCommand {
         let file =
             try config.map(GatewayFile.read) ?? GatewayFile(endpoints: [.init(servers: QueueOptions.servers(connect))])
         var configuration = try file.configuration(listen: listen)
-        configuration.version = Version.transactional
+        configuration.version = Version.full
         let scheme = configuration.tls == nil ? "http" : "https"
         let host = configuration.host.contains(":") ? "[\(configuration.host)]" : configuration.host
         let gateway = try Gateway(configuration, logger: logger) { port in
             try? StandardOutput.line("ready \(scheme)://\(host):\(port)")
         }
         let group = ServiceGroup(services: [gateway], logger: logger)
-        // Requests that are in progress are answered first.
+        // The gateway completes the requests in progress first.
         try await withInterruption(
             isNormalEnd: true, gracePeriod: configuration.responseTimeout,
             stop: { await group.triggerGracefulShutdown() }

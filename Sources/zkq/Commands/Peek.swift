@@ -3,14 +3,14 @@ import ZooKeeperQueue
 
 struct Peek: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Print the first ready messages, in the order in which they will be handed out, without taking them.")
+        abstract: "Print the first ready messages in delivery order, without claiming them.")
 
     @OptionGroup var options: QueueOptions
 
-    @Option(parsing: .unconditional, help: "The most messages to print.")
+    @Option(parsing: .unconditional, help: "The maximum number of messages to print.")
     var count = 10
 
-    @Option(help: "Print the payload (text), or name, id, counts, headers and payload (json).")
+    @Option(help: "Print the payload (text), or name, ID, counts, headers and payload (json).")
     var format = MessageFormat.text
 
     func validate() throws { try check("--count", count, from: 1) }

@@ -3,7 +3,7 @@ import ZooKeeperQueue
 
 struct Purge: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Delete all ready messages, and print how many. Leased and dead messages stay.")
+        abstract: "Delete all ready messages, and print their number. Leased messages and dead letters stay.")
 
     @OptionGroup var options: QueueOptions
     @OptionGroup var confirmation: Confirmation

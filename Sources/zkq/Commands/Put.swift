@@ -3,40 +3,40 @@ import ZooKeeperQueue
 
 struct Put: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Store messages, and print the name of each, in order, as it is stored.",
-        discussion: "A message that is stored, but whose name was lost with the reply, is printed as \"-\".")
+        abstract: "Store messages, and print the name of each one when it is stored.",
+        discussion: "Prints \"-\" for a stored message when the reply with its name was lost.")
 
     @OptionGroup var options: QueueOptions
 
-    @Option(parsing: .unconditional, help: "0…999; a lower number is served first.")
+    @Option(parsing: .unconditional, help: "The priority of the messages: 0…999. A lower number is delivered first.")
     var priority = 100
 
     @Option(
         name: .customLong("header"),
-        help: ArgumentHelp("A header that travels with each message.", valueName: "name=value"))
+        help: ArgumentHelp("A header of each message. Can be repeated.", valueName: "name=value"))
     var headers: [String] = []
 
     @Option(
-        help: "The message's id: of all that are sent with it, one is stored. A duplicate is printed as \"duplicate\".")
+        help: "The deduplication ID of the message. If a message with this ID is already stored, prints \"duplicate\".")
     var id: String?
 
-    @Flag(help: "Store each line of stdin as it comes.")
+    @Flag(help: "Store each line of stdin as it arrives.")
     var lines = false
 
-    @Flag(help: "When the queue is full, wait until there is room. The default is to fail.")
+    @Flag(help: "Wait for capacity when the queue is full, instead of failing.")
     var waitWhenFull = false
 
-    @Argument(help: "The messages.")
+    @Argument(help: "The messages to store.")
     var messages: [String] = []
 
     func validate() throws {
         guard lines == messages.isEmpty else {
-            throw ValidationError("Give either messages or --lines.")
+            throw ValidationError("Use either messages or --lines.")
         }
-        guard id == nil || messages.count == 1 else { throw ValidationError("--id goes with one message.") }
+        guard id == nil || messages.count == 1 else { throw ValidationError("--id requires exactly one message.") }
         try check("--priority", priority, from: 0, to: 999)
         if let header = headers.first(where: { !$0.contains("=") || $0.hasPrefix("=") }) {
-            throw ValidationError("A header has the form NAME=VALUE, and \"\(header)\" has not.")
+            throw ValidationError("Invalid header \"\(header)\". Write NAME=VALUE.")
         }
     }
 

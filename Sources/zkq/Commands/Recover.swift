@@ -3,22 +3,22 @@ import ZooKeeperQueue
 
 struct Recover: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Give the messages of failed consumers back to the queue, until SIGINT, SIGTERM or SIGHUP.")
+        abstract: "Requeue the messages of failed consumers, until SIGINT, SIGTERM or SIGHUP.")
 
     @OptionGroup var options: QueueOptions
 
-    @Flag(help: "Look through the queue once, print what was done, and end.")
+    @Flag(help: "Run one pass, print its report, and exit.")
     var once = false
 
     @Option(
-        parsing: .unconditional, help: ArgumentHelp("How long to rest between two looks.", valueName: "seconds"))
+        parsing: .unconditional, help: ArgumentHelp("The pause between two passes.", valueName: "seconds"))
     var every: Double = 5
 
     @Option(
         parsing: .unconditional,
         help: """
-            How often a message is delivered before it moves to the dead letters. Stored in the queue, unless the queue \
-            has another number than the default already.
+            How often a message is delivered before it moves to the dead letters. Changes the queue only if the queue \
+            still has the default.
             """
     )
     var maximumDeliveries: Int?

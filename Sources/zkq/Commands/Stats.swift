@@ -2,11 +2,11 @@ import ArgumentParser
 import ZooKeeperQueue
 
 struct Stats: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Print how many messages are where.")
+    static let configuration = CommandConfiguration(abstract: "Print message counts by state.")
 
     @OptionGroup var options: QueueOptions
 
-    @Flag(help: "As one line of JSON.")
+    @Flag(help: "Print one line of JSON.")
     var json = false
 
     private struct Line: Encodable {

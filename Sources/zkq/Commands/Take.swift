@@ -3,33 +3,34 @@ import ZooKeeperQueue
 
 struct Take: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Take messages: print each as a line, hold it, acknowledge it.",
+        abstract: "Claim messages, print each one on a line, and acknowledge it.",
         discussion: """
-            At SIGINT, SIGTERM or SIGHUP it gives back what it holds, for at most five seconds. A second signal ends it at once: \
-            what it holds comes back when its session has ended and a recovery runs. With --wait, it fails when messages are left \
-            that cannot be taken.
+            At SIGINT, SIGTERM or SIGHUP, requeues the messages that it holds, within five seconds. A second signal \
+            ends the process at once, and its messages are redelivered when its session has ended and a recovery runs. \
+            With --wait, fails when ready messages are left that cannot be claimed.
             """)
 
     @OptionGroup var options: QueueOptions
 
-    @Option(parsing: .unconditional, help: "End after so many messages.")
+    @Option(parsing: .unconditional, help: "Exit after this number of messages.")
     var count: Int?
 
     @Option(
         parsing: .unconditional,
         help: ArgumentHelp(
-            "End when none came for so long; 0: as soon as the queue is empty. Default: never.", valueName: "seconds"))
+            "Exit when no message arrives for this time. 0 exits as soon as the queue is empty. Default: never exit.",
+            valueName: "seconds"))
     var wait: Double?
 
-    @Option(help: "Print the payload (text), or name, id, counts, headers and payload (json).")
+    @Option(help: "Print the payload (text), or name, ID, counts, headers and payload (json).")
     var format = MessageFormat.text
 
-    @Option(parsing: .unconditional, help: "The most messages to hold at once.")
+    @Option(parsing: .unconditional, help: "The maximum number of messages to hold at once.")
     var prefetch = 32
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("Hold each message so long before it is acknowledged.", valueName: "seconds"))
+        help: ArgumentHelp("The time to hold each message before it is acknowledged.", valueName: "seconds"))
     var hold: Double = 0
 
     func validate() throws {
@@ -89,10 +90,10 @@ struct Take: AsyncParsableCommand {
         if let message = try await messages.next(within: .seconds(patience)) { return message }
         if Task.isCancelled { return nil }
         let now = try await queue.statistics()
-        // A message that was created and is no longer ready has been taken.
+        // A message that was created and is no longer ready was claimed.
         if now.ready == 0 || now.totalEnqueued - now.ready != before.totalEnqueued - before.ready { return nil }
         throw ToolError(
-            "Messages are left: \(now.ready) ready, and none could be taken in \(Int(patience)) seconds. \"zkq doctor\" and "
-                + "--log-level info say more.")
+            "Messages are left: \(now.ready) ready, but none could be claimed within \(Int(patience)) seconds. Run "
+                + "\"zkq doctor\", or use --log-level info, to find the reason.")
     }
 }

@@ -3,7 +3,7 @@ import Glibc
 
 /// Asks for confirmation before a command destroys messages.
 struct Confirmation: ParsableArguments {
-    @Flag(name: .shortAndLong, help: "Do not ask.")
+    @Flag(name: .shortAndLong, help: "Do not ask for confirmation.")
     var yes = false
 
     /// Asks a question.
@@ -12,7 +12,7 @@ struct Confirmation: ParsableArguments {
     func ask(_ question: String) throws {
         if yes { return }
         guard isatty(STDIN_FILENO) == 1 else {
-            throw ToolError("This destroys messages, and there is no terminal to ask at: add --yes if you mean it.")
+            throw ToolError("This command deletes messages, and stdin is not a terminal. Add --yes to confirm.")
         }
         StandardError.write("\(question) [y/N] ")
         guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {

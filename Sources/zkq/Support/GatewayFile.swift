@@ -58,10 +58,10 @@ struct GatewayFile: Decodable {
     /// - Throws: ``ToolError`` that says what is wrong with the file, without its secrets.
     static func read(_ file: String) throws -> GatewayFile {
         guard let data = FileManager.default.contents(atPath: file) else {
-            throw ToolError("The gateway's configuration \(file) cannot be read.")
+            throw ToolError("Cannot read the gateway's configuration \(file). Check the path and its permissions.")
         }
         guard let found = try? JSONDecoder().decode(JSONNames.self, from: data) else {
-            throw ToolError("The gateway's configuration \(file) is no object of JSON.")
+            throw ToolError("The gateway's configuration \(file) is not a JSON object.")
         }
         struct Endpoints: Decodable { let endpoints: [JSONNames] }
         let endpoints = (try? JSONDecoder().decode(Endpoints.self, from: data))?.endpoints ?? []
@@ -69,17 +69,17 @@ struct GatewayFile: Decodable {
             found.names.subtracting(names).sorted()
             + endpoints.flatMap { $0.names.subtracting(endpointNames).sorted() }
         if let name = unknown.first {
-            throw ToolError("The gateway's configuration \(file) has a name that is not known: \(name)")
+            throw ToolError("The gateway's configuration \(file) has the unknown key \"\(name)\". Check its spelling.")
         }
         do {
             return try JSONDecoder().decode(GatewayFile.self, from: data)
         } catch let error as DecodingError {
-            throw ToolError("The gateway's configuration \(file) is not complete: \(Self.place(of: error))")
+            throw ToolError("The gateway's configuration \(file) is invalid: \(Self.problem(error)).")
         }
     }
 
-    /// Returns where the error is, but not the value there, which may be a secret.
-    private static func place(of error: DecodingError) -> String {
+    /// Describes the error and where it is, but not the value there, which may be a secret.
+    private static func problem(_ error: DecodingError) -> String {
         func path(_ context: DecodingError.Context, _ key: (any CodingKey)? = nil) -> String {
             (context.codingPath + (key.map { [$0] } ?? [])).map { $0.intValue.map(String.init) ?? $0.stringValue }
                 .joined(separator: ".")
@@ -87,7 +87,7 @@ struct GatewayFile: Decodable {
         return switch error {
         case .keyNotFound(let key, let context): "\(path(context, key)) is missing"
         case .typeMismatch(_, let context), .valueNotFound(_, let context), .dataCorrupted(let context):
-            "\(path(context)) is of the wrong kind"
+            "\(path(context)) has the wrong type"
         @unknown default: "it cannot be read"
         }
     }
@@ -134,7 +134,7 @@ struct GatewayFile: Decodable {
     private static func address(_ text: String) throws -> (host: String, port: Int) {
         guard let colon = text.lastIndex(of: ":"), colon != text.startIndex,
             let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
-        else { throw ToolError("\"\(text)\" is no address to listen at: write HOST:PORT.") }
+        else { throw ToolError("Invalid listen address \"\(text)\". Write HOST:PORT.") }
         return (text[..<colon].trimming { "[]".contains($0) }, port)
     }
 }

@@ -20,10 +20,10 @@ func withInterruption(
 ) async throws {
     signal(SIGPIPE, SIG_IGN)
     let (signals, continuation) = AsyncStream<Int32>.makeStream()
-    let end = OrderlyEnd(within: gracePeriod + .seconds(5)) { continuation.yield($0) }
+    let handler = SignalHandler(within: gracePeriod + .seconds(5)) { continuation.yield($0) }
     var sources: [any DispatchSourceSignal] = []
     for number in [SIGINT, SIGTERM, SIGHUP] where number != SIGHUP || !isIgnored(number) {
-        sources.append(await end.trap(number))
+        sources.append(await handler.trap(number))
     }
     defer { for source in sources { source.cancel() } }
     let interruption = try await withThrowingTaskGroup(of: Int32?.self) { group in
@@ -55,7 +55,7 @@ private func isIgnored(_ number: Int32) -> Bool {
 
 /// Ends a process that was asked to end. It uses a separate dispatch queue, because every thread that runs tasks may be
 /// blocked, for example by a full pipe.
-private final class OrderlyEnd: Sendable {
+private final class SignalHandler: Sendable {
     private let queue = DispatchQueue(label: "zkq.signals")
     private let hasBegun = Atomic(false)
     private let limit: Duration
@@ -87,8 +87,8 @@ private final class OrderlyEnd: Sendable {
             // Writes only when that cannot block.
             if StandardStreams.wait(for: POLLOUT, on: STDERR_FILENO, milliseconds: 0) {
                 StandardError.line(
-                    "zkq: It did not end in order within \(self.limit.components.seconds) seconds. Its messages come back "
-                        + "when its session has ended and a recovery runs.")
+                    "zkq: The command did not stop within \(self.limit.components.seconds) seconds. Its messages are "
+                        + "redelivered when its session has ended and a recovery runs.")
             }
             _exit(128 + number)
         }

@@ -15,9 +15,9 @@ func check<Value: Comparable>(
 ) throws {
     // Written in this form so that a value that is not a number (NaN) is refused too.
     guard let value, !(value >= lowest && value <= highest ?? value) else { return }
-    let (least, unit) = (plain(lowest), unit.isEmpty ? "" : " of \(unit)")
-    let limits = highest.map { "from \(least) to \(plain($0))" } ?? "of at least \(least)"
-    throw ValidationError("\(name) is a number\(unit) \(limits), and \(plain(value)) is not.")
+    let limits = highest.map { "from \(plain(lowest)) to \(plain($0))" } ?? "at least \(plain(lowest))"
+    throw ValidationError(
+        "\(name) must be \(limits)\(unit.isEmpty ? "" : " \(unit)"). The value given is \(plain(value)).")
 }
 
 private func plain(_ value: some Comparable) -> String {

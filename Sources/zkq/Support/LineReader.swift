@@ -22,7 +22,7 @@ final class LineReader: Sendable {
             let (line, isTooLong, limit) = splitter.withLock { ($0.count + 1, $0.isTooLong, $0.limit) }
             if isTooLong {
                 throw ToolError(
-                    "Line \(line) of stdin is longer than \(limit) bytes, the most that a message can have. The lines before "
+                    "Line \(line) of stdin is longer than \(limit) bytes, the limit of a message. The lines before "
                         + "it are stored. Store large payloads elsewhere and send a reference.")
             }
             switch await read() {

@@ -2,10 +2,10 @@ import Synchronization
 
 /// A progress bar on stderr for a long operation. It shows nothing when stderr is not a terminal.
 final class Progress: Sendable {
-    private let what: String
+    private let label: String
     private let shown = Mutex(-1)
 
-    init(_ what: String) { self.what = what }
+    init(_ label: String) { self.label = label }
 
     func update(_ done: Int, of total: Int) {
         guard StandardError.isTerminal, total > 0 else { return }
@@ -17,6 +17,6 @@ final class Progress: Sendable {
         guard isNew else { return }
         let filled = percent * 30 / 100
         let bar = String(repeating: "#", count: filled) + String(repeating: " ", count: 30 - filled)
-        StandardError.write("\r\(what) [\(bar)] \(done)/\(total)\(percent == 100 ? "\n" : "")")
+        StandardError.write("\r\(label) [\(bar)] \(done)/\(total)\(percent == 100 ? "\n" : "")")
     }
 }

@@ -14,14 +14,15 @@ import ZooKeeperREST
 struct QueueOptions: ParsableArguments {
     @Option(
         help: """
-            The servers, HOST:PORT,…; a chroot may follow. Or the address of a REST gateway, http://HOST:PORT. Default: \
-            $ZOOKEEPER_CONNECT, then 127.0.0.1:2181.
+            The servers, HOST:PORT,…[/CHROOT], or the address of a REST gateway, http://HOST:PORT. Default: \
+            $ZOOKEEPER_CONNECT, or 127.0.0.1:2181.
             """)
     var connect: String?
 
     @Flag(
         help: """
-            Also with a gateway that has no transactions, such as Apache's: nothing is lost, and a message may come twice.
+            Allow a gateway without transactions, such as Apache's. No message is lost, but a message may be delivered \
+            twice.
             """)
     var atLeastOnce = false
 
@@ -30,24 +31,31 @@ struct QueueOptions: ParsableArguments {
 
     @Option(
         parsing: .unconditional,
-        help: ArgumentHelp("How long the ensemble waits for a silent client.", valueName: "seconds"))
+        help: ArgumentHelp(
+            "The session timeout: how long the ensemble waits for a silent client.", valueName: "seconds"))
     var sessionTimeout: Double = 10
 
     @Option(
         help:
-            "Digest credentials, or a gateway's, USER:PASSWORD. Better in $ZOOKEEPER_AUTH, where other users cannot see them."
+            """
+            Digest credentials, or those of a gateway, USER:PASSWORD. Prefer $ZOOKEEPER_AUTH, which other users cannot \
+            see.
+            """
     )
     var auth: String?
 
     @Option(
-        help: "How much to log on stderr: trace, debug, info, notice, warning, error or critical.",
+        help: "The log level on stderr: trace, debug, info, notice, warning, error or critical.",
         transform: Self.logLevel)
     var logLevel = Logger.Level.warning
 
     func validate() throws { try check("--session-timeout", sessionTimeout, from: 0.1, to: 86_400, unit: "seconds") }
 
     static func logLevel(_ text: String) throws -> Logger.Level {
-        guard let level = Logger.Level(rawValue: text) else { throw ValidationError("\"\(text)\" is no log level.") }
+        guard let level = Logger.Level(rawValue: text) else {
+            let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("Unknown log level \"\(text)\". Use one of these: \(levels).")
+        }
         return level
     }
 
@@ -57,7 +65,7 @@ struct QueueOptions: ParsableArguments {
 
     /// Connects, and passes the queue to `body`. Closes the session at the end.
     ///
-    /// - Throws: ``ToolError`` when no server answers, and when the queue is missing and `createIfMissing` is
+    /// - Throws: ``ToolError`` when no server responds, and when the queue is missing and `createIfMissing` is
     ///   `false`; and the errors of `body`.
     func withQueue<Result>(
         createIfMissing: Bool = true, _ body: (MessageQueue) async throws -> Result
@@ -75,8 +83,8 @@ struct QueueOptions: ParsableArguments {
                     try await checkPresence(createIfMissing) { try await store.exists($0) }
                 } catch let error as ZooKeeperError where error.code == .unimplemented && !atLeastOnce {
                     throw ToolError(
-                        "The gateway has no transactions and watches, without which a message may come twice: allow that with "
-                            + "--at-least-once, or use a gateway that has them (\"zkq gateway\").")
+                        "The gateway has no transactions and watches, so a message may be delivered twice. Allow "
+                            + "that with --at-least-once, or use \"zkq gateway\".")
                 }
                 return try await body(queue)
             }
@@ -92,8 +100,8 @@ struct QueueOptions: ParsableArguments {
                 try await checkPresence(createIfMissing) { try await client.exists($0, timeout: .seconds(15)) }
             } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
                 throw ToolError(
-                    "No ZooKeeper server answers at \(configuration.servers): check --connect, and that a majority of "
-                        + "the servers runs (\"zkq dev\" starts one to try).")
+                    "No ZooKeeper server responds at \(configuration.servers). Check --connect, and that a majority of "
+                        + "the servers is up. \"zkq dev\" starts a local server.")
             }
             return try await body(queue)
         }
@@ -107,17 +115,18 @@ extension QueueOptions {
         let (length, limit) = (chroot.utf8.count + queue.utf8.count, 512)
         guard length <= limit else {
             throw ToolError(
-                "The path of the queue has \(length) bytes, its chroot included, and the limit is \(limit): choose a shorter one."
+                "The path of the queue has \(length) bytes with its chroot, and the limit is \(limit). Choose a "
+                    + "shorter path."
             )
         }
     }
 
-    /// Checks that a server answers, and that the queue exists unless the command creates it. Without this check, some
+    /// Checks that a server responds, and that the queue exists unless the command creates it. Without this check, some
     /// commands would take a missing queue for an empty one.
     private func checkPresence(_ createIfMissing: Bool, exists: (String) async throws -> Stat?) async throws {
         let stat = try await exists(createIfMissing ? "/" : queue)
         guard createIfMissing || stat != nil else {
-            throw ToolError("There is no queue at \(queue): check --queue; \"zkq put\" creates one.")
+            throw ToolError("There is no queue at \(queue). Check --queue, or create the queue with \"zkq put\".")
         }
     }
 
@@ -131,13 +140,13 @@ extension QueueOptions {
         if let words = credentials?.split(separator: ":", maxSplits: 1), words.count == 2 {
             configuration.credentials = .init(user: String(words[0]), password: String(words[1]))
         } else if credentials != nil {
-            throw ToolError("Credentials are USER:PASSWORD.")
+            throw ToolError("Invalid credentials. Write USER:PASSWORD.")
         }
         return configuration
     }
 }
 
-/// An error of the tool, as one clear line.
+/// An error of the tool, printed as one line.
 struct ToolError: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }

@@ -9,10 +9,10 @@ struct ServerVersion: Comparable, CustomStringConvertible {
     /// Parses the response to `srvr`, which begins with `Zookeeper version: 3.8.0-5a02a05…, built on …`.
     ///
     /// - Returns: `nil` for every other response, such as that of a server that does not allow the command.
-    init?(answer: String) {
+    init?(response: String) {
         let label = "zookeeper version: "
-        guard answer.prefix(label.count).lowercased() == label else { return nil }
-        let numbers = answer.dropFirst(label.count).prefix { $0.isNumber || $0 == "." }
+        guard response.prefix(label.count).lowercased() == label else { return nil }
+        let numbers = response.dropFirst(label.count).prefix { $0.isNumber || $0 == "." }
             .split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
         guard numbers.count == 3, let major = numbers[0], let minor = numbers[1], let patch = numbers[2] else {
             return nil
@@ -51,7 +51,7 @@ struct ServerVersion: Comparable, CustomStringConvertible {
     }
 
     /// Asks each server for its version, and returns the versions in the order of the servers. Omits a server that does
-    /// not answer within two seconds, or does not report its version.
+    /// not respond within two seconds, or does not report its version.
     ///
     /// - Parameter servers: the servers, each as `host:port`, with brackets around an IPv6 address.
     static func reported(by servers: [String]) async -> [(server: String, version: ServerVersion)] {
@@ -61,8 +61,8 @@ struct ServerVersion: Comparable, CustomStringConvertible {
                     guard let colon = server.lastIndex(of: ":"), let port = Int(server[server.index(after: colon)...])
                     else { return (server, nil) }
                     let host = String(server[..<colon].filter { !"[]".contains($0) })
-                    let answer = await FourLetterWord.ask("srvr", host: host, port: port, seconds: 2)
-                    return (server, answer.flatMap { ServerVersion(answer: $0) })
+                    let response = await FourLetterWord.ask("srvr", host: host, port: port, seconds: 2)
+                    return (server, response.flatMap { ServerVersion(response: $0) })
                 }
             }
             return await group.reduce(into: [String: ServerVersion]()) { $0[$1.0] = $1.1 }

@@ -13,7 +13,7 @@ extension ConsumerStateMachine {
         let isImmediate: Bool
     }
 
-    enum Answer { case message(Lease), failure(any Error), nothing, wait }
+    enum Response { case message(Lease), failure(any Error), nothing, wait }
 
     mutating func requested(within limit: Duration?, now: Duration) -> MessageRequest {
         demand += 1
@@ -21,11 +21,11 @@ extension ConsumerStateMachine {
         return MessageRequest(neededScan: scans + 1, deadline: limit.map { now + $0 }, isImmediate: limit == .zero)
     }
 
-    /// Withdraws a request that received no message. A message ends its request by itself.
+    /// Withdraws a request that received no message. A message that is handed out ends its request.
     mutating func withdrawn() { demand -= 1 }
 
-    /// Returns the answer to a request at this moment.
-    mutating func answer(_ request: MessageRequest, now: Duration) -> Answer {
+    /// Returns the response to a request at this moment.
+    mutating func answer(_ request: MessageRequest, now: Duration) -> Response {
         guard phase == .open else { return .nothing }
         if let lease = nextBuffered(now: now) {
             // The demand must decrease before more messages are claimed.
@@ -89,7 +89,7 @@ extension ConsumerStateMachine {
     private mutating func nextBuffered(now: Duration) -> Lease? {
         guard let lease = buffer.first, lease.state == .held else { return nil }
         buffer.removeFirst()
-        bufferLimit.handedOut(after: now - lease.takenAt, wasLast: buffer.isEmpty)
+        bufferLimit.handedOut(after: now - lease.claimedAt, wasLast: buffer.isEmpty)
         return lease
     }
 
@@ -103,7 +103,7 @@ extension ConsumerStateMachine {
     static let maximumUrgent = 8
 
     /// How many of the messages that were read are more urgent than the last one in the buffer.
-    var urgentPlaces: Int {
+    var urgentSlots: Int {
         guard !configuration.pullsOnDemand, let last = buffer.last, let first = prepared.first,
             first.name.priority < last.name.priority, leases.count < configuration.prefetch + Self.maximumUrgent
         else { return 0 }
@@ -121,16 +121,16 @@ extension ConsumerStateMachine {
     /// Whether the first message of the buffer has waited long enough for a check.
     func hasOldMessages(now: Duration) -> Bool {
         guard phase == .open, let oldest = buffer.first else { return false }
-        return now - oldest.takenAt >= Self.oversightPeriod
+        return now - oldest.claimedAt >= Self.oversightPeriod
     }
 
     /// Whether more urgent messages could be claimed although the buffer is full.
-    var hasUrgentPlaces: Bool { leases.count < configuration.prefetch + Self.maximumUrgent }
+    var hasUrgentSlots: Bool { leases.count < configuration.prefetch + Self.maximumUrgent }
 
     /// Records that other consumers are idle while messages wait in this buffer.
     ///
     /// - Returns: whether the buffer must be requeued.
-    mutating func othersAreIdle() -> Bool {
+    mutating func otherConsumersAreIdle() -> Bool {
         guard waiters.isEmpty else { return false }
         bufferLimit.shrink()
         yieldsToIdle = true

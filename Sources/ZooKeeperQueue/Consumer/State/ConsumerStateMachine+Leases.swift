@@ -44,7 +44,7 @@ extension ConsumerStateMachine {
         buffer = []
         forgetList()
         for lease in held { emit(.update(lease, .lost)) }
-        if !held.isEmpty { emit(.log(.info, "Leases are lost with their session", ["count": "\(held.count)"])) }
+        if !held.isEmpty { emit(.log(.info, "Lost the leases of a registration", ["count": "\(held.count)"])) }
         emit(.becameEmpty)
         wake()
         readIfNeeded()
@@ -83,7 +83,7 @@ extension ConsumerStateMachine {
     ///
     /// - Returns: the version when it is lower than before, because the servers have lost
     ///   acknowledged writes; otherwise `nil`.
-    mutating func holdingsRead(_ node: Node, of registration: Registration) -> Int32? {
+    mutating func heldLeasesRead(_ node: Node, of registration: Registration) -> Int32? {
         guard self.registration == registration else { return nil }
         needsHeldLeases = false
         let outcome = TransactionOutcome(found: node.stat.version, expected: heldLeases.version, isUnresolved: true)
@@ -94,7 +94,7 @@ extension ConsumerStateMachine {
 
     mutating func skipHeldLeasesRead() { needsHeldLeases = false }
 
-    mutating func holdingsFound(_ node: Node, of registration: Registration) {
+    mutating func heldLeasesFound(_ node: Node, of registration: Registration) {
         if self.registration == registration { heldLeases.found(node) }
     }
 

@@ -15,7 +15,7 @@ extension ConsumerStateMachine {
     mutating func readerEnded(isCancelled: Bool) {
         isReading = false
         // A claim that was made while the reader ended has not started another reader.
-        if !isCancelled, !mustNotWait { readIfNeeded() }
+        if !isCancelled, !hasNoFreeSlot { readIfNeeded() }
     }
 
     /// Whether to read more messages. Messages that were read but not claimed belong to no consumer, so they
@@ -26,7 +26,7 @@ extension ConsumerStateMachine {
             && !yieldsToIdle
     }
 
-    /// How many messages to read ahead of their claims. More than one, because the answer to a read arrives after that
+    /// How many messages to read ahead of their claims. More than one, because the reply to a read arrives after that
     /// of the transaction that was sent before it, so a single message would come too late for the next transaction.
     private var readAhead: Int { max(4, prefetch) }
 
@@ -35,7 +35,7 @@ extension ConsumerStateMachine {
 
     /// Whether the consumer holds all the leases that it may. Then there is nothing to wait for, and the next
     /// settlement starts the reader again.
-    var mustNotWait: Bool { free() <= 0 }
+    var hasNoFreeSlot: Bool { free() <= 0 }
 
     func needsList(now: Duration) -> Bool { ready.isEmpty(now: now) }
 
@@ -43,9 +43,9 @@ extension ConsumerStateMachine {
     ///
     /// - Returns: `false` when a refused claim has put messages back in the meantime, which this list lacks.
     mutating func refill(
-        _ found: Scan.Findings, _ share: ReadyList.Share, since begun: ReadMark, now: Duration
+        _ found: Scan.Findings, _ share: ReadyList.Share, since revision: ListRevision, now: Duration
     ) -> Bool {
-        guard begun == mark else { return false }
+        guard revision == listRevision else { return false }
         ready.refill(found.entries, share: share, prefetch: prefetch, listingTook: found.took, now: now)
         return true
     }
@@ -62,10 +62,10 @@ extension ConsumerStateMachine {
     private static let maximumReads = 1_024
 
     /// Handles the nodes that were read. A node that is gone is `nil`.
-    mutating func read(_ entries: [ReadyList.Entry], _ nodes: [Node?], since begun: ReadMark, now: Duration) {
-        guard begun.generation == mark.generation else { return }
+    mutating func read(_ entries: [ReadyList.Entry], _ nodes: [Node?], since revision: ListRevision, now: Duration) {
+        guard revision.generation == listRevision.generation else { return }
         // An earlier message must be read again, and comes first.
-        guard begun.rereads == mark.rereads else { return ready.putBack(entries) }
+        guard revision.rereads == listRevision.rereads else { return ready.putBack(entries) }
         let (found, isUpToDate) = messageNodes(entries, nodes)
         if !isUpToDate { ready.clear() }
         prepared += found
@@ -110,7 +110,7 @@ extension ConsumerStateMachine {
 
     /// Forgets the list and the messages that were read, so that the reader lists the messages again.
     mutating func forgetList() {
-        mark.generation += 1
+        listRevision.generation += 1
         ready.clear()
         prepared = []
         emit(.rescan)
@@ -119,7 +119,7 @@ extension ConsumerStateMachine {
     /// Makes the reader read the unclaimed messages again, beginning with the given nodes, because another consumer may
     /// have claimed some of them. The list stays, because a long queue must not be listed again for each refused claim.
     mutating func reread(_ nodes: [MessageNode]) {
-        mark.rereads += 1
+        listRevision.rereads += 1
         ready.putBack((nodes + prepared).map(\.entry))
         prepared = []
         // A reader that waits for new messages must read these ones first.
@@ -129,7 +129,7 @@ extension ConsumerStateMachine {
     // MARK: Waiting for messages
 
     /// What a scan says about the two folders.
-    enum Judgement: Sendable {
+    enum ScanResult: Sendable {
         /// One of the folders was not read yet.
         case wait
         case found(Scan.Findings)
@@ -168,10 +168,10 @@ extension ConsumerStateMachine {
 
     mutating func listed(earlier children: NodeChildren) { scan?.listed(earlier: children) }
 
-    /// Judges what the scan has read of the two folders.
+    /// Evaluates what the scan has read of the two folders.
     ///
     /// - Parameter usable: returns the names of a folder that are not skipped.
-    mutating func judgeScan(usable: (_ names: [String], _ folder: String) -> [String], now: Duration) -> Judgement {
+    mutating func evaluateScan(usable: (_ names: [String], _ folder: String) -> [String], now: Duration) -> ScanResult {
         guard let (items, earlier) = scan?.complete(at: now), let took = scan?.took else { return .wait }
         var entries =
             claimable(usable(items, queue.tree.items), now: now)
@@ -185,7 +185,7 @@ extension ConsumerStateMachine {
         // Messages that this consumer cannot hand out at once are left to the consumers in the wait queue.
         if !entries.isEmpty, position.name != nil, waiters.isEmpty { return .busy }
         if !entries.isEmpty { return .found(Scan.Findings(entries: entries, took: took)) }
-        return mustNotWait ? .full : .mayHaveMoved
+        return hasNoFreeSlot ? .full : .mayHaveMoved
     }
 
     /// Records that the folders are empty, and that no messages were moved.
@@ -242,7 +242,7 @@ extension ConsumerStateMachine {
     /// Records whether other consumers are in the wait queue.
     ///
     /// - Returns: whether this consumer yields to them, because none of its own callers waits.
-    mutating func othersWait(_ others: Bool) -> Bool {
+    mutating func otherConsumersWait(_ others: Bool) -> Bool {
         yieldsToIdle = others && waiters.isEmpty
         return yieldsToIdle
     }

@@ -14,7 +14,7 @@ extension ConsumerStateMachine {
 
     mutating func batchingBegins() { isBatching = true }
 
-    mutating func gatheringEnds(now: Duration) {
+    mutating func batchingEnds(now: Duration) {
         isBatching = false
         commitIfNeeded(now: now)
     }
@@ -55,7 +55,7 @@ extension ConsumerStateMachine {
             // With a single message, the consumer remains the first in the wait queue, until there is a message that
             // it cannot hand out at once.
             if commit.claims.count > 1 || !prepared.isEmpty || !ready.isEmpty(now: now) {
-                commit.place = position.name
+                commit.position = position.name
             }
         }
         claiming = commit.claims
@@ -69,7 +69,7 @@ extension ConsumerStateMachine {
         var batch: [Settlement] = []
         while let next = settlements.first {
             if next.lease.state == .settled {
-                // An earlier attempt has settled it, whose answer arrived after its caller
+                // An earlier attempt has settled it, whose reply arrived after its caller
                 // was told that there was none.
                 settlements.removeFirst()
                 leaseIsGone(next)
@@ -103,8 +103,8 @@ extension ConsumerStateMachine {
         if yieldsToIdle, waiters.isEmpty { return [] }
         guard let registration, phase == .open, failure == nil, iterators.isPositive, let first = prepared.first
         else { return [] }
-        var places = max(free(endingWith: ends.count), urgentPlaces)
-        guard places > 0, !ends.isEmpty || buffer.isEmpty || places >= (prefetch + 1) / 2 || urgentPlaces > 0 else {
+        var slots = max(free(endingWith: ends.count), urgentSlots)
+        guard slots > 0, !ends.isEmpty || buffer.isEmpty || slots >= (prefetch + 1) / 2 || urgentSlots > 0 else {
             return []
         }
         if mustRenew, leases.isEmpty, ends.isEmpty {
@@ -115,7 +115,7 @@ extension ConsumerStateMachine {
         }
         if mustRenew || isClaimedAlone(first.name) {
             guard buffer.isEmpty, !waiters.isEmpty else { return [] }
-            places = 1
+            slots = 1
         }
         guard now - preparedAt <= max(.seconds(1), lastTransaction * 3) else {
             // A message of higher priority may have arrived.
@@ -126,9 +126,9 @@ extension ConsumerStateMachine {
         var (bytes, claimed) = (used, 0)
         var claims: [MessageNode] = []
         var count = operations
-        while let next = prepared.first, places > 0, count + 2 <= Request.maximumOperations {
+        while let next = prepared.first, slots > 0, count + 2 <= Request.maximumOperations {
             if !claims.isEmpty, isClaimedAlone(next.name) { break }
-            if waiters.isEmpty, givenBack.contains(next.name) { break }
+            if waiters.isEmpty, requeued.contains(next.name) { break }
             let size = size(ofClaiming: next, registration)
             (bytes, claimed) = (bytes + size, claimed + size)
             if bytes > queue.store.maximumRequestSize, !claims.isEmpty || !ends.isEmpty { break }
@@ -136,7 +136,7 @@ extension ConsumerStateMachine {
             claims.append(next)
             count += 2
             prepared.removeFirst()
-            places -= next.messages.count
+            slots -= next.messages.count
         }
         return claims
     }
@@ -147,7 +147,7 @@ extension ConsumerStateMachine {
     /// tell which ones were handed out. A message that crashes its consumer each time would take the messages behind it
     /// to the dead letters. So a message that was redelivered before is not claimed in advance.
     private func isClaimedAlone(_ name: ItemName) -> Bool {
-        name.returns >= min(2, maximumDeliveries - 1)
+        name.redeliveries >= min(2, maximumDeliveries - 1)
     }
 
     private func size(ofClaiming node: MessageNode, _ registration: Registration) -> Int {
@@ -178,7 +178,7 @@ extension ConsumerStateMachine {
         commit.remove(gone)
     }
 
-    /// Handles the answer to a transaction.
+    /// Handles the reply to a transaction.
     mutating func answered(after time: Duration) {
         lastTransaction = time
         claimLimit.pass(of: queue.store.maximumRequestSize)
@@ -194,15 +194,15 @@ extension ConsumerStateMachine {
         now: Duration
     ) {
         for settlement in commit.settlements { succeed(settlement) }
-        // The session may have ended while the answer was on its way. A recovery then requeues the claimed messages.
+        // The session may have ended while the reply was on its way. A recovery then requeues the claimed messages.
         guard registration == commit.registration else { return }
         heldLeases = plan.heldLeases
-        if let left = commit.place { positionIsGone(left) }
+        if let left = commit.position { positionIsGone(left) }
         for node in commit.claims {
             emit(.handled(path: node.entry.path(in: queue.tree)))
             for message in node.messages {
                 let lease = Lease(
-                    message, of: node, fencingToken: token, takenAt: now, registration: commit.registration)
+                    message, of: node, fencingToken: token, claimedAt: now, registration: commit.registration)
                 leases[message.name.string] = lease
                 enqueue(lease)
             }
@@ -212,7 +212,7 @@ extension ConsumerStateMachine {
         readIfNeeded()
     }
 
-    /// Handles a transaction that was sent without an answer, or that could not be sent. A transaction that may have
+    /// Handles a transaction that was sent without a reply, or that could not be sent. A transaction that may have
     /// been applied is sent again, because no other transaction can be sent until its outcome is certain.
     mutating func unanswered(_ commit: inout ConsumerTransaction, _ error: ZooKeeperError, since start: Duration) {
         // The settlements behind it have waited as long, and were certainly not sent.
@@ -276,8 +276,8 @@ extension ConsumerStateMachine {
 
     /// Removes the position in the wait queue from the transaction, because the position is gone.
     mutating func positionIsGone(of commit: inout ConsumerTransaction) {
-        if let name = commit.place { positionIsGone(name) }
-        commit.place = nil
+        if let name = commit.position { positionIsGone(name) }
+        commit.position = nil
     }
 
     /// Reduces the size of claims, after the connection broke repeatedly at claims of this size.
@@ -285,7 +285,7 @@ extension ConsumerStateMachine {
         claimLimit.shrink(from: bytes)
         emit(
             .log(
-                .notice, "A server breaks off large requests; claiming fewer messages at a time",
+                .notice, "A server closes the connection at large requests; claiming fewer messages at a time",
                 ["bytes": "\(bytes)", "limit": "\(claimLimit.bytes ?? 0)"]))
         rereadClaims(&commit)
     }
@@ -308,9 +308,9 @@ extension ConsumerStateMachine {
 
     /// Handles the refusal of a claim, at one of its operations: the delete of the message or the create of the lease.
     mutating func refusedClaim(
-        _ number: Int, of commit: inout ConsumerTransaction, at place: Int, _ error: ZooKeeperError
+        _ number: Int, of commit: inout ConsumerTransaction, at operation: Int, _ error: ZooKeeperError
     ) -> ClaimRefusal {
-        let isDelete = place == 0
+        let isDelete = operation == 0
         switch error.code {
         case .noNode where isDelete, .badVersion:
             // Another consumer has claimed it, and probably its neighbours too, or it has changed since it was read.
@@ -319,7 +319,7 @@ extension ConsumerStateMachine {
             dropClaims(&commit)
             return .parentIsGone
         case .nodeExists:
-            skipClaim(number, of: &commit, .refused("this consumer has a lease of that name already"))
+            skipClaim(number, of: &commit, .refused("this consumer already has a lease with that name"))
         default:
             if error.concernsOneNode {
                 skipClaim(number, of: &commit, SkippedNode.Reason(error))
@@ -336,7 +336,7 @@ extension ConsumerStateMachine {
     mutating func loseTrack(of commit: inout ConsumerTransaction, _ error: QueueError) {
         for settlement in commit.settlements {
             emit(.update(settlement.lease, .lost))
-            tell(settlement, .failure(error))
+            resume(settlement, with: .failure(error))
         }
         commit.settlements = []
         dropClaims(&commit)
@@ -347,7 +347,7 @@ extension ConsumerStateMachine {
     mutating func leaseWasLost(_ settlement: Settlement) {
         let lease = settlement.lease
         emit(.settlingFailed(lease))
-        tell(settlement, .failure(lease.unresolved.isEmpty ? Lease.lostError : Lease.unknownError))
+        resume(settlement, with: .failure(lease.unresolved.isEmpty ? Lease.lostError : Lease.unknownError))
     }
 
     // MARK: Completion
@@ -356,16 +356,16 @@ extension ConsumerStateMachine {
         emit(.update(settlement.lease, .settled))
         forget(settlement.lease)
         if case .requeue(let reason) = settlement.kind {
-            noteGivenBack(settlement)
+            noteRequeued(settlement)
             emit(
                 .log(
-                    .debug, "Gave a message back",
+                    .debug, "Requeued a message",
                     ["message": "\(settlement.lease.name.string)", "reason": "\(reason ?? "none")"]))
         }
-        tell(settlement, .success(()))
+        resume(settlement, with: .success(()))
     }
 
-    /// Handles a lease that is gone: an earlier attempt whose answer was lost has ended it, or another
+    /// Handles a lease that is gone: an earlier attempt whose reply was lost has ended it, or another
     /// client, which must not do so.
     mutating func leaseIsGone(_ settlement: Settlement) {
         let lease = settlement.lease
@@ -375,12 +375,14 @@ extension ConsumerStateMachine {
         let isEarlier = !lease.unresolved.isEmpty && !lease.unresolved.contains(settlement.kind)
         let error =
             lease.unresolved.isEmpty ? Lease.lostError : isEarlier ? Self.settledEarlier : Lease.unknownError
-        tell(settlement, .failure(error))
+        resume(settlement, with: .failure(error))
     }
 
     private static let settledEarlier = QueueError(
         .alreadySettled,
-        "The message was settled by an earlier attempt of another kind, whose answer was lost; nothing was changed.")
+        "The message was already settled in another way, by an earlier attempt whose reply was lost. Nothing was "
+            + "changed."
+    )
 
     mutating func fail(_ commit: inout ConsumerTransaction, _ numbers: [Int], _ error: any Error) {
         for number in numbers { fail(&commit.settlements[number], error) }
@@ -392,25 +394,26 @@ extension ConsumerStateMachine {
         let lease = settlement.lease
         emit(.settlingFailed(lease))
         let cause = error as? ZooKeeperError
-        let told = cause.map { QueueError($0, while: "settling a message", queue: queue.path) } ?? error
+        let reported = cause.map { QueueError($0, while: "settling a message", queue: queue.path) } ?? error
         // However definite this failure is, an earlier attempt may have been applied.
-        let isUnknown = !lease.unresolved.isEmpty && (told as? QueueError)?.code != .outcomeUnknown
+        let isUnknown = !lease.unresolved.isEmpty && (reported as? QueueError)?.code != .outcomeUnknown
         let unknown = QueueError(
-            .outcomeUnknown, "No answer came: the message may be settled as was asked, or still be held.", cause: cause)
-        tell(settlement, .failure(isUnknown ? unknown : told))
+            .outcomeUnknown, "No reply arrived, so the message may or may not be settled. Settle it again to find out.",
+            cause: cause)
+        resume(settlement, with: .failure(isUnknown ? unknown : reported))
         settlement.waiter = nil
     }
 
     /// Resumes the caller of a settlement, unless it was resumed before.
-    mutating func tell(_ settlement: Settlement, _ result: Result<Void, any Error>) {
+    mutating func resume(_ settlement: Settlement, with result: Result<Void, any Error>) {
         if let waiter = settlement.waiter { emit(.resume(waiter, result)) }
     }
 
     /// Remembers a message that was requeued, under its new name.
-    private mutating func noteGivenBack(_ settlement: Settlement) {
+    private mutating func noteRequeued(_ settlement: Settlement) {
         let name = settlement.lease.name
         // The set is bounded. The consumer may claim a forgotten message again a little sooner.
-        if givenBack.count >= 1_000 { givenBack = [] }
-        givenBack.insert(name.with(returns: name.returns + 1 + settlement.extraReturns))
+        if requeued.count >= 1_000 { requeued = [] }
+        requeued.insert(name.with(redeliveries: name.redeliveries + 1 + settlement.extraRedeliveries))
     }
 }

@@ -100,7 +100,7 @@ struct ConsumerStateMachine: Sendable {
     var bufferLimit: BufferLimit
     /// The messages that this consumer requeued. It claims them again only when its own caller waits for a message,
     /// because other consumers may handle them better.
-    var givenBack: Set<ItemName> = []
+    var requeued: Set<ItemName> = []
 
     // MARK: Scanning
 
@@ -111,7 +111,7 @@ struct ConsumerStateMachine: Sendable {
     /// The messages that the transaction in progress claims.
     var claiming: [MessageNode] = []
     /// How often the list was forgotten, and how often a part of it was put back.
-    var mark = ReadMark()
+    var listRevision = ListRevision()
     var isReading = false
     /// The current scan, while the consumer waits for a message.
     var scan: Scan?
@@ -194,7 +194,7 @@ struct ConsumerStateMachine: Sendable {
         wake()
     }
 
-    /// Ends the time to close. When no server has answered, handlers and settlements are still
+    /// Ends the time to close. When no server has responded, handlers and settlements are still
     /// waiting, and this tells them.
     ///
     /// - Returns: the leases that the consumer still held.
@@ -227,7 +227,7 @@ final class IteratorCount: Sendable {
 }
 
 /// The state of the list when a read began, so that an outdated result is recognised.
-struct ReadMark: Sendable, Hashable {
+struct ListRevision: Sendable, Hashable {
     /// How often the list was forgotten.
     var generation = 0
     /// How often a part of the list was put back, to be read again.

@@ -30,7 +30,7 @@ struct Scan: Sendable {
     }
 
     /// Whether the consumer lists the messages itself, because it is not in the wait queue or is the first there.
-    var listsByItself: Bool {
+    var listsMessages: Bool {
         if case .waiting = position { false } else { true }
     }
 

@@ -7,14 +7,14 @@ extension ProducerStateMachine {
 
     /// Handles a measurement of the queue's fill level.
     mutating func fillMeasured(_ fill: CapacityBudget.Fill, now: Duration) {
-        budget.look(at: fill, now: now)
+        budget.update(with: fill, now: now)
         admit(now: now)
         guard sequence.isStuck, case .findingCapacity(.fill(let pause))? = maintenance?.stage else { return }
         if configuration.whenFull == .fail { return finish(sequence.removeUnadmitted(), error: full(fill)) }
-        // No room may ever come.
-        endAbandoned()
+        // The queue may never have free capacity again.
+        endAbandonedSends()
         guard sequence.isStuck else { return }
-        fullness = full(fill)
+        capacityError = full(fill)
         // Polls, because no event reports free capacity: a watch on the messages would read the list of all of them.
         insert(.sleep(pause))
         maintenance?.stage = .findingCapacity(.epoch(pause: min(pause * 2, .seconds(1))))
@@ -25,7 +25,7 @@ extension ProducerStateMachine {
         let messages = budget.capacity.messages.map { " of \($0)" } ?? ""
         return QueueError(
             .queueFull,
-            "The queue \(queue.path) is full: \(budget.messages(in: fill))\(messages) messages\(bytes). Let consumers catch "
-                + "up, purge the queue, or raise its capacity.")
+            "The queue \(queue.path) is full: \(budget.messages(in: fill))\(messages) messages\(bytes). Let "
+                + "consumers catch up, purge the queue, or raise its capacity.")
     }
 }

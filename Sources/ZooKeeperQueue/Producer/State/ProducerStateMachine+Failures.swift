@@ -22,17 +22,17 @@ extension ProducerStateMachine {
         switch maintenance?.stage {
         case .opening: maintenance?.stage = .findingDuplicates
         case .findingCapacity:
-            fullness = nil
+            capacityError = nil
             maintenance?.stage = .ended
         default: break
         }
-        judge(error, isOfBatch: false)
+        handleFailure(error, isOfBatch: false)
     }
 
     /// Handles an error of a batch, or of a request that must precede batches.
     ///
     /// - Parameter isOfBatch: whether a batch was refused.
-    mutating func judge(_ error: any Error, isOfBatch: Bool = true) {
+    mutating func handleFailure(_ error: any Error, isOfBatch: Bool = true) {
         switch error as? BatchTransaction.Refusal {
         case .duplicate(let entry):
             // The batch is not stored. Its other messages are sent again.
@@ -40,7 +40,7 @@ extension ProducerStateMachine {
             duplicatesFound([entry])
             deduplication.requireSearch()
             return
-        case .idsAreElsewhere(let cause):
+        case .bucketsHaveChanged(let cause):
             deduplication.forget()
             return retryLater(cause)
         case nil: break
@@ -57,8 +57,8 @@ extension ProducerStateMachine {
         } else if operation == BatchTransaction.epochCheck, cause.code == .badVersion {
             needsEpoch = true
         } else if let operation, operation > BatchTransaction.epochCheck, cause.code == .nodeExists {
-            numbers = .refused
-            note(cause)
+            sequenceNumbers = .refused
+            recordFailure(cause)
         } else if cause.isRetryable {
             retryLater(cause)
         } else if cause.code == .noNode {
@@ -72,7 +72,7 @@ extension ProducerStateMachine {
 
     // MARK: Missing or changed nodes
 
-    static var nodeWasRemoved: String { "The producer's lane was removed." }
+    static var nodeWasRemoved: String { "The producer's node was removed." }
 
     /// Inspects the producer's node, whose unexpected version caused the refusal of a batch.
     private mutating func inspectNode() {
@@ -80,7 +80,7 @@ extension ProducerStateMachine {
         insert(.inspectNode(path: queue.tree.producer(name)))
     }
 
-    /// Judges the version of the producer's node.
+    /// Interprets the version of the producer's node.
     ///
     /// - Parameter version: the version; `nil` when there is no such node.
     mutating func nodeInspected(_ version: Int32?, path: String) {
@@ -93,11 +93,11 @@ extension ProducerStateMachine {
             finish(entries, names: .init(repeating: nil, count: entries.count))
         case .fits: insert(.sleep(.milliseconds(50)))
         case .behind:
-            emit(.log(.error, "The ensemble has lost acknowledged writes, or a producer's lane was replaced", metadata))
-            renewNode(because: "The ensemble has lost acknowledged writes, or the producer's lane was replaced.")
+            emit(.log(.error, "The ensemble has lost acknowledged writes, or a producer's node was replaced", metadata))
+            renewNode(because: "The ensemble has lost acknowledged writes, or the producer's node was replaced.")
         case .ahead:
-            emit(.log(.error, "Another client has written to a producer's lane", metadata))
-            renewNode(because: "Another client has written to the producer's lane.")
+            emit(.log(.error, "Another client has written to a producer's node", metadata))
+            renewNode(because: "Another client has written to the producer's node.")
         }
     }
 
@@ -110,7 +110,8 @@ extension ProducerStateMachine {
 
     private static func unknown(_ reason: String, cause: ZooKeeperError? = nil) -> QueueError {
         QueueError(
-            .outcomeUnknown, reason + " The messages may be stored or not, and it can no longer be found out.",
+            .outcomeUnknown,
+            reason + " The messages may or may not be stored, and the producer can no longer find out.",
             cause: cause)
     }
 
@@ -139,23 +140,24 @@ extension ProducerStateMachine {
     }
 
     mutating func retryLater(_ cause: ZooKeeperError) {
-        note(cause)
+        recordFailure(cause)
         insert(.pause(cause))
     }
 
     /// Keeps the error for callers whose deadlines pass before it is resolved. An error with an unknown outcome
     /// concerns messages in flight, and says nothing about waiting ones.
-    private mutating func note(_ cause: ZooKeeperError) {
-        obstacle = cause.outcome == .notApplied ? cause : nil
-        endAbandoned()
+    private mutating func recordFailure(_ cause: ZooKeeperError) {
+        lastFailure = cause.outcome == .notApplied ? cause : nil
+        endAbandonedSends()
     }
 
     /// Ends all sends of a closed producer when no caller waits for them, because `close()` waits until none is left.
-    mutating func endAbandoned() {
+    mutating func endAbandonedSends() {
         guard phase == .closed, pending.waiters == 0 else { return }
         let unknown = Self.unknown("The producer was closed.")
         finish(sequence.abandonUnresolved(), error: unknown)
-        let closed = QueueError(.closed, "The producer was closed before the message was sent; it is not stored.")
+        let closed = QueueError(
+            .closed, "The producer was closed before it sent the message. The message is not stored.")
         for entry in sequence.removeWaiting() {
             finish([entry], error: sequence.hasBegun(entry.send) ? unknown : closed)
         }

@@ -26,7 +26,7 @@ extension ProducerStateMachine {
             || deduplication.needsSearch
     }
 
-    var mustReadEpoch: Bool { needsEpoch || numbers != .left }
+    var mustReadEpoch: Bool { needsEpoch || sequenceNumbers != .available }
 
     /// Whether another node must be created before anything is sent.
     var needsNode: Bool { node.name == nil || sequence.version >= configuration.batchesOfANode }
@@ -41,33 +41,33 @@ extension ProducerStateMachine {
 
     // MARK: Events
 
-    /// Handles the answer to the first attempt of a batch.
-    mutating func answered(_ plan: BatchTransaction, _ answer: Result<[OperationResult], any Error>, now: Duration) {
+    /// Handles the reply to the first attempt of a batch.
+    mutating func answered(_ plan: BatchTransaction, _ reply: Result<[OperationResult], any Error>, now: Duration) {
         inFlight -= 1
-        for (entries, names) in sequence.completed(plan.batch.version, learn(answer, to: plan)) {
+        for (entries, names) in sequence.completed(plan.batch.version, record(reply, to: plan)) {
             finish(entries, names: names)
         }
         flush(now: now)
-        tellIfIdle()
+        notifyIfIdle()
     }
 
-    /// Records what the answer to a batch says about the server's numbers and the fill of the queue.
+    /// Records what the reply to a batch says about the server's numbers and the fill of the queue.
     ///
     /// - Returns: The names of the batch's messages, or the error.
-    mutating func learn(
-        _ answer: Result<[OperationResult], any Error>, to plan: BatchTransaction
+    mutating func record(
+        _ reply: Result<[OperationResult], any Error>, to plan: BatchTransaction
     ) -> Result<[String?], any Error> {
-        switch answer {
-        case .failure(let error): return .failure(plan.judged(error))
+        switch reply {
+        case .failure(let error): return .failure(plan.translated(error))
         case .success(let results):
-            if plan.hasUsedTheNumbers(results) { numbers = .used }
+            if plan.exhaustsSequenceNumbers(results) { sequenceNumbers = .exhausted }
             budget.noteStored(nodes: plan.groups.count, messages: plan.batch.entries.count)
             return .success(plan.names(results))
         }
     }
 
     mutating func finish(_ entries: [ProducerSequence.Entry], names: [String?]) {
-        obstacle = nil
+        lastFailure = nil
         for (entry, name) in zip(entries, names) {
             resume(pending.finish(entry.send, index: entry.index, with: .success(SendReceipt(nodeName: name))))
         }

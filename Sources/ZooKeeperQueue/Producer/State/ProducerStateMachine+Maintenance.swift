@@ -57,7 +57,7 @@ extension ProducerStateMachine {
         }
         maintenance = nil
         flush(now: now)
-        tellIfIdle()
+        notifyIfIdle()
         return nil
     }
 
@@ -89,7 +89,7 @@ extension ProducerStateMachine {
             return .findDuplicates(sequence.waitingWithIDs(500), buckets)
         case .findingCapacity(let search):
             guard sequence.isStuck else {
-                fullness = nil
+                capacityError = nil
                 go(to: .ended)
                 return nil
             }
@@ -116,7 +116,7 @@ extension ProducerStateMachine {
         case .transaction:
             go(to: .resolving(.epoch))
             if deduplication.needsBuckets {
-                retryLater(Self.idsAreUnknown)
+                retryLater(Self.bucketsAreUnread)
                 return nil
             }
             guard let name = node.name else {
@@ -127,9 +127,9 @@ extension ProducerStateMachine {
         }
     }
 
-    private static var idsAreUnknown: ZooKeeperError {
+    private static var bucketsAreUnread: ZooKeeperError {
         ZooKeeperError(
-            code: .deadlineExceeded, message: "Where ids are remembered could not be read.", path: nil,
+            code: .deadlineExceeded, message: "Not sent: the deduplication buckets could not be read.", path: nil,
             outcome: .notApplied)
     }
 
@@ -157,7 +157,7 @@ extension ProducerStateMachine {
     private mutating func reconcile() {
         let (stored, error) = sequence.reconcileBatches()
         for (entries, names) in stored { finish(entries, names: names) }
-        if let error { judge(error) }
+        if let error { handleFailure(error) }
     }
 
     mutating func prepared() { isPrepared = true }
@@ -165,24 +165,24 @@ extension ProducerStateMachine {
     /// Whether the producer must wait for the next epoch, because a rollover is about to finish or the sequence numbers
     /// of this epoch are exhausted.
     func mustWait(for epoch: SequenceEpoch) -> Bool {
-        epoch.phase == .closing || numbers != .left && epoch.number == self.epoch.number
+        epoch.phase == .closing || sequenceNumbers != .available && epoch.number == self.epoch.number
     }
 
     mutating func epochRead(_ current: SequenceEpoch, _ attributes: QueueAttributes) {
         // The server also refuses a message when another client has created a node with its
         // number. Try again in that case.
-        if current.number != epoch.number || numbers == .refused { numbers = .left }
+        if current.number != epoch.number || sequenceNumbers == .refused { sequenceNumbers = .available }
         // The version of the epoch also changes when the settings do.
         use(attributes)
         epoch = current
         needsEpoch = false
-        if numbers == .used { stepFailed(.readEpoch, Self.noNumberLeft) }
+        if sequenceNumbers == .exhausted { stepFailed(.readEpoch, Self.numbersAreExhausted) }
     }
 
-    private static var noNumberLeft: ZooKeeperError {
+    private static var numbersAreExhausted: ZooKeeperError {
         ZooKeeperError(
             code: .deadlineExceeded,
-            message: "The server has no number left for a message, which a recovery sees to: is one running?",
+            message: "Sequence numbers are exhausted. Run a QueueRecovery to reset them.",
             path: nil,
             outcome: .notApplied)
     }
@@ -203,11 +203,11 @@ extension ProducerStateMachine {
         if let former { insert(.deleteNode(path: queue.tree.producer(former))) }
     }
 
-    /// Handles the answer to an unresolved batch that was sent again.
-    mutating func resolved(_ plan: BatchTransaction, _ answer: Result<[OperationResult], any Error>) {
-        switch learn(answer, to: plan) {
+    /// Handles the reply to an unresolved batch that was sent again.
+    mutating func resolved(_ plan: BatchTransaction, _ reply: Result<[OperationResult], any Error>) {
+        switch record(reply, to: plan) {
         case .success(let names): finish(sequence.firstIsStored(), names: names)
-        case .failure(let error): judge(error)
+        case .failure(let error): handleFailure(error)
         }
     }
 

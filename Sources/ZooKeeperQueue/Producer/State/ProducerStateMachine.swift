@@ -52,7 +52,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     }
 
     /// Whether the server has sequence numbers left for messages, in this epoch.
-    enum Numbers: Sendable { case left, refused, used }
+    enum SequenceNumbers: Sendable { case available, refused, exhausted }
 
     /// Used only for paths, sizes and settings.
     let queue: MessageQueue
@@ -82,21 +82,21 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     var epoch = SequenceEpoch()
     /// Whether the epoch must be read before anything is sent.
     var needsEpoch = true
-    var numbers = Numbers.left
+    var sequenceNumbers = SequenceNumbers.available
     var deduplication = Deduplication.unused
 
     // MARK: Maintenance and failures
 
     var maintenance: Maintenance?
     /// The last definite failure since a batch was stored. It explains why a waiting send was not sent.
-    var obstacle: ZooKeeperError?
+    var lastFailure: ZooKeeperError?
 
     // MARK: Capacity
 
     /// The credit for storing messages in a queue with a capacity.
     var budget = CapacityBudget()
     /// Why waiting sends are not admitted; `nil` while they are.
-    var fullness: QueueError?
+    var capacityError: QueueError?
 
     init(_ queue: MessageQueue, _ configuration: QueueProducer.Configuration) {
         self.queue = queue
@@ -120,15 +120,15 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     /// - Throws: ``QueueError/Code/closed`` when the producer is closed, ``QueueError/Code/overloaded`` when too many
     ///   messages or bytes wait in it.
     func accept(_ count: Int) throws {
-        if phase == .closed { throw QueueError(.closed, "The producer is closed: use a new one.") }
+        if phase == .closed { throw QueueError(.closed, "The producer is closed. Create another one.") }
         guard count > 0,
             pending.messages >= max(1, configuration.maximumQueuedSends)
                 || pending.bytes >= max(1, configuration.maximumQueuedBytes)
         else { return }
         throw QueueError(
             .overloaded,
-            "\(pending.messages) messages of \(pending.bytes) bytes wait in the producer, and nothing was added. Wait until "
-                + "earlier sends have returned, or raise the producer's maximumQueuedSends and maximumQueuedBytes.")
+            "Not sent: \(pending.messages) messages with \(pending.bytes) bytes already wait in the producer. Wait "
+                + "until earlier sends return, or raise maximumQueuedSends or maximumQueuedBytes.")
     }
 
     /// Adds the messages of a caller, which waits.
@@ -146,15 +146,15 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     /// Lets a caller wait again for a send whose outcome was unknown.
     mutating func waitAgain(for id: UnresolvedSend, deadline: Duration, waiter: Waiter, now: Duration) {
-        let answer = pending.reattach(id, deadline: deadline, waiter: waiter)
-        resume(answer)
+        let resumption = pending.reattach(id, deadline: deadline, waiter: waiter)
+        resume(resumption)
         flush(now: now)
-        if answer == nil { watch(deadline) }
+        if resumption == nil { watch(deadline) }
     }
 
     /// Handles the cancellation of a send's caller.
     mutating func cancelled(_ id: UnresolvedSend) {
-        stopWaiting(for: id, notSent: CancellationError(), "The task was cancelled while its messages were under way")
+        stopWaiting(for: id, notSent: CancellationError(), "The task was cancelled while its messages were in flight")
     }
 
     /// Handles the timer.
@@ -162,7 +162,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         timer = nil
         let notSent = notSent
         for id in pending.expired(at: now) {
-            stopWaiting(for: id, notSent: notSent, "No answer came in time for messages that were under way")
+            stopWaiting(for: id, notSent: notSent, "The timeout passed while the messages were in flight")
         }
         if let next = pending.nextDeadline() { watch(next) }
     }
@@ -180,7 +180,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
                     id,
                     with: QueueError(
                         .outcomeUnknown,
-                        "\(reason), and they may be stored or not. Repeat the send to find out; it stores nothing twice.",
+                        "\(reason), so they may or may not be stored. Call resume(_:) to wait for the outcome.",
                         unresolvedSend: id)))
         }
     }
@@ -188,10 +188,10 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     /// The error for a send that did not begin in time. Both the error and the cause that it
     /// names are certain: nothing of the send is stored.
     private var notSent: QueueError {
-        if sequence.isStuck, let fullness { return fullness }
+        if sequence.isStuck, let capacityError { return capacityError }
         return QueueError(
-            .timedOut, "The time was over before the send could begin, and nothing of it is stored.",
-            cause: obstacle)
+            .timedOut, "The send timed out before it began. Nothing is stored, so it is safe to send again.",
+            cause: lastFailure)
     }
 
     /// Ensures that the timer fires no later than this deadline. Firing early does no harm.
@@ -201,8 +201,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         emit(.wake(at: deadline))
     }
 
-    mutating func resume(_ answer: PendingSends<Waiter>.Answer?) {
-        if let answer { emit(.resume(answer.waiter, answer.result)) }
+    mutating func resume(_ resumption: PendingSends<Waiter>.Resumption?) {
+        if let resumption { emit(.resume(resumption.waiter, resumption.result)) }
     }
 
     // MARK: Events: closing
@@ -233,5 +233,5 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
 
     private var isIdle: Bool { sequence.isEmpty && inFlight == 0 && maintenance == nil }
 
-    mutating func tellIfIdle() { if phase == .closed, isIdle { emit(.becameIdle) } }
+    mutating func notifyIfIdle() { if phase == .closed, isIdle { emit(.becameIdle) } }
 }
