@@ -87,6 +87,7 @@ struct PageTests {
                     "\(page)")
                 #expect(
                     page.contains(#"<dd data-of="dead">1</dd>"#) && page.contains(#"<dd data-of="consumers">1</dd>"#))
+                #expect(page.contains("<td>item-001-0000000000</td>"), "\(page)")
                 try await screenshot(gateway, "busy")
                 load.cancel()
                 _ = await load.result

@@ -135,13 +135,13 @@ enum Dashboard {
             queue.section.querySelector("tbody").replaceChildren(...messages.map(message => {
               const row = document.createElement("tr"), button = document.createElement("button");
               const payload = message.payload ?? "base64: " + message.payloadBase64;
-              for (const text of [message.nodeName, message.cause, payload.slice(0, 200)]) {
+              for (const text of [message.name, message.cause, payload.slice(0, 200)]) {
                 const cell = document.createElement("td");
                 cell.textContent = text;
                 row.append(cell);
               }
               button.type = "button"; button.textContent = "Send back";
-              button.addEventListener("click", () => redrive(queue, "/dead/" + encodeURIComponent(message.nodeName) + "/redrive"));
+              button.addEventListener("click", () => redrive(queue, "/dead/" + encodeURIComponent(message.name) + "/redrive"));
               const cell = document.createElement("td");
               cell.append(button);
               row.append(cell);
