@@ -119,7 +119,7 @@ struct ExtensionTests {
         var zookeeper = try ZooKeeperConfiguration(servers: try await TestServer.address())
         zookeeper.sessionTimeout = .seconds(5)
         let sessions = RESTSessions(zookeeper, maximum: 2, logger: Logger(label: "sessions"))
-        let id = try #require(try await sessions.open(patience: .seconds(600), within: .seconds(10)))
+        let id = try #require(try await sessions.open(timeout: .seconds(600), within: .seconds(10)))
         let client = try #require(await sessions.client(of: id))
         try await expireSession(of: client)
         let isThere = await sessions.touch(id)

@@ -89,7 +89,7 @@ struct OperationsTests {
             ] {
                 let answer = try await gateway(method, path)
                 #expect(answer.status == status, "\(method) \(path)")
-                if status == 400 { #expect(answer.body.contains("unknown name")) }
+                if status == 400 { #expect(answer.body.contains("is unknown.")) }
             }
         }
     }

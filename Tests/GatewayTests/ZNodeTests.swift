@@ -199,7 +199,7 @@ struct ZNodeTests {
                 await ensemble.pause(0)
                 #expect(try await gateway.json("GET", "/znodes/v1/").status == 504)
                 let write = try await gateway.json("PUT", "/znodes/v1/", body: "x")
-                #expect((write.fields["message"] as? String)?.contains("may have been done") == true)
+                #expect((write.fields["message"] as? String)?.contains("may have been applied") == true)
                 await ensemble.resume(0)
                 await ensemble.kill(0)
                 // The client learns of it by and by.

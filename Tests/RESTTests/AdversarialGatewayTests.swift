@@ -31,9 +31,9 @@ struct AdversarialGatewayTests {
     /// The head of an answer is no answer: a heartbeat that waited for the rest would take the session for alive.
     @Test func anAnswerThatNeverEndsIsNone() async throws {
         try await withAnswers("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{") { address in
-            let transport = RESTTransport(.shared, waiting: .shared, nil)
+            let transport = RESTTransport(.shared, longPollClient: .shared, nil)
             _ = try await withDeadline("the time limit", within: .seconds(10)) {
-                await #expect(throws: RESTTransport.Failure.noAnswer) {
+                await #expect(throws: RESTTransport.Failure.noResponse) {
                     _ = try await transport.send(.init(method: .get, url: address), within: .milliseconds(200))
                 }
             }

@@ -189,18 +189,18 @@ struct ApacheGatewayTests {
     @Test("A write that waits for its turn ends at its own deadline, and was not sent")
     func aTurnIsWaitedForInTime() async throws {
         let turn = AsyncMutex()
-        try await turn.take(until: .now + .seconds(60))
-        let error = await #expect(throws: ZooKeeperError.self) { try await turn.take(until: .now + .milliseconds(50)) }
+        try await turn.lock(until: .now + .seconds(60))
+        let error = await #expect(throws: ZooKeeperError.self) { try await turn.lock(until: .now + .milliseconds(50)) }
         #expect(error?.code == .deadlineExceeded && error?.outcome == .notApplied)
-        let cancelled = Task { try await turn.take(until: .now + .seconds(60)) }
+        let cancelled = Task { try await turn.lock(until: .now + .seconds(60)) }
         cancelled.cancel()
         await #expect(throws: CancellationError.self) { try await cancelled.value }
-        let next = Task { try await turn.take(until: .now + .seconds(60)) }
-        turn.give()
+        let next = Task { try await turn.lock(until: .now + .seconds(60)) }
+        turn.unlock()
         try await next.value
-        turn.give()
+        turn.unlock()
         // It is free.
-        try await turn.take(until: .now)
+        try await turn.lock(until: .now)
     }
 
     // MARK: Bytes
@@ -210,7 +210,7 @@ struct ApacheGatewayTests {
         let (composed, decomposed) = ("/\u{E9}", "/e\u{301}")
         let transaction = try Saga([.delete(composed, version: 0), .create(decomposed, data: [])])
         #expect(transaction.paths.count == 2)
-        #expect(!transaction.isOf([.delete(decomposed, version: 0), .create(decomposed, data: [])]))
+        #expect(!transaction.matches([.delete(decomposed, version: 0), .create(decomposed, data: [])]))
         // A slash and what is combined with it are one character.
         #expect(Saga.parent("/a/\u{301}b").utf8.elementsEqual("/a".utf8))
     }

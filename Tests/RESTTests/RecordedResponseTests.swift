@@ -35,15 +35,15 @@ struct RecordedResponseTests {
             switch request.method {
             case "GET" where request.path.contains("view=children"):
                 children += 1
-                #expect(answer.decoded(as: PlainChildren.self) != nil, "\(line)")
+                #expect(answer.decoded(as: ChildrenResponse.self) != nil, "\(line)")
             // Text in UTF-8 is what is never asked for.
             case "GET" where !request.path.contains("dataformat=utf8"), "PUT":
                 nodes += 1
-                let node = try #require(answer.decoded(as: PlainNode.self), "\(line)")
+                let node = try #require(answer.decoded(as: NodeResponse.self), "\(line)")
                 #expect(request.method == "PUT" || node.node.data?.count ?? 0 == Int(node.dataLength), "\(line)")
             case "POST":
                 paths += 1
-                #expect(answer.decoded(as: PlainPath.self) != nil, "\(line)")
+                #expect(answer.decoded(as: PathResponse.self) != nil, "\(line)")
             default: break
             }
         }

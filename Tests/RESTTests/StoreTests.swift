@@ -189,7 +189,7 @@ struct StoreTests {
         try await withGateway(.plain, servers: try await TestServer.address()) { gateway in
             try await withStore(.extended, at: gateway) { store in
                 let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.exists("/") }
-                #expect(error?.code == .unimplemented && error?.message.contains("RestConfiguration.guarantee") == true)
+                #expect(error?.code == .unimplemented && error?.message.contains("RESTConfiguration.guarantee") == true)
             }
         }
     }
