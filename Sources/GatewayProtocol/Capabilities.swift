@@ -8,7 +8,7 @@ package struct Capabilities: Codable, Sendable, Hashable {
 
     /// The names of the extensions.
     package var extensions: [String]
-    /// The most bytes of data in one request. The length of their encoding in base64 does not count.
+    /// The maximum number of bytes of data in one request. The length of their encoding in base64 does not count.
     package var maximumBodySize: Int
 
     package init(extensions: [String] = [transactions, watches], maximumBodySize: Int) {

@@ -59,11 +59,11 @@ package enum ExtensionCall: Codable, Sendable {
         }
     }
 
-    /// The most nodes that one call may request.
-    package static let mostPaths = 1_000
+    /// The maximum number of nodes that one call may request.
+    package static let maximumPaths = 1_000
 
     /// The longest wait in seconds.
-    package static let longestWait = 30
+    package static let maximumWait = 30
 
     /// Whether the call changes something, or is ordered with the session's writes.
     package var isWrite: Bool {

@@ -1,7 +1,7 @@
 /// Percent-encoding and strict decoding of text in URLs.
 package enum URLText {
     /// Returns whether a byte never needs encoding: whether it is an unreserved character of RFC 3986.
-    package static func isPlain(_ byte: UInt8) -> Bool {
+    package static func isUnreserved(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
             UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
@@ -35,7 +35,7 @@ package enum URLText {
     /// Percent-encodes a path. Unreserved characters and slashes stay as they are.
     package static func encoded(path: String) -> String {
         path.utf8.reduce(into: "") { text, byte in
-            if isPlain(byte) || byte == UInt8(ascii: "/") {
+            if isUnreserved(byte) || byte == UInt8(ascii: "/") {
                 text.unicodeScalars.append(Unicode.Scalar(byte))
             } else {
                 let digits = String(byte, radix: 16, uppercase: true)

@@ -11,7 +11,7 @@ struct Endpoint: Sendable {
     let sessions: RESTSessions
     let queues: HTTPQueues
     let responseTimeout: Duration
-    /// The most bytes of data in one request.
+    /// The maximum number of bytes of data in one request.
     let maximumBodySize: Int
 
     init(_ endpoint: GatewayConfiguration.Endpoint, of gateway: GatewayConfiguration, logger: Logger) throws {
@@ -36,8 +36,8 @@ struct Endpoint: Sendable {
     }
 
     /// Returns how long to wait for the ensemble's response. The wait is shorter while no server is connected, because
-    /// the caller may ask another gateway.
-    func patience(_ client: ZooKeeperClient) -> Duration {
+    /// the caller may try another gateway.
+    func timeout(for client: ZooKeeperClient) -> Duration {
         client.sessionState.phase == .connected ? responseTimeout : min(responseTimeout, .seconds(2))
     }
 

@@ -1,8 +1,8 @@
 import HTTPTypes
 import ZooKeeper
 
-/// The status and the message for a ``ZooKeeperError``: those of Apache's gateway, and 502, 503 and 504
-/// where the specification assigns them.
+/// The status and the message for a ``ZooKeeperError``: those of Apache's gateway, and 502, 503 and 504 where the
+/// specification assigns them.
 struct ErrorMapping {
     let status: HTTPResponse.Status
     let message: String
@@ -23,15 +23,15 @@ struct ErrorMapping {
         case .requestTooLarge: (status, message) = (.contentTooLarge, "\(path) \(error.message)")
         case .deadlineExceeded:
             status = isConnected ? .gatewayTimeout : .serviceUnavailable
-            message = "\(path) no answer in time\(Self.doubt(error))"
-        case .operationTimeout: (status, message) = (.gatewayTimeout, "\(path) no answer in time\(Self.doubt(error))")
+            message = "\(path) timed out\(Self.outcomeNote(error))"
+        case .operationTimeout: (status, message) = (.gatewayTimeout, "\(path) timed out\(Self.outcomeNote(error))")
         case .connectionLoss, .sessionExpired, .sessionMoved, .closing, .closed, .overloaded, .throttled, .notReadOnly:
-            (status, message) = (.serviceUnavailable, "\(path) service unavailable\(Self.doubt(error))")
+            (status, message) = (.serviceUnavailable, "\(path) service unavailable\(Self.outcomeNote(error))")
         default: (status, message) = (.badGateway, "Error processing request for \(path): \(error.message)")
         }
     }
 
-    private static func doubt(_ error: ZooKeeperError) -> String {
-        error.outcome == .unknown ? "; it may have been done all the same" : ""
+    private static func outcomeNote(_ error: ZooKeeperError) -> String {
+        error.outcome == .unknown ? "; the write may have been applied" : ""
     }
 }

@@ -72,8 +72,8 @@ public struct Gateway: Service {
         let responder = GatewayResponder(configuration, endpoints, logger)
         let bodyTimeout = configuration.bodyTimeout
         var http = HTTP1Channel.Configuration(
-            // Two seconds longer than the timeout that answers a late body with 408, because
-            // that response must still arrive.
+            // Two seconds longer than the timeout that answers a late body with 408, because that response must still
+            // arrive.
             additionalChannelHandlers: [RequestGuard.Installer(bodyTimeout: bodyTimeout + .seconds(2))],
             idleTimeout: .nanoseconds(Int64(configuration.idleTimeout / .nanoseconds(1))))
         http.httpDecoder = .init(

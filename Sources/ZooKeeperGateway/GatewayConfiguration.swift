@@ -7,8 +7,8 @@ public struct GatewayConfiguration: Sendable {
     public struct Endpoint: Sendable {
         /// The path in front of `/znodes/v1`, `/sessions/v1` and the other resources. `/` means that there is none.
         public var path: String
-        /// How to connect to the ensemble, with a chroot and credentials if needed. Clients cannot
-        /// reach anything outside the chroot.
+        /// How to connect to the ensemble, with a chroot and credentials if needed. Clients cannot reach anything
+        /// outside the chroot.
         public var zookeeper: ZooKeeperConfiguration
         /// The users that the endpoint admits: passwords by user name, for HTTP basic authentication. When it is empty,
         /// the gateway's ``GatewayConfiguration/users`` apply.
@@ -42,8 +42,8 @@ public struct GatewayConfiguration: Sendable {
     public var port: Int
     /// The endpoints to serve.
     public var endpoints: [Endpoint]
-    /// The users of every endpoint that has no users: passwords by user name. When both are
-    /// empty, the gateway admits every request.
+    /// The users of every endpoint that has no users: passwords by user name. When both are empty, the gateway admits
+    /// every request.
     public var users: [String: String]
     /// The certificate for HTTPS. With `nil` (the default), the gateway speaks HTTP.
     public var tls: TLS?
@@ -52,32 +52,32 @@ public struct GatewayConfiguration: Sendable {
     public var offersExtensions = true
     /// The host names that requests may use.
     ///
-    /// Addresses, ``host`` and names that no site can register (`localhost`, a single word, names below
-    /// `.localhost`, `.local` and `.internal`) are always allowed. Other requests are answered with 421, because the
-    /// page of another site could make the site's name point to the gateway (DNS rebinding). `*` allows any name.
-    /// When the list is empty (the default), a gateway with ``tls``, or with users for each endpoint, serves any
-    /// name, because neither lets such a page in.
+    /// Addresses, ``host`` and names that no site can register (`localhost`, a single word, names below `.localhost`,
+    /// `.local` and `.internal`) are always allowed. Other requests are answered with 421, because the page of another
+    /// site could make the site's name point to the gateway (DNS rebinding). `*` allows any name. When the list is
+    /// empty (the default), a gateway with ``tls``, or with users for each endpoint, serves any name, because neither
+    /// lets such a page in.
     public var allowedHosts: [String] = []
     /// The program's version and commit, which `/health` and the OpenAPI document report. Default: `unknown`.
     public var version = "unknown"
-    /// The most bytes of data in one request; a request with more is answered with 413. Only the data counts. A JSON
-    /// body, which holds the data in base64 or escaped, may be three times as long. Default: 512 KiB.
+    /// The maximum number of bytes of data in one request; a request with more is answered with 413. Only the data
+    /// counts. A JSON body, which holds the data in base64 or escaped, may be three times as long. Default: 512 KiB.
     public var maximumBodySize = 512 << 10
     /// The largest header of a request in bytes. Default: 16 KiB.
     public var maximumHeaderSize = 16 << 10
     /// The longest path in bytes, including the query; a longer one is answered with 414. Default: 8 KiB.
     public var maximumURLSize = 8 << 10
-    /// The most requests in progress at a time; a further one is answered with 503. Default: 1,000.
+    /// The maximum number of requests in progress; a further one is answered with 503. Default: 1,000.
     public var maximumRequests = 1_000
-    /// The most connections. Default: 1,000.
+    /// The maximum number of connections. Default: 1,000.
     public var maximumConnections = 1_000
-    /// The most sessions of an endpoint; a further one is answered with 503. Each session has a separate
+    /// The maximum number of sessions of an endpoint; a further one is answered with 503. Each session has a separate
     /// connection to the ensemble. Default: 100.
     public var maximumSessions = 100
-    /// The most queues that an endpoint serves; a further one is answered with 503. Default: 100.
+    /// The maximum number of queues that an endpoint serves; a further one is answered with 503. Default: 100.
     public var maximumQueues = 100
-    /// The most messages of a queue that are leased over HTTP at a time; a request for more is
-    /// answered with 429. Default: 1,000.
+    /// The maximum number of messages of a queue that are leased over HTTP; a request for more is answered with 429.
+    /// Default: 1,000.
     public var maximumLeases = 1_000
     /// How long the body of a request may take to arrive. A late body is answered with 408, and its connection is
     /// closed two seconds later. Default: 10 seconds.
@@ -85,8 +85,8 @@ public struct GatewayConfiguration: Sendable {
     /// How long the ensemble may take to answer. After that, the request is answered with 504, or with 503 when no
     /// server is connected. Default: 10 seconds.
     public var responseTimeout = Duration.seconds(10)
-    /// How long a connection may be idle, or may take to deliver the header of a request, however slowly the
-    /// bytes arrive. Default: one minute.
+    /// How long a connection may be idle, or may take to deliver the header of a request, however slowly the bytes
+    /// arrive. Default: one minute.
     public var idleTimeout = Duration.seconds(60)
 
     /// Creates a configuration. The other properties can be set afterwards.
@@ -105,31 +105,34 @@ public struct GatewayConfiguration: Sendable {
         func require(_ condition: Bool, _ message: String) throws {
             if !condition { throw GatewayError(description: message) }
         }
-        try require((0...65_535).contains(port), "A port is a number from 0 to 65535; \(port) is not.")
-        try require(!endpoints.isEmpty, "A gateway needs an endpoint.")
-        try require(Set(endpoints.map(\.path)).count == endpoints.count, "Two endpoints have the same path.")
+        try require((0...65_535).contains(port), "The port \(port) is not valid. Use a number from 0 to 65535.")
+        try require(!endpoints.isEmpty, "The gateway has no endpoint. Configure at least one.")
+        try require(
+            Set(endpoints.map(\.path)).count == endpoints.count,
+            "Two endpoints have the same path. Give each endpoint its own path.")
         for endpoint in endpoints where endpoint.path != "/" {
-            let isGood =
+            let isValid =
                 endpoint.path.hasPrefix("/") && !endpoint.path.hasSuffix("/")
-                && endpoint.path.utf8.allSatisfy { URLText.isPlain($0) || $0 == UInt8(ascii: "/") }
-            try require(isGood, "An endpoint's path is / or such as /orders; \(endpoint.path) is not.")
+                && endpoint.path.utf8.allSatisfy { URLText.isUnreserved($0) || $0 == UInt8(ascii: "/") }
+            try require(isValid, "The endpoint path \(endpoint.path) is not valid. Use / or a path such as /orders.")
         }
         for (name, _) in endpoints.reduce(into: users, { $0.merge($1.users) { $1 } }) {
-            try require(!name.utf8.contains(UInt8(ascii: ":")), "A user's name cannot have a colon.")
+            try require(!name.utf8.contains(UInt8(ascii: ":")), "A user name must not contain a colon.")
         }
         for name in allowedHosts where name != "*" {
             try require(
-                !name.isEmpty && name.utf8.allSatisfy(URLText.isPlain),
-                "An allowed host is a name without a port, such as queue.example.com; \(name) is not.")
+                !name.isEmpty && name.utf8.allSatisfy(URLText.isUnreserved),
+                "The allowed host \(name) is not valid. Use a name without a port, such as queue.example.com.")
         }
         let limits = [
             maximumBodySize, maximumHeaderSize, maximumURLSize, maximumRequests, maximumConnections, maximumSessions,
             maximumQueues, maximumLeases,
         ]
-        try require(limits.allSatisfy { $0 > 0 }, "The limits of a gateway are above 0.")
+        try require(
+            limits.allSatisfy { $0 > 0 }, "A limit of the gateway is not above 0. Set each limit to at least 1.")
         try require(
             [bodyTimeout, responseTimeout, idleTimeout].allSatisfy { $0 > .zero && $0 <= .seconds(86_400) },
-            "The times of a gateway are above 0, and at most a day.")
+            "A timeout of the gateway is out of range. Set each timeout above 0, and to at most 1 day.")
     }
 }
 

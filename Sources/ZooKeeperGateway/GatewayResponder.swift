@@ -24,34 +24,34 @@ final class GatewayResponder: Sendable {
     }
 
     func respond(to request: HummingbirdCore.Request) async -> Response {
-        let response = await bounded(request)
+        let response = await responseWithinLimits(request)
         counts.count(response.status.code)
         // The client would read the body of such a response as the beginning of the next response.
         return request.method == .head ? response.createHeadResponse() : response
     }
 
-    private func bounded(_ request: HummingbirdCore.Request) async -> Response {
+    private func responseWithinLimits(_ request: HummingbirdCore.Request) async -> Response {
         defer { requests.subtract(1, ordering: .relaxed) }
         let isHealth = OperationsResource.isHealth((request.head.path ?? "").prefix { $0 != "?" })
         if requests.add(1, ordering: .relaxed).newValue > configuration.maximumRequests, !isHealth {
-            var answer = GatewayResponse(.serviceUnavailable)
-            answer.headers[.retryAfter] = "1"
-            return answer.response
+            var response = GatewayResponse(.serviceUnavailable)
+            response.headers[.retryAfter] = "1"
+            return response.httpResponse
         }
         do {
-            return try await answer(to: request).response
-        } catch let answer as GatewayResponse {
-            return answer.response
+            return try await route(request).httpResponse
+        } catch let response as GatewayResponse {
+            return response.httpResponse
         } catch is CancellationError {
             // The client has closed the connection, or the gateway is shutting down.
-            return GatewayResponse(.serviceUnavailable).response
+            return GatewayResponse(.serviceUnavailable).httpResponse
         } catch {
             logger.error("A request failed", metadata: ["error": "\(error)"])
-            return GatewayResponse(.internalServerError).response
+            return GatewayResponse(.internalServerError).httpResponse
         }
     }
 
-    private func answer(to request: HummingbirdCore.Request) async throws -> GatewayResponse {
+    private func route(_ request: HummingbirdCore.Request) async throws -> GatewayResponse {
         guard (request.head.path ?? "").utf8.count <= configuration.maximumURLSize else {
             throw GatewayResponse(.uriTooLong)
         }
@@ -63,70 +63,79 @@ final class GatewayResponder: Sendable {
         guard OperationsResource.isHealth(gateway.rawPath) || allowedHosts.allow(gateway.host) else {
             throw GatewayResponse.problem(
                 .misdirectedRequest, "unknownHost",
-                "The gateway does not serve \(gateway.host): add its name to allowedHosts.")
+                "The gateway does not serve the host \(gateway.host). Add the host to allowedHosts to serve it.")
         }
-        if let answer = try await operations.answer(gateway) { return answer }
-        guard let (endpoint, rest) = endpoint(of: gateway.rawPath) else { throw GatewayResponse(.notFound) }
-        guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.refusal }
-        if let answer = DashboardResource.answer(rest, gateway.method, version: configuration.version) { return answer }
+        if let response = try await operations.respond(to: gateway) { return response }
+        guard let (endpoint, resourcePath) = endpoint(of: gateway.rawPath) else { throw GatewayResponse(.notFound) }
+        guard endpoint.authentication.admits(gateway.headers) else { throw BasicAuthentication.challenge }
+        if let response = DashboardResource.respond(to: resourcePath, gateway.method, version: configuration.version) {
+            return response
+        }
         try refuseOtherSites(gateway)
-        if let answer = try await waiting(request, gateway, rest, endpoint) { return answer }
-        gateway.body = try await collect(request.body, gateway.headers, upTo: largestBody(gateway, rest))
-        if rest == "/extensions/v1", configuration.offersExtensions {
-            return try await ExtensionResource(endpoint: endpoint, request: gateway).answer()
+        if let response = try await respondAfterWait(request, gateway, resourcePath, endpoint) { return response }
+        gateway.body = try await collect(request.body, gateway.headers, upTo: maximumBodyLength(gateway, resourcePath))
+        if resourcePath == "/extensions/v1", configuration.offersExtensions {
+            return try await ExtensionResource(endpoint: endpoint, request: gateway).respond()
         }
-        if rest == "/queues/v1" || rest == "/queues/v1/" { return try await QueueResource.list(endpoint, gateway) }
-        if rest.hasPrefix("/queues/v1/") {
-            return try await QueueResource(endpoint, gateway, rawPath: String(rest.dropFirst("/queues/v1/".count)))
-                .answer()
+        if resourcePath == "/queues/v1" || resourcePath == "/queues/v1/" {
+            return try await QueueResource.list(endpoint, gateway)
         }
-        guard let format = MediaType(accepting: gateway.headers, standard: Self.standard(gateway.method)) else {
+        if resourcePath.hasPrefix("/queues/v1/") {
+            return try await QueueResource(
+                endpoint, gateway, rawPath: String(resourcePath.dropFirst("/queues/v1/".count))
+            )
+            .respond()
+        }
+        guard let mediaType = MediaType(accepting: gateway.headers, default: Self.defaultMediaType(gateway.method))
+        else {
             throw GatewayResponse(.notAcceptable)
         }
-        if rest.hasPrefix("/znodes/v1/") {
-            return try await ZNodeResource(endpoint, gateway, format, rawPath: String(rest.dropFirst(10))).answer()
+        if resourcePath.hasPrefix("/znodes/v1/") {
+            return try await ZNodeResource(endpoint, gateway, mediaType, rawPath: String(resourcePath.dropFirst(10)))
+                .respond()
         }
-        if rest == "/sessions/v1" || rest.hasPrefix("/sessions/v1/") {
-            let id = String(rest.dropFirst("/sessions/v1/".count))
-            return try await SessionResource(endpoint: endpoint, request: gateway, format: format, id: id).answer()
+        if resourcePath == "/sessions/v1" || resourcePath.hasPrefix("/sessions/v1/") {
+            let id = String(resourcePath.dropFirst("/sessions/v1/".count))
+            return try await SessionResource(endpoint: endpoint, request: gateway, mediaType: mediaType, id: id)
+                .respond()
         }
         throw GatewayResponse(.notFound)
     }
 
     /// Returns the media type that Apache's gateway sends to a client that accepts anything.
-    private static func standard(_ method: HTTPRequest.Method) -> MediaType {
+    private static func defaultMediaType(_ method: HTTPRequest.Method) -> MediaType {
         [.get, .head].contains(method) ? .xml : .json
     }
 
-    /// Responds to a request that waits for an event. When the client closes the connection, the wait is
-    /// cancelled, and the client gets no message.
+    /// Responds to a request that waits for an event. When the client closes the connection, the wait is cancelled, and
+    /// the client gets no message.
     ///
     /// - Returns: `nil` when the request does not wait.
-    private func waiting(
-        _ request: HummingbirdCore.Request, _ gateway: GatewayRequest, _ rest: Substring, _ endpoint: Endpoint
+    private func respondAfterWait(
+        _ request: HummingbirdCore.Request, _ gateway: GatewayRequest, _ resourcePath: Substring, _ endpoint: Endpoint
     ) async throws -> GatewayResponse? {
         guard gateway.method == .post, gateway.query["wait"] != nil else { return nil }
-        let isForLeases = rest.hasPrefix("/queues/v1/") && rest.hasSuffix("/leases")
-        guard isForLeases || rest == "/extensions/v1" && configuration.offersExtensions else { return nil }
-        var answer: GatewayResponse
+        let isForLeases = resourcePath.hasPrefix("/queues/v1/") && resourcePath.hasSuffix("/leases")
+        guard isForLeases || resourcePath == "/extensions/v1" && configuration.offersExtensions else { return nil }
+        var response: GatewayResponse
         do {
-            answer = try await request.body.consumeWithCancellationOnInboundClose { body in
+            response = try await request.body.consumeWithCancellationOnInboundClose { body in
                 if isForLeases {
-                    let path = String(rest.dropFirst("/queues/v1/".count))
-                    return try await QueueResource(endpoint, gateway, rawPath: path).answer()
+                    let path = String(resourcePath.dropFirst("/queues/v1/".count))
+                    return try await QueueResource(endpoint, gateway, rawPath: path).respond()
                 }
                 var gateway = gateway
                 gateway.body = try await self.collect(
-                    body, gateway.headers, upTo: self.largestBody(gateway, rest))
-                return try await ExtensionResource(endpoint: endpoint, request: gateway).answer()
+                    body, gateway.headers, upTo: self.maximumBodyLength(gateway, resourcePath))
+                return try await ExtensionResource(endpoint: endpoint, request: gateway).respond()
             }
-        } catch let refusal as GatewayResponse {
-            answer = refusal
+        } catch let error as GatewayResponse {
+            response = error
         }
         // The connection will be closed, because the bytes that were read to detect its end cannot be put back. The
         // header tells the client to send nothing more on it.
-        answer.headers[.connection] = "close"
-        return answer
+        response.headers[.connection] = "close"
+        return response
     }
 
     /// Refuses a request that changes something and comes from another site's page. Such a page can make a browser send
@@ -143,12 +152,12 @@ final class GatewayResponder: Sendable {
         return nil
     }
 
-    /// Returns the most bytes that the body of a request may have. The limit counts data, which is
-    /// longer in JSON: by a third in base64, and up to three times when it is escaped (`\u00e9`). The
-    /// code that reads the JSON counts the data.
-    private func largestBody(_ request: GatewayRequest, _ rest: Substring) -> Int {
+    /// Returns the maximum number of bytes in the body of a request. The limit counts data, which is longer in JSON: by
+    /// a third in base64, and up to three times when it is escaped (`\u00e9`). The code that reads the JSON counts the
+    /// data.
+    private func maximumBodyLength(_ request: GatewayRequest, _ resourcePath: Substring) -> Int {
         let limit = configuration.maximumBodySize
-        let isJSON = rest == "/extensions/v1" || rest.hasPrefix("/queues/v1/") && request.isJSON
+        let isJSON = resourcePath == "/extensions/v1" || resourcePath.hasPrefix("/queues/v1/") && request.isJSON
         return isJSON ? min(limit, .max / 3) * 3 : limit
     }
 

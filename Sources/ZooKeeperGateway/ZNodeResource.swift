@@ -8,39 +8,41 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// The resource `/znodes/v1/<path>`: a node of ZooKeeper. It follows specification version 2,
-/// and answers as Apache's gateway does.
+/// The resource `/znodes/v1/<path>`: a node of ZooKeeper. It follows specification version 2, and answers as Apache's
+/// gateway does.
 struct ZNodeResource {
     let endpoint: Endpoint
     let request: GatewayRequest
-    let format: MediaType
+    let mediaType: MediaType
     /// The node's path, decoded.
     let path: String
 
     /// - Parameter rawPath: the part of the path after `/znodes/v1`, still percent-encoded.
-    init(_ endpoint: Endpoint, _ request: GatewayRequest, _ format: MediaType, rawPath: String) throws(GatewayResponse)
+    init(_ endpoint: Endpoint, _ request: GatewayRequest, _ mediaType: MediaType, rawPath: String)
+        throws(GatewayResponse)
     {
         self.endpoint = endpoint
         self.request = request
-        self.format = format
+        self.mediaType = mediaType
         guard let path = URLText.decoded(rawPath) else {
-            throw GatewayResponse(.badRequest, format, "The path is not percent-encoded UTF-8.", request)
+            throw GatewayResponse(.badRequest, mediaType, "The path is not valid percent-encoded UTF-8.", request)
         }
         self.path = path
         // Checked after decoding, because no encoding of a path may lead out of the chroot.
-        try Self.check(path, format, request)
+        try Self.check(path, mediaType, request)
     }
 
-    private static func check(_ path: String, _ format: MediaType, _ request: GatewayRequest) throws(GatewayResponse) {
+    private static func check(_ path: String, _ mediaType: MediaType, _ request: GatewayRequest) throws(GatewayResponse)
+    {
         do {
             try NodePath.validate(path)
         } catch {
             throw GatewayResponse(
-                .badRequest, format, "\((error as? ZooKeeperError)?.message ?? "The path is not valid.")", request)
+                .badRequest, mediaType, "\((error as? ZooKeeperError)?.message ?? "The path is not valid.")", request)
         }
     }
 
-    func answer() async throws -> GatewayResponse {
+    func respond() async throws -> GatewayResponse {
         let session = request.query["session"].flatMap { $0.isEmpty ? nil : $0 }
         guard let client = await endpoint.client(session: session) else { return GatewayResponse(.unauthorized) }
         do {
@@ -54,8 +56,8 @@ struct ZNodeResource {
             }
         } catch let error as ZooKeeperError {
             let isConnected = client.sessionState.phase == .connected
-            let refusal = ErrorMapping(error, path: error.path ?? path, isConnected: isConnected)
-            return GatewayResponse(refusal.status, format, refusal.message, request)
+            let mapping = ErrorMapping(error, path: error.path ?? path, isConnected: isConnected)
+            return GatewayResponse(mapping.status, mediaType, mapping.message, request)
         }
     }
 
@@ -63,47 +65,49 @@ struct ZNodeResource {
 
     private func get(_ client: ZooKeeperClient) async throws -> GatewayResponse {
         let callback = try callback()
-        if format != .octets, request.query["view"] == "children" {
-            let names = try await client.children(of: path, timeout: endpoint.patience(client)).names.sorted()
+        if mediaType != .octets, request.query["view"] == "children" {
+            let names = try await client.children(of: path, timeout: endpoint.timeout(for: client)).names.sorted()
             let address = request.address
             let template = address.hasSuffix("/") ? "\(address){child}" : "\(address)/{child}"
-            var document = ResponseBody(
+            var body = ResponseBody(
                 "child", ["path": .text(path), "uri": .text(address), "child_uri_template": .text(template)])
             // Apache's gateway omits the field from JSON when a node has no children, and its clients expect that.
-            if !names.isEmpty || format == .xml { document.append("children", .list("child", names)) }
-            return GatewayResponse(.ok, format, document, callback: callback)
+            if !names.isEmpty || mediaType == .xml { body.append("children", .list("child", names)) }
+            return GatewayResponse(.ok, mediaType, body, callback: callback)
         }
-        let node = try await client.get(path, timeout: endpoint.patience(client))
-        if format == .octets {
-            guard let data = node.data else { return GatewayResponse(.noContent, format) }
-            return GatewayResponse(.ok, format, bytes: data)
+        let node = try await client.get(path, timeout: endpoint.timeout(for: client))
+        if mediaType == .octets {
+            guard let data = node.data else { return GatewayResponse(.noContent, mediaType) }
+            return GatewayResponse(.ok, mediaType, bytes: data)
         }
-        return GatewayResponse(.ok, format, stat(node.stat, data: node.data), callback: callback)
+        return GatewayResponse(.ok, mediaType, stat(node.stat, data: node.data), callback: callback)
     }
 
     private func exists(_ client: ZooKeeperClient) async throws -> GatewayResponse {
-        let stat = try await client.exists(path, timeout: endpoint.patience(client))
-        if stat == nil { return GatewayResponse(.notFound, format) }
-        return GatewayResponse(format == .octets ? .noContent : .ok, format)
+        let stat = try await client.exists(path, timeout: endpoint.timeout(for: client))
+        if stat == nil { return GatewayResponse(.notFound, mediaType) }
+        return GatewayResponse(mediaType == .octets ? .noContent : .ok, mediaType)
     }
 
     private func set(_ client: ZooKeeperClient) async throws -> GatewayResponse {
         try checkContentType()
         let callback = try callback()
         let data = request.flag("null") ? nil : request.body
-        let stat = try await client.set(path, data: data, version: version(), timeout: endpoint.patience(client))
-        if format == .octets { return GatewayResponse(.noContent, format) }
-        return GatewayResponse(.ok, format, self.stat(stat, data: nil), callback: callback)
+        let stat = try await client.set(path, data: data, version: version(), timeout: endpoint.timeout(for: client))
+        if mediaType == .octets { return GatewayResponse(.noContent, mediaType) }
+        return GatewayResponse(.ok, mediaType, self.stat(stat, data: nil), callback: callback)
     }
 
     private func create(_ client: ZooKeeperClient, hasSession: Bool) async throws -> GatewayResponse {
         try checkContentType()
-        guard let name = request.query["name"], !name.isEmpty else { throw refused("name is missing") }
+        guard let name = request.query["name"], !name.isEmpty else {
+            throw badRequest("The query parameter 'name' is missing.")
+        }
         let newPath = path == "/" ? "/\(name)" : "\(path)/\(name)"
         let operation = request.query["op"] ?? "create"
-        guard operation == "create" else { throw refused("\(newPath) bad operation \(operation)") }
+        guard operation == "create" else { throw badRequest("\(newPath) bad operation \(operation)") }
         let isEphemeral = (request.query["ephemeral"] ?? "false") != "false"
-        if isEphemeral, !hasSession { throw refused("\(newPath) is ephemeral, and belongs to no session") }
+        if isEphemeral, !hasSession { throw badRequest("\(newPath) not created; an ephemeral node requires a session") }
         let isSequential = request.flag("sequence")
         let mode: CreateMode =
             switch (isEphemeral, isSequential) {
@@ -116,40 +120,40 @@ struct ZNodeResource {
         let created: CreatedNode
         do {
             created = try await client.create(
-                newPath, data: data, mode: mode, timeout: endpoint.patience(client))
+                newPath, data: data, mode: mode, timeout: endpoint.timeout(for: client))
         } catch let error as ZooKeeperError {
             let isConnected = client.sessionState.phase == .connected
-            let refusal = ErrorMapping(error, path: newPath, isConnected: isConnected)
-            return GatewayResponse(refusal.status, format, refusal.message, request)
+            let mapping = ErrorMapping(error, path: newPath, isConnected: isConnected)
+            return GatewayResponse(mapping.status, mediaType, mapping.message, request)
         }
-        var answer =
-            if format == .octets {
-                GatewayResponse(.created, format, bytes: Array(created.path.utf8))
+        var response =
+            if mediaType == .octets {
+                GatewayResponse(.created, mediaType, bytes: Array(created.path.utf8))
             } else {
                 GatewayResponse(
-                    .created, format,
+                    .created, mediaType,
                     ResponseBody("path", ["path": .text(created.path), "uri": .text(request.address)]))
             }
         // The address of the request followed by the node's whole path, as Apache's gateway sends it.
         let address = request.address.hasSuffix("/") ? String(request.address.dropLast()) : request.address
-        answer.headers[.location] = address + URLText.encoded(path: created.path)
-        return answer
+        response.headers[.location] = address + URLText.encoded(path: created.path)
+        return response
     }
 
     private func delete(_ client: ZooKeeperClient) async throws -> GatewayResponse {
-        try await client.delete(path, version: version(), timeout: endpoint.patience(client))
-        return GatewayResponse(.noContent, format)
+        try await client.delete(path, version: version(), timeout: endpoint.timeout(for: client))
+        return GatewayResponse(.noContent, mediaType)
     }
 
-    // MARK: Parts
+    // MARK: Helpers
 
-    private func refused(_ message: String) -> GatewayResponse {
-        GatewayResponse(.badRequest, format, message, request)
+    private func badRequest(_ message: String) -> GatewayResponse {
+        GatewayResponse(.badRequest, mediaType, message, request)
     }
 
     private func version() throws(GatewayResponse) -> Int32? {
         guard let text = request.query["version"] else { return nil }
-        guard let version = Int32(text) else { throw refused("\(path) bad version \(text)") }
+        guard let version = Int32(text) else { throw badRequest("\(path) bad version \(text)") }
         return version == -1 ? nil : version
     }
 
@@ -157,10 +161,14 @@ struct ZNodeResource {
     /// is a function call and no other script.
     private func callback() throws(GatewayResponse) -> String {
         guard let callback = request.query["callback"] else { return "callback" }
-        let isGood =
+        let isValid =
             !callback.isEmpty && callback.count <= 100
-            && callback.utf8.allSatisfy { $0 == UInt8(ascii: "_") || URLText.isPlain($0) && !"-.~".utf8.contains($0) }
-        guard isGood else { throw refused("A callback has letters, digits and underscores only.") }
+            && callback.utf8.allSatisfy {
+                $0 == UInt8(ascii: "_") || URLText.isUnreserved($0) && !"-.~".utf8.contains($0)
+            }
+        guard isValid else {
+            throw badRequest("The callback is not valid. Use at most 100 letters, digits and underscores.")
+        }
         return callback
     }
 
@@ -169,17 +177,18 @@ struct ZNodeResource {
         let name = type.prefix { $0 != ";" }.filter { !$0.isWhitespace }.lowercased()
         guard name == MediaType.octets.contentType else {
             throw GatewayResponse(
-                .unsupportedMediaType, format, "A node's data is sent as application/octet-stream.", request)
+                .unsupportedMediaType, mediaType,
+                "The content type is not supported. Send the data as application/octet-stream.", request)
         }
     }
 
     private func stat(_ stat: Stat, data: [UInt8]?) -> ResponseBody {
-        var document = ResponseBody("stat", ["path": .text(path), "uri": .text(request.address)])
+        var body = ResponseBody("stat", ["path": .text(path), "uri": .text(request.address)])
         if let data, request.query["dataformat"] == "utf8" {
             // Apache's gateway sends `null` for empty data here, but not in `data64`.
-            document.append("dataUtf8", data.isEmpty ? .null : .text(String(decoding: data, as: UTF8.self)))
+            body.append("dataUtf8", data.isEmpty ? .null : .text(String(decoding: data, as: UTF8.self)))
         } else if let data {
-            document.append("data64", .text(Data(data).base64EncodedString()))
+            body.append("data64", .text(Data(data).base64EncodedString()))
         }
         let numbers: KeyValuePairs = [
             "czxid": stat.czxid, "mzxid": stat.mzxid, "ctime": stat.ctime, "mtime": stat.mtime,
@@ -187,7 +196,7 @@ struct ZNodeResource {
             "ephemeralOwner": stat.ephemeralOwner, "dataLength": Int64(stat.dataLength),
             "numChildren": Int64(stat.numChildren), "pzxid": stat.pzxid,
         ]
-        for (name, number) in numbers { document.append(name, .number(number)) }
-        return document
+        for (name, number) in numbers { body.append(name, .number(number)) }
+        return body
     }
 }

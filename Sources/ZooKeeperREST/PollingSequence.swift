@@ -7,22 +7,22 @@ struct PollingSequence<State: Sendable>: AsyncSequence, Sendable {
     // parameter has another name for the same reason.
     typealias Element = State?
 
-    let mark: @Sendable (State?) -> ExtensionCall.Revision?
+    let revision: @Sendable (State?) -> ExtensionCall.Revision?
     /// Reads the state.
     let read: @Sendable () async throws -> State?
     /// Reads the state when it may differ from the given revision.
-    let change: @Sendable (ExtensionCall.Revision?) async throws -> State?
+    let poll: @Sendable (ExtensionCall.Revision?) async throws -> State?
 
-    func makeAsyncIterator() -> Iterator { Iterator(updates: self) }
+    func makeAsyncIterator() -> Iterator { Iterator(sequence: self) }
 
     struct Iterator: AsyncIteratorProtocol {
         typealias Element = State?
 
-        let updates: PollingSequence<State>
+        let sequence: PollingSequence<State>
         private var last: State??
         private var hasEnded = false
 
-        init(updates: PollingSequence<State>) { self.updates = updates }
+        init(sequence: PollingSequence<State>) { self.sequence = sequence }
 
         /// Returns the next state.
         ///
@@ -31,15 +31,15 @@ struct PollingSequence<State: Sendable>: AsyncSequence, Sendable {
             while !hasEnded, !Task.isCancelled {
                 do {
                     guard let last else {
-                        let state = try await updates.read()
+                        let state = try await sequence.read()
                         self.last = .some(state)
                         return .some(state)
                     }
-                    let seen = updates.mark(last)
-                    let state = try await updates.change(seen)
-                    if updates.mark(state) == seen {
-                        // The read has usually waited for a long time, but a gateway that answers at once
-                        // must not keep this loop busy.
+                    let known = sequence.revision(last)
+                    let state = try await sequence.poll(known)
+                    if sequence.revision(state) == known {
+                        // The read has usually waited for a long time, but a gateway that answers at once must not keep
+                        // this loop busy.
                         try await Task.sleep(for: .milliseconds(20))
                         continue
                     }

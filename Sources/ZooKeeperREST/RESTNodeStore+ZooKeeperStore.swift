@@ -89,17 +89,17 @@ extension RESTNodeStore: ZooKeeperStore {
     /// Returns a node's data, now and after each change, without a buffer.
     public func dataUpdates(of path: String) -> some AsyncSequence<Node?, any Error> & Sendable {
         PollingSequence(
-            mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } },
+            revision: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.mzxid) } },
             read: { [self] in
                 try NodePath.validate(path)
                 return try await perform { try await $0.get([path])[0] }
             },
-            change: { [self] mark in try await perform { try await $0.node(path, after: mark) } })
+            poll: { [self] revision in try await perform { try await $0.node(path, after: revision) } })
     }
     /// Returns the names of a node's children, now and after each change, without a buffer.
     public func childrenUpdates(of path: String) -> some AsyncSequence<NodeChildren?, any Error> & Sendable {
         PollingSequence(
-            mark: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.pzxid) } },
+            revision: { $0.map { .init(created: $0.stat.czxid, changed: $0.stat.pzxid) } },
             read: { [self] in
                 do {
                     return try await children(of: path)
@@ -107,10 +107,10 @@ extension RESTNodeStore: ZooKeeperStore {
                     return nil
                 }
             },
-            change: { [self] mark in try await perform { try await $0.children(of: path, after: mark) } })
+            poll: { [self] revision in try await perform { try await $0.children(of: path, after: revision) } })
     }
 
-    // MARK: Checks before anything is sent
+    // MARK: Checks before sending
 
     private func check(_ operation: ZooKeeperOperation) throws {
         try Request.multi([operation]).validate(maximumSize: .max)
@@ -122,7 +122,7 @@ extension RESTNodeStore: ZooKeeperStore {
         if size <= maximumRequestSize { return }
         throw ZooKeeperError(
             code: .requestTooLarge,
-            message: "The request is \(size) bytes long and the limit is \(maximumRequestSize): send less at once.",
+            message: "The request is \(size) bytes long, but the limit is \(maximumRequestSize). Send less at a time.",
             path: nil, outcome: .notApplied)
     }
 }

@@ -26,11 +26,11 @@ import ZooKeeper
 public final class RESTNodeStore: Service {
     let configuration: RESTConfiguration
     let session: RESTSession
-    private let extended: ExtensionAPI
-    private let plain: StandardAPI
-    private let keeper: Task<Void, Never>
+    private let extensionAPI: ExtensionAPI
+    private let standardAPI: StandardAPI
+    private let sessionTask: Task<Void, Never>
     /// The HTTP clients that the store has created and must shut down.
-    private let owned: [HTTPClient]
+    private let ownedClients: [HTTPClient]
     private let closing = Mutex<Task<Void, Never>?>(nil)
 
     /// Creates a store, which begins to open a session.
@@ -48,30 +48,30 @@ public final class RESTNodeStore: Service {
     ) throws {
         try configuration.validate()
         self.configuration = configuration
-        owned =
+        ownedClients =
             client == nil
-            ? (0..<2).map { _ in HTTPClient(eventLoopGroupProvider: .singleton, configuration: .ofAStore) } : []
-        let (http, waiting) = (client ?? owned[0], client ?? owned[1])
-        let transport = RESTTransport(http, waiting: waiting, configuration.credentials)
+            ? (0..<2).map { _ in HTTPClient(eventLoopGroupProvider: .singleton, configuration: .forStores) } : []
+        let (http, longPollClient) = (client ?? ownedClients[0], client ?? ownedClients[1])
+        let transport = RESTTransport(http, longPollClient: longPollClient, configuration.credentials)
         let session = RESTSession(configuration, transport, logger)
         self.session = session
-        func exchange(hasExtensions: Bool) -> RequestExecutor {
+        func executor(hasExtensions: Bool) -> RequestExecutor {
             RequestExecutor(
                 session: session, transport: transport, requestTimeout: configuration.requestTimeout,
                 hasExtensions: hasExtensions)
         }
-        extended = ExtensionAPI(exchange: exchange(hasExtensions: true))
-        plain = StandardAPI(exchange: exchange(hasExtensions: false), pollInterval: configuration.pollInterval)
-        keeper = Task { await session.keep() }
+        extensionAPI = ExtensionAPI(executor: executor(hasExtensions: true))
+        standardAPI = StandardAPI(executor: executor(hasExtensions: false), pollInterval: configuration.pollInterval)
+        sessionTask = Task { await session.run() }
     }
 
     deinit {
-        keeper.cancel()
+        sessionTask.cancel()
         // An unstructured task, because a deinit cannot wait. `close()` does the same and waits.
-        Task { [keeper, session, owned] in
-            await keeper.value
+        Task { [sessionTask, session, ownedClients] in
+            await sessionTask.value
             await session.close()
-            for client in owned { try? await client.shutdown() }
+            for client in ownedClients { try? await client.shutdown() }
         }
     }
 
@@ -93,8 +93,8 @@ public final class RESTNodeStore: Service {
         }
     }
 
-    /// Runs until the graceful shutdown, until the task is cancelled, or until another caller
-    /// closes the store. Then closes the store.
+    /// Runs until the graceful shutdown, until the task is cancelled, or until another caller closes the store. Then
+    /// closes the store.
     public func run() async throws {
         await cancelWhenGracefulShutdown { [sessionStates] in for await _ in sessionStates {} }
         await close()
@@ -102,17 +102,17 @@ public final class RESTNodeStore: Service {
 
     /// Closes the session, so that its ephemeral nodes are deleted at once.
     ///
-    /// Calls that are in progress end without a response, and new ones are refused. A second call waits for the
-    /// same end. Cancellation has no effect.
+    /// Calls that are in progress end without a response, and new ones are refused. A second call waits for the same
+    /// end. Cancellation has no effect.
     public func close() async {
         let task = closing.withLock { closing in
             let task =
                 closing
-                ?? Task { [keeper, session, owned] in
-                    keeper.cancel()
-                    await keeper.value
+                ?? Task { [sessionTask, session, ownedClients] in
+                    sessionTask.cancel()
+                    await sessionTask.value
                     await session.close()
-                    for client in owned { try? await client.shutdown() }
+                    for client in ownedClients { try? await client.shutdown() }
                 }
             closing = task
             return task
@@ -129,7 +129,7 @@ public final class RESTNodeStore: Service {
         while true {
             let link = try await session.link(until: deadline)
             do {
-                return try await call(link.hasExtensions ? extended : plain)
+                return try await call(link.hasExtensions ? extensionAPI : standardAPI)
             } catch let error as ZooKeeperError
                 where error.code == .sessionMoved && error.outcome == .notApplied && ContinuousClock.now < deadline
             {
@@ -142,7 +142,7 @@ public final class RESTNodeStore: Service {
 
 extension HTTPClient.Configuration {
     /// Allows many requests to wait for changes at the same time, each on its connection.
-    fileprivate static var ofAStore: HTTPClient.Configuration {
+    fileprivate static var forStores: HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
         configuration.httpVersion = .http1Only
         configuration.timeout.connect = .seconds(2)

@@ -8,14 +8,15 @@ import ZooKeeper
 
 @testable import ZooKeeperGateway
 
-/// Who may do what, where, and over which connection.
+/// Tests users, host names, endpoints and TLS.
 @Suite(.timeLimit(.minutes(1)))
 struct AccessTests {
     private func basic(_ text: String) -> [String: String] {
         ["Authorization": "Basic " + Data(text.utf8).base64EncodedString()]
     }
 
-    @Test func usersAreAskedForTheirPasswords() async throws {
+    @Test("An endpoint admits its users, or else the gateway's, with their passwords only")
+    func users() async throws {
         let zookeeper = try ZooKeeperConfiguration(servers: try await TestServer.address())
         let endpoints: [GatewayConfiguration.Endpoint] = [
             .init(zookeeper: zookeeper), .init(path: "/own", zookeeper: zookeeper, users: ["own": "o"]),
@@ -26,9 +27,9 @@ struct AccessTests {
                 ("/", "nobody:", 401),
                 ("/", "own:o", 401), ("/", "", 401), ("/own/", "own:o", 200), ("/own/", "all:a:b", 401),
             ] {
-                let answer = try await gateway("GET", "\(path)znodes/v1/", headers: basic(user))
-                #expect(answer.status == status, "\(path) \(user)")
-                if status == 401 { #expect(answer.headers[.wwwAuthenticate]?.hasPrefix("Basic ") == true) }
+                let response = try await gateway("GET", "\(path)znodes/v1/", headers: basic(user))
+                #expect(response.status == status, "\(path) \(user)")
+                if status == 401 { #expect(response.headers[.wwwAuthenticate]?.hasPrefix("Basic ") == true) }
             }
             for header in ["Basic", "Basic !!!", "Bearer x", "Basic /w=="] {
                 #expect(try await gateway("GET", "/znodes/v1/", headers: ["Authorization": header]).status == 401)
@@ -37,21 +38,22 @@ struct AccessTests {
         }
     }
 
-    @Test func pagesOfOtherSitesChangeNothing() async throws {
+    @Test("The page of another site can neither change anything nor read a response")
+    func crossOriginRequests() async throws {
         try await withGateway { gateway in
             for (origin, status) in [("https://evil.example", 403), ("null", 403), ("http://\(gateway.host)", 201)] {
-                let answer = try await gateway(
+                let response = try await gateway(
                     "POST", "/queues/v1/queue/messages", headers: ["Origin": origin], body: "x")
-                #expect(answer.status == status, "\(origin)")
+                #expect(response.status == status, "\(origin)")
             }
             let read = try await gateway("GET", "/queues/v1", headers: ["Origin": "https://evil.example"])
-            // Without a header that lets its page see the answer.
+            // Without this header, the browser does not show the response to the page.
             #expect(read.status == 200 && read.headers[.accessControlAllowOrigin] == nil)
         }
     }
 
-    @Test("A gateway for anybody serves no name that could be another site's")
-    func namesOfOtherSitesAreRefused() throws {
+    @Test("A gateway without users or TLS serves no host name that could be another site's")
+    func allowedHosts() throws {
         let zookeeper = try ZooKeeperConfiguration(servers: "h:1")
         var configuration = GatewayConfiguration(host: "Gateway.example", endpoints: [.init(zookeeper: zookeeper)])
         let good = [
@@ -70,7 +72,7 @@ struct AccessTests {
         }
         configuration.allowedHosts = ["*"]
         #expect(AllowedHosts(configuration).allow("evil.example"))
-        // DNS rebinding does not reach a gateway that asks for a password or presents a certificate.
+        // DNS rebinding does not work against a gateway that requires a password or presents a certificate.
         configuration.allowedHosts = []
         configuration.endpoints[0].users = ["u": "p"]
         #expect(AllowedHosts(configuration).allow("queue.example.com"))
@@ -82,22 +84,22 @@ struct AccessTests {
         #expect(!AllowedHosts(configuration).allow("evil.example"))
     }
 
-    @Test("A request for another site's name is 421, but for health")
-    func requestsForOtherSitesAreRefused() async throws {
+    @Test("A request for another site's name gets 421, except for the health")
+    func misdirectedRequests() async throws {
         try await withGateway { gateway in
             for (path, status) in [
                 ("/", 421), ("/queues/v1", 421), ("/znodes/v1/", 421), ("/metrics", 421), ("/health", 200),
             ] {
-                let answer = try await gateway.raw(
+                let response = try await gateway.raw(
                     "GET \(path) HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
-                #expect(answer.hasPrefix("HTTP/1.1 \(status)"), "\(path): \(answer)")
-                #expect(answer.contains("allowedHosts") == (status == 421))
+                #expect(response.hasPrefix("HTTP/1.1 \(status)"), "\(path): \(response)")
+                #expect(response.contains("allowedHosts") == (status == 421))
             }
         }
     }
 
-    @Test("Names of users are their bytes, and a password may begin with any character")
-    func usersAreComparedByTheirBytes() {
+    @Test("User names are compared as bytes, and a password may begin with a combining mark")
+    func userNames() {
         let users = BasicAuthentication(users: ["\u{E9}": "p", "u": "\u{301}p"])
         for (text, isAdmitted) in [
             ("\u{E9}:p", true), ("e\u{301}:p", false), ("u:\u{301}p", true), ("u:p", false), ("\u{E9}:", false),
@@ -107,20 +109,22 @@ struct AccessTests {
         }
     }
 
-    @Test func usersAreAskedForEverywhere() async throws {
+    @Test("The dashboard, the interfaces and the metrics require a user")
+    func protectedPaths() async throws {
         try await withGateway(configure: { $0.users = ["u": "p"] }) { gateway in
             for path in [
                 "/", "/page.js", "/openapi.json", "/queues/v1", "/queues/v1/q/messages", "/sessions/v1", "/metrics",
             ] {
                 for method in ["GET", "POST", "OPTIONS", "HEAD"] where path != "/metrics" || method == "GET" {
-                    let answer = try await gateway(method, path)
-                    #expect(answer.status == 401, "\(method) \(path)")
+                    let response = try await gateway(method, path)
+                    #expect(response.status == 401, "\(method) \(path)")
                 }
             }
         }
     }
 
-    @Test func endpointsAreKeptApart() async throws {
+    @Test("Endpoints share neither nodes nor sessions")
+    func separateEndpoints() async throws {
         let servers = try await TestServer.address()
         try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { client in
             for path in ["/one", "/two"] { try await client.create(path) }
@@ -139,7 +143,8 @@ struct AccessTests {
         }
     }
 
-    @Test func digestCredentialsAreTheEndpoints() async throws {
+    @Test("An endpoint uses its own digest credentials and default access control list")
+    func digestCredentials() async throws {
         let servers = try await TestServer.address()
         let credentials = ZooKeeperConfiguration.Authentication.digest(user: "u", password: "p")
         let allowed = try ZooKeeperConfiguration(
@@ -152,28 +157,29 @@ struct AccessTests {
                 ("POST", "/with/znodes/v1/?name=a", 201), ("GET", "/with/znodes/v1/a", 200),
                 ("GET", "/without/znodes/v1/a", 401),
             ] {
-                let answer = try await gateway.json(method, path, body: method == "POST" ? "1" : nil)
-                #expect(answer.status == status, "\(path)")
+                let response = try await gateway.json(method, path, body: method == "POST" ? "1" : nil)
+                #expect(response.status == status, "\(path)")
             }
         }
     }
 
-    @Test func itSpeaksTLS() async throws {
+    @Test("A gateway with a certificate serves HTTPS, and no plain HTTP")
+    func tls() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "tls-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(at: folder) }
         let (certificate, key) = (folder.appending(path: "c.pem").path(), folder.appending(path: "k.pem").path())
-        let made = try await run(
+        let openssl = try await run(
             .name("openssl"),
             arguments: [
                 "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", key,
                 "-out", certificate,
             ], output: .discarded, error: .discarded)
-        try #require(made.terminationStatus.isSuccess)
+        try #require(openssl.terminationStatus.isSuccess)
         try await withGateway(configure: { $0.tls = .init(certificateChain: certificate, privateKey: key) }) {
             gateway in
-            let answer = try await gateway.overTLS("GET", "/znodes/v1/", headers: ["Accept": "application/json"])
-            #expect(answer.status == 200 && answer.body.contains("https://"))
+            let response = try await gateway.overTLS("GET", "/znodes/v1/", headers: ["Accept": "application/json"])
+            #expect(response.status == 200 && response.body.contains("https://"))
             #expect(try await gateway.raw("GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\n\r\n").isEmpty)
         }
     }

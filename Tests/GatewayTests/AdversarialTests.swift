@@ -5,10 +5,11 @@ import ZooKeeper
 
 @testable import ZooKeeperGateway
 
-/// What is too large, too slow, cut off or no HTTP at all: each is refused, and harms nobody else.
+/// Sends requests that are too large, too slow or not HTTP. Each is refused, and the gateway continues to serve.
 @Suite(.timeLimit(.minutes(1)))
 struct AdversarialTests {
-    @Test func whatIsTooLargeIsRefused() async throws {
+    @Test("A body, a URL or a header above its limit is refused")
+    func sizeLimits() async throws {
         try await withGateway(configure: {
             $0.maximumBodySize = 1_000
             $0.maximumURLSize = 500
@@ -31,14 +32,15 @@ struct AdversarialTests {
         }
     }
 
-    @Test func whatIsTooSlowIsRefused() async throws {
+    @Test("A slow body gets 408, and an idle connection is closed")
+    func timeLimits() async throws {
         try await withGateway(configure: {
             $0.bodyTimeout = .milliseconds(300)
             $0.idleTimeout = .milliseconds(1_000)
         }) { gateway in
             let slow = "PUT /znodes/v1/a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nonly this"
             #expect(try await gateway.raw(slow).hasPrefix("HTTP/1.1 408"))
-            // A head that never ends, and nothing at all: closed when it is idle.
+            // A header that never ends, and no bytes at all: the gateway closes the idle connection.
             for bytes in ["GET /znodes/v1/ HTTP/1.1\r\nHost:", ""] {
                 let start = ContinuousClock.now
                 _ = try await gateway.raw(bytes, within: .seconds(10))
@@ -48,54 +50,57 @@ struct AdversarialTests {
         }
     }
 
-    @Test(arguments: [
-        "\r\n\r\n", "GET\r\n\r\n", "nonsense", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\u{0}",
-        "GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
-        "GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        "POST /znodes/v1/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzz\r\n",
-        "GET /znodes/v1/ HTTP/1.1\r\nHost: h<script>\r\n\r\n", "GET http://[ HTTP/1.1\r\nHost: h\r\n\r\n",
-    ])
-    func whatIsNoRequestIsRefused(bytes: String) async throws {
+    @Test(
+        "Bytes that are not a valid request are refused",
+        arguments: [
+            "\r\n\r\n", "GET\r\n\r\n", "nonsense", "GET / HTTP/9.9\r\n\r\n", "\u{16}\u{3}\u{1}\u{2}\u{0}",
+            "GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
+            "GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+            "POST /znodes/v1/ HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzz\r\n",
+            "GET /znodes/v1/ HTTP/1.1\r\nHost: h<script>\r\n\r\n", "GET http://[ HTTP/1.1\r\nHost: h\r\n\r\n",
+        ])
+    func malformedRequest(bytes: String) async throws {
         try await withGateway(configure: { $0.idleTimeout = .milliseconds(500) }) { gateway in
-            let answer = try await gateway.raw(bytes)
-            #expect(answer.isEmpty || answer.hasPrefix("HTTP/1.1 4"), "\(answer)")
-            #expect(!answer.contains("<script>"))
+            let response = try await gateway.raw(bytes)
+            #expect(response.isEmpty || response.hasPrefix("HTTP/1.1 4"), "\(response)")
+            #expect(!response.contains("<script>"))
             #expect(try await gateway("GET", "/znodes/v1/").status == 200)
         }
     }
 
-    @Test func moreSessionsOrRequestsThanAllowedAreRefused() async throws {
+    @Test("Sessions and requests above their limits get 503")
+    func countLimits() async throws {
         try await withGateway(configure: {
             $0.maximumSessions = 2
             $0.maximumRequests = 2
             $0.bodyTimeout = .seconds(2)
         }) { gateway in
             for status in [201, 201, 503] { #expect(try await gateway.json("POST", "/sessions/v1").status == status) }
-            // Two are at work as long as the rest of their bodies does not come.
+            // Requests stay in progress while the rest of their bodies does not arrive.
             let slow = "PUT /znodes/v1/a HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nonly this"
             var waiting: [Task<String, any Error>] = []
             while try await gateway("GET", "/znodes/v1/").status == 200 {
                 waiting.append(Task { try await gateway.raw(slow) })
             }
-            var answers: Set<String> = []
-            for task in waiting { answers.insert(String(try await task.value.prefix(12))) }
-            #expect(answers.contains("HTTP/1.1 408") && answers.isSubset(of: ["HTTP/1.1 408", "HTTP/1.1 503"]))
+            var responses: Set<String> = []
+            for task in waiting { responses.insert(String(try await task.value.prefix(12))) }
+            #expect(responses.contains("HTTP/1.1 408") && responses.isSubset(of: ["HTTP/1.1 408", "HTTP/1.1 503"]))
             #expect(try await gateway("GET", "/znodes/v1/").status == 200)
         }
     }
 
-    @Test func anAnswerToHEADHasNoBody() async throws {
+    @Test("A response to HEAD has no body")
+    func headHasNoBody() async throws {
         try await withGateway(configure: { $0.idleTimeout = .milliseconds(500) }) { gateway in
             let requests = ["/", "/znodes/v1/nope", "/health/live"].map { "HEAD \($0) HTTP/1.1\r\nHost: h\r\n\r\n" }
-            let answers = try await gateway.raw(requests.joined())
-            let lines = answers.split(separator: "\r\n\r\n")
-            #expect(lines.count == 3 && lines.allSatisfy { $0.hasPrefix("HTTP/1.1 ") }, "\(answers)")
+            let responses = try await gateway.raw(requests.joined())
+            let lines = responses.split(separator: "\r\n\r\n")
+            #expect(lines.count == 3 && lines.allSatisfy { $0.hasPrefix("HTTP/1.1 ") }, "\(responses)")
         }
     }
 
-    /// A client that sends a byte now and then keeps a connection no longer than any other client.
-    @Test("A head or a body that trickles in does not hold its connection")
-    func whatTricklesIsEnded() async throws {
+    @Test("A header or a body that trickles in does not keep its connection open")
+    func tricklingRequest() async throws {
         try await withGateway(configure: {
             $0.bodyTimeout = .milliseconds(300)
             $0.idleTimeout = .seconds(2)
@@ -103,17 +108,17 @@ struct AdversarialTests {
             let body = "PUT /znodes/v1/a HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n"
             let late = try await gateway.trickle(body, within: .seconds(15))
             #expect(late.isClosed && late.text.hasPrefix("HTTP/1.1 408"), "\(late)")
-            // It is refused at once, and goes on.
+            // The gateway refuses this request at once, but the client keeps sending its body.
             let refused = try await gateway.trickle(
                 body.replacing("Host: h", with: "Host: evil.example"), within: .seconds(15))
             #expect(refused.isClosed && refused.text.hasPrefix("HTTP/1.1 421"), "\(refused)")
-            let head = try await gateway.trickle("GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nX: ", within: .seconds(15))
-            #expect(head.isClosed && head.text.isEmpty, "\(head)")
+            let header = try await gateway.trickle("GET /znodes/v1/ HTTP/1.1\r\nHost: h\r\nX: ", within: .seconds(15))
+            #expect(header.isClosed && header.text.isEmpty, "\(header)")
         }
     }
 
-    @Test("HTTP/1.1 needs one host, HTTP/1.0 none")
-    func hostsAreAskedFor() async throws {
+    @Test("HTTP/1.1 requires exactly one host, and HTTP/1.0 none")
+    func hostHeader() async throws {
         try await withGateway { gateway in
             for hosts in ["", "Host: h\r\nHost: h\r\n", "Host: \r\n"] {
                 let refused = try await gateway.raw("GET /znodes/v1/ HTTP/1.1\r\n\(hosts)Connection: close\r\n\r\n")
@@ -124,21 +129,22 @@ struct AdversarialTests {
         }
     }
 
-    @Test("A transfer coding that cannot be decoded is 501")
-    func codingsAreRefused() async throws {
+    @Test("A request with an unsupported transfer coding gets 501")
+    func transferCodings() async throws {
         try await withGateway { gateway in
             for (coding, status) in [
                 ("gzip", 501), ("gzip, chunked", 501), ("identity", 501), ("Chunked", 201),
             ] {
-                let answer = try await gateway.raw(
+                let response = try await gateway.raw(
                     "POST /queues/v1/q/messages HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \(coding)\r\n"
                         + "Connection: close\r\n\r\n1\r\nx\r\n0\r\n\r\n")
-                #expect(answer.hasPrefix("HTTP/1.1 \(status)"), "\(coding): \(answer)")
+                #expect(response.hasPrefix("HTTP/1.1 \(status)"), "\(coding): \(response)")
             }
         }
     }
 
-    @Test func settingsOutsideTheirLimitsAreRefused() throws {
+    @Test("Settings outside their limits are refused")
+    func settings() throws {
         let zookeeper = try GatewayConfiguration.Endpoint(zookeeper: .init(servers: "h:1"))
         var configuration = GatewayConfiguration(endpoints: [zookeeper])
         for change: (inout GatewayConfiguration) -> Void in [

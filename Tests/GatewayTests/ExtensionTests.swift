@@ -7,7 +7,7 @@ import Testing
 import ZooKeeper
 @testable import ZooKeeperGateway
 
-/// What a gateway offers beyond ZooKeeper's REST interface.
+/// Tests what a gateway offers beyond ZooKeeper's REST interface.
 @Suite(.timeLimit(.minutes(2)))
 struct ExtensionTests {
     private func call(
@@ -24,11 +24,12 @@ struct ExtensionTests {
         try #require(try await gateway.json("POST", "/sessions/v1?op=create&expire=10").fields["id"] as? String)
     }
 
-    @Test func theyAreAnnounced() async throws {
+    @Test("A gateway announces its extensions, unless they are turned off")
+    func announcement() async throws {
         try await withGateway(configure: { $0.maximumBodySize = 70_000 }) { gateway in
             let response = try await gateway("GET", "/extensions/v1")
-            let announcement = try JSONDecoder().decode(Capabilities.self, from: Data(response.body.utf8))
-            #expect(announcement == Capabilities(extensions: ["transactions", "watches"], maximumBodySize: 70_000))
+            let capabilities = try JSONDecoder().decode(Capabilities.self, from: Data(response.body.utf8))
+            #expect(capabilities == Capabilities(extensions: ["transactions", "watches"], maximumBodySize: 70_000))
         }
         try await withGateway(configure: { $0.offersExtensions = false }) { gateway in
             let none = try await gateway("GET", "/extensions/v1")
@@ -36,8 +37,8 @@ struct ExtensionTests {
         }
     }
 
-    /// A write that was given up comes when a newer one has been here: it is refused.
-    @Test func aLateWriteIsRefused() async throws {
+    @Test("A write is refused when it arrives after a newer one, or has no number")
+    func lateWrite() async throws {
         try await withGateway { gateway in
             let session = try await session(gateway)
             var statuses: [Int] = []
@@ -51,8 +52,8 @@ struct ExtensionTests {
         }
     }
 
-    @Test("What counts against the limit is data, not its base64")
-    func sizesAreOfData() async throws {
+    @Test("The size limit counts the data, not its base64")
+    func sizeLimit() async throws {
         try await withGateway(configure: { $0.maximumBodySize = 400_000 }) { gateway in
             let session = try await session(gateway)
             for (number, size, status) in [(1, 400_000, 200), (2, 400_001, 413)] {
@@ -61,15 +62,16 @@ struct ExtensionTests {
                     ExtensionCall.create(path: "/a\(number)", data: data, mode: .persistent),
                     .multi(operations: [.create(path: "/b\(number)", data: data, mode: .persistent, acl: nil)]),
                 ].enumerated() {
-                    let answer = try await call(gateway, session, write, number: 2 * number + offset)
-                    #expect(answer.status == status, "\(size)")
-                    if case .failed(let error)? = answer.reply { #expect(error.message.contains("400000")) }
+                    let response = try await call(gateway, session, write, number: 2 * number + offset)
+                    #expect(response.status == status, "\(size)")
+                    if case .failed(let error)? = response.reply { #expect(error.message.contains("400000")) }
                 }
             }
         }
     }
 
-    @Test func wrongCallsAreRefused() async throws {
+    @Test("An invalid call is refused")
+    func invalidCalls() async throws {
         try await withGateway { gateway in
             let unknown = try await call(gateway, "none", .heartbeat)
             guard case .failed(let error)? = unknown.reply else {
@@ -94,8 +96,8 @@ struct ExtensionTests {
         }
     }
 
-    /// A wait ends with its time, and tells what is there; and that the connection ends with it, so that nobody sends more there.
-    @Test(arguments: ["/none", "/../none"]) func aWaitEndsInTime(_ path: String) async throws {
+    @Test("A wait ends in time, and tells the client that its connection ends too", arguments: ["/none", "/../none"])
+    func waitEnds(_ path: String) async throws {
         try await withGateway { gateway in
             let session = try await session(gateway)
             let call = ExtensionCall.awaitNode(path: path, after: nil, seconds: 1)
@@ -114,23 +116,23 @@ struct ExtensionTests {
         }
     }
 
-    /// The ensemble has expired the session that a REST session stands for: that has ended with it.
-    @Test func aSessionEndsWithTheOneAtTheEnsemble() async throws {
+    @Test("A session ends when its session at the ensemble expires")
+    func expiredSession() async throws {
         var zookeeper = try ZooKeeperConfiguration(servers: try await TestServer.address())
         zookeeper.sessionTimeout = .seconds(5)
         let sessions = RESTSessions(zookeeper, maximum: 2, logger: Logger(label: "sessions"))
-        let id = try #require(try await sessions.open(patience: .seconds(600), within: .seconds(10)))
+        let id = try #require(try await sessions.open(timeout: .seconds(600), within: .seconds(10)))
         let client = try #require(await sessions.client(of: id))
         try await expireSession(of: client)
-        let isThere = await sessions.touch(id)
-        #expect(!isThere)
+        let exists = await sessions.touch(id)
+        #expect(!exists)
         let none = await sessions.client(of: id)
         #expect(none == nil)
         await sessions.closeAll()
     }
 
-    /// Names of users guard them as they guard the rest.
-    @Test func usersAreAskedFor() async throws {
+    @Test("The extensions require a user")
+    func users() async throws {
         try await withGateway(configure: { $0.users = ["u": "p"] }) { gateway in
             let refused = try await gateway("GET", "/extensions/v1")
             #expect(refused.status == 401)

@@ -5,8 +5,7 @@ import Testing
 import ZooKeeper
 import ZooKeeperGateway
 
-/// Requests that are almost right, by the thousand: whatever comes, the gateway answers with a client's error or what was asked for,
-/// goes on serving, and leaves alone what is outside its chroot. `FUZZ=10000 SEED=7 make test` for more, and for the same again.
+/// Sends thousands of almost valid requests. `FUZZ=10000 SEED=7 make test` sends more, and repeats a run.
 @Suite(.timeLimit(.minutes(5)))
 struct FuzzTests {
     private static let json = "Content-Type: application/json\r\n"
@@ -39,7 +38,7 @@ struct FuzzTests {
         request("GET /metrics"), request("GET /health/ready"), request("GET /openapi.json"),
     ]
 
-    /// What is put where it does not belong.
+    /// Pieces that are inserted at random places.
     private static let pieces = [
         "%00", "%2e%2e%2f", "..%2f..%2foutside", "/../outside", "//", "%", "%zz", "%ff%fe", "\r\n", "\r\nX: y", "\0",
         "\u{FEFF}",
@@ -49,39 +48,40 @@ struct FuzzTests {
         "leases",
     ]
 
-    /// One of the seeds, changed at some places.
+    /// Returns one of the seeds with one to four random changes.
     private static func mutated(_ generator: inout SeededGenerator, session: String) -> [UInt8] {
         var bytes = seeds.randomElement(using: &generator) ?? []
-        // Half of them are of a session that is there.
-        if let place = bytes.firstRange(of: "00000000-0000-4000-8000-000000000000".utf8), Bool.random(using: &generator)
+        // Half of the requests use a session that exists.
+        if let range = bytes.firstRange(of: "00000000-0000-4000-8000-000000000000".utf8), Bool.random(using: &generator)
         {
-            bytes.replaceSubrange(place, with: session.utf8)
+            bytes.replaceSubrange(range, with: session.utf8)
         }
         for _ in 0..<Int.random(in: 1...4, using: &generator) where !bytes.isEmpty {
-            let place = Int.random(in: 0..<bytes.count, using: &generator)
+            let index = Int.random(in: 0..<bytes.count, using: &generator)
             switch Int.random(in: 0..<6, using: &generator) {
-            case 0: bytes[place] = UInt8.random(in: .min ... .max, using: &generator)
-            case 1: bytes.remove(at: place)
-            case 2: bytes.insert(contentsOf: (pieces.randomElement(using: &generator) ?? "").utf8, at: place)
-            case 3: bytes.removeLast(bytes.count - place)
+            case 0: bytes[index] = UInt8.random(in: .min ... .max, using: &generator)
+            case 1: bytes.remove(at: index)
+            case 2: bytes.insert(contentsOf: (pieces.randomElement(using: &generator) ?? "").utf8, at: index)
+            case 3: bytes.removeLast(bytes.count - index)
             case 4:
-                let end = min(bytes.count, place + Int.random(in: 1...20, using: &generator))
-                bytes.insert(contentsOf: bytes[place..<end], at: place)
+                let end = min(bytes.count, index + Int.random(in: 1...20, using: &generator))
+                bytes.insert(contentsOf: bytes[index..<end], at: index)
             default:
                 let other = seeds.randomElement(using: &generator) ?? []
-                bytes.replaceSubrange(place..., with: other.suffix(min(other.count, bytes.count - place)))
+                bytes.replaceSubrange(index..., with: other.suffix(min(other.count, bytes.count - index)))
             }
         }
         return bytes
     }
 
-    @Test func whateverComesIsAnswered() async throws {
+    @Test("Mutated requests cause no internal error, no hang, and no change outside the chroot")
+    func mutatedRequests() async throws {
         let environment = ProcessInfo.processInfo.environment
         let count = environment["FUZZ"].flatMap { Int($0) } ?? 2_000
         let seed = environment["SEED"].flatMap { UInt64($0) } ?? .random(in: 0 ... .max)
         let servers = try await TestServer.address()
         try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { zookeeper in
-            // Beside the chroot, where `..` would lead.
+            // This node is beside the chroot, where `..` would lead.
             try await zookeeper.create("/chroot")
             try await zookeeper.create("/outside", data: Array("untouched".utf8))
             let before = try await zookeeper.get("/outside").stat
@@ -96,42 +96,41 @@ struct FuzzTests {
                 var generator = SeededGenerator(seed: seed)
                 let opened = try await gateway.json("POST", "/sessions/v1?op=create&expire=600")
                 let session = try #require(opened.fields["id"] as? String)
-                let answered = Received()
+                let responses = Received()
                 let requests = (0..<count).map { _ in Self.mutated(&generator, session: session) }
                 try await withThrowingDiscardingTaskGroup { group in
                     for worker in 0..<24 {
                         group.addTask {
                             for request in stride(from: worker, to: requests.count, by: 24).map({ requests[$0] }) {
                                 let start = ContinuousClock.now
-                                let answer = try await gateway.raw(request, within: .seconds(15))
-                                if !answer.isEmpty { answered.append(".") }
+                                let response = try await gateway.raw(request, within: .seconds(15))
+                                if !response.isEmpty { responses.append(".") }
                                 let took = start.duration(to: .now)
-                                #expect(took < .seconds(14), "seed \(seed): a request hangs")
-                                let status = String(answer.dropFirst(9).prefix(3))
+                                #expect(took < .seconds(14), "Seed \(seed): a request hangs.")
+                                let status = String(response.dropFirst(9).prefix(3))
                                 let shown = String(decoding: request, as: UTF8.self).debugDescription
-                                // Only a coding of the body may be one that the gateway does not know.
+                                // Only an unsupported transfer coding may cause 501.
                                 let isCoded = shown.lowercased().contains("transfer-encoding")
                                 let isGood =
-                                    answer.isEmpty
-                                    || answer.hasPrefix("HTTP/1.1 ") && !["500", "502"].contains(status)
+                                    response.isEmpty
+                                    || response.hasPrefix("HTTP/1.1 ") && !["500", "502"].contains(status)
                                         && (status != "501" || isCoded)
                                 #expect(
-                                    isGood, "seed \(seed): \(shown) was answered \(answer.prefix(300).debugDescription)"
-                                )
+                                    isGood, "Seed \(seed): \(shown) got \(response.prefix(300).debugDescription).")
                             }
                         }
                     }
                 }
-                #expect(answered.text.count > count / 2, "most requests had no answer at all")
+                #expect(responses.text.count > count / 2, "Most requests got no response.")
                 let healthy = try await gateway("GET", "/health/ready")
-                #expect(healthy.status == 200, "seed \(seed)")
+                #expect(healthy.status == 200, "Seed \(seed)")
                 let sent = try await gateway("POST", "/queues/v1/after/messages", body: "x")
-                #expect(sent.status == 201, "seed \(seed)")
+                #expect(sent.status == 201, "Seed \(seed)")
             }
             let after = try await zookeeper.get("/outside")
-            #expect(after.stat == before && after.data == Array("untouched".utf8), "seed \(seed)")
+            #expect(after.stat == before && after.data == Array("untouched".utf8), "Seed \(seed)")
             let names = try await zookeeper.children(of: "/").names.sorted()
-            #expect(names == ["chroot", "outside"], "seed \(seed)")
+            #expect(names == ["chroot", "outside"], "Seed \(seed)")
         }
     }
 }

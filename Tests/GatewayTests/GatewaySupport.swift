@@ -11,7 +11,7 @@ import ZooKeeper
 
 @testable import ZooKeeperGateway
 
-/// Runs `body` with a gateway for an empty part of the shared server's tree, and its port.
+/// Runs `body` with a gateway that serves an empty part of the shared server's tree.
 func withGateway(
     endpoints: [GatewayConfiguration.Endpoint]? = nil, name: String = #function,
     configure change: (inout GatewayConfiguration) -> Void = { _ in },
@@ -26,25 +26,25 @@ func withGateway(
     logger.logLevel = .error
     let gateway = try Gateway(configuration, logger: logger) { continuation.yield($0) }
     let address = zookeeper.servers + zookeeper.chroot
-    let hasRun = Received()
+    let finished = Received()
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await gateway.run() }
         group.addTask {
             guard let port = await ports.first(where: { _ in true }) else { return }
             try await body(TestGateway(port: port, address: address))
-            hasRun.append("yes")
+            finished.append("yes")
         }
         defer { group.cancelAll() }
-        // Whichever ends first: the body, or a gateway that failed.
+        // Either the body ends first, or the gateway fails.
         try await group.next()
     }
-    #expect(!hasRun.text.isEmpty, "the gateway has ended by itself")
+    #expect(!finished.text.isEmpty, "The gateway ended before the body.")
 }
 
-/// A gateway under test, as its clients see it.
+/// A gateway under test, as a client uses it.
 struct TestGateway: Sendable {
     let port: Int
-    /// Of the ensemble, with the chroot.
+    /// The connect string of the ensemble, with the chroot.
     let address: String
 
     var host: String { "127.0.0.1:\(port)" }
@@ -57,14 +57,14 @@ struct TestGateway: Sendable {
         let body: String
     }
 
-    /// Sends a request on a connection of its own.
+    /// Sends a request on a new connection.
     func callAsFunction(
         _ method: String, _ path: String, headers: [String: String] = [:], body: String? = nil
     ) async throws -> Response {
         try await send(method, path, headers, body, tls: nil)
     }
 
-    /// The same over TLS, whatever the certificate.
+    /// Sends a request over TLS, and accepts any certificate.
     func overTLS(_ method: String, _ path: String, headers: [String: String]) async throws -> Response {
         var tls = TLSConfiguration.makeClientConfiguration()
         tls.certificateVerification = .none
@@ -100,7 +100,7 @@ struct TestGateway: Sendable {
         }
     }
 
-    /// The same with octets, accepting JSON.
+    /// Sends a request with octets, and accepts JSON.
     func json(_ method: String, _ path: String, body: String? = nil) async throws -> (
         status: Int, fields: [String: Any]
     ) {
@@ -110,7 +110,7 @@ struct TestGateway: Sendable {
         return (response.status, object as? [String: Any] ?? [:])
     }
 
-    /// Sends bytes as they are, and returns all that comes until the gateway closes, or the time is over.
+    /// Sends raw bytes, and returns all text that arrives until the gateway closes the connection or the time is over.
     func raw(_ text: String, within limit: Duration = .seconds(5)) async throws -> String {
         try await raw(Array(text.utf8), within: limit)
     }
@@ -119,9 +119,9 @@ struct TestGateway: Sendable {
         try await exchange(bytes, within: limit).text
     }
 
-    /// Sends bytes, and then one more each twentieth of a second, for as long as the gateway takes them.
+    /// Sends bytes, and then one more every 50 milliseconds until the gateway closes the connection.
     ///
-    /// - Returns: what came, and whether the gateway has closed in time.
+    /// - Returns: the received text, and whether the gateway closed the connection in time.
     func trickle(_ text: String, within limit: Duration) async throws -> (text: String, isClosed: Bool) {
         try await exchange(Array(text.utf8), thenEach: .milliseconds(50), within: limit)
     }
@@ -138,7 +138,7 @@ struct TestGateway: Sendable {
         return try await channel.executeThenClose { inbound, outbound in
             try? await outbound.write(ByteBuffer(bytes: bytes))
             let trickle = Task {
-                // The pace of a slow client.
+                // Imitates a slow client.
                 while let pause, (try? await Task.sleep(for: pause)) != nil {
                     do { try await outbound.write(ByteBuffer(string: "x")) } catch { return }
                 }
@@ -151,7 +151,7 @@ struct TestGateway: Sendable {
                     return received.text
                 }
                 group.addTask {
-                    // The time limit itself.
+                    // A timer is needed, because the gateway may never close the connection.
                     try? await Task.sleep(for: limit)
                     return nil
                 }

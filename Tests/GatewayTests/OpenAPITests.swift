@@ -6,7 +6,7 @@ import ZooKeeper
 
 @testable import ZooKeeperGateway
 
-/// Holds `openapi.json` against the routes of the gateway.
+/// Compares `openapi.json` with the routes of the gateway.
 @Suite(.timeLimit(.minutes(1)))
 struct OpenAPITests {
     /// One operation of the document.
@@ -44,7 +44,7 @@ struct OpenAPITests {
         [.queue, .messages, .leases, .dead, .redriveAll, .redrive("{name}")]
         + QueueRoute.LeaseAction.allCases.map { .lease("{lease}", $0) }
 
-    /// The segments of a route's path behind `/queues/v1`, with the document's placeholders.
+    /// The segments of a route's path after `/queues/v1`, with the document's placeholders.
     private static func path(of route: QueueRoute) -> [String] {
         switch route {
         case .queue: ["{queue}"]
@@ -61,7 +61,7 @@ struct OpenAPITests {
         "\(method) \(template)?" + queryNames.sorted().joined(separator: "&")
     }
 
-    @Test("The OpenAPI document lists exactly the gateway's routes, methods and query names")
+    @Test("The OpenAPI document lists exactly the gateway's routes, methods and query parameters")
     func documentMatchesRoutes() throws {
         var routed: Set = [Self.line("GET", "/queues/v1", [])]
         for route in Self.routes {
@@ -75,32 +75,34 @@ struct OpenAPITests {
         }
         let operations = try Self.operations(in: OpenAPI.document(version: "1"))
         let documented = Set(operations.map { Self.line($0.method, $0.template, $0.queryNames) })
-        #expect(routed.subtracting(documented).isEmpty, "missing from the document")
-        #expect(documented.subtracting(routed).isEmpty, "unknown to the gateway")
+        #expect(routed.subtracting(documented).isEmpty, "The document lacks routes.")
+        #expect(documented.subtracting(routed).isEmpty, "The gateway lacks routes of the document.")
         #expect(operations.count == documented.count)
     }
 
-    @Test("The gateway answers each documented operation with a documented status, and refuses other methods")
-    func operationsAreAnswered() async throws {
+    @Test("Each documented operation gets a documented status, and other methods get 405")
+    func documentMatchesStatuses() async throws {
         try await withGateway { gateway in
             let operations = try Self.operations(in: try await gateway("GET", "/openapi.json").body.utf8)
             for operation in operations {
                 for exists in [true, false] {
                     let path = try await Self.path(operation.template, exists: exists, gateway)
                     let body = operation.method == "GET" ? nil : "x"
-                    let answer = try await gateway(operation.method, path, body: body)
-                    #expect(operation.statuses.contains("\(answer.status)"), "\(operation.method) \(path): \(answer)")
-                    #expect((200..<300).contains(answer.status) || !exists, "\(operation.method) \(path): \(answer)")
-                    #expect(answer.status == 204 || answer.contentType == "application/json")
+                    let response = try await gateway(operation.method, path, body: body)
+                    #expect(
+                        operation.statuses.contains("\(response.status)"), "\(operation.method) \(path): \(response)")
+                    #expect(
+                        (200..<300).contains(response.status) || !exists, "\(operation.method) \(path): \(response)")
+                    #expect(response.status == 204 || response.contentType == "application/json")
                 }
             }
             for (template, operations) in Dictionary(grouping: operations, by: \.template) {
                 let path = try await Self.path(template, exists: true, gateway)
                 let methods = Set(operations.map(\.method))
                 for method in Set(["GET", "PUT", "POST", "DELETE", "PATCH"]).subtracting(methods) {
-                    let answer = try await gateway(method, path, body: method == "GET" ? nil : "x")
-                    #expect(answer.status == 405, "\(method) \(path)")
-                    let allowed = (answer.headers[.allow] ?? "").split(separator: ", ").map(String.init)
+                    let response = try await gateway(method, path, body: method == "GET" ? nil : "x")
+                    #expect(response.status == 405, "\(method) \(path)")
+                    let allowed = (response.headers[.allow] ?? "").split(separator: ", ").map(String.init)
                     #expect(Set(allowed) == methods, "\(method) \(path)")
                 }
             }
@@ -109,8 +111,8 @@ struct OpenAPITests {
 
     /// Returns the path and the query of a request.
     ///
-    /// - Parameter exists: whether the lease and the dead letter in the path exist. Both are new for each request, because an
-    ///   earlier request may have settled them.
+    /// - Parameter exists: whether the lease and the dead letter in the path exist. Both are new for each request,
+    ///   because an earlier request may have settled them.
     private static func path(_ template: String, exists: Bool, _ gateway: TestGateway) async throws -> String {
         let queue = "/queues/v1/q"
         var (lease, token, name) = ("00000000-0000-4000-8000-000000000000", "1", "item-100-2000000000")

@@ -6,10 +6,11 @@ import ZooKeeperServer
 
 @testable import ZooKeeperGateway
 
-/// What those who run a gateway look at.
+/// Tests the health, the metrics and the dashboard.
 @Suite(.timeLimit(.minutes(1)))
 struct OperationsTests {
-    @Test func healthTellsWhetherTheEnsembleAnswers() async throws {
+    @Test("The health paths report whether the ensemble responds")
+    func health() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let zookeeper = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(5))
             try await withGateway(
@@ -20,13 +21,13 @@ struct OperationsTests {
                 }
             ) { gateway in
                 for path in ["/health/live", "/health/ready"] {
-                    let answer = try await gateway("GET", path)
-                    #expect(answer.status == 200 && answer.contentType == "text/plain")
+                    let response = try await gateway("GET", path)
+                    #expect(response.status == 200 && response.contentType == "text/plain")
                 }
                 let health = try await gateway.json("GET", "/health")
                 #expect(health.status == 200 && health.fields["status"] as? String == "ready")
                 #expect(health.fields["version"] as? String == "unknown")
-                // What stands in it is not for everybody.
+                // Unlike the health paths, the metrics require a user.
                 #expect(try await gateway("GET", "/metrics").status == 401)
                 await ensemble.kill(0)
                 var status = 200
@@ -39,7 +40,8 @@ struct OperationsTests {
         }
     }
 
-    @Test func metricsCountRequestsAndMessages() async throws {
+    @Test("The metrics count requests and messages")
+    func metrics() async throws {
         try await withGateway { gateway in
             #expect(try await gateway("POST", "/queues/v1/a%22b/messages", body: "x").status == 201)
             #expect(try await gateway("GET", "/nowhere").status == 404)
@@ -54,8 +56,8 @@ struct OperationsTests {
         }
     }
 
-    @Test("Every answer has the time, as HTTP writes it")
-    func answersHaveADate() async throws {
+    @Test("Every response has a Date header in HTTP's format")
+    func dateHeader() async throws {
         #expect(HTTPDate.text(784_111_777) == "Sun, 06 Nov 1994 08:49:37 GMT")
         #expect(HTTPDate.text(1_709_164_800) == "Thu, 29 Feb 2024 00:00:00 GMT")
         try await withGateway { gateway in
@@ -66,8 +68,8 @@ struct OperationsTests {
         }
     }
 
-    @Test("The gateway tells its version and commit")
-    func versionsAreTold() async throws {
+    @Test("The health and the OpenAPI document report the version")
+    func version() async throws {
         let version = "1.2.3 (\"0a1b2c\\n\")"
         try await withGateway(configure: { $0.version = version }) { gateway in
             #expect(try await gateway.json("GET", "/health").fields["version"] as? String == version)
@@ -76,8 +78,8 @@ struct OperationsTests {
         }
     }
 
-    @Test("A name in a query that is not known is refused, but for Apache's interface and the page")
-    func anUnknownNameInAQueryIsRefused() async throws {
+    @Test("An unknown query parameter is refused, except by Apache's interface and the dashboard")
+    func unknownQueryParameter() async throws {
         try await withGateway { gateway in
             for (method, path, status) in [
                 ("GET", "/queues/v1?x", 400), ("POST", "/queues/v1/q/leases?cuont=5", 400),
@@ -87,23 +89,23 @@ struct OperationsTests {
                 ("PUT", "/queues/v1/q/messages?x=1", 405),
                 ("GET", "/znodes/v1/?_=1234", 200), ("POST", "/sessions/v1?op=create&_=1234", 201), ("GET", "/?x", 200),
             ] {
-                let answer = try await gateway(method, path)
-                #expect(answer.status == status, "\(method) \(path)")
-                if status == 400 { #expect(answer.body.contains("unknown name")) }
+                let response = try await gateway(method, path)
+                #expect(response.status == status, "\(method) \(path)")
+                if status == 400 { #expect(response.body.contains("is unknown.")) }
             }
         }
     }
 
-    @Test("A queue that may not be read keeps nothing from the others")
-    func oneBadQueueLeavesTheOthersAlone() async throws {
+    @Test("A queue that cannot be read does not affect the other queues")
+    func unreadableQueue() async throws {
         try await withGateway { gateway in
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
-                let nobody = [ACL(.all, scheme: "digest", id: "nobody:AAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
+                let otherUser = [ACL(.all, scheme: "digest", id: "nobody:AAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
                 for queue in ["bad", "good"] {
                     #expect(try await gateway("POST", "/queues/v1/\(queue)/messages", body: "x").status == 201)
                 }
-                try await client.setACL(of: "/bad/consumers", to: nobody)
-                try await client.setACL(of: "/bad/items", to: nobody)
+                try await client.setACL(of: "/bad/consumers", to: otherUser)
+                try await client.setACL(of: "/bad/items", to: otherUser)
                 let list = try await gateway.json("GET", "/queues/v1")
                 #expect(list.status == 200 && list.fields["queues"] as? [String] == ["/bad", "/good"])
                 #expect(try await gateway("GET", "/queues/v1/good").status == 200)
@@ -112,7 +114,7 @@ struct OperationsTests {
                 #expect(metrics.contains(ready), "\(metrics)")
                 #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/good\"} 1\n"))
                 #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/bad\"} "))
-                // The root itself is closed: the queues that are at work are known all the same.
+                // The root cannot be listed. The served queues are listed nevertheless.
                 try await client.setACL(of: "/", to: [.world([.write, .create, .delete, .admin])])
                 let closed = try await gateway.json("GET", "/queues/v1")
                 #expect(closed.status == 200 && closed.fields["queues"] as? [String] == ["/bad", "/good"])
@@ -121,28 +123,29 @@ struct OperationsTests {
         }
     }
 
-    @Test("A name with a combining mark behind a quote leaves the metrics whole")
-    func labelsAreEscaped() {
+    @Test("A label is escaped even when a combining mark follows a quote")
+    func labelEscaping() {
         var lines = MetricLines()
         lines.add("m", ["q": "a\"\u{301}\\\u{301}"], 1)
         #expect(lines.text.isIdentical(to: "m{q=\"a\\\"\u{301}\\\\\u{301}\"} 1\n"), "\(lines.text)")
     }
 
-    @Test func thePageIsServedAndAllowsNoOtherScripts() async throws {
+    @Test("The dashboard loads nothing from other sites, and allows only its own scripts")
+    func dashboard() async throws {
         try await withGateway { gateway in
             for (path, type) in [
                 ("/", "text/html; charset=utf-8"), ("/page.css", "text/css; charset=utf-8"),
                 ("/page.js", "text/javascript; charset=utf-8"), ("/openapi.json", "application/json"),
             ] {
-                let answer = try await gateway("GET", path)
-                #expect(answer.status == 200 && answer.contentType == type && !answer.body.isEmpty)
-                let policy = answer.headers[.contentSecurityPolicy] ?? ""
+                let response = try await gateway("GET", path)
+                #expect(response.status == 200 && response.contentType == type && !response.body.isEmpty)
+                let policy = response.headers[.contentSecurityPolicy] ?? ""
                 #expect(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"))
                 #expect(!policy.contains("unsafe"))
-                // No resource from elsewhere.
-                #expect(path == "/openapi.json" || !answer.body.contains("http"))
+                // The dashboard refers to no other site.
+                #expect(path == "/openapi.json" || !response.body.contains("http"))
             }
-            // Names come from queues, and are never written as HTML.
+            // Names come from queues, and must never be inserted as HTML.
             #expect(!Dashboard.script.contains("innerHTML") && !Dashboard.script.contains("insertAdjacentHTML"))
         }
     }

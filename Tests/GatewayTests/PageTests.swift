@@ -9,23 +9,23 @@ import ZooKeeperQueue
 private let browser = ["/usr/bin/chromium", "/usr/bin/google-chrome"].first(
     where: FileManager.default.isExecutableFile)
 
-/// The page in a real browser, where one is installed; `make page` installs it. `SCREENSHOTS=FOLDER` keeps what it shows.
+/// Tests the dashboard in a browser, if one is installed, as by `make page`. `SCREENSHOTS=FOLDER` keeps screenshots.
 @Suite(.timeLimit(.minutes(2)), .enabled(if: browser != nil, "chromium is not installed"))
 struct PageTests {
-    /// A window for each kind of device.
+    /// The window sizes.
     enum Device: String, CaseIterable {
         case desk = "900,1000"
         case phone = "390,1400"
     }
 
-    /// What the browser says of the page some seconds after it was opened.
-    private func peek(_ gateway: TestGateway, _ arguments: String...) async throws -> String {
+    /// Opens the dashboard, and returns the browser's output after six seconds of its virtual time.
+    private func open(_ gateway: TestGateway, _ arguments: String...) async throws -> String {
         let profile = FileManager.default.temporaryDirectory.appendingPathComponent("page-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: profile) }
         let result = try await withDeadline("the browser", within: .seconds(60)) {
             try await run(
                 .path(FilePath(browser ?? "")),
-                // Without a sandbox of its own, which containers do not allow: it sees nothing but this page.
+                // Without a sandbox, because containers do not allow one. The browser opens only the dashboard.
                 arguments: Arguments(
                     [
                         "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
@@ -41,26 +41,27 @@ struct PageTests {
         let folder = ProcessInfo.processInfo.environment["SCREENSHOTS"]
         for device in Device.allCases {
             let file = "\(folder ?? FileManager.default.temporaryDirectory.path)/page-\(name)-\(device).png"
-            _ = try await peek(gateway, "--window-size=\(device.rawValue)", "--screenshot=\(file)")
+            _ = try await open(gateway, "--window-size=\(device.rawValue)", "--screenshot=\(file)")
             let image = try #require(FileManager.default.contents(atPath: file))
             #expect(image.starts(with: [0x89, 0x50, 0x4E, 0x47]) && image.count > 5_000, "\(file)")
             if folder == nil { try FileManager.default.removeItem(atPath: file) }
         }
     }
 
-    @Test func anEmptyQueue() async throws {
+    @Test("The dashboard shows an empty queue")
+    func emptyQueue() async throws {
         try await withGateway { gateway in
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
                 try await MessageQueue(client, path: "/orders").prepare()
             }
-            let page = try await peek(gateway, "--dump-dom")
+            let page = try await open(gateway, "--dump-dom")
             #expect(page.contains("<h2>/orders</h2>") && page.contains(#"<dd data-of="ready">0</dd>"#), "\(page)")
             try await screenshot(gateway, "empty")
         }
     }
 
-    /// What stands in messages is shown as text, whatever it is.
-    @Test func aBusyQueue() async throws {
+    @Test("The dashboard shows messages and reasons as text, even when they contain HTML")
+    func busyQueue() async throws {
         try await withGateway { gateway in
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
                 let queue = try MessageQueue(client, path: "/orders")
@@ -73,20 +74,21 @@ struct PageTests {
                 try await first?.deadLetter(reason: "<b>no</b> such customer")
                 let held = try await messages.next()
                 #expect(held != nil)
-                // As long as the page is looked at, messages come and go.
+                // Messages arrive and are acknowledged while the dashboard is open.
                 let load = Task {
                     while !Task.isCancelled {
                         try await producer.send("more")
                         try await messages.next()?.acknowledge()
                     }
                 }
-                let page = try await peek(gateway, "--dump-dom")
-                #expect(page.contains("<title>Queues</title>"), "a message was taken for HTML")
+                let page = try await open(gateway, "--dump-dom")
+                #expect(page.contains("<title>Queues</title>"), "A message was interpreted as HTML.")
                 #expect(
                     page.contains("&lt;script&gt;document.title") && page.contains("&lt;b&gt;no&lt;/b&gt; such"),
                     "\(page)")
                 #expect(
                     page.contains(#"<dd data-of="dead">1</dd>"#) && page.contains(#"<dd data-of="consumers">1</dd>"#))
+                #expect(page.contains("<td>item-001-0000000000</td>"), "\(page)")
                 try await screenshot(gateway, "busy")
                 load.cancel()
                 _ = await load.result

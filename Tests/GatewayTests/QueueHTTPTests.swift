@@ -7,7 +7,7 @@ import ZooKeeperQueue
 
 @testable import ZooKeeperGateway
 
-/// `/queues/v1`: the queue for programs that speak HTTP.
+/// Tests `/queues/v1`, the queue's interface over HTTP.
 @Suite(.timeLimit(.minutes(1)))
 struct QueueHTTPTests {
     private typealias Fields = [String: Any]
@@ -29,7 +29,8 @@ struct QueueHTTPTests {
         "/leases/\(lease["lease"] as? String ?? "")/\(action)?token=\(lease["token"] as? String ?? "")"
     }
 
-    @Test func messagesAreSentLeasedAndSettled() async throws {
+    @Test("Messages are sent, peeked at, leased, settled and redriven")
+    func messageLifecycle() async throws {
         try await withGateway { gateway in
             let sent = try await call(
                 gateway, "POST", "/messages",
@@ -41,12 +42,12 @@ struct QueueHTTPTests {
             let names = (sent.fields["messages"] as? [Fields] ?? []).map { $0["name"] as? String }
             #expect(
                 names == ["item-100-0000000000", "item-100-0000000001", "item-001-0000000002", "item-100-0000000003"])
-            let browsed = try await call(gateway, "GET", "/messages?limit=2")
-            #expect(payloads(browsed.fields, "messages") == ["first", "one"])
+            let peeked = try await call(gateway, "GET", "/messages?limit=2")
+            #expect(payloads(peeked.fields, "messages") == ["first", "one"])
 
-            let taken = try await call(gateway, "POST", "/leases?count=10&seconds=60")
-            let leases = taken.fields["leases"] as? [Fields] ?? []
-            #expect(taken.status == 200 && payloads(taken.fields) == ["first", "one", "-", ""])
+            let leased = try await call(gateway, "POST", "/leases?count=10&seconds=60")
+            let leases = leased.fields["leases"] as? [Fields] ?? []
+            #expect(leased.status == 200 && payloads(leased.fields) == ["first", "one", "-", ""])
             #expect(leases[2]["payloadBase64"] as? String == "AP8=" && leases[2]["payload"] == nil)
             #expect(leases[3]["headers"] as? [String: String] == ["k": "v"] && leases[3]["id"] as? String == "i")
             #expect(payloads(try await call(gateway, "POST", "/leases?count=10").fields).isEmpty)
@@ -75,8 +76,8 @@ struct QueueHTTPTests {
         }
     }
 
-    @Test("Two queues whose names differ only in their bytes are two")
-    func namesAreBytes() async throws {
+    @Test("Queue paths that are equal as strings, but not as bytes, are two queues")
+    func pathsAreBytes() async throws {
         try await withGateway { gateway in
             let names = ["%C3%A9", "e%CC%81"]
             for name in names {
@@ -85,18 +86,18 @@ struct QueueHTTPTests {
             for name in names {
                 let messages = try await gateway.json("GET", "/queues/v1/\(name)/messages").fields
                 #expect(payloads(messages, "messages") == [name])
-                let taken = try await gateway.json("POST", "/queues/v1/\(name)/leases?count=10").fields
-                #expect(payloads(taken) == [name])
+                let leased = try await gateway.json("POST", "/queues/v1/\(name)/leases?count=10").fields
+                #expect(payloads(leased) == [name])
             }
             let list = try await gateway.json("GET", "/queues/v1").fields["queues"] as? [String]
             #expect(list?.map { Array($0.utf8) } == [Array("/e\u{301}".utf8), Array("/\u{E9}".utf8)])
-            // A slash is one also with a combining mark behind it.
+            // A slash stays a slash when a combining mark follows it.
             #expect(try await gateway("GET", "/queues/v1/a%2F%CC%81b").status == 400)
         }
     }
 
-    @Test("What counts against the limit is data, not its base64")
-    func sizesAreOfData() async throws {
+    @Test("The size limit counts the data, not its base64")
+    func sizeLimit() async throws {
         try await withGateway { gateway in
             func send(_ bytes: Int) async throws -> (status: Int, fields: Fields) {
                 let payload = Data(repeating: 0xFF, count: bytes).base64EncodedString()
@@ -110,19 +111,21 @@ struct QueueHTTPTests {
         }
     }
 
-    @Test func bytesGoAsTheyAre() async throws {
+    @Test("A raw body is delivered unchanged, and stored once for one Idempotency-Key")
+    func rawBody() async throws {
         try await withGateway { gateway in
             for _ in 0..<2 {
                 let headers = ["Content-Type": "text/plain", "Idempotency-Key": "order 42"]
-                let answer = try await gateway(
+                let response = try await gateway(
                     "POST", "/queues/v1/a/b/messages?priority=7", headers: headers, body: "raw\u{0}")
-                #expect(answer.status == 201)
+                #expect(response.status == 201)
             }
             let octets = ["Accept": "application/octet-stream"]
-            let taken = try await gateway("POST", "/queues/v1/a/b/leases", headers: octets)
-            #expect(taken.status == 200 && taken.body == "raw\u{0}" && taken.contentType == "application/octet-stream")
+            let leased = try await gateway("POST", "/queues/v1/a/b/leases", headers: octets)
+            #expect(
+                leased.status == 200 && leased.body == "raw\u{0}" && leased.contentType == "application/octet-stream")
             func header(_ name: String) -> String {
-                HTTPField.Name("X-Queue-\(name)").flatMap { taken.headers[$0] } ?? ""
+                HTTPField.Name("X-Queue-\(name)").flatMap { leased.headers[$0] } ?? ""
             }
             #expect(header("Priority") == "7" && header("Delivery-Count") == "1")
             #expect(try await gateway("POST", "/queues/v1/a/b/leases", headers: octets).status == 204)
@@ -135,16 +138,17 @@ struct QueueHTTPTests {
         }
     }
 
-    @Test func whoWaitsIsToldAsSoonAsThereIsAMessage() async throws {
+    @Test("A waiting request gets a message as soon as one is sent")
+    func waitForMessage() async throws {
         try await withGateway { gateway in
-            #expect(try await call(gateway, "POST", "/leases?wait=1").status == 404, "no such queue")
+            #expect(try await call(gateway, "POST", "/leases?wait=1").status == 404, "The queue does not exist yet.")
             #expect(try await call(gateway, "POST", "/messages", "{\"messages\": []}").status == 201)
             _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"x\"}]}")
             #expect(try await call(gateway, "DELETE", "/messages").fields["count"] as? Int == 1)
             let start = ContinuousClock.now
             let waiting = Task { payloads(try await call(gateway, "POST", "/leases?wait=30").fields) }
             let other = Task { payloads(try await call(gateway, "POST", "/leases?wait=30").fields) }
-            // For both, or one would have both.
+            // One message for each waiting request.
             for text in ["a", "b"] {
                 _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"\(text)\"}]}")
             }
@@ -153,7 +157,8 @@ struct QueueHTTPTests {
         }
     }
 
-    @Test func aLeaseThatIsNotExtendedEnds() async throws {
+    @Test("A lease that is not extended expires, and its message is redelivered")
+    func leaseExpiry() async throws {
         try await withGateway { gateway in
             _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"x\"}]}")
             let first =
@@ -167,7 +172,8 @@ struct QueueHTTPTests {
         }
     }
 
-    @Test func noMoreIsTakenThanWasAskedFor() async throws {
+    @Test("A request leases no more messages than it asks for, and no more than the limit")
+    func leaseLimits() async throws {
         try await withGateway(configure: { $0.maximumLeases = 3 }) { gateway in
             let many = (0..<10).map { "{\"payload\": \"\($0)\"}" }.joined(separator: ",")
             _ = try await call(gateway, "POST", "/messages", "{\"messages\": [\(many)]}")
@@ -179,35 +185,38 @@ struct QueueHTTPTests {
         }
     }
 
-    @Test func whoHasGoneGetsNoMessage() async throws {
+    @Test("A client that closes its connection while it waits gets no message")
+    func disconnectedClient() async throws {
         try await withGateway { gateway in
             _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"x\"}]}")
             #expect(try await call(gateway, "DELETE", "/messages").status == 200)
             let poll = "POST /queues/v1/queue/leases?wait=30&seconds=3600 HTTP/1.1\r\nHost: h\r\n\r\n"
-            // It waits for less than half a second, and closes its connection.
+            // The client waits for less than half a second, and then closes its connection.
             _ = try await gateway.raw(poll, within: .milliseconds(400))
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
-                // The gateway's consumer has nothing to wait for any more, and goes.
+                // The gateway's consumer leaves the tree, because no request waits any more.
                 for try await children in client.childrenUpdates(of: "/queue/consumers")
                 where children?.names.isEmpty ?? true { break }
             }
             _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"y\"}]}")
-            let taken = try await call(gateway, "POST", "/leases?wait=10").fields["leases"] as? [Fields] ?? []
-            #expect(taken.count == 1 && taken.first?["deliveryCount"] as? Int == 1)
+            let leases = try await call(gateway, "POST", "/leases?wait=10").fields["leases"] as? [Fields] ?? []
+            #expect(leases.count == 1 && leases.first?["deliveryCount"] as? Int == 1)
         }
     }
 
-    @Test func aLeaseCanBeMadeShorter() async throws {
+    @Test("Extending a lease can shorten it")
+    func shortenedLease() async throws {
         try await withGateway { gateway in
             _ = try await call(gateway, "POST", "/messages", "{\"messages\": [{\"payload\": \"x\"}]}")
-            let taken = try await call(gateway, "POST", "/leases?seconds=3600").fields["leases"] as? [Fields] ?? []
-            #expect(try await call(gateway, "POST", path(taken.first ?? [:], "extend") + "&seconds=1").status == 200)
+            let leases = try await call(gateway, "POST", "/leases?seconds=3600").fields["leases"] as? [Fields] ?? []
+            #expect(try await call(gateway, "POST", path(leases.first ?? [:], "extend") + "&seconds=1").status == 200)
             let again = try await call(gateway, "POST", "/leases?wait=20").fields["leases"] as? [Fields]
             #expect(again?.first?["deliveryCount"] as? Int == 2)
         }
     }
 
-    @Test func leasesAreGivenBackWithTheGateway() async throws {
+    @Test("The gateway requeues its leased messages when it shuts down")
+    func leasesAtShutdown() async throws {
         let addresses = Received()
         try await withGateway { gateway in
             addresses.append(gateway.address)
@@ -220,7 +229,8 @@ struct QueueHTTPTests {
         }
     }
 
-    @Test func whatIsWrongIsTold() async throws {
+    @Test("A refused request gets a status, an error code and a message")
+    func refusedRequests() async throws {
         try await withGateway(configure: { $0.maximumQueues = 2 }) { gateway in
             for (method, path, body, status) in [
                 ("POST", "/messages", "{", 400), ("POST", "/messages", "{\"messages\": [{}]}", 400),
@@ -238,16 +248,16 @@ struct QueueHTTPTests {
                 ("POST", "/leases/x/acknowledge?token=1", nil, 404), ("GET", "/x", nil, 404), ("GET", "/y", nil, 404),
                 ("GET", "/messages?limit=101", nil, 400),
             ] as [(String, String, String?, Int)] {
-                let answer = try await call(gateway, method, path, body)
-                #expect(answer.status == status, "\(method) \(path) \(body ?? "")")
-                if status != 405 { #expect(answer.fields["error"] is String && answer.fields["message"] is String) }
+                let response = try await call(gateway, method, path, body)
+                #expect(response.status == status, "\(method) \(path) \(body ?? "")")
+                if status != 405 { #expect(response.fields["error"] is String && response.fields["message"] is String) }
             }
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
                 try await MessageQueue(client).creating(with: .init(capacity: .init(messages: 1))).prepare()
             }
             for status in [201, 429] {
-                let answer = try await gateway("POST", "/queues/v1/queue/messages", body: "x")
-                #expect(answer.status == status)
+                let response = try await gateway("POST", "/queues/v1/queue/messages", body: "x")
+                #expect(response.status == status)
             }
         }
     }

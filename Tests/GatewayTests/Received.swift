@@ -1,6 +1,6 @@
 import Synchronization
 
-/// What has come so far.
+/// The text that was received so far.
 final class Received: Sendable {
     private let storage = Mutex("")
     var text: String { storage.withLock { $0 } }

@@ -3,10 +3,10 @@ import TestSupport
 import Testing
 import ZooKeeper
 
-/// Exchanges that were recorded with Apache's own gateway, sent to this one.
+/// Sends requests that were recorded with Apache's gateway to this one, and compares the responses.
 @Suite(.timeLimit(.minutes(1)))
 struct ReplayTests {
-    private struct RequestExecutor: Decodable {
+    private struct RecordedExchange: Decodable {
         struct Request: Decodable {
             let method, path: String
             let headers: [String: String]
@@ -21,54 +21,54 @@ struct ReplayTests {
         let response: Response
     }
 
-    /// Where this gateway answers otherwise, on purpose: the faults of the other one.
-    private static let differences: [Int: (status: Int, why: String)] = [
-        12: (201, "a POST that accepts octets alone is answered with the path"),
-        69: (400, "an ephemeral node needs a session"),
-        // It was created there, and now it was not.
-        83: (400, "a trailing slash"),
-        85: (400, "a path with two dots"),
+    /// The exchanges in which this gateway deviates on purpose, because Apache's gateway is at fault.
+    private static let differences: [Int: (status: Int, reason: String)] = [
+        12: (201, "A POST that accepts only octets returns the path."),
+        69: (400, "An ephemeral node requires a session."),
+        83: (400, "A path must not end with a slash."),
+        85: (400, "A path must not contain two dots."),
     ]
 
-    @Test func recordedExchangesAreAnsweredAlike() async throws {
+    @Test("Recorded requests get the responses that Apache's gateway sent")
+    func recordedExchanges() async throws {
         let file = try #require(
             Bundle.module.url(forResource: "exchanges", withExtension: "jsonl", subdirectory: "Recorded"))
         let lines = try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
-        let exchanges = try lines.map { try JSONDecoder().decode(RequestExecutor.self, from: Data($0.utf8)) }
+        let exchanges = try lines.map { try JSONDecoder().decode(RecordedExchange.self, from: Data($0.utf8)) }
         #expect(exchanges.count == 63)
         try await withGateway { gateway in
-            // The other server's root had this node.
+            // The recording server's root had this node.
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) {
                 _ = try await $0.create("/zookeeper")
             }
             var session = ""
             for exchange in exchanges {
                 let request = exchange.request
-                let answer = try await gateway(
+                let response = try await gateway(
                     request.method, request.path.replacing("{s1}", with: session), headers: request.headers,
                     body: request.body)
                 if let difference = Self.differences[exchange.n] {
-                    #expect(answer.status == difference.status, "\(exchange.n): \(difference.why)")
+                    #expect(response.status == difference.status, "\(exchange.n): \(difference.reason)")
                     continue
                 }
                 let expected = exchange.response
                 if expected.body?.contains("{s1}") == true, session.isEmpty {
-                    session = try #require(answer.location?.split(separator: "/").last.map(String.init))
+                    session = try #require(response.location?.split(separator: "/").last.map(String.init))
                 }
-                func normal(_ text: String?) -> String {
-                    Self.normal(text ?? "", host: gateway.host, session: session)
+                func normalized(_ text: String?) -> String {
+                    Self.normalized(text ?? "", host: gateway.host, session: session)
                 }
-                let what: Comment = "\(exchange.n) \(request.method) \(request.path)"
-                #expect(answer.status == expected.status, what)
-                #expect(answer.contentType == expected.contentType, what)
-                #expect(normal(answer.location) == normal(expected.location), what)
-                #expect(normal(answer.body) == normal(expected.body), what)
+                let label: Comment = "\(exchange.n) \(request.method) \(request.path)"
+                #expect(response.status == expected.status, label)
+                #expect(response.contentType == expected.contentType, label)
+                #expect(normalized(response.location) == normalized(expected.location), label)
+                #expect(normalized(response.body) == normalized(expected.body), label)
             }
         }
     }
 
-    /// Without what differs from run to run.
-    private static func normal(_ text: String, host: String, session: String) -> String {
+    /// Replaces the values that differ from run to run.
+    private static func normalized(_ text: String, host: String, session: String) -> String {
         var text = text.replacing(host, with: "HOST")
         if !session.isEmpty { text = text.replacing(session, with: "{s1}") }
         text = text.replacing(

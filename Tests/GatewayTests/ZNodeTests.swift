@@ -7,12 +7,13 @@ import ZooKeeperServer
 
 @testable import ZooKeeperGateway
 
-/// What the recorded exchanges do not show of `/znodes/v1` and `/sessions/v1`.
+/// Tests what the recorded exchanges do not show of `/znodes/v1` and `/sessions/v1`.
 @Suite(.timeLimit(.minutes(1)))
 struct ZNodeTests {
     private let octets = ["Content-Type": "application/octet-stream", "Accept": "application/json"]
 
-    @Test func versionsAreHeeded() async throws {
+    @Test("A write with another version than the node's is refused")
+    func versions() async throws {
         try await withGateway { gateway in
             #expect(try await gateway.json("POST", "/znodes/v1/?name=a", body: "one").status == 201)
             #expect(try await gateway.json("PUT", "/znodes/v1/a?version=0", body: "two").status == 200)
@@ -25,7 +26,8 @@ struct ZNodeTests {
         }
     }
 
-    @Test func anAnswerHasTheFormThatIsAccepted() async throws {
+    @Test("A response has the media type that the client prefers")
+    func mediaTypes() async throws {
         try await withGateway { gateway in
             #expect(try await gateway.json("POST", "/znodes/v1/?name=a", body: "<&>\u{1}").status == 201)
             for (accept, type) in [
@@ -33,9 +35,9 @@ struct ZNodeTests {
                 ("text/html, application/xml;q=0.9, */*;q=0.8", "application/xml"),
                 ("application/json;q=0.1, application/octet-stream", "application/octet-stream"),
             ] {
-                let answer = try await gateway("GET", "/znodes/v1/a", headers: ["Accept": accept])
-                #expect(answer.status == 200 && answer.contentType == type, "\(accept)")
-                #expect(answer.headers[.xContentTypeOptions] == "nosniff")
+                let response = try await gateway("GET", "/znodes/v1/a", headers: ["Accept": accept])
+                #expect(response.status == 200 && response.contentType == type, "\(accept)")
+                #expect(response.headers[.xContentTypeOptions] == "nosniff")
             }
             #expect(try await gateway("GET", "/znodes/v1/a", headers: ["Accept": "text/html"]).status == 406)
             let xml = try await gateway("GET", "/znodes/v1/a?dataformat=utf8", headers: ["Accept": "application/xml"])
@@ -48,8 +50,8 @@ struct ZNodeTests {
         }
     }
 
-    @Test("Empty nodes are told as Apache's gateway tells them")
-    func emptyNodesAreToldAsApacheTellsThem() async throws {
+    @Test("An empty node is represented as by Apache's gateway")
+    func emptyNode() async throws {
         try await withGateway { gateway in
             #expect(try await gateway.json("POST", "/znodes/v1/?name=a", body: "").status == 201)
             let json = ["Accept": "application/json"]
@@ -63,8 +65,8 @@ struct ZNodeTests {
         }
     }
 
-    @Test("Without Accept, a read is answered in XML and anything else in JSON")
-    func whatIsNotAskedForHasTheFormThatApacheGives() async throws {
+    @Test("Without a preferred media type, a read returns XML, and any other request JSON")
+    func defaultMediaType() async throws {
         try await withGateway { gateway in
             for headers in [[:], ["Accept": "*/*"]] {
                 for (method, path, status, type) in [
@@ -74,27 +76,29 @@ struct ZNodeTests {
                     ("POST", "/sessions/v1?op=create", 201, "json"),
                 ] {
                     let body = method == "POST" || method == "PUT" ? "x" : nil
-                    let answer = try await gateway(method, path, headers: headers, body: body)
-                    #expect(answer.status == status, "\(method) \(path)")
-                    #expect(answer.contentType == "application/\(type)", "\(method) \(path)")
+                    let response = try await gateway(method, path, headers: headers, body: body)
+                    #expect(response.status == status, "\(method) \(path)")
+                    #expect(response.contentType == "application/\(type)", "\(method) \(path)")
                 }
             }
         }
     }
 
-    @Test func aCallbackIsANameAndNothingElse() async throws {
+    @Test("A callback consists of letters, digits and underscores only")
+    func callbacks() async throws {
         try await withGateway { gateway in
             let script = ["Accept": "application/javascript"]
             let good = try await gateway("GET", "/znodes/v1/?callback=my_1", headers: script)
             #expect(good.status == 200 && good.body.hasPrefix("my_1({") && good.body.hasSuffix("})"))
             for bad in ["alert(1)//", "a%3Balert(1)", "", "a.b", "%3Cscript%3E", "a-b", "%C3%A9"] {
-                let answer = try await gateway("GET", "/znodes/v1/?callback=\(bad)", headers: script)
-                #expect(answer.status == 400, "\(bad)")
+                let response = try await gateway("GET", "/znodes/v1/?callback=\(bad)", headers: script)
+                #expect(response.status == 400, "\(bad)")
             }
         }
     }
 
-    @Test func noPathLeavesTheChroot() async throws {
+    @Test("No path leads out of the chroot")
+    func chroot() async throws {
         try await withGateway { gateway in
             let outside = "outside-\(UUID().uuidString.prefix(8))"
             try await ZooKeeperClient.withClient(
@@ -107,23 +111,23 @@ struct ZNodeTests {
                     "/%2F\(outside)", "/..", "/./a", "/a%00b", "/a%", "/a%zz", "/%FF", "/a/",
                 ] {
                     for method in ["GET", "HEAD", "PUT", "DELETE"] {
-                        let answer = try await gateway(method, "/znodes/v1" + path, headers: octets, body: nil)
-                        #expect(answer.status == 400, "\(method) \(path)")
+                        let response = try await gateway(method, "/znodes/v1" + path, headers: octets, body: nil)
+                        #expect(response.status == 400, "\(method) \(path)")
                     }
                 }
                 for name in ["..", "../\(outside)", "%2e%2e%2f\(outside)", "", "a%00"] {
-                    let answer = try await gateway("POST", "/znodes/v1/?name=\(name)", headers: octets, body: "x")
-                    #expect(answer.status == 400, "\(name)")
+                    let response = try await gateway("POST", "/znodes/v1/?name=\(name)", headers: octets, body: "x")
+                    #expect(response.status == 400, "\(name)")
                 }
-                // Encoded twice is the name itself, and stays below.
+                // A path that is encoded twice is an ordinary name inside the chroot.
                 #expect(try await gateway("GET", "/znodes/v1/%252e%252e/\(outside)", headers: octets).status == 404)
                 #expect(try await client.exists("/\(outside)")?.version == 0)
             }
         }
     }
 
-    /// As ZooKeeper's own Python client for its gateway: children by their template, versions, sessions, nodes without data.
-    @Test func theCallsOfAnOlderClientWork() async throws {
+    @Test("The calls of ZooKeeper's Python client for its gateway work")
+    func pythonClient() async throws {
         try await withGateway { gateway in
             #expect(try await gateway.json("POST", "/znodes/v1/?op=create&name=test", body: "some-data").status == 201)
             let node = try await gateway.json("GET", "/znodes/v1/test").fields
@@ -151,14 +155,15 @@ struct ZNodeTests {
         }
     }
 
-    @Test func aSessionLivesAsLongAsItGivesSigns() async throws {
+    @Test("A session lives as long as it gets heartbeats, and its ephemeral node ends with it")
+    func sessionExpiry() async throws {
         try await withGateway { gateway in
             let created = try await gateway.json("POST", "/sessions/v1?op=create&expire=1")
             let id = try #require(created.fields["id"] as? String)
             #expect(created.status == 201 && id.count == 36)
             let node = "/znodes/v1/?name=e&ephemeral=true&session=\(id)"
             #expect(try await gateway.json("POST", node, body: "x").status == 201)
-            // Longer than its patience, with signs.
+            // Longer than the session's timeout, with heartbeats.
             for _ in 0..<4 {
                 try await Task.sleep(for: .milliseconds(400))
                 #expect(try await gateway.json("PUT", "/sessions/v1/\(id)").status == 200)
@@ -175,7 +180,8 @@ struct ZNodeTests {
         }
     }
 
-    @Test func sessionsEndWithTheGateway() async throws {
+    @Test("Sessions end when the gateway shuts down")
+    func sessionsAtShutdown() async throws {
         let addresses = Received()
         try await withGateway { gateway in
             addresses.append(gateway.address)
@@ -189,7 +195,8 @@ struct ZNodeTests {
         }
     }
 
-    @Test func anEnsembleThatIsGoneIsUnavailableAndOneThatHangsTimesOut() async throws {
+    @Test("A request gets 504 while the ensemble hangs, and 503 while it is down")
+    func ensembleFailures() async throws {
         try await LocalEnsemble.withEnsemble(.forTests()) { ensemble in
             let zookeeper = try ZooKeeperConfiguration(servers: ensemble.connectString, sessionTimeout: .seconds(6))
             try await withGateway(
@@ -199,10 +206,10 @@ struct ZNodeTests {
                 await ensemble.pause(0)
                 #expect(try await gateway.json("GET", "/znodes/v1/").status == 504)
                 let write = try await gateway.json("PUT", "/znodes/v1/", body: "x")
-                #expect((write.fields["message"] as? String)?.contains("may have been done") == true)
+                #expect((write.fields["message"] as? String)?.contains("may have been applied") == true)
                 await ensemble.resume(0)
                 await ensemble.kill(0)
-                // The client learns of it by and by.
+                // The gateway's client needs some time to notice that the connection is lost.
                 var status = 504
                 while status == 504 { status = try await gateway.json("GET", "/znodes/v1/").status }
                 #expect(status == 503)

@@ -8,15 +8,16 @@ import ZooKeeperQueue
 
 @testable import ZooKeeperREST
 
-/// Gateways that answer badly, or not at all.
+/// Tests the store with gateways that send invalid responses, or none.
 @Suite(.timeLimit(.minutes(2)))
 struct AdversarialGatewayTests {
-    /// Runs `body` with the address of a server that answers everything with the same bytes, and keeps the connection.
-    private func withAnswers(_ bytes: String, _ body: (String) async throws -> Void) async throws {
+    /// Runs `body` with the address of a server that responds to every request with the same bytes, and keeps the
+    /// connection open.
+    private func withServer(responding bytes: String, _ body: (String) async throws -> Void) async throws {
         let server = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(SameAnswer(bytes))
+                    try channel.pipeline.syncOperations.addHandler(FixedResponse(bytes))
                 }
             }.bind(host: "127.0.0.1", port: 0).get()
         do {
@@ -28,12 +29,12 @@ struct AdversarialGatewayTests {
         }
     }
 
-    /// The head of an answer is no answer: a heartbeat that waited for the rest would take the session for alive.
-    @Test func anAnswerThatNeverEndsIsNone() async throws {
-        try await withAnswers("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{") { address in
-            let transport = RESTTransport(.shared, waiting: .shared, nil)
+    @Test("A response whose body does not end counts as missing")
+    func incompleteResponse() async throws {
+        try await withServer(responding: "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{") { address in
+            let transport = RESTTransport(.shared, longPollClient: .shared, nil)
             _ = try await withDeadline("the time limit", within: .seconds(10)) {
-                await #expect(throws: RESTTransport.Failure.noAnswer) {
+                await #expect(throws: RESTTransport.Failure.noResponse) {
                     _ = try await transport.send(.init(method: .get, url: address), within: .milliseconds(200))
                 }
             }
@@ -41,14 +42,15 @@ struct AdversarialGatewayTests {
     }
 
     @Test(
-        "What may pass is waited for",
+        "A call retries a temporary failure until its deadline",
         arguments: [
             "nonsense", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{",
         ])
-    func whatMayPassIsWaitedFor(_ answer: String) async throws {
-        try await withAnswers(answer) { address in
-            try await withStore(.plain, at: address, configure: { $0.requestTimeout = .milliseconds(500) }) { store in
+    func temporaryFailure(_ response: String) async throws {
+        try await withServer(responding: response) { address in
+            try await withStore(.standard, at: address, configure: { $0.requestTimeout = .milliseconds(500) }) {
+                store in
                 let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.exists("/") }
                 #expect(
                     error?.code == .deadlineExceeded && error?.outcome == .notApplied, "\(String(describing: error))")
@@ -57,32 +59,32 @@ struct AdversarialGatewayTests {
     }
 
     @Test(
-        "What is no session is refused at once, and quoted",
+        "An invalid response to the request for a session is an error at once, which quotes it",
         arguments: [
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
             "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
             "HTTP/1.1 201 Created\r\nContent-Length: 16\r\n\r\n{\"id\":\"../../x\"}",
             "HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>",
         ])
-    func nothingIsTakenForASession(_ answer: String) async throws {
-        try await withAnswers(answer) { address in
-            try await withStore(.plain, at: address) { store in
-                try await withDeadline("the refusal", within: .seconds(15)) {
+    func invalidSession(_ response: String) async throws {
+        try await withServer(responding: response) { address in
+            try await withStore(.standard, at: address) { store in
+                try await withDeadline("the error", within: .seconds(15)) {
                     let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.exists("/") }
                     #expect(error?.code == .unreadableResponse && error?.outcome == .notApplied)
-                    let status = String(answer.split(separator: " ")[1])
+                    let status = String(response.split(separator: " ")[1])
                     #expect(error?.message.contains(status) == true, "\(String(describing: error))")
                 }
             }
         }
     }
 
-    /// One of several refuses; the others are asked.
-    @Test func aGatewayThatIsOfNoUseIsPassedOver() async throws {
+    @Test("A store skips a gateway that lacks the required extensions")
+    func unsuitableGateway() async throws {
         let servers = try await TestServer.address()
-        try await withGateway(.plain, servers: servers) { plain in
-            try await withGateway(.extended, servers: servers) { extended in
-                try await withStore(.extended, at: plain, configure: { $0.gateways.append(extended) }) { store in
+        try await withGateway(.standard, servers: servers) { standard in
+            try await withGateway(.extensions, servers: servers) { extended in
+                try await withStore(.extensions, at: standard, configure: { $0.gateways.append(extended) }) { store in
                     let capabilities = try await store.capabilities
                     #expect(capabilities.contains(.transactions))
                 }
@@ -91,14 +93,14 @@ struct AdversarialGatewayTests {
     }
 }
 
-private final class SameAnswer: ChannelInboundHandler {
+private final class FixedResponse: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
-    private let answer: String
+    private let response: String
 
-    init(_ answer: String) { self.answer = answer }
+    init(_ response: String) { self.response = response }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: answer)), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(ByteBuffer(string: response)), promise: nil)
     }
 }

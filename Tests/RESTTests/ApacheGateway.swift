@@ -6,46 +6,48 @@ import NIOPosix
 import ZooKeeper
 import ZooKeeperTestKit
 
-/// A gateway that answers as Apache's does (see `GatewayTests/Recorded`), for a ZooKeeper in memory: without extensions, with
-/// `children` left out where a node has none, and `data64` where its data is null. It can lose its ZooKeeper, and hang.
+/// A gateway that responds as Apache's does (see `GatewayTests/Recorded`), to a ZooKeeper in memory.
+///
+/// It has no extensions. It omits `children` when a node has none, and `data64` when its data is null.
 actor ApacheGateway {
-    enum Trouble {
-        /// It has lost its ZooKeeper: each operation on a node fails.
+    enum Fault {
+        /// The gateway cannot reach ZooKeeper, so each operation on a node fails.
         case outage
-        /// It answers nothing any more.
+        /// The gateway responds to no request.
         case hanging
-        /// Something else answers in its place.
-        case replaced(Answer)
+        /// Another server responds in place of the gateway.
+        case replaced(Response)
     }
 
-    struct Answer: Sendable {
+    struct Response: Sendable {
         var status: Int
         var body = ""
     }
 
-    /// The methods of the requests that it has left without an answer.
+    /// The methods of the requests that the gateway left without a response.
     nonisolated let unanswered: AsyncStream<String>
     private let continuation: AsyncStream<String>.Continuation
     private let zookeeper: InMemoryZooKeeper
     private var sessions: [String: InMemorySession] = [:]
-    private var trouble: Trouble?
+    private var fault: Fault?
 
     init(_ zookeeper: InMemoryZooKeeper) {
         self.zookeeper = zookeeper
         (unanswered, continuation) = AsyncStream.makeStream()
     }
 
-    func meet(_ trouble: Trouble?) { self.trouble = trouble }
+    /// Makes the gateway fail from now on. `nil` ends the fault.
+    func inject(_ fault: Fault?) { self.fault = fault }
 
-    // MARK: Answering
+    // MARK: Responding
 
-    func answer(_ method: HTTPMethod, _ uri: String, _ body: [UInt8]) async throws -> Answer {
-        switch trouble {
+    func respond(_ method: HTTPMethod, _ uri: String, _ body: [UInt8]) async throws -> Response {
+        switch fault {
         case .hanging:
             continuation.yield(method.rawValue)
-            // Until the test has ended.
+            // Hangs until the test ends.
             try await Task.sleep(for: .seconds(3_600))
-        case .replaced(let answer): return answer
+        case .replaced(let response): return response
         case .outage, nil: break
         }
         let parts = uri.split(separator: "?", maxSplits: 1).map(String.init)
@@ -54,22 +56,22 @@ actor ApacheGateway {
             let words = pair.split(separator: "=", maxSplits: 1)
             query[String(words[0])] = words.count > 1 ? URLText.decoded(words[1]) : ""
         }
-        if parts[0].hasPrefix("/sessions/v1/") { return answer(method, session: String(parts[0].dropFirst(13)), uri) }
+        if parts[0].hasPrefix("/sessions/v1/") { return respond(method, session: String(parts[0].dropFirst(13)), uri) }
         guard parts[0].hasPrefix("/znodes/v1/"), let path = URLText.decoded(parts[0].dropFirst(10)) else {
-            return Answer(status: 404)
+            return Response(status: 404)
         }
-        guard let session = sessions[query["session"] ?? ""] else { return Answer(status: 401) }
+        guard let session = sessions[query["session"] ?? ""] else { return Response(status: 401) }
         do {
-            if case .outage = trouble {
+            if case .outage = fault {
                 throw ZooKeeperError(code: .connectionLoss, message: "ConnectionLoss", path: path, outcome: .unknown)
             }
-            return try await answer(method, path, query, body, uri, session)
+            return try await respond(method, path, query, body, uri, session)
         } catch let error as ZooKeeperError {
-            return Self.refusal(error, path, uri)
+            return Self.errorResponse(error, path, uri)
         }
     }
 
-    private func answer(_ method: HTTPMethod, session id: String, _ uri: String) -> Answer {
+    private func respond(_ method: HTTPMethod, session id: String, _ uri: String) -> Response {
         switch method {
         case .POST:
             let id = UUID().uuidString.lowercased()
@@ -77,17 +79,17 @@ actor ApacheGateway {
             return Self.json(201, ["id": id, "uri": "http://gateway/sessions/v1/\(id)"])
         case .PUT:
             return sessions[id] == nil
-                ? Self.json(404, ["request": uri, "message": "session \(id) not found"]) : Answer(status: 200)
+                ? Self.json(404, ["request": uri, "message": "session \(id) not found"]) : Response(status: 200)
         default:
             sessions.removeValue(forKey: id)?.close()
-            return Answer(status: 204)
+            return Response(status: 204)
         }
     }
 
-    private func answer(
+    private func respond(
         _ method: HTTPMethod, _ path: String, _ query: [String: String], _ body: [UInt8], _ uri: String,
         _ session: InMemorySession
-    ) async throws -> Answer {
+    ) async throws -> Response {
         let data = query["null"] == "true" ? nil : body
         let version = query["version"].flatMap { Int32($0) }
         switch method {
@@ -117,12 +119,12 @@ actor ApacheGateway {
             return Self.json(201, ["path": created.path, "uri": uri])
         default:
             try await session.delete(path, version: version)
-            return Answer(status: 204)
+            return Response(status: 204)
         }
     }
 
-    private static func refusal(_ error: ZooKeeperError, _ path: String, _ uri: String) -> Answer {
-        let (status, words) =
+    private static func errorResponse(_ error: ZooKeeperError, _ path: String, _ uri: String) -> Response {
+        let (status, text) =
             switch error.code {
             case .noNode: (404, "\(path) not found")
             case .nodeExists: (409, "\(path) already exists")
@@ -131,7 +133,7 @@ actor ApacheGateway {
             case .noAuth: (502, "Error processing request for \(path) : KeeperErrorCode = NoAuth for \(path)")
             default: (502, "Error processing request for \(path) : KeeperErrorCode = ConnectionLoss for \(path)")
             }
-        return json(status, ["request": "http://gateway\(uri)", "message": words])
+        return json(status, ["request": "http://gateway\(uri)", "message": text])
     }
 
     private static func members(of stat: Stat, _ path: String, _ uri: String) -> [String: Any] {
@@ -143,9 +145,9 @@ actor ApacheGateway {
         ]
     }
 
-    private static func json(_ status: Int, _ members: [String: Any]) -> Answer {
+    private static func json(_ status: Int, _ members: [String: Any]) -> Response {
         let body = (try? JSONSerialization.data(withJSONObject: members)) ?? Data()
-        return Answer(status: status, body: String(decoding: body, as: UTF8.self))
+        return Response(status: status, body: String(decoding: body, as: UTF8.self))
     }
 
     // MARK: Serving
@@ -167,8 +169,8 @@ actor ApacheGateway {
                 try await server.executeThenClose { connections in
                     try await withThrowingDiscardingTaskGroup { group in
                         for try await connection in connections {
-                            // One that is given up ends with an error, and the others go on.
-                            group.addTask { try? await self.answer(connection) }
+                            // A connection that the client closes ends with an error, which must not end the others.
+                            group.addTask { try? await self.serve(connection) }
                         }
                     }
                 }
@@ -181,7 +183,7 @@ actor ApacheGateway {
         }
     }
 
-    private nonisolated func answer(_ connection: Connection) async throws {
+    private nonisolated func serve(_ connection: Connection) async throws {
         try await connection.executeThenClose { requests, responses in
             var head: HTTPRequestHead?
             var body: [UInt8] = []
@@ -191,15 +193,15 @@ actor ApacheGateway {
                 case .body(let bytes): body += Array(buffer: bytes)
                 case .end:
                     guard let head else { return }
-                    let answer = try await answer(head.method, head.uri, body)
-                    let hasBody = answer.status != 204
+                    let response = try await respond(head.method, head.uri, body)
+                    let hasBody = response.status != 204
                     try await responses.write(
                         .head(
                             HTTPResponseHead(
-                                version: .http1_1, status: .init(statusCode: answer.status),
-                                headers: hasBody ? ["content-length": "\(answer.body.utf8.count)"] : [:])))
-                    if !answer.body.isEmpty {
-                        try await responses.write(.body(.byteBuffer(ByteBuffer(string: answer.body))))
+                                version: .http1_1, status: .init(statusCode: response.status),
+                                headers: hasBody ? ["content-length": "\(response.body.utf8.count)"] : [:])))
+                    if !response.body.isEmpty {
+                        try await responses.write(.body(.byteBuffer(ByteBuffer(string: response.body))))
                     }
                     try await responses.write(.end(nil))
                 }
@@ -208,7 +210,7 @@ actor ApacheGateway {
     }
 }
 
-/// Runs `body` with a gateway such as Apache's, and its address.
+/// Runs `body` with a gateway that responds as Apache's does, and its address.
 func withApacheGateway<Result: Sendable>(
     _ zookeeper: InMemoryZooKeeper = InMemoryZooKeeper(),
     _ body: @escaping @Sendable (ApacheGateway, String) async throws -> Result

@@ -6,7 +6,7 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperREST
 
-/// The library over a gateway that answers as Apache's does.
+/// Tests the library over a gateway that responds as Apache's does.
 @Suite(.timeLimit(.minutes(2)))
 struct ApacheGatewayTests {
     private func withStore(
@@ -14,17 +14,17 @@ struct ApacheGatewayTests {
         _ body: @escaping @Sendable (RESTNodeStore, ApacheGateway) async throws -> Void
     ) async throws {
         try await withApacheGateway { gateway, address in
-            try await RESTTests.withStore(.plain, at: address, configure: configure) { try await body($0, gateway) }
+            try await RESTTests.withStore(.standard, at: address, configure: configure) { try await body($0, gateway) }
         }
     }
 
-    @Test("A queue lives over a gateway that leaves out what is empty")
-    func aMessagesLife() async throws {
-        try await withStore { store, _ in try await live(over: store) }
+    @Test("Messages are sent, delivered, requeued and dead-lettered")
+    func messageLifecycle() async throws {
+        try await withStore { store, _ in try await exerciseQueue(over: store) }
     }
 
-    @Test("A list that is left out is empty, and data that is left out is null")
-    func whatIsLeftOut() async throws {
+    @Test("An omitted list is empty, and omitted data is null")
+    func omittedFields() async throws {
         try await withStore { store, _ in
             _ = try await store.create("/null", data: nil, mode: .persistent)
             _ = try await store.create("/empty", data: [], mode: .persistent)
@@ -35,43 +35,43 @@ struct ApacheGatewayTests {
         }
     }
 
-    @Test("Taking until the queue is empty ends, and the statistics are told")
-    func takingEnds() async throws {
+    @Test("Draining a queue ends, and the statistics then show no messages")
+    func drainedQueue() async throws {
         try await withStore { store, _ in
             let queue = try MessageQueue(store: store)
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<20).map { OutgoingMessage("\($0)") })
             await producer.close()
-            let taken = try await withDeadline("the end of the queue", within: .seconds(25)) {
+            let received = try await withDeadline("the end of the queue", within: .seconds(25)) {
                 let consumer = QueueConsumer(queue)
                 var messages = consumer.makeAsyncIterator()
-                var taken = 0
+                var received = 0
                 while let message = try await messages.next(within: .zero) {
                     try await message.acknowledge()
-                    taken += 1
+                    received += 1
                 }
                 await consumer.close()
-                return taken
+                return received
             }
-            #expect(taken == 20)
+            #expect(received == 20)
             let statistics = try await queue.statistics()
             #expect(statistics.ready == 0 && statistics.leased == 0 && statistics.deadLettered == 0)
         }
     }
 
-    // MARK: Answers that are none
+    // MARK: Responses that cannot be understood
 
     @Test(
         "A response that cannot be understood is an error at once, which quotes it",
         arguments: [
-            ApacheGateway.Answer(status: 200, body: "<html>\u{1B}[2J"), .init(status: 200, body: "{}"),
+            ApacheGateway.Response(status: 200, body: "<html>\u{1B}[2J"), .init(status: 200, body: "{}"),
             .init(status: 302, body: "<html>"), .init(status: 404, body: "<html>not here"),
             .init(status: 200, body: String(repeating: "x", count: 1_000)),
         ])
-    func anUnreadableResponse(_ answer: ApacheGateway.Answer) async throws {
+    func unreadableResponse(_ response: ApacheGateway.Response) async throws {
         try await withStore { store, gateway in
             _ = try await store.create("/a", data: [], mode: .persistent)
-            await gateway.meet(.replaced(answer))
+            await gateway.inject(.replaced(response))
             for read in [{ _ = try await store.get("/a") }, { _ = try await store.children(of: "/a") }]
                 as [@Sendable () async throws -> Void]
             {
@@ -79,7 +79,7 @@ struct ApacheGatewayTests {
                     let error = await #expect(throws: ZooKeeperError.self) { try await read() }
                     #expect(error?.code == .unreadableResponse && error?.outcome == .notApplied, "\(error as Any)")
                     let message = error?.message ?? ""
-                    #expect(message.contains("\(answer.status) \""), "\(message)")
+                    #expect(message.contains("\(response.status) \""), "\(message)")
                     #expect(message.utf8.count < 1_000 && !message.utf8.contains(0x1B), "\(message)")
                 }
             }
@@ -87,10 +87,10 @@ struct ApacheGatewayTests {
     }
 
     @Test("A write whose response cannot be understood may have been applied")
-    func anUnreadableResponseToAWrite() async throws {
+    func unreadableResponseToWrite() async throws {
         try await withStore { store, gateway in
             _ = try await store.exists("/")
-            await gateway.meet(.replaced(.init(status: 200, body: "<html>")))
+            await gateway.inject(.replaced(.init(status: 200, body: "<html>")))
             let error = await #expect(throws: ZooKeeperError.self) {
                 _ = try await store.set("/a", data: [], version: nil)
             }
@@ -98,24 +98,24 @@ struct ApacheGatewayTests {
         }
     }
 
-    @Test("A refusal that Apache's gateway has no status for is known by its words")
-    func noRights() async throws {
+    @Test("A missing permission is recognized by ZooKeeper's code in the message")
+    func missingPermission() async throws {
         try await withStore { store, gateway in
             _ = try await store.exists("/")
-            let words = "Error processing request for /a : KeeperErrorCode = NoAuth for /a"
-            await gateway.meet(.replaced(.init(status: 502, body: "{\"request\":\"a\",\"message\":\"\(words)\"}")))
-            try await withDeadline("the refusal", within: .seconds(15)) {
+            let text = "Error processing request for /a : KeeperErrorCode = NoAuth for /a"
+            await gateway.inject(.replaced(.init(status: 502, body: "{\"request\":\"a\",\"message\":\"\(text)\"}")))
+            try await withDeadline("the error", within: .seconds(15)) {
                 let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.get("/a") }
                 #expect(error?.code == .noAuth && error?.outcome == .notApplied)
             }
         }
     }
 
-    @Test("A call that ends in an outage quotes the last answer, and no session")
-    func anOutageIsQuoted() async throws {
+    @Test("A call that times out in an outage quotes the last response, without the session's ID")
+    func quotedOutage() async throws {
         try await withStore(configure: { $0.requestTimeout = .seconds(2) }) { store, gateway in
             _ = try await store.exists("/")
-            await gateway.meet(.outage)
+            await gateway.inject(.outage)
             let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.get("/a") }
             #expect(error?.code == .deadlineExceeded && error?.outcome == .notApplied)
             #expect(error?.message.contains("502 \"Error processing request for /a") == true, "\(error as Any)")
@@ -125,8 +125,8 @@ struct ApacheGatewayTests {
 
     // MARK: Outages
 
-    @Test("A consumer goes on after an outage that is longer than its session")
-    func aConsumerGoesOnAfterAnOutage() async throws {
+    @Test("A consumer loses its leases in an outage that outlasts its session, and then continues")
+    func outage() async throws {
         try await withStore(configure: { $0.sessionTimeout = .seconds(2) }) { store, gateway in
             let queue = try MessageQueue(store: store).creating(with: .init(redeliveryDelay: .zero))
             let producer = QueueProducer(queue)
@@ -135,42 +135,42 @@ struct ApacheGatewayTests {
             let consumer = QueueConsumer(queue, configuration: .init(prefetch: 4))
             var messages = consumer.makeAsyncIterator()
             let held = try #require(try await messages.next())
-            await gateway.meet(.outage)
+            await gateway.inject(.outage)
             let acknowledging = Task { try await held.acknowledge() }
             for await state in store.sessionStates where state.expirations > 0 { break }
-            await gateway.meet(nil)
-            // As over ZooKeeper's own protocol: the lease is lost, and all else goes on.
+            await gateway.inject(nil)
+            // As over ZooKeeper's own protocol, the lease is lost, and the consumer continues.
             let error = await #expect(throws: QueueError.self) { try await acknowledging.value }
             #expect(error?.code == .leaseLost, "\(error as Any)")
             let report = try await QueueRecovery(queue).recover()
             #expect(report.redelivered == 4)
-            var taken: Set<String> = []
-            while taken.count < 4, let message = try await messages.next(within: .seconds(20)) {
+            var received: Set<String> = []
+            while received.count < 4, let message = try await messages.next(within: .seconds(20)) {
                 try await message.acknowledge()
-                taken.insert(String(decoding: message.payload, as: UTF8.self))
+                received.insert(String(decoding: message.payload, as: UTF8.self))
             }
-            #expect(taken == ["0", "1", "2", "3"])
+            #expect(received == ["0", "1", "2", "3"])
             await consumer.close()
         }
     }
 
     @Test("The next session does not wait for a request that hangs in the old one")
-    func theNextSessionDoesNotWait() async throws {
+    func hangingRequest() async throws {
         let zookeeper = InMemoryZooKeeper()
         try await withApacheGateway(zookeeper) { first, address in
             try await withApacheGateway(zookeeper) { _, other in
                 try await RESTTests.withStore(
-                    .plain, at: address,
+                    .standard, at: address,
                     configure: {
                         $0.gateways.append(other)
                         $0.sessionTimeout = .seconds(2)
                     }
                 ) { store in
                     _ = try await store.exists("/")
-                    await first.meet(.hanging)
+                    await first.inject(.hanging)
                     let hanging = Task { try await store.create("/a", data: [], mode: .persistent) }
                     for await method in first.unanswered where method == "POST" { break }
-                    // It waits for its turn behind the one that hangs.
+                    // The transaction waits behind the write that hangs.
                     let transaction = Task { try await store.multi([.create("/c", data: [])]) }
                     for await state in store.sessionStates where state.expirations > 0 && state.phase == .connected {
                         break
@@ -186,37 +186,37 @@ struct ApacheGatewayTests {
         }
     }
 
-    @Test("A write that waits for its turn ends at its own deadline, and was not sent")
-    func aTurnIsWaitedForInTime() async throws {
-        let turn = AsyncMutex()
-        try await turn.take(until: .now + .seconds(60))
-        let error = await #expect(throws: ZooKeeperError.self) { try await turn.take(until: .now + .milliseconds(50)) }
+    @Test("A write that waits for earlier ones ends at its own deadline, and was not sent")
+    func mutexDeadline() async throws {
+        let mutex = AsyncMutex()
+        try await mutex.lock(until: .now + .seconds(60))
+        let error = await #expect(throws: ZooKeeperError.self) { try await mutex.lock(until: .now + .milliseconds(50)) }
         #expect(error?.code == .deadlineExceeded && error?.outcome == .notApplied)
-        let cancelled = Task { try await turn.take(until: .now + .seconds(60)) }
+        let cancelled = Task { try await mutex.lock(until: .now + .seconds(60)) }
         cancelled.cancel()
         await #expect(throws: CancellationError.self) { try await cancelled.value }
-        let next = Task { try await turn.take(until: .now + .seconds(60)) }
-        turn.give()
+        let next = Task { try await mutex.lock(until: .now + .seconds(60)) }
+        mutex.unlock()
         try await next.value
-        turn.give()
-        // It is free.
-        try await turn.take(until: .now)
+        mutex.unlock()
+        // The mutex is free, so this call does not wait.
+        try await mutex.lock(until: .now)
     }
 
     // MARK: Bytes
 
-    @Test("Paths that are equal as strings are two nodes of a transaction")
+    @Test("A saga treats paths that are equal as strings, but not as bytes, as two nodes")
     func pathsAreBytes() throws {
         let (composed, decomposed) = ("/\u{E9}", "/e\u{301}")
-        let transaction = try Saga([.delete(composed, version: 0), .create(decomposed, data: [])])
-        #expect(transaction.paths.count == 2)
-        #expect(!transaction.isOf([.delete(decomposed, version: 0), .create(decomposed, data: [])]))
-        // A slash and what is combined with it are one character.
+        let saga = try Saga([.delete(composed, version: 0), .create(decomposed, data: [])])
+        #expect(saga.paths.count == 2)
+        #expect(!saga.matches([.delete(decomposed, version: 0), .create(decomposed, data: [])]))
+        // A slash and the combining mark after it are one character.
         #expect(Saga.parent("/a/\u{301}b").utf8.elementsEqual("/a".utf8))
     }
 
-    @Test("Names of users that are equal as strings are two")
-    func usersAreBytes() {
+    @Test("User names that are equal as strings, but not as bytes, are different")
+    func userNamesAreBytes() {
         let user = RESTConfiguration.Credentials(user: "\u{E9}", password: "a")
         #expect(user != RESTConfiguration.Credentials(user: "e\u{301}", password: "a"))
     }

@@ -5,13 +5,12 @@ import ZooKeeperQueue
 import ZooKeeperREST
 import ZooKeeperServer
 
-/// The ancestor's scenario: five hundred elements are put and checked, strictly increasing, while each server is killed and
-/// started again.
+/// The legacy client's scenario: sends and receives 500 elements while each server is killed and restarted.
 @Suite(.timeLimit(.minutes(5)))
 struct LegacyScenarioTests {
     private static let elements = 500
 
-    /// Kills each server in turn; at which elements, and nothing is waited for but the servers themselves.
+    /// Kills and restarts each server in turn, at fixed elements.
     private struct Nemesis {
         let ensemble: LocalEnsemble
         func before(_ element: Int) async throws {
@@ -22,11 +21,11 @@ struct LegacyScenarioTests {
         }
     }
 
-    private func put(
-        _ numbers: Range<Int>, by producers: [QueueProducer], _ disturber: Nemesis
+    private func send(
+        _ numbers: Range<Int>, by producers: [QueueProducer], _ nemesis: Nemesis
     ) async throws {
         for number in numbers {
-            try await disturber.before(number)
+            try await nemesis.before(number)
             var unresolved: UnresolvedSend?
             while true {
                 do {
@@ -39,47 +38,50 @@ struct LegacyScenarioTests {
                 } catch let error as QueueError where error.code == .outcomeUnknown && error.unresolvedSend != nil {
                     unresolved = error.unresolvedSend
                 } catch let error as QueueError where error.code == .timedOut {
-                    // Not stored: once more.
+                    // The element was not stored, so it is sent again.
                 }
             }
         }
         for producer in producers { await producer.close() }
     }
 
-    private func check(_ count: Int, by consumer: QueueConsumer) async throws -> [Int] {
-        var taken: [Int] = []
+    private func receive(_ count: Int, by consumer: QueueConsumer) async throws -> [Int] {
+        var received: [Int] = []
         for try await message in consumer {
-            taken.append(Int(String(decoding: message.payload, as: UTF8.self)) ?? -1)
+            received.append(Int(String(decoding: message.payload, as: UTF8.self)) ?? -1)
             var isSettled = false
             while !isSettled {
                 do {
                     try await message.acknowledge()
                     isSettled = true
                 } catch let error as QueueError where error.code == .outcomeUnknown || error.code == .timedOut {
-                    // Asked again, which finds out.
+                    // The next attempt finds out whether this one was applied.
                 }
             }
-            if taken.count == count { break }
+            if received.count == count { break }
         }
         await consumer.close()
-        return taken
+        return received
     }
 
-    @Test func throughRESTAlone() async throws {
+    @Test("Over REST alone, the elements arrive once and in order")
+    func restAlone() async throws {
         try await LocalEnsemble.withEnsemble(.forTests(servers: 3)) { ensemble in
-            try await withGateway(.extended, servers: ensemble.connectString, sessionTimeout: .seconds(10)) { gateway in
-                try await withStore(.extended, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) { store in
-                    try await withStore(.extended, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) {
+            try await withGateway(.extensions, servers: ensemble.connectString, sessionTimeout: .seconds(10)) {
+                gateway in
+                try await withStore(.extensions, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) {
+                    store in
+                    try await withStore(.extensions, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) {
                         other in
                         let queue = try MessageQueue(store: store)
                         try await queue.prepare()
-                        async let putting: Void = put(
+                        async let sending: Void = send(
                             0..<Self.elements, by: [QueueProducer(queue)], Nemesis(ensemble: ensemble))
-                        let taken = try await check(
+                        let received = try await receive(
                             Self.elements,
                             by: QueueConsumer(try MessageQueue(store: other), configuration: .init(prefetch: 1)))
-                        try await putting
-                        #expect(taken == Array(0..<Self.elements))
+                        try await sending
+                        #expect(received == Array(0..<Self.elements))
                         let left = try await queue.statistics()
                         #expect(left.ready == 0 && left.leased == 0)
                     }
@@ -88,54 +90,57 @@ struct LegacyScenarioTests {
         }
     }
 
-    /// A gateway like ZooKeeper's own, without transactions: some may come twice, and none is lost.
-    @Test func throughAPlainGateway() async throws {
+    @Test("Over a gateway without transactions, no element is lost")
+    func withoutTransactions() async throws {
         try await LocalEnsemble.withEnsemble(.forTests(servers: 3)) { ensemble in
-            try await withGateway(.plain, servers: ensemble.connectString, sessionTimeout: .seconds(10)) { gateway in
-                try await withStore(.plain, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) { store in
-                    try await withStore(.plain, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) { other in
+            try await withGateway(.standard, servers: ensemble.connectString, sessionTimeout: .seconds(10)) { gateway in
+                try await withStore(.standard, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) { store in
+                    try await withStore(.standard, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) {
+                        other in
                         let queue = try MessageQueue(store: store).creating(with: .init(redeliveryDelay: .zero))
                         try await queue.prepare()
-                        async let putting: Void = put(
+                        async let sending: Void = send(
                             0..<Self.elements, by: [QueueProducer(queue)], Nemesis(ensemble: ensemble))
-                        // A session may end with a server, and leave what it held to a recovery.
+                        // A consumer whose session ends leaves its leases to the recovery.
                         let recovery = Task { try await QueueRecovery(queue).run() }
                         let consumer = QueueConsumer(try MessageQueue(store: other))
-                        var taken: [Int] = []
+                        var received: [Int] = []
                         for try await message in consumer {
-                            taken.append(Int(String(decoding: message.payload, as: UTF8.self)) ?? -1)
+                            received.append(Int(String(decoding: message.payload, as: UTF8.self)) ?? -1)
                             try? await message.acknowledge()
-                            if Set(taken).count == Self.elements { break }
+                            if Set(received).count == Self.elements { break }
                         }
                         await consumer.close()
-                        try await putting
+                        try await sending
                         recovery.cancel()
                         _ = await recovery.result
-                        #expect(Set(taken) == Set(0..<Self.elements))
-                        print("through a plain gateway: \(taken.count - Self.elements) of \(Self.elements) came twice")
+                        #expect(Set(received) == Set(0..<Self.elements))
+                        let duplicates = received.count - Self.elements
+                        print("without transactions: \(duplicates) of \(Self.elements) elements arrived twice")
                     }
                 }
             }
         }
     }
 
-    /// Elements of both protocols in turn, the first half taken over one and the second over the other.
-    @Test func halfThroughRESTAndHalfThroughTheBinaryProtocol() async throws {
+    @Test("Over REST and ZooKeeper's protocol together, the elements arrive once and in order")
+    func restAndNativeProtocol() async throws {
         try await LocalEnsemble.withEnsemble(.forTests(servers: 3)) { ensemble in
-            try await withGateway(.extended, servers: ensemble.connectString, sessionTimeout: .seconds(10)) { gateway in
+            try await withGateway(.extensions, servers: ensemble.connectString, sessionTimeout: .seconds(10)) {
+                gateway in
                 try await ZooKeeperClient.withClient(configuration: .init(servers: ensemble.connectString)) {
                     zookeeper in
-                    try await withStore(.extended, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) {
+                    try await withStore(.extensions, at: gateway, configure: { $0.sessionTimeout = .seconds(10) }) {
                         store in
-                        let (rest, binary) = (try MessageQueue(store: store), try MessageQueue(zookeeper))
+                        let (rest, native) = (try MessageQueue(store: store), try MessageQueue(zookeeper))
                         try await rest.prepare()
-                        async let putting: Void = put(
-                            0..<Self.elements, by: [QueueProducer(rest), QueueProducer(binary)],
+                        async let sending: Void = send(
+                            0..<Self.elements, by: [QueueProducer(rest), QueueProducer(native)],
                             Nemesis(ensemble: ensemble))
                         let one = QueueConsumer.Configuration(prefetch: 1)
-                        let first = try await check(Self.elements / 2, by: QueueConsumer(rest, configuration: one))
-                        let second = try await check(Self.elements / 2, by: QueueConsumer(binary, configuration: one))
-                        try await putting
+                        let first = try await receive(Self.elements / 2, by: QueueConsumer(rest, configuration: one))
+                        let second = try await receive(Self.elements / 2, by: QueueConsumer(native, configuration: one))
+                        try await sending
                         #expect(first + second == Array(0..<Self.elements))
                     }
                 }

@@ -8,19 +8,19 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperREST
 
-/// A node that no member can handle, and members that reach the queue over HTTP: every folder, every kind of oddness.
+/// Tests a queue with a node that cannot be handled, over HTTP, with every kind of such a node in every folder.
 @Suite(.timeLimit(.minutes(2)))
 struct OddNodeOverHTTPTests {
     /// The first one becomes a dead letter. The others are acknowledged.
     private static let payloads = ["tried", "0", "1", "2"]
 
-    @Test("One odd node stops no client of the gateway, and no consumer, recovery, peek or dead letter over REST")
-    func oddNodeStopsNobody() async throws {
+    @Test("An odd node blocks neither the clients of the gateway nor a consumer and a recovery over REST")
+    func oddNodes() async throws {
         let servers = try await TestServer.address()
         // The longest that the test server allows, because many cases run at once.
         let timeout = Duration.seconds(10)
-        try await withGateway(.extended, servers: servers, sessionTimeout: timeout) { gateway in
-            try await withStore(.extended, at: gateway, configure: { $0.sessionTimeout = timeout }) { store in
+        try await withGateway(.extensions, servers: servers, sessionTimeout: timeout) { gateway in
+            try await withStore(.extensions, at: gateway, configure: { $0.sessionTimeout = timeout }) { store in
                 try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { zookeeper in
                     await withTaskGroup(of: Void.self) { group in
                         // All folders at once, because a recovery waits ten seconds for a lock that it cannot delete.
@@ -29,10 +29,10 @@ struct OddNodeOverHTTPTests {
                                 for node in OddNode.all where node.folder == folder {
                                     await check("gateway", node, zookeeper) { queue in
                                         let address = "\(gateway)/queues/v1\(queue)"
-                                        try await clientGoesOn(QueueOverHTTP(address: address))
+                                        try await expectClientWorks(QueueOverHTTP(address: address))
                                     }
                                     await check("rest", node, zookeeper) { queue in
-                                        try await membersGoOn(try MessageQueue(store: store, path: queue))
+                                        try await expectQueueWorks(try MessageQueue(store: store, path: queue))
                                     }
                                 }
                             }
@@ -43,12 +43,13 @@ struct OddNodeOverHTTPTests {
         }
     }
 
-    /// Runs one case with a queue of its own. Records an error with the name of the case, so that the other cases run too.
+    /// Runs one case with a separate queue. Records an error instead of throwing it, because the other cases must run
+    /// too.
     private func check(
-        _ column: String, _ node: OddNode, _ zookeeper: ZooKeeperClient,
+        _ interface: String, _ node: OddNode, _ zookeeper: ZooKeeperClient,
         _ body: @escaping @Sendable (_ queue: String) async throws -> Void
     ) async {
-        let queue = "/\(column)-\(node.folder)-\(node.kind)"
+        let queue = "/\(interface)-\(node.folder)-\(node.kind)"
         do {
             try await withDeadline(queue) {
                 try await plant(node, in: queue, zookeeper)
@@ -59,7 +60,7 @@ struct OddNodeOverHTTPTests {
         }
     }
 
-    /// Creates a queue with the odd node, good messages behind it, and one more that a failed consumer has left.
+    /// Creates a queue with the odd node, four good messages, and one message that a failed consumer has left.
     private func plant(_ node: OddNode, in path: String, _ zookeeper: ZooKeeperClient) async throws {
         let queue = try MessageQueue(zookeeper, path: path)
         try await queue.prepare()
@@ -76,7 +77,7 @@ struct OddNodeOverHTTPTests {
         await producer.close()
     }
 
-    private func clientGoesOn(_ queue: QueueOverHTTP) async throws {
+    private func expectClientWorks(_ queue: QueueOverHTTP) async throws {
         #expect(try await queue.drain() == Self.payloads, "\(queue.address)")
         _ = try await queue(.POST, "/messages", #"{"messages": [{"payload": "later", "id": "id-later"}]}"#)
         #expect(try await queue(.GET, "/messages").payloads.contains("later"), "\(queue.address)")
@@ -86,15 +87,15 @@ struct OddNodeOverHTTPTests {
         #expect(try await queue.drain() == ["later"], "\(queue.address)")
     }
 
-    private func membersGoOn(_ queue: MessageQueue) async throws {
-        let taken = try await queue.drain { message in
+    private func expectQueueWorks(_ queue: MessageQueue) async throws {
+        let received = try await queue.drain { message in
             if message.payload == Array("tried".utf8) {
                 try await message.deadLetter(reason: "tried")
             } else {
                 try await message.acknowledge()
             }
         }
-        #expect(taken == Self.payloads, "\(queue.path)")
+        #expect(received == Self.payloads, "\(queue.path)")
         try await QueueRecovery(queue).recover()
         let peeked = try await queue.peek().map { String(decoding: $0.payload, as: UTF8.self) }
         #expect(peeked.contains("left"), "\(queue.path)")
@@ -107,8 +108,8 @@ struct OddNodeOverHTTPTests {
 private struct QueueOverHTTP {
     let address: String
 
-    /// The fields of all answers. Each answer has some of them.
-    struct Answer: Decodable {
+    /// The fields of all responses. Each response has some of them.
+    struct Response: Decodable {
         struct Message: Decodable {
             var payload, lease, token: String?
         }
@@ -122,7 +123,7 @@ private struct QueueOverHTTP {
     /// Sends a request.
     ///
     /// - Throws: an error for a status other than 2xx.
-    func callAsFunction(_ method: HTTPMethod, _ path: String, _ body: String? = nil) async throws -> Answer {
+    func callAsFunction(_ method: HTTPMethod, _ path: String, _ body: String? = nil) async throws -> Response {
         var request = HTTPClientRequest(url: address + path)
         request.method = method
         if let body {
@@ -134,11 +135,11 @@ private struct QueueOverHTTP {
         let bytes = try await response.body.collect(upTo: 8 << 20)
         let status = response.status.code
         try #require((200..<300).contains(status), "\(method) \(path): \(status) \(String(buffer: bytes))")
-        if bytes.readableBytes == 0 { return Answer() }
-        return try JSONDecoder().decode(Answer.self, from: Data(Array(buffer: bytes)))
+        if bytes.readableBytes == 0 { return Response() }
+        return try JSONDecoder().decode(Response.self, from: Data(Array(buffer: bytes)))
     }
 
-    /// Takes what is ready, moves "tried" to the dead letters, and acknowledges the rest.
+    /// Leases the ready messages, moves "tried" to the dead letters, and acknowledges the others.
     func drain() async throws -> [String] {
         var payloads: [String] = []
         while let leases = try await self(.POST, "/leases?count=10&seconds=300").leases, !leases.isEmpty {

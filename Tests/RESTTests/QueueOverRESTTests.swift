@@ -4,15 +4,16 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperREST
 
-/// The same producers, consumers and recoveries over a gateway of either kind.
+/// Tests producers, consumers and recoveries over each kind of gateway.
 @Suite(.timeLimit(.minutes(3)))
 struct QueueOverRESTTests {
-    @Test(arguments: Kind.allCases) func aMessagesLife(_ kind: Kind) async throws {
-        try await withStore(kind) { try await live(over: $0) }
+    @Test("Messages are sent, delivered, requeued and dead-lettered", arguments: GatewayKind.allCases)
+    func messageLifecycle(_ kind: GatewayKind) async throws {
+        try await withStore(kind) { try await exerciseQueue(over: $0) }
     }
 
-    /// A consumer dies with its leases; a recovery over REST gives them back.
-    @Test(arguments: Kind.allCases) func aFailedConsumersMessagesComeBack(_ kind: Kind) async throws {
+    @Test("A recovery redelivers the messages of a failed consumer", arguments: GatewayKind.allCases)
+    func recovery(_ kind: GatewayKind) async throws {
         let servers = try await TestServer.address()
         try await withGateway(kind, servers: servers) { gateway in
             try await withStore(kind, at: gateway) { store in
@@ -25,7 +26,7 @@ struct QueueOverRESTTests {
                     var messages = consumer.makeAsyncIterator()
                     let held = try await messages.next()
                     #expect(held?.deliveryCount == 1)
-                    // Its session ends, and nothing is given back before.
+                    // The session ends before the consumer can requeue its messages.
                     await failing.close()
                 }
                 let report = try await QueueRecovery(queue).recover()
@@ -43,8 +44,8 @@ struct QueueOverRESTTests {
         }
     }
 
-    /// An idle consumer is woken, by either protocol.
-    @Test(arguments: Kind.allCases) func anIdleConsumerIsWoken(_ kind: Kind) async throws {
+    @Test("A message that is sent over ZooKeeper's protocol wakes an idle consumer", arguments: GatewayKind.allCases)
+    func idleConsumer(_ kind: GatewayKind) async throws {
         let servers = try await TestServer.address()
         try await withGateway(kind, servers: servers) { gateway in
             try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { zookeeper in
@@ -52,13 +53,13 @@ struct QueueOverRESTTests {
                     let queue = try MessageQueue(store: store)
                     try await queue.prepare()
                     let consumer = QueueConsumer(queue)
-                    async let taken: String? = withDeadline("a message") {
+                    async let received: String? = withDeadline("a message") {
                         var messages = consumer.makeAsyncIterator()
                         let message = try await messages.next()
                         try await message?.acknowledge()
                         return message.map { String(decoding: $0.payload, as: UTF8.self) }
                     }
-                    // It stands in the line of idle consumers.
+                    // The consumer joins the wait queue.
                     for try await children in zookeeper.childrenUpdates(of: "/queue/idle")
                     where children?.names.count == 1 {
                         break
@@ -66,7 +67,7 @@ struct QueueOverRESTTests {
                     let producer = QueueProducer(try MessageQueue(zookeeper))
                     try await producer.send("wake")
                     await producer.close()
-                    let text = try await taken
+                    let text = try await received
                     #expect(text == "wake")
                     await consumer.close()
                 }
@@ -75,8 +76,8 @@ struct QueueOverRESTTests {
     }
 }
 
-/// A queue from its first message to its last: sent, taken, given back, and dead-lettered.
-func live(over store: RESTNodeStore) async throws {
+/// Sends messages, and acknowledges, requeues or dead-letters each of them.
+func exerciseQueue(over store: RESTNodeStore) async throws {
     let queue = try MessageQueue(store: store).creating(with: .init(maximumDeliveries: 2))
     let producer = QueueProducer(queue)
     try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("m\($0)", headers: ["n": "\($0)"]) })
@@ -86,20 +87,20 @@ func live(over store: RESTNodeStore) async throws {
     #expect(!first.isDuplicate && again.isDuplicate)
     await producer.close()
     let consumer = QueueConsumer(queue, configuration: .init(prefetch: 3))
-    var taken: [String] = []
+    var received: [String] = []
     var messages = consumer.makeAsyncIterator()
     while let message = try await messages.next(within: .seconds(1)) {
         let text = String(decoding: message.payload, as: UTF8.self)
-        taken.append(text)
+        received.append(text)
         switch text {
         case "m1" where message.deliveryCount == 1: try await message.requeue()
         case "m2": try await message.deadLetter(reason: "bad")
         default: try await message.acknowledge()
         }
     }
-    #expect(taken.first == "first")
-    #expect(taken.filter { $0 == "m1" }.count == 2)
-    #expect(Set(taken) == ["first", "m0", "m1", "m2", "m3", "m4", "once"])
+    #expect(received.first == "first")
+    #expect(received.filter { $0 == "m1" }.count == 2)
+    #expect(Set(received) == ["first", "m0", "m1", "m2", "m3", "m4", "once"])
     await consumer.close()
     let statistics = try await queue.statistics()
     #expect(

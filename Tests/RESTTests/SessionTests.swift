@@ -7,22 +7,21 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperREST
 
-/// Sessions over a gateway: their end is told, and another one follows.
+/// Tests how a store keeps, loses and replaces its session.
 @Suite(.timeLimit(.minutes(3)))
 struct SessionTests {
-    /// The gateway ends and another takes its place: its sessions are gone.
-    @Test(arguments: Kind.allCases) func aGatewayIsReplaced(_ kind: Kind) async throws {
+    @Test("A store opens another session when its gateway is replaced", arguments: GatewayKind.allCases)
+    func replacedGateway(_ kind: GatewayKind) async throws {
         let servers = try await TestServer.address()
-        let gateways = try await withGateway(kind, servers: servers) { first in
-            let port = try #require(URL(string: first)?.port)
-            return (first, port)
+        let (address, port) = try await withGateway(kind, servers: servers) { address in
+            (address, try #require(URL(string: address)?.port))
         }
-        try await withStore(kind, at: gateways.0) { store in
-            let before = try await withGateway(kind, servers: servers, port: gateways.1) { _ in
+        try await withStore(kind, at: address) { store in
+            let before = try await withGateway(kind, servers: servers, port: port) { _ in
                 _ = try await store.create("/e", data: [], mode: .ephemeral)
                 return store.sessionState.sessionID
             }
-            try await withGateway(kind, servers: servers, port: gateways.1) { _ in
+            try await withGateway(kind, servers: servers, port: port) { _ in
                 try await withDeadline("another session") {
                     for await state in store.sessionStates where state.phase == .connected && state.sessionID != before
                     {
@@ -30,36 +29,36 @@ struct SessionTests {
                     }
                 }
                 #expect(store.sessionState.expirations == 1)
-                let gone = try await store.exists("/e")
-                #expect(gone == nil)
+                let ephemeral = try await store.exists("/e")
+                #expect(ephemeral == nil)
             }
         }
     }
 
-    /// A session is in doubt before it can end, and not without a reason.
-    @Test func doubtComesBeforeTheEnd() async throws {
+    @Test("A session is suspended before it can end")
+    func suspension() async throws {
         let servers = try await TestServer.address()
-        let (address, port) = try await withGateway(.extended, servers: servers) { first in
-            (first, try #require(URL(string: first)?.port))
+        let (address, port) = try await withGateway(.extensions, servers: servers) { address in
+            (address, try #require(URL(string: address)?.port))
         }
-        try await withStore(.extended, at: address) { store in
-            let session = try await withGateway(.extended, servers: servers, port: port) { _ in
+        try await withStore(.extensions, at: address) { store in
+            let session = try await withGateway(.extensions, servers: servers, port: port) { _ in
                 _ = try await store.exists("/")
                 return store.sessionState.sessionID
             }
             let start = ContinuousClock.now
-            try await withDeadline("doubt") {
+            try await withDeadline("the suspension") {
                 for await state in store.sessionStates where state.phase == .suspended { break }
             }
-            let doubt = start.duration(to: .now)
-            #expect(store.sessionState.sessionID == session, "it was told to have ended at once")
-            #expect(doubt < .seconds(4) * 2 / 3, "\(doubt)")
+            let delay = start.duration(to: .now)
+            #expect(store.sessionState.sessionID == session, "The session ended without being suspended.")
+            #expect(delay < .seconds(4) * 2 / 3, "\(delay)")
         }
     }
 
-    /// Signs of life are given at intervals, and no more of them.
-    @Test func anIdleStoreAsksSeldom() async throws {
-        try await withGateway(.extended, servers: try await TestServer.address()) { gateway in
+    @Test("An idle store sends only its heartbeats")
+    func idleStore() async throws {
+        try await withGateway(.extensions, servers: try await TestServer.address()) { gateway in
             func requests() async throws -> Int {
                 let response = try await HTTPClient.shared.execute(
                     HTTPClientRequest(url: gateway + "/metrics"), timeout: .seconds(5))
@@ -69,20 +68,20 @@ struct SessionTests {
                     $0 + ($1.split(separator: " ").last.flatMap { Int($0) } ?? 0)
                 }
             }
-            try await withStore(.extended, at: gateway) { store in
+            try await withStore(.extensions, at: gateway) { store in
                 _ = try await store.exists("/")
                 let before = try await requests()
-                // The time itself: a session of four seconds has four signs in it.
+                // Heartbeats are sent by time, and no event announces them.
                 try await Task.sleep(for: .seconds(2.5))
-                let asked = try await requests() - before
-                #expect((2...8).contains(asked), "\(asked) requests")
+                let sent = try await requests() - before
+                #expect((2...8).contains(sent), "\(sent) requests")
             }
         }
     }
 
-    /// Nobody closes it.
-    @Test func aStoreThatIsDroppedHarmsNobody() async throws {
-        try await withGateway(.extended, servers: try await TestServer.address()) { gateway in
+    @Test("A store can be dropped without being closed")
+    func droppedStore() async throws {
+        try await withGateway(.extensions, servers: try await TestServer.address()) { gateway in
             for _ in 0..<3 {
                 let store = try RESTNodeStore(.init(gateways: [gateway]))
                 _ = try await store.exists("/")

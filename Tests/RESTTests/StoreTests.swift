@@ -4,10 +4,11 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperREST
 
-/// The store over a gateway of either kind, on a real server.
+/// Tests the store over each kind of gateway, on a real server.
 @Suite(.timeLimit(.minutes(3)))
 struct StoreTests {
-    @Test(arguments: Kind.allCases) func nodes(_ kind: Kind) async throws {
+    @Test("Nodes are created, read, written, listed and deleted", arguments: GatewayKind.allCases)
+    func nodes(_ kind: GatewayKind) async throws {
         try await withStore(kind) { store in
             let created = try await store.create("/a", data: [0, 255, 10], mode: .persistent)
             #expect(created.path == "/a" && created.stat.czxid > 0)
@@ -17,9 +18,9 @@ struct StoreTests {
             #expect(stat.version == 1 && stat.mzxid > created.stat.mzxid)
             let empty = try await store.get("/a")
             #expect(empty.data == [])
-            let strange = "/a/ü %?&=+#"
-            _ = try await store.create(strange, data: nil, mode: .persistent)
-            let null = try await store.get(strange)
+            let escaped = "/a/ü %?&=+#"
+            _ = try await store.create(escaped, data: nil, mode: .persistent)
+            let null = try await store.get(escaped)
             #expect(null.data == nil)
             let first = try await store.create("/a/n-", data: [], mode: .persistentSequential)
             let second = try await store.create("/a/n-", data: [], mode: .persistentSequential)
@@ -27,16 +28,17 @@ struct StoreTests {
             let children = try await store.children(of: "/a")
             #expect(children.names.sorted() == ["n-0000000001", "n-0000000002", "ü %?&=+#"])
             #expect(children.stat.numChildren == 3)
-            let several = try await store.get(["/a", "/none", strange])
+            let several = try await store.get(["/a", "/none", escaped])
             #expect(several.map { $0 != nil } == [true, false, true])
             try await store.sync("/a")
-            try await store.delete(strange, version: 0)
-            let gone = try await store.exists(strange)
-            #expect(gone == nil)
+            try await store.delete(escaped, version: 0)
+            let deleted = try await store.exists(escaped)
+            #expect(deleted == nil)
         }
     }
 
-    @Test(arguments: Kind.allCases) func refusals(_ kind: Kind) async throws {
+    @Test("A refused call throws the matching code and the outcome notApplied", arguments: GatewayKind.allCases)
+    func refusals(_ kind: GatewayKind) async throws {
         try await withStore(kind) { store in
             func code(_ body: () async throws -> Void) async -> ZooKeeperError.Code? {
                 do {
@@ -62,10 +64,10 @@ struct StoreTests {
         }
     }
 
-    @Test("A payload of 510 kB goes through, however HTTP carries it", arguments: Kind.allCases)
-    func aLargePayloadFits(_ kind: Kind) async throws {
+    @Test("A payload of 510 kB fits into a request", arguments: GatewayKind.allCases)
+    func largePayload(_ kind: GatewayKind) async throws {
         try await withStore(kind) { store in
-            // Bytes that are long in base64, and full of slashes there.
+            // In base64, these bytes are longer by a third, and all are slashes.
             let large = [UInt8](repeating: 0xFF, count: 510_000)
             _ = try await store.create("/large", data: large, mode: .persistent)
             let results = try await store.multi([.set("/large", data: large)])
@@ -84,8 +86,8 @@ struct StoreTests {
         }
     }
 
-    @Test("Two names that are equal as strings are two nodes", arguments: Kind.allCases)
-    func namesAreBytes(_ kind: Kind) async throws {
+    @Test("Paths that are equal as strings, but not as bytes, are two nodes", arguments: GatewayKind.allCases)
+    func pathsAreBytes(_ kind: GatewayKind) async throws {
         try await withStore(kind) { store in
             let (composed, decomposed) = ("/\u{E9}", "/e\u{301}")
             _ = try await store.create(composed, data: [1], mode: .persistent)
@@ -99,14 +101,15 @@ struct StoreTests {
         }
     }
 
-    @Test(arguments: Kind.allCases) func transactions(_ kind: Kind) async throws {
+    @Test("A transaction applies all of its operations, or none", arguments: GatewayKind.allCases)
+    func transactions(_ kind: GatewayKind) async throws {
         try await withStore(kind) { store in
             _ = try await store.create("/old", data: [1], mode: .persistent)
-            _ = try await store.create("/lane", data: [], mode: .persistent)
+            _ = try await store.create("/sequence", data: [], mode: .persistent)
             let capabilities = try await store.capabilities
-            #expect(capabilities == (kind == .plain ? [] : [.transactions, .watches, .quotas, .multiRead]))
+            #expect(capabilities == (kind == .standard ? [] : [.transactions, .watches, .quotas, .multiRead]))
             let results = try await store.multi([
-                .set("/lane", data: [7], version: 0), .check("/old", version: 0), .delete("/old", version: 0),
+                .set("/sequence", data: [7], version: 0), .check("/old", version: 0), .delete("/old", version: 0),
                 .create("/new", data: [1]), .create("/n-", data: [], mode: .persistentSequential),
                 .create("/guard", data: []), .delete("/guard"),
             ])
@@ -115,35 +118,37 @@ struct StoreTests {
                 return
             }
             #expect(stat.version == 1 && numbered.hasPrefix("/n-00000000"))
-            // All or nothing, as far as nobody else writes at the same time.
+            // Without extensions, this holds only while no other client writes to these nodes.
             do {
                 _ = try await store.multi([
-                    .create("/second", data: []), .delete("/new", version: 0), .set("/lane", data: [], version: 0),
+                    .create("/second", data: []), .delete("/new", version: 0), .set("/sequence", data: [], version: 0),
                 ])
-                Issue.record("a wrong version was taken")
+                Issue.record("A wrong version was accepted.")
             } catch let error as ZooKeeperError {
                 #expect(error.code == .badVersion && error.operationIndex == 2 && error.outcome == .notApplied)
             }
             let names = try await store.children(of: "/").names.sorted()
-            #expect(names == ["lane", String(numbered.dropFirst()), "new"])
+            #expect(names == [String(numbered.dropFirst()), "new", "sequence"])
         }
     }
 
-    @Test(arguments: Kind.allCases) func aBoundInBytesNeedsQuotas(_ kind: Kind) async throws {
+    @Test("A capacity in bytes requires a gateway with extensions", arguments: GatewayKind.allCases)
+    func capacityInBytes(_ kind: GatewayKind) async throws {
         try await withStore(kind) { store in
             let queue = try MessageQueue(store: store)
             do {
                 try await queue.update { $0.capacity = .init(bytes: 1_000) }
-                #expect(kind == .extended)
+                #expect(kind == .extensions)
             } catch let error as QueueError {
-                #expect(kind == .plain && error.code == .invalidArgument, "\(error)")
+                #expect(kind == .standard && error.code == .invalidArgument, "\(error)")
             }
             let capacity = try await queue.attributes().capacity
-            #expect(capacity.bytes == (kind == .plain ? nil : 1_000))
+            #expect(capacity.bytes == (kind == .standard ? nil : 1_000))
         }
     }
 
-    @Test(arguments: Kind.allCases) func changesAreSeen(_ kind: Kind) async throws {
+    @Test("Updates report the changes of a node, and of its parent's children", arguments: GatewayKind.allCases)
+    func updates(_ kind: GatewayKind) async throws {
         try await withStore(kind) { store in
             try await withDeadline("a change") {
                 var nodes = store.dataUpdates(of: "/a").makeAsyncIterator()
@@ -166,7 +171,8 @@ struct StoreTests {
         }
     }
 
-    @Test(arguments: Kind.allCases) func anEphemeralNodeBelongsToTheSession(_ kind: Kind) async throws {
+    @Test("An ephemeral node belongs to the store's session, and ends with it", arguments: GatewayKind.allCases)
+    func ephemeralNode(_ kind: GatewayKind) async throws {
         let servers = try await TestServer.address()
         try await withGateway(kind, servers: servers) { gateway in
             try await ZooKeeperClient.withClient(configuration: .init(servers: servers)) { zookeeper in
@@ -175,46 +181,47 @@ struct StoreTests {
                     #expect(created.stat.ephemeralOwner == store.sessionState.sessionID)
                     #expect(store.sessionState.phase == .connected)
                     #expect(store.sessionState.timeout == .seconds(4))
-                    let there = try await zookeeper.exists("/e")
-                    #expect(there != nil)
+                    let before = try await zookeeper.exists("/e")
+                    #expect(before != nil)
                 }
-                let gone = try await zookeeper.exists("/e")
-                #expect(gone == nil)
+                let after = try await zookeeper.exists("/e")
+                #expect(after == nil)
             }
         }
     }
 
-    /// A gateway that announces nothing is not taken for more than it is.
-    @Test func lessThanTheGuaranteeIsRefusedUnlessAskedFor() async throws {
-        try await withGateway(.plain, servers: try await TestServer.address()) { gateway in
-            try await withStore(.extended, at: gateway) { store in
+    @Test("A gateway without extensions is refused by default")
+    func missingExtensions() async throws {
+        try await withGateway(.standard, servers: try await TestServer.address()) { gateway in
+            try await withStore(.extensions, at: gateway) { store in
                 let error = await #expect(throws: ZooKeeperError.self) { _ = try await store.exists("/") }
-                #expect(error?.code == .unimplemented && error?.message.contains("RestConfiguration.guarantee") == true)
+                #expect(error?.code == .unimplemented && error?.message.contains("RESTConfiguration.guarantee") == true)
             }
         }
     }
 
-    /// What a gateway announces is used also by who would do with less.
-    @Test func moreThanAskedForIsUsed() async throws {
-        try await withGateway(.extended, servers: try await TestServer.address()) { gateway in
-            try await withStore(.plain, at: gateway) { store in
+    @Test("A store uses announced extensions even when it does not require them")
+    func optionalExtensions() async throws {
+        try await withGateway(.extensions, servers: try await TestServer.address()) { gateway in
+            try await withStore(.standard, at: gateway) { store in
                 let capabilities = try await store.capabilities
                 #expect(capabilities.contains(.transactions))
             }
         }
     }
 
-    @Test func settingsAreChecked() {
+    @Test("An invalid gateway address is refused")
+    func addresses() {
         for gateways in [[], ["127.0.0.1:9998"], ["ftp://a"], ["http://u:p@a"], ["http://a?b"]] {
             #expect(throws: ZooKeeperError.self) { _ = try RESTNodeStore(.init(gateways: gateways)) }
         }
     }
 
-    /// No gateway: a call ends at its deadline, and nothing was done.
-    @Test func withoutAGatewayACallEndsInTime() async throws {
-        try await withStore(.extended, at: "http://127.0.0.1:1", configure: { $0.requestTimeout = .milliseconds(300) })
-        {
-            store in
+    @Test("A call times out when no gateway can be reached, and was not applied")
+    func unreachableGateway() async throws {
+        try await withStore(
+            .extensions, at: "http://127.0.0.1:1", configure: { $0.requestTimeout = .milliseconds(300) }
+        ) { store in
             let error = await #expect(throws: ZooKeeperError.self) {
                 _ = try await store.create("/a", data: [], mode: .persistent)
             }

@@ -5,18 +5,18 @@ import ZooKeeper
 final class LatestValue<Element: Sendable>: Sendable {
     private let state = Mutex<Element??>(nil)
 
-    func note(_ element: Element?) { state.withLock { $0 = .some(element) } }
+    func update(_ element: Element?) { state.withLock { $0 = .some(element) } }
 
     /// The latest state.
     ///
     /// - Throws: ``ZooKeeperError`` when no state was seen.
     var value: Element? {
         get throws {
-            guard let seen = state.withLock({ $0 }) else {
+            guard let latest = state.withLock({ $0 }) else {
                 throw ZooKeeperError(
-                    code: .deadlineExceeded, message: "No server answered in time.", path: nil, outcome: .notApplied)
+                    code: .deadlineExceeded, message: "No server responded in time.", path: nil, outcome: .notApplied)
             }
-            return seen
+            return latest
         }
     }
 }

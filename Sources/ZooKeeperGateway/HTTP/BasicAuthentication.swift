@@ -35,9 +35,10 @@ struct BasicAuthentication: Sendable {
         return difference == 0
     }
 
-    static let refusal: GatewayResponse = {
-        var answer = GatewayResponse(.unauthorized)
-        answer.headers[.wwwAuthenticate] = "Basic realm=\"zookeeper\", charset=\"UTF-8\""
-        return answer
+    /// The response that asks a client for a user name and a password.
+    static let challenge: GatewayResponse = {
+        var response = GatewayResponse(.unauthorized)
+        response.headers[.wwwAuthenticate] = "Basic realm=\"zookeeper\", charset=\"UTF-8\""
+        return response
     }()
 }

@@ -26,7 +26,7 @@ struct GatewayRequest {
         }
         // A request must have exactly one host, because responses repeat it. A second one is among the other headers.
         guard let authority = head.authority, !authority.isEmpty,
-            authority.utf8.allSatisfy({ URLText.isPlain($0) || "[]:".utf8.contains($0) }),
+            authority.utf8.allSatisfy({ URLText.isUnreserved($0) || "[]:".utf8.contains($0) }),
             Self.hostName.flatMap({ head.headerFields[$0] }) == nil
         else { throw GatewayResponse(.badRequest) }
         guard Self.canDecode(head.headerFields[values: .transferEncoding]) else {
@@ -59,10 +59,11 @@ struct GatewayRequest {
         (headers[.contentType] ?? "").prefix { $0 != ";" }.lowercased().isIdentical(to: MediaType.json.contentType)
     }
 
-    /// Throws an ``GatewayResponse`` with 400 when the query has another name than these, because it may be a misspelt one.
+    /// Throws a ``GatewayResponse`` with 400 when the query has a parameter with another name, because that may be a
+    /// misspelt one.
     func allowQuery(_ names: Set<ExactString>) throws(GatewayResponse) {
         guard let unknown = query.keys.filter({ !names.contains($0) }).min() else { return }
-        throw .problem(.badRequest, "invalidArgument", "The query has an unknown name: \(unknown.string)")
+        throw .problem(.badRequest, "invalidArgument", "The query parameter \(unknown.string) is unknown.")
     }
 
     private static let hostName = HTTPField.Name("Host")

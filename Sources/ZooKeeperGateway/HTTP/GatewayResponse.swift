@@ -14,42 +14,44 @@ struct GatewayResponse: Error {
     ///
     /// - Parameter allowed: the methods that the resource supports.
     static func methodNotAllowed(_ allowed: String) -> GatewayResponse {
-        var answer = GatewayResponse(.methodNotAllowed)
-        answer.headers[.allow] = allowed
-        return answer
+        var response = GatewayResponse(.methodNotAllowed)
+        response.headers[.allow] = allowed
+        return response
     }
 
     /// Creates a response without a body, but with the content type that a body would have.
-    init(_ status: HTTPResponse.Status, _ format: MediaType) {
+    init(_ status: HTTPResponse.Status, _ mediaType: MediaType) {
         self.status = status
-        headers[.contentType] = format.contentType
+        headers[.contentType] = mediaType.contentType
     }
 
-    init(_ status: HTTPResponse.Status, _ format: MediaType, bytes: [UInt8]) {
-        self.init(status, format)
+    init(_ status: HTTPResponse.Status, _ mediaType: MediaType, bytes: [UInt8]) {
+        self.init(status, mediaType)
         body = bytes
     }
 
     /// - Parameter callback: the JavaScript function to call.
-    init(_ status: HTTPResponse.Status, _ format: MediaType, _ document: ResponseBody, callback: String = "callback") {
+    init(
+        _ status: HTTPResponse.Status, _ mediaType: MediaType, _ content: ResponseBody, callback: String = "callback"
+    ) {
         let text =
-            switch format {
-            case .json: document.json
-            case .javascript: "\(callback)(\(document.json))"
-            case .xml: document.xml
-            case .octets: document.fields.map { "\($0.value)" }.joined(separator: "\n")
+            switch mediaType {
+            case .json: content.json
+            case .javascript: "\(callback)(\(content.json))"
+            case .xml: content.xml
+            case .octets: content.fields.map { "\($0.value)" }.joined(separator: "\n")
             }
-        self.init(status, format, bytes: Array(text.utf8))
+        self.init(status, mediaType, bytes: Array(text.utf8))
     }
 
     /// Creates an error response in the client's media type.
-    init(_ status: HTTPResponse.Status, _ format: MediaType, _ message: String, _ request: GatewayRequest) {
-        if format == .octets {
-            self.init(status, format, bytes: Array("\(request.server)\(request.rawURL): \(message)\n".utf8))
+    init(_ status: HTTPResponse.Status, _ mediaType: MediaType, _ message: String, _ request: GatewayRequest) {
+        if mediaType == .octets {
+            self.init(status, mediaType, bytes: Array("\(request.server)\(request.rawURL): \(message)\n".utf8))
         } else {
-            let document = ResponseBody(
+            let content = ResponseBody(
                 "error", ["request": .text(request.server + request.rawURL), "message": .text(message)])
-            self.init(status, format, document)
+            self.init(status, mediaType, content)
         }
     }
 
@@ -59,7 +61,7 @@ struct GatewayResponse: Error {
     }
 
     /// The response as Hummingbird sends it.
-    var response: Response {
+    var httpResponse: Response {
         var headers = headers
         // Keeps browsers from guessing another type, which could be a script's.
         headers[.xContentTypeOptions] = "nosniff"

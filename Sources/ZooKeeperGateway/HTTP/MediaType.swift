@@ -21,25 +21,25 @@ enum MediaType: Hashable {
 
     /// Chooses the supported media type that the client prefers.
     ///
-    /// - Parameter standard: the media type for a client that names none, or accepts anything.
+    /// - Parameter default: the media type for a client that names none, or accepts anything.
     /// - Returns: `nil` when the client accepts none of the supported types.
-    init?(accepting headers: HTTPFields, standard: MediaType) {
+    init?(accepting headers: HTTPFields, default defaultType: MediaType) {
         let accepted = headers[values: .accept].flatMap { $0.split(separator: ",") }
         if accepted.isEmpty {
-            self = standard
+            self = defaultType
             return
         }
-        var best: (format: MediaType, quality: Double)?
+        var best: (mediaType: MediaType, quality: Double)?
         for range in accepted {
             let parts = range.split(separator: ";").map { $0.filter { !$0.isWhitespace }.lowercased() }
             guard let type = parts.first,
-                let format = ["*/*", "application/*"].contains(type)
-                    ? standard : Self.all.first(where: { $0.contentType == type })
+                let mediaType = ["*/*", "application/*"].contains(type)
+                    ? defaultType : Self.all.first(where: { $0.contentType == type })
             else { continue }
             let quality = parts.dropFirst().first { $0.hasPrefix("q=") }.flatMap { Double($0.dropFirst(2)) } ?? 1
-            if quality > best?.quality ?? 0 { best = (format, quality) }
+            if quality > best?.quality ?? 0 { best = (mediaType, quality) }
         }
         guard let best else { return nil }
-        self = best.format
+        self = best.mediaType
     }
 }

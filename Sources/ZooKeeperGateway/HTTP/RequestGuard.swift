@@ -5,8 +5,8 @@ import NIOHTTP1
 ///
 /// - The body of a request has a deadline, even when the response did not wait for the body. Hummingbird keeps reading
 ///   to the end of the body, however slowly it arrives.
-/// - An HTTP/1.0 request may lack `Host`, but an HTTP/1.1 request may not. Hummingbird
-///   does not keep the version of a request.
+/// - An HTTP/1.0 request may lack `Host`, but an HTTP/1.1 request may not. Hummingbird does not keep the version of a
+///   request.
 final class RequestGuard: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias InboundOut = HTTPServerRequestPart
@@ -69,8 +69,8 @@ final class RequestGuard: ChannelDuplexHandler {
         return host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
     }
 
-    /// Adds a guard directly after the decoder. Hummingbird adds an application's handlers further back, where
-    /// a request no longer has a version.
+    /// Adds a guard directly after the decoder. Hummingbird adds an application's handlers further back, where a
+    /// request no longer has a version.
     final class Installer: ChannelInboundHandler, RemovableChannelHandler {
         // The handler forwards everything unread.
         typealias InboundIn = Never

@@ -1,5 +1,5 @@
-/// The HTML, the style and the script of the dashboard. Anything that comes from a queue
-/// is inserted as text, never as HTML.
+/// The HTML, the style and the script of the dashboard. Anything that comes from a queue is inserted as text, never as
+/// HTML.
 enum Dashboard {
     static let html = """
         <!doctype html>
@@ -21,19 +21,19 @@ enum Dashboard {
         <dl>
         <div><dt>ready</dt><dd data-of="ready"></dd></div>
         <div><dt>leased</dt><dd data-of="leased"></dd></div>
-        <div><dt>partial</dt><dd data-of="partial"></dd></div>
-        <div><dt>dead</dt><dd data-of="dead"></dd></div>
+        <div><dt>recovering</dt><dd data-of="partial"></dd></div>
+        <div><dt>dead letters</dt><dd data-of="dead"></dd></div>
         <div><dt>consumers</dt><dd data-of="consumers"></dd></div>
         <div><dt>oldest</dt><dd data-of="oldest"></dd></div>
         <div><dt>in/s</dt><dd data-of="sent"></dd></div>
         <div><dt>out/s</dt><dd data-of="done"></dd></div>
         </dl>
-        <canvas width="640" height="120" role="img" aria-label="ready messages, and messages sent a second, of the last minutes"></canvas>
+        <canvas width="640" height="120" role="img" aria-label="Ready messages and message rates of the last five minutes"></canvas>
         <p class="legend"><span class="ready">ready</span> <span class="sent">in/s</span> <span class="done">out/s</span></p>
         <details>
         <summary>Dead letters</summary>
-        <p><button type="button" class="all">Send all back</button></p>
-        <table><thead><tr><th>name</th><th>cause</th><th>payload</th><th></th></tr></thead><tbody></tbody></table>
+        <p><button type="button" class="all">Redrive all</button></p>
+        <table><thead><tr><th>name</th><th>reason</th><th>payload</th><th></th></tr></thead><tbody></tbody></table>
         </details>
         </section>
         </template>
@@ -62,26 +62,26 @@ enum Dashboard {
 
     static let script = """
         "use strict";
-        const period = 2000, kept = 150, queues = new Map();
-        const place = path => "queues/v1" + path.split("/").map(encodeURIComponent).join("/");
+        const interval = 2000, maximumPoints = 150, queues = new Map();
+        const url = path => "queues/v1" + path.split("/").map(encodeURIComponent).join("/");
         async function call(method, path) {
-          const answer = await fetch(path, { method, headers: { Accept: "application/json" } });
-          if (answer.status === 204) return {};
-          const value = await answer.json();
-          if (!answer.ok) throw new Error(value.message || answer.status);
+          const response = await fetch(path, { method, headers: { Accept: "application/json" } });
+          if (response.status === 204) return {};
+          const value = await response.json();
+          if (!response.ok) throw new Error(value.message || response.status);
           return value;
         }
-        function say(text) { document.getElementById("state").textContent = text; }
-        function age(seconds) {
+        function showStatus(text) { document.getElementById("state").textContent = text; }
+        function formatAge(seconds) {
           if (seconds == null) return "–";
           if (seconds < 120) return Math.round(seconds) + " s";
           return seconds < 7200 ? Math.round(seconds / 60) + " min" : Math.round(seconds / 3600) + " h";
         }
-        function add(path) {
+        function addQueue(path) {
           const part = document.getElementById("queue").content.cloneNode(true), section = part.querySelector("section");
           section.querySelector("h2").textContent = path;
           const queue = { path, section, points: [], last: null };
-          section.querySelector("details").addEventListener("toggle", () => dead(queue));
+          section.querySelector("details").addEventListener("toggle", () => showDeadLetters(queue));
           if (location.hash === "#dead") section.querySelector("details").open = true;
           section.querySelector(".all").addEventListener("click", () => redrive(queue, "/dead/redrive"));
           document.getElementById("queues").append(part);
@@ -89,23 +89,23 @@ enum Dashboard {
           return queue;
         }
         function show(queue, name, text) { queue.section.querySelector(`[data-of="${name}"]`).textContent = text; }
-        async function look(queue) {
-          const old = queue.last && queue.last.ready <= 10000;
-          const counts = await call("GET", place(queue.path) + (old ? "?age=true" : ""));
+        async function refresh(queue) {
+          const withAge = queue.last && queue.last.ready <= 10000;
+          const counts = await call("GET", url(queue.path) + (withAge ? "?age=true" : ""));
           const now = performance.now(), last = queue.last;
           let sent = 0, done = 0;
           if (last) {
-            const seconds = (now - last.now) / 1000, held = c => c.ready + c.leased + c.partial + c.dead;
+            const seconds = (now - last.now) / 1000, stored = c => c.ready + c.leased + c.partial + c.dead;
             sent = Math.max(0, counts.created - last.created) / seconds;
-            done = Math.max(0, (counts.created - last.created) - (held(counts) - held(last))) / seconds;
+            done = Math.max(0, (counts.created - last.created) - (stored(counts) - stored(last))) / seconds;
           }
           queue.last = Object.assign(counts, { now });
           for (const name of ["ready", "leased", "partial", "dead", "consumers"]) show(queue, name, counts[name]);
-          show(queue, "oldest", age(counts.oldestAgeSeconds));
+          show(queue, "oldest", formatAge(counts.oldestAgeSeconds));
           show(queue, "sent", sent.toFixed(1));
           show(queue, "done", done.toFixed(1));
           queue.points.push({ ready: counts.ready, sent, done });
-          if (queue.points.length > kept) queue.points.shift();
+          if (queue.points.length > maximumPoints) queue.points.shift();
           draw(queue);
         }
         function draw(queue) {
@@ -114,56 +114,56 @@ enum Dashboard {
           canvas.width = width * scale; canvas.height = height * scale;
           const context = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
           context.scale(scale, scale);
-          const line = (name, most) => {
+          const line = (name, maximum) => {
             context.strokeStyle = style.getPropertyValue("--" + name); context.lineWidth = 1.5; context.beginPath();
             queue.points.forEach((point, index) => {
-              const x = width * index / (kept - 1), y = height - 4 - (height - 18) * point[name] / most;
+              const x = width * index / (maximumPoints - 1), y = height - 4 - (height - 18) * point[name] / maximum;
               index ? context.lineTo(x, y) : context.moveTo(x, y);
             });
             context.stroke();
           };
-          const most = names => Math.max(1, ...queue.points.flatMap(point => names.map(name => point[name])));
-          const ready = most(["ready"]), rate = most(["sent", "done"]);
+          const maximum = names => Math.max(1, ...queue.points.flatMap(point => names.map(name => point[name])));
+          const ready = maximum(["ready"]), rate = maximum(["sent", "done"]);
           line("ready", ready); line("sent", rate); line("done", rate);
           context.fillStyle = getComputedStyle(document.body).color; context.font = "11px system-ui";
-          context.fillText(`ready up to ${ready}, ${rate.toFixed(1)} a second`, 6, 12);
+          context.fillText(`max. ${ready} ready, ${rate.toFixed(1)}/s`, 6, 12);
         }
-        async function dead(queue) {
+        async function showDeadLetters(queue) {
           if (!queue.section.querySelector("details").open) return;
           try {
-            const { messages } = await call("GET", place(queue.path) + "/dead?limit=50");
+            const { messages } = await call("GET", url(queue.path) + "/dead?limit=50");
             queue.section.querySelector("tbody").replaceChildren(...messages.map(message => {
               const row = document.createElement("tr"), button = document.createElement("button");
               const payload = message.payload ?? "base64: " + message.payloadBase64;
-              for (const text of [message.nodeName, message.cause, payload.slice(0, 200)]) {
+              for (const text of [message.name, message.cause, payload.slice(0, 200)]) {
                 const cell = document.createElement("td");
                 cell.textContent = text;
                 row.append(cell);
               }
-              button.type = "button"; button.textContent = "Send back";
-              button.addEventListener("click", () => redrive(queue, "/dead/" + encodeURIComponent(message.nodeName) + "/redrive"));
+              button.type = "button"; button.textContent = "Redrive";
+              button.addEventListener("click", () => redrive(queue, "/dead/" + encodeURIComponent(message.name) + "/redrive"));
               const cell = document.createElement("td");
               cell.append(button);
               row.append(cell);
               return row;
             }));
-          } catch (error) { say(error.message); }
+          } catch (error) { showStatus(error.message); }
         }
         async function redrive(queue, path) {
-          try { await call("POST", place(queue.path) + path); } catch (error) { say(error.message); }
-          await dead(queue);
+          try { await call("POST", url(queue.path) + path); } catch (error) { showStatus(error.message); }
+          await showDeadLetters(queue);
         }
-        async function turn() {
+        async function refreshAll() {
           try {
             if (!document.hidden) {
               const { queues: paths } = await call("GET", "queues/v1");
               const problems = await Promise.all(paths.map(path =>
-                look(queues.get(path) || add(path)).then(() => null, error => path + ": " + error.message)));
-              say(paths.length ? problems.filter(problem => problem).join("; ") : "There is no queue yet.");
+                refresh(queues.get(path) || addQueue(path)).then(() => null, error => path + ": " + error.message)));
+              showStatus(paths.length ? problems.filter(problem => problem).join("; ") : "There are no queues yet.");
             }
-          } catch (error) { say("The gateway does not answer: " + error.message); }
-          setTimeout(turn, period);
+          } catch (error) { showStatus("The gateway does not respond: " + error.message); }
+          setTimeout(refreshAll, interval);
         }
-        turn();
+        refreshAll();
         """
 }

@@ -1,7 +1,7 @@
 import HTTPTypes
 
-/// The dashboard, which shows the queues, their counts and their dead letters, and the OpenAPI
-/// document. It loads nothing from other sites.
+/// The dashboard, which shows the queues, their counts and their dead letters, and the OpenAPI document. It loads
+/// nothing from other sites.
 enum DashboardResource {
     /// Responds to a request for the dashboard or the document.
     ///
@@ -9,7 +9,7 @@ enum DashboardResource {
     ///   - path: the path after the endpoint's prefix.
     ///   - version: the program's version.
     /// - Returns: `nil` for any other path.
-    static func answer(_ path: Substring, _ method: HTTPRequest.Method, version: String) -> GatewayResponse? {
+    static func respond(to path: Substring, _ method: HTTPRequest.Method, version: String) -> GatewayResponse? {
         let (type, body): (String, [UInt8])
         switch path {
         case "/": (type, body) = ("text/html; charset=utf-8", Array(Dashboard.html.utf8))
@@ -19,13 +19,13 @@ enum DashboardResource {
         default: return nil
         }
         guard method == .get || method == .head else { return .methodNotAllowed("GET, HEAD") }
-        var answer = GatewayResponse(.ok)
-        answer.headers[.contentType] = type
-        answer.headers[.contentSecurityPolicy] =
+        var response = GatewayResponse(.ok)
+        response.headers[.contentType] = type
+        response.headers[.contentSecurityPolicy] =
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
             + "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        answer.headers[.cacheControl] = "no-cache"
-        answer.body = body
-        return answer
+        response.headers[.cacheControl] = "no-cache"
+        response.body = body
+        return response
     }
 }

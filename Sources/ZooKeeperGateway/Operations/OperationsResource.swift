@@ -18,7 +18,7 @@ struct OperationsResource {
     /// Responds to a request for the health or the metrics.
     ///
     /// - Returns: `nil` for any other path.
-    func answer(_ request: GatewayRequest) async throws -> GatewayResponse? {
+    func respond(to request: GatewayRequest) async throws -> GatewayResponse? {
         guard Self.isHealth(request.rawPath) || request.rawPath == "/metrics" else { return nil }
         guard request.method == .get || request.method == .head else { return .methodNotAllowed("GET, HEAD") }
         try request.allowQuery([])
@@ -32,20 +32,20 @@ struct OperationsResource {
         case "/health/live": return Self.text(.ok, "live\n")
         case "/health/ready":
             return await isReady()
-                ? Self.text(.ok, "ready\n") : Self.text(.serviceUnavailable, "an ensemble does not answer\n")
+                ? Self.text(.ok, "ready\n") : Self.text(.serviceUnavailable, "an ensemble does not respond\n")
         default:
-            guard authentication.admits(request.headers) else { return BasicAuthentication.refusal }
+            guard authentication.admits(request.headers) else { return BasicAuthentication.challenge }
             // When an endpoint has its own users, only they may see its metrics.
             let visible = endpoints.filter { $0.authentication.admits(request.headers) }
             return Self.text(.ok, await metrics(visible), type: "text/plain; version=0.0.4")
         }
     }
 
-    /// Returns whether every ensemble answers. Asks the servers, because a client opens
-    /// its session only at the first call.
+    /// Returns whether every ensemble answers. Asks the servers, because a client opens its session only at the first
+    /// call.
     private func isReady() async -> Bool {
         for endpoint in endpoints {
-            guard (try? await endpoint.client.exists("/", timeout: endpoint.patience(endpoint.client))) != nil
+            guard (try? await endpoint.client.exists("/", timeout: endpoint.timeout(for: endpoint.client))) != nil
             else { return false }
         }
         return true
@@ -54,10 +54,10 @@ struct OperationsResource {
     private static func text(_ status: HTTPResponse.Status, _ text: String, type: String = "text/plain")
         -> GatewayResponse
     {
-        var answer = GatewayResponse(status)
-        answer.headers[.contentType] = type
-        answer.body = Array(text.utf8)
-        return answer
+        var response = GatewayResponse(status)
+        response.headers[.contentType] = type
+        response.body = Array(text.utf8)
+        return response
     }
 
     // MARK: Metrics
@@ -65,36 +65,36 @@ struct OperationsResource {
     /// Returns the metrics in Prometheus' text format.
     private func metrics(_ endpoints: [Endpoint]) async -> String {
         var lines = MetricLines()
-        lines.type("zookeeper_gateway_requests_total", "counter", "Requests that were answered.")
+        lines.type("zookeeper_gateway_requests_total", "counter", "Requests answered, by class of status.")
         for (status, count) in counts.byClass {
             lines.add("zookeeper_gateway_requests_total", ["status": status], count)
         }
-        lines.type("zookeeper_gateway_requests", "gauge", "Requests at work.")
+        lines.type("zookeeper_gateway_requests", "gauge", "Requests in progress.")
         lines.add("zookeeper_gateway_requests", [:], requests)
-        lines.type("zookeeper_gateway_connected", "gauge", "Whether a server of the endpoint's ensemble is connected.")
+        lines.type(
+            "zookeeper_gateway_connected", "gauge", "Whether the endpoint is connected to a server of its ensemble.")
         for endpoint in endpoints {
             let isConnected = endpoint.client.sessionState.phase == .connected
             lines.add("zookeeper_gateway_connected", ["endpoint": endpoint.name], isConnected ? 1 : 0)
         }
-        lines.type("zookeeper_gateway_sessions", "gauge", "Sessions that clients hold.")
+        lines.type("zookeeper_gateway_sessions", "gauge", "Open client sessions.")
         for endpoint in endpoints {
             lines.add("zookeeper_gateway_sessions", ["endpoint": endpoint.name], await endpoint.sessions.count)
         }
-        lines.type(
-            "zookeeper_queue_messages", "gauge", "Messages of the queues that were asked for, by where they are.")
+        lines.type("zookeeper_queue_messages", "gauge", "Messages of the served queues, by state.")
         var readable = MetricLines()
         readable.type(
-            "zookeeper_gateway_queue_readable", "gauge", "Whether a queue that was asked for can be counted.")
+            "zookeeper_gateway_queue_readable", "gauge", "Whether the messages of a served queue can be counted.")
         for endpoint in endpoints {
             for (path, statistics) in await endpoint.queues.statistics() {
                 let queue = ["endpoint": endpoint.name, "queue": path]
                 readable.add("zookeeper_gateway_queue_readable", queue, statistics == nil ? 0 : 1)
                 guard let statistics else { continue }
-                for (place, count) in [
+                for (state, count) in [
                     ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.recovering),
                     ("dead", statistics.deadLettered),
                 ] {
-                    lines.add("zookeeper_queue_messages", queue.merging(["place": place]) { $1 }, count)
+                    lines.add("zookeeper_queue_messages", queue.merging(["place": state]) { $1 }, count)
                 }
             }
         }

@@ -18,7 +18,7 @@ actor HTTPQueues {
     private let configuration: GatewayConfiguration
     private let logger: Logger
     /// The served queues by path.
-    private var members: [ExactString: ServedQueue] = [:]
+    private var served: [ExactString: ServedQueue] = [:]
     private var isClosed = false
 
     init(_ client: ZooKeeperClient, _ configuration: GatewayConfiguration, logger: Logger) {
@@ -38,67 +38,67 @@ actor HTTPQueues {
     ///
     /// - Returns: `nil` when the gateway serves too many queues already, or is shutting down.
     /// - Throws: ``QueueError`` for an invalid path.
-    func member(_ path: String) async throws -> ServedQueue? {
+    func servedQueue(_ path: String) async throws -> ServedQueue? {
         let key = ExactString(path)
-        if let member = members[key] { return member }
+        if let queue = served[key] { return queue }
         let existing = try queue(path)
         // A producer creates a missing queue, but a consumer does not.
-        let queue = try MessageQueue(client, path: path, logger: logger)
-        if members.count >= configuration.maximumQueues { await makeRoom() }
-        if let member = members[key] { return member }
-        guard !isClosed, members.count < configuration.maximumQueues else { return nil }
-        let member = ServedQueue(
-            producer: QueueProducer(queue, configuration: .init(sendTimeout: configuration.responseTimeout)),
+        let created = try MessageQueue(client, path: path, logger: logger)
+        if served.count >= configuration.maximumQueues { await evictIdleQueue() }
+        if let queue = served[key] { return queue }
+        guard !isClosed, served.count < configuration.maximumQueues else { return nil }
+        let queue = ServedQueue(
+            producer: QueueProducer(created, configuration: .init(sendTimeout: configuration.responseTimeout)),
             leases: HTTPLeases(
-                existing, maximum: configuration.maximumLeases, patience: configuration.responseTimeout))
-        members[key] = member
-        return member
+                existing, maximum: configuration.maximumLeases, responseTimeout: configuration.responseTimeout))
+        served[key] = queue
+        return queue
     }
 
-    /// Stops serving one queue that has neither a lease nor a pending request. A send
-    /// that is in progress finishes first.
-    private func makeRoom() async {
-        for (path, member) in members where await member.leases.isIdle {
-            guard members.removeValue(forKey: path) != nil else { continue }
-            return await member.close()
+    /// Stops serving one queue that has neither a lease nor a pending request. A send that is in progress finishes
+    /// first.
+    private func evictIdleQueue() async {
+        for (path, queue) in served where await queue.leases.isIdle {
+            guard served.removeValue(forKey: path) != nil else { continue }
+            return await queue.close()
         }
     }
 
     /// Returns the leases of a queue; `nil` when the gateway does not serve the queue.
-    func leases(_ path: String) -> HTTPLeases? { members[ExactString(path)]?.leases }
+    func leases(_ path: String) -> HTTPLeases? { served[ExactString(path)]?.leases }
 
-    /// Returns the paths of the served queues, and of the first 1,000 directly below
-    /// the root, as far as the queues exist.
+    /// Returns the paths of the served queues, and of the first 1,000 directly below the root, as far as the queues
+    /// exist.
     func paths(_ endpoint: Endpoint) async throws -> [String] {
-        let patience = endpoint.patience(client)
-        var paths = Set(members.keys)
+        let timeout = endpoint.timeout(for: client)
+        var paths = Set(served.keys)
         do {
-            let names = try await client.children(of: "/", timeout: patience).names
+            let names = try await client.children(of: "/", timeout: timeout).names
             paths.formUnion(names.map { ExactString("/" + $0) }.sorted().prefix(1_000))
         } catch let error as ZooKeeperError where error.code == .noAuth {
             // The gateway may lack the permission to list the root. The served queues are listed all the same.
         }
         var found: [String] = []
-        var rest = paths.sorted()[...]
-        while !rest.isEmpty {
-            found += try await queues(at: rest.prefix(Self.askedAtOnce), patience)
-            rest = rest.dropFirst(Self.askedAtOnce)
+        var remaining = paths.sorted()[...]
+        while !remaining.isEmpty {
+            found += try await queues(at: remaining.prefix(Self.readBatchSize), timeout)
+            remaining = remaining.dropFirst(Self.readBatchSize)
         }
         return found
     }
 
-    private static let askedAtOnce = 100
+    private static let readBatchSize = 100
 
-    /// Returns the paths at which there is a queue, in order. Reads only metadata,
-    /// which no access control list protects.
+    /// Returns the paths at which there is a queue, in order. Reads only metadata, which no access control list
+    /// protects.
     ///
     /// - Throws: an error when no path can be checked. A single failure is ignored.
-    private func queues(at paths: some Sequence<ExactString>, _ patience: Duration) async throws -> [String] {
+    private func queues(at paths: some Sequence<ExactString>, _ timeout: Duration) async throws -> [String] {
         let results = await withTaskGroup(of: (ExactString, Result<Bool, any Error>).self) { [client] group in
             for path in paths {
                 group.addTask {
                     do {
-                        let items = try await client.exists(path.string + "/items", timeout: patience)
+                        let items = try await client.exists(path.string + "/items", timeout: timeout)
                         return (path, .success(items != nil))
                     } catch {
                         return (path, .failure(error))
@@ -111,7 +111,7 @@ actor HTTPQueues {
         var failures: [any Error] = []
         for (path, result) in results {
             switch result {
-            case .success(let isThere): if isThere { found.append(path) }
+            case .success(let exists): if exists { found.append(path) }
             case .failure(let error): failures.append(error)
             }
         }
@@ -124,7 +124,7 @@ actor HTTPQueues {
     /// - Returns: `nil` as the statistics of a queue whose messages cannot be counted.
     func statistics() async -> [(path: String, statistics: QueueStatistics?)] {
         var all: [(path: String, statistics: QueueStatistics?)] = []
-        for path in members.keys.sorted().map(\.string) where client.sessionState.phase == .connected {
+        for path in served.keys.sorted().map(\.string) where client.sessionState.phase == .connected {
             do {
                 all.append((path, try await queue(path).statistics()))
             } catch let error as QueueError where error.code == .queueNotFound {
@@ -138,14 +138,14 @@ actor HTTPQueues {
 
     /// Ends the pending requests for messages without a message.
     func stop() async {
-        for member in members.values { await member.leases.stop() }
+        for queue in served.values { await queue.leases.stop() }
     }
 
     /// Requeues the leased messages, and removes the producers' nodes.
     func close() async {
         isClosed = true
         await withTaskGroup(of: Void.self) { group in
-            for member in members.values { group.addTask { await member.close() } }
+            for queue in served.values { group.addTask { await queue.close() } }
         }
     }
 }

@@ -7,8 +7,8 @@ import ZooKeeperQueue
     import Foundation
 #endif
 
-/// The JSON bodies of requests and responses. A payload that is UTF-8 is the string `payload`.
-/// Any other payload is `payloadBase64`.
+/// The JSON bodies of requests and responses. A payload that is UTF-8 is the string `payload`. Any other payload is
+/// `payloadBase64`.
 enum QueueDTOs {
     struct Send: Decodable {
         struct Message: Decodable {
@@ -20,17 +20,17 @@ enum QueueDTOs {
 
             /// Returns the message to send.
             ///
-            /// - Throws: ``FormError`` that says what is wrong.
-            func outgoing() throws(FormError) -> OutgoingMessage {
+            /// - Throws: ``InvalidRequest`` that says what is wrong.
+            func outgoing() throws(InvalidRequest) -> OutgoingMessage {
                 let bytes: [UInt8]
                 switch (payload, payloadBase64) {
                 case (let text?, nil): bytes = Array(text.utf8)
                 case (nil, let text?):
                     guard let data = Data(base64Encoded: text) else {
-                        throw FormError(message: "payloadBase64 is no base64")
+                        throw InvalidRequest(message: "payloadBase64 is not valid base64.")
                     }
                     bytes = Array(data)
-                default: throw FormError(message: "a message has either payload or payloadBase64")
+                default: throw InvalidRequest(message: "A message must have either payload or payloadBase64.")
                 }
                 return OutgoingMessage(bytes, priority: priority ?? 100, headers: headers ?? [:], id: id)
             }
@@ -41,24 +41,24 @@ enum QueueDTOs {
 
         /// Reads the body of a request.
         ///
-        /// - Throws: ``FormError`` that says what is wrong. An unknown name is refused,
-        ///   because it may be a misspelt one.
-        init(reading body: [UInt8]) throws(FormError) {
+        /// - Throws: ``InvalidRequest`` that says what is wrong. An unknown name is refused, because it may be a
+        ///   misspelt one.
+        init(reading body: [UInt8]) throws(InvalidRequest) {
             let data = Data(body)
             do {
                 self = try JSONDecoder().decode(Send.self, from: data)
             } catch {
-                throw FormError(message: "the body is no object of JSON with messages")
+                throw InvalidRequest(message: "The body is not a JSON object with the array messages.")
             }
             struct Fields: Decodable { let messages: [JSONNames] }
             guard let fields = try? JSONDecoder().decode(JSONNames.self, from: data), fields.names == ["messages"],
                 let messages = try? JSONDecoder().decode(Fields.self, from: data).messages,
                 messages.allSatisfy({ $0.names.isSubset(of: Self.names) })
-            else { throw FormError(message: "the body has a name that is not known") }
+            else { throw InvalidRequest(message: "The body has an unknown field.") }
         }
     }
 
-    struct FormError: Error {
+    struct InvalidRequest: Error {
         let message: String
     }
 
@@ -157,9 +157,9 @@ enum QueueDTOs {
         }
     }
 
-    struct Browsed: Encodable { let messages: [Message] }
+    struct Peeked: Encodable { let messages: [Message] }
 
-    struct Dead: Encodable {
+    struct DeadLetters: Encodable {
         struct Message: Encodable {
             private enum Key: String, CodingKey { case name, cause, time, headers, id }
             let letter: DeadLetter

@@ -32,16 +32,16 @@ struct QueueResource {
         path = "/" + segments.prefix(count).joined(separator: "/")
     }
 
-    func answer() async throws -> GatewayResponse {
+    func respond() async throws -> GatewayResponse {
         if route.methods.contains(request.method) { try request.allowQuery(route.queryNames(request.method)) }
         do {
             let queue = try endpoint.queues.queue(path)
             switch (request.method, route) {
             case (.get, .queue): return try await counts(queue)
-            case (.post, .messages): return try await send(try await member())
+            case (.post, .messages): return try await send(to: try await servedQueue())
             case (.get, .messages): return try await peek(queue)
             case (.delete, .messages): return try Self.json(.ok, QueueDTOs.Count(count: await queue.purge()))
-            case (.post, .leases): return try await take(queue)
+            case (.post, .leases): return try await lease(queue)
             case (.post, .lease(let id, let action)): return try await settle(id, action)
             case (.get, .dead): return try await dead(queue)
             case (.delete, .dead): return try Self.json(.ok, QueueDTOs.Count(count: await queue.purgeDeadLetters()))
@@ -52,10 +52,10 @@ struct QueueResource {
             default: return .methodNotAllowed(route.methods.map(\.rawValue).joined(separator: ", "))
             }
         } catch let error as QueueError {
-            var answer = GatewayResponse.problem(Self.status(error.code), Self.name(of: error.code), error.message)
-            if error.code == .queueFull { answer.headers[.retryAfter] = "1" }
-            return answer
-        } catch let error as QueueDTOs.FormError {
+            var response = GatewayResponse.problem(Self.status(error.code), Self.name(of: error.code), error.message)
+            if error.code == .queueFull { response.headers[.retryAfter] = "1" }
+            return response
+        } catch let error as QueueDTOs.InvalidRequest {
             return .problem(.badRequest, "invalidArgument", error.message)
         }
     }
@@ -67,58 +67,59 @@ struct QueueResource {
         do {
             return try json(.ok, QueueDTOs.Queues(queues: try await endpoint.queues.paths(endpoint)))
         } catch let error as ZooKeeperError {
-            let refusal = ErrorMapping(error, path: "/", isConnected: endpoint.client.sessionState.phase == .connected)
-            return .problem(refusal.status, "unreachable", refusal.message)
+            let mapping = ErrorMapping(error, path: "/", isConnected: endpoint.client.sessionState.phase == .connected)
+            return .problem(mapping.status, "unreachable", mapping.message)
         }
     }
 
-    private func member() async throws -> HTTPQueues.ServedQueue {
-        guard let member = try await endpoint.queues.member(path) else {
+    private func servedQueue() async throws -> HTTPQueues.ServedQueue {
+        guard let queue = try await endpoint.queues.servedQueue(path) else {
             throw GatewayResponse.problem(
-                .serviceUnavailable, "overloaded", "The gateway serves too many queues already.")
+                .serviceUnavailable, "overloaded", "The gateway cannot serve another queue now. Try again later.")
         }
-        return member
+        return queue
     }
 
     // MARK: Messages
 
-    private func send(_ member: HTTPQueues.ServedQueue) async throws -> GatewayResponse {
-        let priority = try number("priority", 0...999, 100)
+    private func send(to queue: HTTPQueues.ServedQueue) async throws -> GatewayResponse {
+        let priority = try integer("priority", in: 0...999, default: 100)
         let receipts: [SendReceipt]
         if request.isJSON {
-            let form = try QueueDTOs.Send(reading: request.body)
+            let body = try QueueDTOs.Send(reading: request.body)
             var messages: [OutgoingMessage] = []
-            for message in form.messages { messages.append(try message.outgoing()) }
+            for message in body.messages { messages.append(try message.outgoing()) }
             let size = messages.reduce(0) { $0 + $1.payload.count }
             guard size <= endpoint.maximumBodySize else {
                 return .problem(
                     .contentTooLarge, "payloadTooLarge",
-                    "The payloads are \(size) bytes long and the limit of a request is \(endpoint.maximumBodySize): "
-                        + "send less at once.")
+                    "The payloads are \(size) bytes long, but the limit of a request is "
+                        + "\(endpoint.maximumBodySize). Send less at a time.")
             }
-            receipts = try await member.producer.send(contentsOf: messages)
+            receipts = try await queue.producer.send(contentsOf: messages)
         } else {
             let id = HTTPField.Name("Idempotency-Key").flatMap { request.headers[$0] }
             // Decoding a header preserves ASCII only.
             guard id?.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) ?? true else {
-                throw QueueDTOs.FormError(message: "an Idempotency-Key is printable ASCII")
+                throw QueueDTOs.InvalidRequest(
+                    message: "The Idempotency-Key is not valid. Use only printable ASCII characters.")
             }
-            receipts = [try await member.producer.send(OutgoingMessage(request.body, priority: priority, id: id))]
+            receipts = [try await queue.producer.send(OutgoingMessage(request.body, priority: priority, id: id))]
         }
         return try Self.json(.created, QueueDTOs.Sent(receipts))
     }
 
     private func peek(_ queue: MessageQueue) async throws -> GatewayResponse {
-        let messages = try await queue.peek(limit: number("limit", 1...Self.mostShown, 20))
-        return try Self.json(.ok, QueueDTOs.Browsed(messages: messages.map { .init($0) }))
+        let messages = try await queue.peek(limit: integer("limit", in: 1...Self.maximumLimit, default: 20))
+        return try Self.json(.ok, QueueDTOs.Peeked(messages: messages.map { .init($0) }))
     }
 
     /// All of these messages are in memory at once, and each can have half a megabyte.
-    private static let mostShown = 100
+    private static let maximumLimit = 100
 
     private func counts(_ queue: MessageQueue) async throws -> GatewayResponse {
         guard ["true", "false", nil].contains(request.query["age"]) else {
-            throw QueueDTOs.FormError(message: "age is true or false")
+            throw QueueDTOs.InvalidRequest(message: "The query parameter age must be true or false.")
         }
         let (statistics, capacity) = (try await queue.statistics(), try await queue.attributes().capacity)
         // The gateway may lack the permission to list the items, or the list may be too long to read in time. The
@@ -128,41 +129,43 @@ struct QueueResource {
     }
 
     private func dead(_ queue: MessageQueue) async throws -> GatewayResponse {
-        let letters = try await queue.deadLetters(limit: number("limit", 1...Self.mostShown, 20))
-        return try Self.json(.ok, QueueDTOs.Dead(messages: letters.map { .init(letter: $0) }))
+        let letters = try await queue.deadLetters(limit: integer("limit", in: 1...Self.maximumLimit, default: 20))
+        return try Self.json(.ok, QueueDTOs.DeadLetters(messages: letters.map { .init(letter: $0) }))
     }
 
     // MARK: Leases
 
-    private static let longestWait = 60
-    private static let longestLease = 43_200
+    private static let maximumWait = 60
+    private static let maximumLeaseDuration = 43_200
 
-    private func take(_ queue: MessageQueue) async throws -> GatewayResponse {
-        let count = try number("count", 1...100, 1)
-        let wait = try number("wait", 0...Self.longestWait, 0)
-        let seconds = try number("seconds", 1...Self.longestLease, 30)
+    private func lease(_ queue: MessageQueue) async throws -> GatewayResponse {
+        let count = try integer("count", in: 1...100, default: 1)
+        let wait = try integer("wait", in: 0...Self.maximumWait, default: 0)
+        let seconds = try integer("seconds", in: 1...Self.maximumLeaseDuration, default: 30)
         // Reports a missing queue at once instead of waiting for it. While clients receive messages from the queue, no
         // check is needed: the consumer itself reports that the queue is missing.
-        if await endpoint.queues.leases(path)?.isTaking != true { _ = try await queue.attributes() }
-        let member = try await member()
+        if await endpoint.queues.leases(path)?.isActive != true { _ = try await queue.attributes() }
+        let servedQueue = try await servedQueue()
         guard
-            let taken = try await member.leases.take(count, wait: .seconds(wait), for: .seconds(seconds))
+            let leased = try await servedQueue.leases.lease(count, wait: .seconds(wait), for: .seconds(seconds))
         else {
-            return .problem(.tooManyRequests, "overloaded", "Too many messages are leased or asked for already.")
+            return .problem(
+                .tooManyRequests, "overloaded",
+                "The gateway cannot lease more messages of this queue now. Settle some leases, or try again later.")
         }
-        let octets = MediaType(accepting: request.headers, standard: .json) == .octets
-        if octets, count == 1 {
-            guard let (id, message) = taken.first else { return GatewayResponse(.noContent, .octets) }
-            var answer = GatewayResponse(.ok, .octets, bytes: message.payload)
+        let isOctets = MediaType(accepting: request.headers, default: .json) == .octets
+        if isOctets, count == 1 {
+            guard let (id, message) = leased.first else { return GatewayResponse(.noContent, .octets) }
+            var response = GatewayResponse(.ok, .octets, bytes: message.payload)
             for (name, value) in [
                 ("Lease", id), ("Fencing-Token", "\(message.fencingToken)"), ("Message-Name", message.nodeName),
                 ("Delivery-Count", "\(message.deliveryCount)"), ("Priority", "\(message.priority)"),
             ] {
-                if let name = HTTPField.Name("X-Queue-\(name)") { answer.headers[name] = value }
+                if let name = HTTPField.Name("X-Queue-\(name)") { response.headers[name] = value }
             }
-            return answer
+            return response
         }
-        let leases = taken.map { QueueDTOs.Lease(lease: $0.id, message: $0.message, seconds: seconds) }
+        let leases = leased.map { QueueDTOs.Lease(lease: $0.id, message: $0.message, seconds: seconds) }
         return try Self.json(.ok, QueueDTOs.Leases(leases: leases))
     }
 
@@ -171,51 +174,55 @@ struct QueueResource {
             request.query["token"] == "\(message.fencingToken)"
         else {
             return .problem(
-                .notFound, "leaseLost", "There is no lease of this id and fencing token: it has ended, or never was.")
+                .notFound, "leaseLost",
+                "No lease has this ID and fencing token. The lease has ended, or the ID or the token is wrong.")
         }
         switch action {
         case .extend:
-            let seconds = try number("seconds", 1...Self.longestLease, 30)
+            let seconds = try integer("seconds", in: 1...Self.maximumLeaseDuration, default: 30)
             if message.leaseState == .suspended {
-                return .problem(.serviceUnavailable, "unreachable", "The lease is in doubt: no server answers.")
+                return .problem(
+                    .serviceUnavailable, "unreachable",
+                    "Not extended: the lease is suspended, because no server responds. Try again later.")
             }
             guard message.leaseState == .held, await leases.extend(id, by: .seconds(seconds)) else {
-                return .problem(.conflict, "leaseLost", "The lease is lost.")
+                return .problem(.conflict, "leaseLost", "Not extended: the lease has ended.")
             }
             return try Self.json(.ok, QueueDTOs.Extended(seconds: seconds))
-        case .acknowledge: try await settling(leases, id, message) { try await message.acknowledge() }
+        case .acknowledge: try await settle(leases, id, message) { try await message.acknowledge() }
         case .requeue:
-            try await settling(leases, id, message) { try await message.requeue(reason: request.query["reason"]) }
+            try await settle(leases, id, message) { try await message.requeue(reason: request.query["reason"]) }
         case .deadLetter:
-            try await settling(leases, id, message) {
-                try await message.deadLetter(reason: request.query["reason"] ?? "given up over HTTP")
+            try await settle(leases, id, message) {
+                try await message.deadLetter(reason: request.query["reason"] ?? "dead-lettered over HTTP")
             }
         }
         return GatewayResponse(.noContent)
     }
 
     /// Runs `body`, and removes the lease once it has certainly ended.
-    private func settling(
+    private func settle(
         _ leases: HTTPLeases, _ id: String, _ message: QueueMessage, _ body: () async throws -> Void
     ) async throws {
         do {
             try await body()
         } catch {
-            if [.lost, .settled].contains(message.leaseState) { await leases.forget(id) }
+            if [.lost, .settled].contains(message.leaseState) { await leases.remove(id) }
             throw error
         }
-        await leases.forget(id)
+        await leases.remove(id)
     }
 
-    // MARK: Parts
+    // MARK: Helpers
 
-    private func number(_ name: ExactString, _ range: ClosedRange<Int>, _ standard: Int) throws -> Int {
+    private func integer(_ name: ExactString, in range: ClosedRange<Int>, default standard: Int) throws -> Int {
         guard let text = request.query[name] else { return standard }
-        guard let number = Int(text), range.contains(number) else {
-            throw QueueDTOs.FormError(
-                message: "\(name.string) is a number from \(range.lowerBound) to \(range.upperBound)")
+        guard let value = Int(text), range.contains(value) else {
+            throw QueueDTOs.InvalidRequest(
+                message: "The query parameter \(name.string) must be a number from \(range.lowerBound) to "
+                    + "\(range.upperBound).")
         }
-        return number
+        return value
     }
 
     private static func status(_ code: QueueError.Code) -> HTTPResponse.Status {

@@ -7,20 +7,20 @@ import ZooKeeper
     import Foundation
 #endif
 
-/// The sessions that clients have opened. Each has a separate session at the ensemble,
-/// which owns the client's ephemeral nodes.
+/// The sessions that clients have opened. Each has a separate session at the ensemble, which owns the client's
+/// ephemeral nodes.
 ///
-/// A session is closed when its client sends no heartbeat for as long as the client has
-/// requested. Its nodes are deleted with it.
+/// A session is closed when its client sends no heartbeat for as long as the client has requested. Its nodes are
+/// deleted with it.
 actor RESTSessions {
     private struct Session {
         let client: ZooKeeperClient
-        let patience: Duration
-        var end: ContinuousClock.Instant
+        let timeout: Duration
+        var expiresAt: ContinuousClock.Instant
         /// Closes the session when it expires.
-        let watch: Task<Void, Never>
+        let expiry: Task<Void, Never>
         /// The number of the newest write, among the writes that have a number.
-        var newestWrite = 0
+        var lastWrite = 0
     }
 
     private let configuration: ZooKeeperConfiguration
@@ -43,7 +43,7 @@ actor RESTSessions {
     /// Opens a session. Returns when the session exists at the ensemble.
     ///
     /// - Returns: the session's ID; `nil` when there are too many sessions, or the gateway is shutting down.
-    func open(patience: Duration, within limit: Duration) async throws -> String? {
+    func open(timeout: Duration, within limit: Duration) async throws -> String? {
         guard !isClosed, sessions.count + opening < maximum else { return nil }
         opening += 1
         defer { opening -= 1 }
@@ -60,24 +60,25 @@ actor RESTSessions {
         }
         // A UUID of version 4 is random, so that other clients cannot guess it.
         let id = UUID().uuidString.lowercased()
-        let watch = Task {
-            while let rest = timeLeft(id) {
+        let expiry = Task {
+            while let remaining = timeLeft(id) {
                 // A session expires by time, and no event announces that.
-                if rest <= .zero { return await expire(id) }
-                try? await Task.sleep(for: rest)
+                if remaining <= .zero { return await expire(id) }
+                try? await Task.sleep(for: remaining)
                 if Task.isCancelled { return }
             }
         }
-        sessions[ExactString(id)] = Session(client: client, patience: patience, end: .now + patience, watch: watch)
+        sessions[ExactString(id)] = Session(
+            client: client, timeout: timeout, expiresAt: .now + timeout, expiry: expiry)
         return id
     }
 
     private func timeLeft(_ id: String) -> Duration? {
-        sessions[ExactString(id)].map { ContinuousClock.now.duration(to: $0.end) }
+        sessions[ExactString(id)].map { ContinuousClock.now.duration(to: $0.expiresAt) }
     }
 
     private func expire(_ id: String) async {
-        logger.debug("A session has ended without a sign")
+        logger.debug("Closed a session without heartbeats")
         await sessions.removeValue(forKey: ExactString(id))?.client.close()
     }
 
@@ -97,7 +98,7 @@ actor RESTSessions {
     func touch(_ id: String) async -> Bool {
         await prune(id)
         guard let session = sessions[ExactString(id)] else { return false }
-        sessions[ExactString(id)]?.end = .now + session.patience
+        sessions[ExactString(id)]?.expiresAt = .now + session.timeout
         return true
     }
 
@@ -112,22 +113,23 @@ actor RESTSessions {
     ) throws -> Task<Result, any Error> {
         guard let session = sessions[ExactString(id)] else {
             throw ZooKeeperError(
-                code: .unknownSession, message: "There is no such session.", path: nil, outcome: .notApplied)
+                code: .unknownSession, message: "The session does not exist.", path: nil, outcome: .notApplied)
         }
-        guard number > session.newestWrite else {
+        guard number > session.lastWrite else {
             throw ZooKeeperError(
-                code: .invalidArgument, message: "A newer write of the session was here before.", path: nil,
+                code: .invalidArgument,
+                message: "Not applied: the session has begun this write or a later one before.", path: nil,
                 outcome: .notApplied)
         }
-        sessions[ExactString(id)]?.newestWrite = number
+        sessions[ExactString(id)]?.lastWrite = number
         return Task.immediate { try await write(session.client) }
     }
 
     func close(_ id: String) async {
         guard let session = sessions.removeValue(forKey: ExactString(id)) else { return }
-        session.watch.cancel()
+        session.expiry.cancel()
         await session.client.close()
-        await session.watch.value
+        await session.expiry.value
     }
 
     /// Closes all sessions, and opens no more.

@@ -5,55 +5,57 @@ import ZooKeeper
 struct SessionResource {
     let endpoint: Endpoint
     let request: GatewayRequest
-    let format: MediaType
+    let mediaType: MediaType
     /// The part of the path after `/sessions/v1/`: a session's ID, or nothing.
     let id: String
 
-    func answer() async throws -> GatewayResponse {
+    func respond() async throws -> GatewayResponse {
         switch request.method {
         case .post where id.isEmpty: return try await create()
         case .put where !id.isEmpty:
             guard await endpoint.sessions.touch(id) else {
-                return GatewayResponse(.notFound, format, "session \(id) not found", request)
+                return GatewayResponse(.notFound, mediaType, "session \(id) not found", request)
             }
-            return GatewayResponse(.ok, format)
+            return GatewayResponse(.ok, mediaType)
         case .delete where !id.isEmpty:
             // Answers 204 even when there is no such session, because the client wanted it to be gone.
             await endpoint.sessions.close(id)
-            return GatewayResponse(.noContent, format)
+            return GatewayResponse(.noContent, mediaType)
         default: return .methodNotAllowed(id.isEmpty ? "POST" : "PUT, DELETE")
         }
     }
 
     /// The longest expiry that a client can request, in seconds.
-    private static let longest = 86_400
+    private static let maximumExpiry = 86_400
 
     private func create() async throws -> GatewayResponse {
         let operation = request.query["op"] ?? "create"
         guard operation == "create" else {
-            return GatewayResponse(.badRequest, format, "bad operation \(operation)", request)
+            return GatewayResponse(.badRequest, mediaType, "bad operation \(operation)", request)
         }
-        guard let seconds = Int(request.query["expire"] ?? "5"), (1...Self.longest).contains(seconds) else {
+        guard let seconds = Int(request.query["expire"] ?? "5"), (1...Self.maximumExpiry).contains(seconds) else {
             return GatewayResponse(.badRequest)
         }
         let id: String?
         do {
-            id = try await endpoint.sessions.open(patience: .seconds(seconds), within: endpoint.responseTimeout)
+            id = try await endpoint.sessions.open(timeout: .seconds(seconds), within: endpoint.responseTimeout)
         } catch let error as ZooKeeperError {
-            let refusal = ErrorMapping(error, path: "session", isConnected: false)
-            return GatewayResponse(refusal.status, format, refusal.message, request)
+            let mapping = ErrorMapping(error, path: "session", isConnected: false)
+            return GatewayResponse(mapping.status, mediaType, mapping.message, request)
         }
         guard let id else {
-            return GatewayResponse(.serviceUnavailable, format, "there are too many sessions", request)
+            return GatewayResponse(
+                .serviceUnavailable, mediaType, "The gateway cannot open another session now. Try again later.",
+                request)
         }
         let address = request.address.hasSuffix("/") ? request.address + id : "\(request.address)/\(id)"
-        var answer =
-            if format == .octets {
-                GatewayResponse(.created, format, bytes: Array(id.utf8))
+        var response =
+            if mediaType == .octets {
+                GatewayResponse(.created, mediaType, bytes: Array(id.utf8))
             } else {
-                GatewayResponse(.created, format, ResponseBody("session", ["id": .text(id), "uri": .text(address)]))
+                GatewayResponse(.created, mediaType, ResponseBody("session", ["id": .text(id), "uri": .text(address)]))
             }
-        answer.headers[.location] = address
-        return answer
+        response.headers[.location] = address
+        return response
     }
 }

@@ -9,7 +9,7 @@ import ZooKeeper
 
 /// The calls to a gateway with transactions and watches: each call is one request.
 struct ExtensionAPI: GatewayAPI {
-    let exchange: RequestExecutor
+    let executor: RequestExecutor
 
     /// How long a gateway waits for a change, in seconds.
     private static let wait = 20
@@ -20,38 +20,43 @@ struct ExtensionAPI: GatewayAPI {
     private func call<Value>(
         _ call: ExtensionCall, wait: Int? = nil, _ value: (ExtensionReply) -> Value?
     ) async throws -> Value {
-        try await exchange.perform(isWrite: call.isWrite, wait: .seconds(wait ?? 0)) { link in
+        try await executor.perform(isWrite: call.isWrite, wait: .seconds(wait ?? 0)) { link in
             // Each attempt has a new number, because a gateway accepts a number only once.
-            let number = call.isWrite ? exchange.turn.nextNumber() : nil
+            let number = call.isWrite ? executor.writeMutex.nextNumber() : nil
             let body = try ExtensionRequest(session: link.id, number: number, call: call).encoded()
             return .init(
                 method: .post, url: link.gateway + "/extensions/v1" + (wait.map { "?wait=\($0)" } ?? ""),
-                contentType: "application/json", body: body, isWait: wait != nil)
+                contentType: "application/json", body: body, isLongPoll: wait != nil)
         } _: { response in
-            guard let reply = response.decoded(as: ExtensionReply.self) else { return try Self.judge(response) }
+            guard let reply = response.decoded(as: ExtensionReply.self) else { return try Self.interpret(response) }
             guard case .failed(let failure) = reply else { return value(reply).map { .value($0) } ?? .unreadable }
             let error = failure.error
             switch error.code {
-            case .unknownSession: return .sessionHasEnded
-            case .deadlineExceeded where error.outcome == .notApplied: return .later(error)
+            case .unknownSession: return .sessionEnded
+            case .deadlineExceeded where error.outcome == .notApplied: return .retry(error)
             // This is about the gateway's session, and not about this store.
             case .closed, .closing, .sessionExpired:
-                return error.outcome == .notApplied ? .sessionHasEnded : .unknown("The gateway's session has ended.")
+                return error.outcome == .notApplied
+                    ? .sessionEnded : .unknown(reason: "The gateway's session has ended.")
             default: throw error
             }
         }
     }
 
-    /// Judges a response that is not a reply of the extension.
-    private static func judge<Value>(_ response: RESTTransport.Response) throws -> RequestExecutor.Judgement<Value> {
+    /// Interprets a response that is not a reply of the extension.
+    private static func interpret<Value>(
+        _ response: RESTTransport.Response
+    ) throws -> RequestExecutor.Interpretation<Value> {
         switch response.status {
         // Another gateway without extensions has replaced this one, or the gateway no longer admits the user.
-        case 401, 404: return .sessionHasEnded
-        case 425, 429: return .later(.refused(.deadlineExceeded, "", "The gateway has too much to do."))
-        case _ where response.mayPass: return .unknown("The gateway answered \(response.quoted).")
-        case 413: throw ZooKeeperError.refused(.requestTooLarge, "", "The gateway takes no request so large.")
+        case 401, 404: return .sessionEnded
+        case 425, 429: return .retry(.refused(.deadlineExceeded, "", "The gateway is overloaded."))
+        case _ where response.isTransient: return .unknown(reason: "The gateway responded with \(response.quoted).")
+        case 413:
+            throw ZooKeeperError.refused(
+                .requestTooLarge, "", "The request is too large for the gateway. Send less at a time.")
         case 400..<500:
-            throw ZooKeeperError.refused(.badArguments, "", "The gateway refuses the request: \(response.quoted).")
+            throw ZooKeeperError.refused(.badArguments, "", "The gateway refused the request: \(response.quoted).")
         default: return .unreadable
         }
     }
@@ -60,7 +65,8 @@ struct ExtensionAPI: GatewayAPI {
 
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
         guard let mode = WireMode(mode) else {
-            throw ZooKeeperError.refused(.invalidArgument, path, "A gateway creates no such kind of node.")
+            throw ZooKeeperError.refused(
+                .invalidArgument, path, "A gateway cannot create container nodes or nodes with a time to live.")
         }
         return try await call(.create(path: path, data: data.map { Data($0) }, mode: mode)) {
             guard case .created(let path, let stat) = $0 else { return nil }
@@ -82,10 +88,10 @@ struct ExtensionAPI: GatewayAPI {
     func get(_ paths: [String]) async throws -> [Node?] {
         var nodes: [Node?] = []
         while nodes.count < paths.count {
-            let rest = Array(paths[nodes.count...].prefix(ExtensionCall.mostPaths))
+            let rest = Array(paths[nodes.count...].prefix(ExtensionCall.maximumPaths))
             nodes += try await call(.get(paths: rest)) {
-                guard case .nodes(let some) = $0, !some.isEmpty, some.count <= rest.count else { return nil }
-                return some.map { $0?.node }
+                guard case .nodes(let read) = $0, !read.isEmpty, read.count <= rest.count else { return nil }
+                return read.map { $0?.node }
             }
         }
         return nodes
@@ -130,15 +136,16 @@ struct ExtensionAPI: GatewayAPI {
         }
     }
 
-    func node(_ path: String, after mark: ExtensionCall.Revision?) async throws -> Node? {
-        try await call(.awaitNode(path: path, after: mark, seconds: Self.wait), wait: Self.wait) { reply -> Node?? in
+    func node(_ path: String, after revision: ExtensionCall.Revision?) async throws -> Node? {
+        try await call(.awaitNode(path: path, after: revision, seconds: Self.wait), wait: Self.wait) {
+            reply -> Node?? in
             guard case .nodes(let nodes) = reply, nodes.count == 1 else { return nil }
             return .some(nodes[0]?.node)
         }
     }
 
-    func children(of path: String, after mark: ExtensionCall.Revision?) async throws -> NodeChildren? {
-        try await call(.awaitChildren(path: path, after: mark, seconds: Self.wait), wait: Self.wait) {
+    func children(of path: String, after revision: ExtensionCall.Revision?) async throws -> NodeChildren? {
+        try await call(.awaitChildren(path: path, after: revision, seconds: Self.wait), wait: Self.wait) {
             reply -> NodeChildren?? in
             guard case .children(let children) = reply else { return nil }
             return .some(children?.children)

@@ -14,8 +14,8 @@ protocol GatewayAPI: Sendable {
     func byteUsage(of path: String) async throws -> Int?
     func sync(_ path: String) async throws
     func multi(_ operations: [ZooKeeperOperation]) async throws -> [OperationResult]
-    /// Returns the node when its revision differs from `mark`, or after a while.
-    func node(_ path: String, after mark: ExtensionCall.Revision?) async throws -> Node?
+    /// Returns the node when its revision differs from `revision`, or after a while.
+    func node(_ path: String, after revision: ExtensionCall.Revision?) async throws -> Node?
     /// Does the same for the names of the node's children.
-    func children(of path: String, after mark: ExtensionCall.Revision?) async throws -> NodeChildren?
+    func children(of path: String, after revision: ExtensionCall.Revision?) async throws -> NodeChildren?
 }

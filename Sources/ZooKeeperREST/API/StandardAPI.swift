@@ -9,12 +9,12 @@ import ZooKeeper
 
 /// The calls to a gateway with ZooKeeper's REST interface alone: each operation is a separate request.
 struct StandardAPI: GatewayAPI, SingleOperations {
-    let exchange: RequestExecutor
+    let executor: RequestExecutor
     let pollInterval: Duration
-    private let transactions = SagaRunner()
+    private let sagas = SagaRunner()
 
-    init(exchange: RequestExecutor, pollInterval: Duration) {
-        self.exchange = exchange
+    init(executor: RequestExecutor, pollInterval: Duration) {
+        self.executor = executor
         self.pollInterval = pollInterval
     }
 
@@ -29,7 +29,7 @@ struct StandardAPI: GatewayAPI, SingleOperations {
         _ method: RESTTransport.Request.Method, _ path: String, query: [(String, String)] = [], body: [UInt8]? = nil,
         _ value: (RESTTransport.Response) -> Value?
     ) async throws -> Value {
-        try await exchange.perform(isWrite: method != .get, owner: owner) { link in
+        try await executor.perform(isWrite: method != .get, owner: owner) { link in
             let parameters = (query + [("session", link.id)]).map { "\($0)=\(URLText.encoded(path: $1))" }
             let url = "\(link.gateway)/znodes/v1\(URLText.encoded(path: path))?\(parameters.joined(separator: "&"))"
             return .init(method: method, url: url, body: body)
@@ -37,23 +37,23 @@ struct StandardAPI: GatewayAPI, SingleOperations {
             if (200..<300).contains(response.status) {
                 return value(response).map { .value($0) } ?? .unreadable
             }
-            return try Self.judge(response, method, path)
+            return try Self.interpret(response, method, path)
         }
     }
 
-    private static func judge<Value>(
+    private static func interpret<Value>(
         _ response: RESTTransport.Response, _ method: RESTTransport.Request.Method, _ path: String
-    ) throws -> RequestExecutor.Judgement<Value> {
+    ) throws -> RequestExecutor.Interpretation<Value> {
         let refused = { (code: ZooKeeperError.Code) in
-            ZooKeeperError.refused(code, path, "The gateway answered \(response.quoted).")
+            ZooKeeperError.refused(code, path, "The gateway responded with \(response.quoted).")
         }
-        if response.saysSessionHasEnded { return .sessionHasEnded }
-        if response.isNotPermitted { throw refused(.noAuth) }
+        if response.isUnknownSession { return .sessionEnded }
+        if response.isPermissionDenied { throw refused(.noAuth) }
         // A response about a node decides what happens to messages, so a proxy's page must not count as one.
         if [404, 409, 412].contains(response.status), response.message == nil { return .unreadable }
         switch response.status {
-        case 425, 429: return .later(refused(.deadlineExceeded))
-        case _ where response.mayPass: return .unknown("The gateway answered \(response.quoted).")
+        case 425, 429: return .retry(refused(.deadlineExceeded))
+        case _ where response.isTransient: return .unknown(reason: "The gateway responded with \(response.quoted).")
         case 404: throw refused(.noNode)
         case 409: throw refused(method == .delete ? .notEmpty : .nodeExists)
         case 412: throw refused(.badVersion)
@@ -70,7 +70,7 @@ struct StandardAPI: GatewayAPI, SingleOperations {
         if mode.isEphemeral { query.append(("ephemeral", "true")) }
         if data == nil { query.append(("null", "true")) }
         return try await request(.post, parent, query: query, body: data ?? []) {
-            $0.decoded(as: PlainPath.self)?.path
+            $0.decoded(as: PathResponse.self)?.path
         }
     }
 
@@ -81,7 +81,8 @@ struct StandardAPI: GatewayAPI, SingleOperations {
 
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
         guard WireMode(mode) != nil else {
-            throw ZooKeeperError.refused(.invalidArgument, path, "A gateway creates no such kind of node.")
+            throw ZooKeeperError.refused(
+                .invalidArgument, path, "A gateway cannot create container nodes or nodes with a time to live.")
         }
         let created = try await createNode(path, data: data, mode: mode)
         // The response has no metadata. A consumer may have claimed the node already.
@@ -89,7 +90,8 @@ struct StandardAPI: GatewayAPI, SingleOperations {
             return CreatedNode(path: created, stat: try await exists(created) ?? Stat())
         } catch let error as ZooKeeperError {
             throw ZooKeeperError(
-                code: error.code, message: "The node was created. \(error.message)", path: created, outcome: .unknown)
+                code: error.code, message: "The node was created, but its metadata was not read. \(error.message)",
+                path: created, outcome: .unknown)
         }
     }
 
@@ -100,16 +102,16 @@ struct StandardAPI: GatewayAPI, SingleOperations {
     func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
         var query = version.map { [("version", "\($0)")] } ?? []
         if data == nil { query.append(("null", "true")) }
-        return try await request(.put, path, query: query, body: data ?? []) { $0.decoded(as: PlainNode.self)?.stat }
+        return try await request(.put, path, query: query, body: data ?? []) { $0.decoded(as: NodeResponse.self)?.stat }
     }
 
     func get(_ paths: [String]) async throws -> [Node?] {
         try await withThrowingTaskGroup(of: (Int, Node?).self) { group in
             var nodes = [Node?](repeating: nil, count: paths.count)
             // Each read uses a separate connection.
-            let atOnce = 32
+            let maximumConnections = 32
             for (index, path) in paths.enumerated() {
-                if index >= atOnce, let (index, node) = try await group.next() { nodes[index] = node }
+                if index >= maximumConnections, let (index, node) = try await group.next() { nodes[index] = node }
                 group.addTask { (index, try await get(path)) }
             }
             return try await group.reduce(into: nodes) { $0[$1.0] = $1.1 }
@@ -118,7 +120,7 @@ struct StandardAPI: GatewayAPI, SingleOperations {
 
     private func get(_ path: String) async throws -> Node? {
         do {
-            return try await request(.get, path) { $0.decoded(as: PlainNode.self)?.node }
+            return try await request(.get, path) { $0.decoded(as: NodeResponse.self)?.node }
         } catch let error as ZooKeeperError where error.code == .noNode {
             return nil
         }
@@ -130,18 +132,18 @@ struct StandardAPI: GatewayAPI, SingleOperations {
         // The names may be newer than the metadata, but not older. A change in between is seen at the next read.
         guard let stat = try await exists(path) else { throw ZooKeeperError.noNode(path) }
         let names = try await request(.get, path, query: [("view", "children")]) {
-            $0.decoded(as: PlainChildren.self)?.names
+            $0.decoded(as: ChildrenResponse.self)?.names
         }
         return NodeChildren(names: names, stat: stat)
     }
 
-    // MARK: What the interface has not
+    // MARK: Not in the interface
 
     func acl(of path: String) async throws -> [ACL]? { nil }
 
     func trackUsage(of path: String) async throws {
         throw ZooKeeperError.refused(
-            .unimplemented, path, "The gateway does not count bytes: limit the number of messages instead.")
+            .unimplemented, path, "The gateway does not count bytes. Limit the number of messages instead.")
     }
 
     func byteUsage(of path: String) async throws -> Int? { nil }
@@ -155,19 +157,19 @@ struct StandardAPI: GatewayAPI, SingleOperations {
     }
 
     func multi(_ operations: [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] {
-        let deadline = ContinuousClock.now + exchange.requestTimeout
-        var bound = self
-        bound.owner = try await exchange.session.link(until: deadline).owner
-        return try await transactions.perform(operations, on: bound, until: deadline)
+        let deadline = ContinuousClock.now + executor.requestTimeout
+        var inSession = self
+        inSession.owner = try await executor.session.link(until: deadline).owner
+        return try await sagas.perform(operations, on: inSession, until: deadline)
     }
 
-    func node(_ path: String, after mark: ExtensionCall.Revision?) async throws -> Node? {
+    func node(_ path: String, after revision: ExtensionCall.Revision?) async throws -> Node? {
         // Without watches there is no event to wait for.
         try await Task.sleep(for: pollInterval)
         return try await get(path)
     }
 
-    func children(of path: String, after mark: ExtensionCall.Revision?) async throws -> NodeChildren? {
+    func children(of path: String, after revision: ExtensionCall.Revision?) async throws -> NodeChildren? {
         // Without watches there is no event to wait for.
         try await Task.sleep(for: pollInterval)
         do {

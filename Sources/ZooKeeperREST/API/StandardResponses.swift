@@ -9,16 +9,16 @@ import ZooKeeper
 // The structures of ZooKeeper's REST interface, as far as they are read here. Apache's gateway omits an empty list, and
 // data that is null. It always sends the path and the numbers, which identify a response of a gateway.
 
-struct PlainPath: Decodable { let path: String }
+struct PathResponse: Decodable { let path: String }
 
-struct PlainChildren: Decodable {
+struct ChildrenResponse: Decodable {
     let path: String
     let children: [String]?
 
     var names: [String] { children ?? [] }
 }
 
-struct PlainNode: Decodable {
+struct NodeResponse: Decodable {
     let data64: Data?
     let czxid, mzxid, pzxid, ctime, mtime, ephemeralOwner: Int64
     let version, cversion, aversion, dataLength, numChildren: Int32

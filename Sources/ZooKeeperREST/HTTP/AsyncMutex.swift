@@ -9,25 +9,25 @@ final class AsyncMutex: Sendable {
         let continuation: CheckedContinuation<Void, any Error>
     }
     private struct State {
-        var isTaken = false
+        var isLocked = false
         var write = 0
         var lastWaiter = 0
         var waiting: Deque<Waiter> = []
     }
     private let state = Mutex(State())
 
-    private static let tooLate = ZooKeeperError(
-        code: .deadlineExceeded, message: "Not sent: an earlier write had no answer in time.",
+    private static let timedOut = ZooKeeperError(
+        code: .deadlineExceeded, message: "Not sent: the earlier writes did not finish in time.",
         path: nil, outcome: .notApplied)
 
     /// Acquires the lock.
     ///
-    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/deadlineExceeded``) when that does not
-    ///   succeed in time, or `CancellationError`.
-    func take(until deadline: ContinuousClock.Instant) async throws {
+    /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/deadlineExceeded``) when that does not succeed in time, or
+    ///   `CancellationError`.
+    func lock(until deadline: ContinuousClock.Instant) async throws {
         let number: Int? = state.withLock { state in
-            if !state.isTaken {
-                state.isTaken = true
+            if !state.isLocked {
+                state.isLocked = true
                 return nil
             }
             state.lastWaiter += 1
@@ -37,7 +37,7 @@ final class AsyncMutex: Sendable {
         let timer = Task {
             // A timer is needed, because no event says that the lock is not released.
             try await Task.sleep(until: deadline, clock: .continuous)
-            giveUp(number, Self.tooLate)
+            removeWaiter(number, Self.timedOut)
         }
         defer { timer.cancel() }
         try await withTaskCancellationHandler {
@@ -45,9 +45,9 @@ final class AsyncMutex: Sendable {
                 // Checked under the lock, so that a later cancellation or timer finds the waiter.
                 let outcome: Result<Void, any Error>? = state.withLock { state in
                     if Task.isCancelled { return .failure(CancellationError()) }
-                    if ContinuousClock.now >= deadline { return .failure(Self.tooLate) }
-                    if !state.isTaken {
-                        state.isTaken = true
+                    if ContinuousClock.now >= deadline { return .failure(Self.timedOut) }
+                    if !state.isLocked {
+                        state.isLocked = true
                         return .success(())
                     }
                     state.waiting.append(Waiter(number: number, continuation: continuation))
@@ -56,21 +56,21 @@ final class AsyncMutex: Sendable {
                 if let outcome { continuation.resume(with: outcome) }
             }
         } onCancel: {
-            giveUp(number, CancellationError())
+            removeWaiter(number, CancellationError())
         }
     }
 
-    private func giveUp(_ number: Int, _ error: any Error) {
+    private func removeWaiter(_ number: Int, _ error: any Error) {
         let waiter = state.withLock { state in
             state.waiting.firstIndex { $0.number == number }.map { state.waiting.remove(at: $0) }
         }
         waiter?.continuation.resume(throwing: error)
     }
 
-    func give() {
+    func unlock() {
         let next = state.withLock { state in
             let next = state.waiting.popFirst()
-            state.isTaken = next != nil
+            state.isLocked = next != nil
             return next
         }
         next?.continuation.resume()

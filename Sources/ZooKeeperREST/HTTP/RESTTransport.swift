@@ -19,7 +19,7 @@ struct RESTTransport: Sendable {
         var contentType = "application/octet-stream"
         var body: [UInt8]?
         /// Whether the gateway answers only when something happens. The request occupies its connection until then.
-        var isWait = false
+        var isLongPoll = false
     }
 
     struct Response: Sendable {
@@ -31,20 +31,20 @@ struct RESTTransport: Sendable {
     enum Failure: Error {
         /// The request was certainly not sent.
         case notSent
-        case noAnswer
+        case noResponse
     }
 
     private let http: HTTPClient
     /// The client for requests that wait, so that no other request waits for a connection behind them.
-    private let waiting: HTTPClient
+    private let longPollClient: HTTPClient
     private let authorization: String?
 
     /// The largest response in bytes.
-    private static let largestAnswer = 64 << 20
+    private static let maximumResponseSize = 64 << 20
 
-    init(_ http: HTTPClient, waiting: HTTPClient, _ credentials: RESTConfiguration.Credentials?) {
+    init(_ http: HTTPClient, longPollClient: HTTPClient, _ credentials: RESTConfiguration.Credentials?) {
         self.http = http
-        self.waiting = waiting
+        self.longPollClient = longPollClient
         authorization = credentials?.authorization
     }
 
@@ -54,19 +54,19 @@ struct RESTTransport: Sendable {
     func send(_ request: Request, within limit: Duration) async throws -> Response {
         // The HTTP client's time limit covers only the header of a response.
         try await withThrowingTaskGroup(of: Response.self) { group in
-            group.addTask { try await exchange(request, within: limit) }
+            group.addTask { try await execute(request, within: limit) }
             group.addTask {
                 // A timer is needed, because no event says that no response arrives.
                 try await Task.sleep(for: limit)
-                throw Failure.noAnswer
+                throw Failure.noResponse
             }
             defer { group.cancelAll() }
-            guard let response = try await group.next() else { throw Failure.noAnswer }
+            guard let response = try await group.next() else { throw Failure.noResponse }
             return response
         }
     }
 
-    private func exchange(_ request: Request, within limit: Duration) async throws -> Response {
+    private func execute(_ request: Request, within limit: Duration) async throws -> Response {
         var outgoing = HTTPClientRequest(url: request.url)
         outgoing.method = .init(rawValue: request.method.rawValue)
         outgoing.headers.add(name: "accept", value: "application/json")
@@ -77,13 +77,13 @@ struct RESTTransport: Sendable {
         }
         let milliseconds = max(1, Int64(limit / .milliseconds(1)))
         do {
-            let response = try await (request.isWait ? waiting : http).execute(
+            let response = try await (request.isLongPoll ? longPollClient : http).execute(
                 outgoing, timeout: .milliseconds(milliseconds))
-            let body = try await response.body.collect(upTo: Self.largestAnswer)
+            let body = try await response.body.collect(upTo: Self.maximumResponseSize)
             return Response(status: Int(response.status.code), body: Array(buffer: body))
         } catch {
             if Task.isCancelled { throw CancellationError() }
-            throw Self.wasNotSent(error) ? Failure.notSent : .noAnswer
+            throw Self.wasNotSent(error) ? Failure.notSent : .noResponse
         }
     }
 

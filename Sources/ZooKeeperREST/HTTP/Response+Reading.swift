@@ -7,29 +7,29 @@ import ZooKeeper
 #endif
 
 extension RESTTransport.Response {
-    private struct Refusal: Decodable { let message: String }
+    private struct ErrorBody: Decodable { let message: String }
 
     func decoded<T: Decodable>(as type: T.Type) -> T? { try? JSONDecoder().decode(type, from: Data(body)) }
 
     /// The gateway's message for an error; `nil` when something other than a gateway has answered.
-    var message: String? { decoded(as: Refusal.self)?.message }
+    var message: String? { decoded(as: ErrorBody.self)?.message }
 
     /// Whether the failure may be temporary: the gateway is busy, or cannot reach the ensemble.
-    var mayPass: Bool { [408, 425, 429].contains(status) || status >= 500 }
+    var isTransient: Bool { [408, 425, 429].contains(status) || status >= 500 }
 
     /// Whether the gateway does not know the session. A 401 for a node has a body.
-    var saysSessionHasEnded: Bool { status == 401 && body.isEmpty }
+    var isUnknownSession: Bool { status == 401 && body.isEmpty }
 
     /// Whether an access control list, or the gateway, denies the request. Apache's gateway has no separate status for
     /// that, and quotes ZooKeeper's code.
-    var isNotPermitted: Bool {
+    var isPermissionDenied: Bool {
         status == 401 && !body.isEmpty
             || status >= 500 && message?.contains("KeeperErrorCode = NoAuth") == true
     }
 
-    /// The status and the beginning of the body, for an error message. Its length is limited, and everything but
-    /// plain ASCII is escaped, because anything may have sent it. The `request` member of an error is left out,
-    /// because it holds the session's ID.
+    /// The status and the beginning of the body, for an error message. Its length is limited, and everything but plain
+    /// ASCII is escaped, because anything may have sent it. The `request` member of an error is left out, because it
+    /// holds the session's ID.
     var quoted: String {
         let limit = 200
         let bytes = message.map { Array($0.utf8) } ?? body
@@ -46,7 +46,7 @@ extension RESTTransport.Response {
         ZooKeeperError(
             code: .unreadableResponse,
             message:
-                "A response cannot be understood: \(quoted). Check that the address is a gateway's, and any proxy before it.",
+                "The response is not a gateway's: \(quoted). Check the gateway's address and any proxy in front of it.",
             path: nil, outcome: outcome)
     }
 }

@@ -1,8 +1,8 @@
 package import ZooKeeper
 
 extension Saga {
-    /// How often a step without a response is tried before the error is thrown. Each attempt has
-    /// waited for a response, or has paused.
+    /// How often a step without a response is tried before the error is thrown. Each attempt has waited for a response,
+    /// or has paused.
     private static let attempts = 10
 
     /// Carries out the remaining steps.
@@ -20,29 +20,29 @@ extension Saga {
             nodes = read
             session = store.sessionID
         }
-        // The node that keeps other clients away is gone, or belongs to another session. Nothing
-        // more is done, and nothing is undone.
-        if session != store.sessionID, restsOnSession { throw await stop(Self.sessionHasEnded, store) }
+        // The node that keeps other clients away is gone, or belongs to another session. Nothing more is done, and
+        // nothing is undone.
+        if session != store.sessionID, dependsOnSession { throw await stop(Self.sessionEnded, store) }
         var attempts = 0
         // Whether a step of this run was carried out or has an unknown outcome.
         var hasBegun = false
         while next < order.count {
             let index = order[next]
             do {
-                try await carryOut(index, store)
-                isInDoubt = false
+                try await execute(index, store)
+                isUncertain = false
                 hasBegun = true
                 attempts = 0
                 next += 1
             } catch let error as ZooKeeperError {
                 if error.outcome == .notApplied, error.code.isRefusal {
-                    if !undoing.isEmpty { try await undo(store) }
+                    if !compensations.isEmpty { try await compensate(store) }
                     throw Self.refused(error.code, operations[index].path, index)
                 }
-                if !canGoOn { throw error }
-                if error.outcome == .unknown { (isInDoubt, hasBegun) = (true, true) }
+                if !canResume { throw error }
+                if error.outcome == .unknown { (isUncertain, hasBegun) = (true, true) }
                 // A caller that repeats the transaction on a closed store must get that error.
-                if undoing.isEmpty && !isInDoubt || error.code == .closed && !hasBegun { throw error }
+                if compensations.isEmpty && !isUncertain || error.code == .closed && !hasBegun { throw error }
                 attempts += 1
                 if attempts >= Self.attempts || error.code == .closed {
                     throw await stop(error, store)
@@ -58,15 +58,15 @@ extension Saga {
 
     private func stopped(_ error: ZooKeeperError) -> ZooKeeperError {
         ZooKeeperError(
-            code: error.code, message: "A transaction has stopped halfway. \(error.message)", path: error.path,
+            code: error.code, message: "The transaction stopped halfway. \(error.message)", path: error.path,
             outcome: .unknown)
     }
 
-    private static let sessionHasEnded = ZooKeeperError(
+    private static let sessionEnded = ZooKeeperError(
         code: .sessionMoved, message: "The session has ended.", path: nil, outcome: .notApplied)
 
     /// Whether the transaction is safe only while the session lives in which it was begun.
-    private var restsOnSession: Bool {
+    private var dependsOnSession: Bool {
         !fleeting.isEmpty
             || operations.contains { operation in
                 guard case .check(let path, _) = operation else { return false }
@@ -79,7 +79,7 @@ extension Saga {
     private mutating func stop(
         _ error: ZooKeeperError, _ store: some SingleOperations
     ) async -> ZooKeeperError {
-        if restsOnSession, session != store.sessionID { canGoOn = false }
+        if dependsOnSession, session != store.sessionID { canResume = false }
         guard session == store.sessionID else { return stopped(error) }
         for (index, operation) in operations.enumerated() {
             guard case .create(let path, _, _, _) = operation, fleeting.contains(ExactString(path)),
@@ -87,28 +87,28 @@ extension Saga {
             else {
                 continue
             }
-            canGoOn = false
-            try? await removeOwn(path, store)
+            canResume = false
+            try? await deleteOwn(path, store)
         }
         return stopped(error)
     }
 
     /// Deletes a fleeting node, unless it is already gone and another client has created one there.
-    private func removeOwn(_ path: String, _ store: some SingleOperations) async throws {
+    private func deleteOwn(_ path: String, _ store: some SingleOperations) async throws {
         guard try await store.get([path])[0]?.stat.ephemeralOwner == store.sessionID else { return }
         try await store.delete(path, version: nil)
     }
 
     // MARK: Steps
 
-    private mutating func carryOut(_ index: Int, _ store: some SingleOperations) async throws {
+    private mutating func execute(_ index: Int, _ store: some SingleOperations) async throws {
         switch operations[index] {
         case .create(let path, let data, let mode, _):
             let isFleeting = fleeting.contains(ExactString(path))
             var created = path
             do {
                 created = try await store.createNode(path, data: data, mode: isFleeting ? .ephemeral : mode)
-            } catch let error as ZooKeeperError where error.code == .nodeExists && isInDoubt {
+            } catch let error as ZooKeeperError where error.code == .nodeExists && isUncertain {
                 guard let node = try await store.get([path])[0] else { throw error }
                 if isFleeting {
                     guard node.stat.ephemeralOwner == store.sessionID else { throw error }
@@ -117,47 +117,47 @@ extension Saga {
                 } else if !isOurs(path, store.sessionID) {
                     // Another client may have created the node. It would undo that if this transaction went on, because
                     // both move the same message. The message is left in two places instead.
-                    canGoOn = false
+                    canResume = false
                     throw await stop(error, store)
                 }
             }
             results[index] = .created(path: created)
-            undoing.append(.delete(created, version: isFleeting ? nil : 0))
+            compensations.append(.delete(created, version: isFleeting ? nil : 0))
         case .delete(let path, let version):
             do {
-                if isInDoubt, fleeting.contains(ExactString(path)) {
-                    try await removeOwn(path, store)
+                if isUncertain, fleeting.contains(ExactString(path)) {
+                    try await deleteOwn(path, store)
                 } else {
                     try await store.delete(path, version: version)
                 }
             } catch let error as ZooKeeperError where error.code == .noNode {
-                guard isInDoubt || fleeting.contains(ExactString(path)) else { throw error }
+                guard isUncertain || fleeting.contains(ExactString(path)) else { throw error }
             }
             results[index] = .deleted
             if !fleeting.contains(ExactString(path)) {
-                undoing.append(.create(path, data: nodes?[ExactString(path)]?.data))
+                compensations.append(.create(path, data: nodes?[ExactString(path)]?.data))
             }
         case .set(let path, let data, let version):
             let stat: Stat
             do {
                 stat = try await store.set(path, data: data, version: version)
-            } catch let error as ZooKeeperError where error.code == .badVersion && isInDoubt {
+            } catch let error as ZooKeeperError where error.code == .badVersion && isUncertain {
                 guard let node = try await store.get([path])[0], node.data == data,
                     node.stat.version == (version ?? 0) &+ 1
                 else { throw error }
                 stat = node.stat
             }
             results[index] = .set(stat)
-            undoing.append(.set(path, data: nodes?[ExactString(path)]?.data, version: stat.version))
+            compensations.append(.set(path, data: nodes?[ExactString(path)]?.data, version: stat.version))
         case .check: break
         }
     }
 
     /// Returns whether an attempt without a response created the node, whose data is as wanted.
     ///
-    /// It did when no other client works on the node. That is certain below a node that an ephemeral node of
-    /// this session, checked or held meanwhile, proves to belong to this session. It is also certain when every
-    /// moved node comes from such a place.
+    /// It did when no other client works on the node. That is certain below a node that an ephemeral node of this
+    /// session, checked or held meanwhile, proves to belong to this session. It is also certain when every moved node
+    /// comes from such a place.
     private func isOurs(_ path: String, _ sessionID: Int64) -> Bool {
         let places = operations.compactMap { operation -> String? in
             switch operation {
@@ -167,39 +167,39 @@ extension Saga {
             default: nil
             }
         }
-        func isThere(_ path: String) -> Bool { places.contains { path.utf8.starts(with: $0.utf8) } }
+        func isExclusive(_ path: String) -> Bool { places.contains { path.utf8.starts(with: $0.utf8) } }
         let sources = operations.compactMap { operation -> String? in
             guard case .delete(let path, _) = operation, !fleeting.contains(ExactString(path)) else { return nil }
             return path
         }
-        return isThere(path) || !sources.isEmpty && sources.allSatisfy(isThere)
+        return isExclusive(path) || !sources.isEmpty && sources.allSatisfy(isExclusive)
     }
 
-    // MARK: Undoing
+    // MARK: Compensation
 
     /// Undoes the steps, the last one first. When that gets no response, a message is left in two places.
-    private mutating func undo(_ store: some SingleOperations) async throws {
-        canGoOn = false
-        while let last = undoing.popLast() {
+    private mutating func compensate(_ store: some SingleOperations) async throws {
+        canResume = false
+        while let last = compensations.popLast() {
             var attempts = 0
             while true {
                 do {
                     switch last {
                     case .create(let path, let data):
                         _ = try await store.createNode(path, data: data, mode: .persistent)
-                    case .delete(let path, nil): try await removeOwn(path, store)
+                    case .delete(let path, nil): try await deleteOwn(path, store)
                     case .delete(let path, let version): try await store.delete(path, version: version)
                     case .set(let path, let data, let version):
                         _ = try await store.set(path, data: data, version: version)
                     }
                     break
                 } catch let error as ZooKeeperError {
-                    // An earlier attempt without a response did this, or another client has
-                    // changed what was created or set.
+                    // An earlier attempt without a response did this, or another client has changed what was created or
+                    // set.
                     if case .create = last, error.code.isRefusal, error.code != .nodeExists { throw stopped(error) }
                     if error.code.isRefusal { break }
-                    // A second attempt could delete what another client has created in its place. The
-                    // message is left in two places.
+                    // A second attempt could delete what another client has created in its place. The message is left
+                    // in two places.
                     if case .delete(_, .some) = last, error.outcome == .unknown { break }
                     attempts += 1
                     if attempts >= Self.attempts {

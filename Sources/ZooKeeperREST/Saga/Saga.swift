@@ -21,14 +21,14 @@ package struct Saga: Sendable {
     /// The index of the next step.
     var next = 0
     /// Whether the next step was sent and its response was lost.
-    var isInDoubt = false
-    var undoing: [Undo] = []
+    var isUncertain = false
+    var compensations: [Compensation] = []
     /// The session in which the transaction was begun.
     var session: Int64 = 0
     /// Whether the transaction can be resumed from the step that it has reached.
-    package internal(set) var canGoOn = true
+    package internal(set) var canResume = true
 
-    enum Undo: Sendable {
+    enum Compensation: Sendable {
         case create(String, data: [UInt8]?)
         case delete(String, version: Int32?)
         case set(String, data: [UInt8]?, version: Int32)
@@ -49,8 +49,8 @@ package struct Saga: Sendable {
                 if deleted.contains(ExactString(path)) {
                     throw ZooKeeperError(
                         code: .unimplemented,
-                        message:
-                            "A node is deleted and created anew, which takes a gateway that announces transactions.",
+                        message: "The transaction deletes a node and creates it again. "
+                            + "Use a gateway that announces transactions.",
                         path: path, operationIndex: index, outcome: .notApplied)
                 }
                 created.insert(ExactString(path))
@@ -70,8 +70,8 @@ package struct Saga: Sendable {
 
     private enum Rank: Int {
         case create
-        /// A delete that another client may have made first. It comes before the deletes that are not refused,
-        /// because those are harder to undo.
+        /// A delete that another client may have made first. It comes before the deletes that are not refused, because
+        /// those are harder to undo.
         case contendedDelete, delete, set, fleetingDelete, none
     }
 
@@ -90,7 +90,7 @@ package struct Saga: Sendable {
 
     /// Returns whether the transaction has these operations. Compares the bytes of the paths too, because paths that
     /// are equal as strings may name two nodes.
-    func isOf(_ operations: [ZooKeeperOperation]) -> Bool {
+    func matches(_ operations: [ZooKeeperOperation]) -> Bool {
         self.operations == operations
             && zip(self.operations, operations).allSatisfy { $0.path.isIdentical(to: $1.path) }
     }
@@ -100,7 +100,7 @@ package struct Saga: Sendable {
         path.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(path[..<$0]) } ?? ""
     }
 
-    // MARK: What must hold
+    // MARK: Preconditions
 
     /// The paths of the nodes that must be read first.
     var paths: [String] {

@@ -2,8 +2,8 @@ package import ZooKeeper
 
 /// ZooKeeper's operations one by one, which make up transactions where a gateway has none.
 package protocol SingleOperations: Sendable {
-    /// The ID of the session that owns ephemeral nodes. It never changes: in another session, every
-    /// operation throws `ZooKeeperError.Code.sessionMoved`.
+    /// The ID of the session that owns ephemeral nodes. It never changes: in another session, every operation throws
+    /// `ZooKeeperError.Code.sessionMoved`.
     var sessionID: Int64 { get }
     /// Creates a node.
     ///

@@ -18,7 +18,7 @@ final class Link: Sendable {
     private struct Requests {
         var hasEnded = false
         var last = 0
-        var underWay: [Int: @Sendable () -> Void] = [:]
+        var inFlight: [Int: @Sendable () -> Void] = [:]
     }
     private let requests = Mutex(Requests())
 
@@ -37,11 +37,11 @@ final class Link: Sendable {
     /// Cancels every request that is in progress. A gateway that has vanished would hold it, and every request behind
     /// it, long after the next session has begun.
     func end() {
-        let underWay = requests.withLock { requests in
+        let inFlight = requests.withLock { requests in
             requests.hasEnded = true
-            return Array(requests.underWay.values)
+            return Array(requests.inFlight.values)
         }
-        for cancel in underWay { cancel() }
+        for cancel in inFlight { cancel() }
     }
 
     /// Runs a request of the session until its response arrives or the session ends.
@@ -55,10 +55,10 @@ final class Link: Sendable {
         let number = requests.withLock { requests in
             if requests.hasEnded { task.cancel() }
             requests.last += 1
-            requests.underWay[requests.last] = { task.cancel() }
+            requests.inFlight[requests.last] = { task.cancel() }
             return requests.last
         }
-        defer { requests.withLock { $0.underWay[number] = nil } }
+        defer { requests.withLock { $0.inFlight[number] = nil } }
         do {
             return try await withTaskCancellationHandler {
                 try await task.value
@@ -66,7 +66,7 @@ final class Link: Sendable {
                 task.cancel()
             }
         } catch is CancellationError where !Task.isCancelled {
-            throw RESTTransport.Failure.noAnswer
+            throw RESTTransport.Failure.noResponse
         }
     }
 }

@@ -7,45 +7,45 @@ actor RESTSession {
     nonisolated let source = SessionStateSource(
         SessionState(phase: .connecting, sessionID: 0, timeout: .zero, expirations: 0))
     private let configuration: RESTConfiguration
-    private let calls: SessionAPI
+    private let api: SessionAPI
     private let logger: Logger
-    private var present: Link?
-    /// Why no gateway can be used; `nil` while the reason may be temporary.
-    private var refusal: ZooKeeperError?
-    /// Why the last attempt to open a session failed.
-    private var obstacle: String?
+    private var currentLink: Link?
+    /// The reason why no gateway can be used; `nil` while the reason may be temporary.
+    private var permanentError: ZooKeeperError?
+    /// The reason why the last attempt to open a session failed.
+    private var lastFailure: String?
     private var isClosed = false
     private var waiters: [Int: CheckedContinuation<Void, Never>] = [:]
     private var waiterCount = 0
     /// The index of the gateway that is used.
     private var gateway = 0
     /// Wakes the task that keeps the session alive.
-    private var resting: AsyncStream<Void>.Continuation?
+    private var wakeUp: AsyncStream<Void>.Continuation?
 
     init(_ configuration: RESTConfiguration, _ transport: RESTTransport, _ logger: Logger) {
         self.configuration = configuration
         self.logger = logger
-        calls = SessionAPI(transport: transport, configuration: configuration)
+        api = SessionAPI(transport: transport, configuration: configuration)
     }
 
-    // MARK: For those who call
+    // MARK: For callers
 
     /// Returns the present session, or waits for the next one.
     ///
-    /// - Throws: ``ZooKeeperError`` when there is no session in time, or the gateway lacks what the
-    ///   configuration requires; `CancellationError`.
+    /// - Throws: ``ZooKeeperError`` when there is no session in time, or the gateway lacks what the configuration
+    ///   requires; `CancellationError`.
     func link(until deadline: ContinuousClock.Instant) async throws -> Link {
         while true {
             try Task.checkCancellation()
             if isClosed {
                 throw ZooKeeperError(code: .closed, message: "The store is closed.", path: nil, outcome: .notApplied)
             }
-            if let present { return present }
-            if let refusal { throw refusal }
+            if let currentLink { return currentLink }
+            if let permanentError { throw permanentError }
             guard ContinuousClock.now < deadline else {
                 throw ZooKeeperError(
                     code: .deadlineExceeded,
-                    message: "No gateway opened a session in time.\(obstacle.map { " The last one: \($0)" } ?? "")",
+                    message: "No gateway opened a session in time.\(lastFailure.map { " Last failure: \($0)" } ?? "")",
                     path: nil, outcome: .notApplied)
             }
             await waitForChange(until: deadline)
@@ -53,13 +53,13 @@ actor RESTSession {
     }
 
     /// Ends the session, because the gateway reports that it does not exist.
-    func hasEnded(_ link: Link) {
-        guard present === link else { return }
-        end("The gateway has no such session any more")
+    func sessionEnded(_ link: Link) {
+        guard currentLink === link else { return }
+        end("The gateway no longer knows the session")
     }
 
     /// Checks the session early, because the gateway did not answer.
-    func seemsLost(_ link: Link) { if present === link { resting?.yield() } }
+    func checkSoon(_ link: Link) { if currentLink === link { wakeUp?.yield() } }
 
     private func waitForChange(until deadline: ContinuousClock.Instant) async {
         waiterCount += 1
@@ -82,17 +82,17 @@ actor RESTSession {
 
     private func wake(_ number: Int) { waiters.removeValue(forKey: number)?.resume() }
 
-    private func changed() { for number in waiters.keys { wake(number) } }
+    private func wakeWaiters() { for number in waiters.keys { wake(number) } }
 
-    // MARK: Keeping it
+    // MARK: Keeping the session alive
 
     /// Opens sessions and keeps them alive, until the task is cancelled.
-    func keep() async {
+    func run() async {
         // How many gateways in a row cannot be used, for a reason that is not temporary.
         var refusals = 0
         while !Task.isCancelled {
-            if let present {
-                await keepAlive(present)
+            if let currentLink {
+                await keepAlive(currentLink)
                 continue
             }
             switch await open(at: configuration.gateways[gateway]) {
@@ -101,8 +101,8 @@ actor RESTSession {
                 gateway = (gateway + 1) % configuration.gateways.count
                 refusals = error == nil ? 0 : refusals + 1
                 // The refusal counts once every gateway has refused, because one gateway may do what another refuses.
-                refusal = refusals >= configuration.gateways.count ? error : nil
-                if refusal != nil { changed() }
+                permanentError = refusals >= configuration.gateways.count ? error : nil
+                if permanentError != nil { wakeWaiters() }
                 // No event says that a gateway is available again.
                 try? await Task.sleep(for: .milliseconds(200))
             }
@@ -113,24 +113,24 @@ actor RESTSession {
 
     private func open(at address: String) async -> Opening {
         do {
-            let link = try await calls.open(at: address)
-            (refusal, obstacle) = (nil, nil)
-            present = link
+            let link = try await api.open(at: address)
+            (permanentError, lastFailure) = (nil, nil)
+            currentLink = link
             source.update {
                 $0 = SessionState(
                     phase: .connected, sessionID: link.owner, timeout: link.timeout, expirations: $0.expirations)
             }
-            logger.debug("A session is open", metadata: ["gateway": "\(address)"])
-            changed()
+            logger.debug("Opened a session", metadata: ["gateway": "\(address)"])
+            wakeWaiters()
             return .success
         } catch let error as ZooKeeperError {
             // Callers throw this error when no other gateway can be used.
-            if refusal == nil {
-                logger.notice("A gateway cannot be used", metadata: ["gateway": "\(address)", "why": "\(error)"])
+            if permanentError == nil {
+                logger.notice("Cannot use a gateway", metadata: ["gateway": "\(address)", "reason": "\(error)"])
             }
             return .failure(error)
-        } catch let error as SessionAPI.NotNow {
-            obstacle = "\(address): \(error.why)"
+        } catch let error as SessionAPI.TemporaryFailure {
+            lastFailure = "\(address): \(error.reason)"
             return .failure(nil)
         } catch {
             // The task was cancelled, because the store is being closed.
@@ -141,48 +141,49 @@ actor RESTSession {
     /// Sends heartbeats until the session has ended.
     private func keepAlive(_ link: Link) async {
         let clock = ContinuousClock()
-        var heard = link.opened
-        while !Task.isCancelled, present === link {
+        var lastHeartbeat = link.opened
+        while !Task.isCancelled, currentLink === link {
             if source.current.phase == .connected {
-                await rest(for: min(link.timeout / 6, max(.zero, clock.now.duration(to: heard + link.timeout / 3))))
+                await sleep(
+                    for: min(link.timeout / 6, max(.zero, clock.now.duration(to: lastHeartbeat + link.timeout / 3))))
             }
-            guard !Task.isCancelled, present === link else { return }
+            guard !Task.isCancelled, currentLink === link else { return }
             // A response proves only that the session lived when the heartbeat was sent.
-            let asked = clock.now
+            let sentAt = clock.now
             // The session becomes `suspended` in time, however long an attempt takes.
-            let untilDoubt = asked.duration(to: heard + link.timeout / 2)
-            if untilDoubt <= .zero { source.update { $0.enter(.suspended) } }
-            let limit = untilDoubt > .zero ? min(link.timeout / 6, untilDoubt) : link.timeout / 6
-            switch await calls.heartbeat(link, within: limit) {
+            let untilSuspension = sentAt.duration(to: lastHeartbeat + link.timeout / 2)
+            if untilSuspension <= .zero { source.update { $0.enter(.suspended) } }
+            let limit = untilSuspension > .zero ? min(link.timeout / 6, untilSuspension) : link.timeout / 6
+            switch await api.heartbeat(link, within: limit) {
             case .alive:
-                heard = asked
-                if present === link { source.update { $0.enter(.connected) } }
-            case .ended: hasEnded(link)
-            case .noAnswer:
-                let silence = heard.duration(to: clock.now)
+                lastHeartbeat = sentAt
+                if currentLink === link { source.update { $0.enter(.connected) } }
+            case .ended: sessionEnded(link)
+            case .noResponse:
+                let idleTime = lastHeartbeat.duration(to: clock.now)
                 // Reported well before the session can end.
-                if present === link {
-                    source.update { $0.enter(silence >= link.timeout / 2 ? .suspended : .disconnected) }
+                if currentLink === link {
+                    source.update { $0.enter(idleTime >= link.timeout / 2 ? .suspended : .disconnected) }
                 }
-                if silence >= link.timeout, present === link {
-                    end("No gateway has answered for as long as a session lasts")
+                if idleTime >= link.timeout, currentLink === link {
+                    end("The gateway did not respond within the session timeout")
                     gateway = (gateway + 1) % configuration.gateways.count
                     // The session may live on at a gateway that no heartbeat reaches.
-                    await calls.close(link)
+                    await api.close(link)
                 }
-                // A gateway that refuses at once is asked again soon, but not without a pause.
+                // A gateway that refuses at once gets the next heartbeat soon, but not without a pause.
                 try? await Task.sleep(for: min(.milliseconds(100), link.timeout / 20))
             }
         }
     }
 
-    private func rest(for duration: Duration) async {
+    private func sleep(for duration: Duration) async {
         // A new stream each time, because it ends with the task that waits for it.
-        let (pokes, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        resting = continuation
-        defer { resting = nil }
+        let (wakeUps, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        wakeUp = continuation
+        defer { wakeUp = nil }
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { for await _ in pokes { return } }
+            group.addTask { for await _ in wakeUps { return } }
             // Heartbeats are sent at intervals, so there is no event to wait for.
             group.addTask { try? await Task.sleep(for: duration) }
             await group.next()
@@ -190,25 +191,25 @@ actor RESTSession {
         }
     }
 
-    private func end(_ why: String) {
-        present?.end()
-        present = nil
-        logger.info("A session has ended", metadata: ["why": "\(why)"])
+    private func end(_ reason: String) {
+        currentLink?.end()
+        currentLink = nil
+        logger.info("A session ended", metadata: ["reason": "\(reason)"])
         source.update {
             $0 = SessionState(phase: .connecting, sessionID: 0, timeout: $0.timeout, expirations: $0.expirations + 1)
         }
-        resting?.yield()
+        wakeUp?.yield()
     }
 
     /// Closes the session. Call it after the task that keeps the session alive has ended.
     func close() async {
         isClosed = true
-        changed()
-        if let present {
-            present.end()
-            await calls.close(present)
+        wakeWaiters()
+        if let currentLink {
+            currentLink.end()
+            await api.close(currentLink)
         }
-        present = nil
+        currentLink = nil
         source.update { $0.enter(.closed) }
     }
 }
