@@ -29,6 +29,28 @@ struct QueueHTTPTests {
         "/leases/\(lease["lease"] as? String ?? "")/\(action)?token=\(lease["token"] as? String ?? "")"
     }
 
+    @Test("Codes and fields keep the names that the interface has had from the first")
+    func stableNames() async throws {
+        try await withGateway { gateway in
+            let missing = try await call(gateway, "GET", "")
+            #expect(missing.status == 404 && missing.fields["code"] as? String == "queueMissing")
+            _ = try await call(gateway, "POST", "/messages", #"{"messages": [{"payload": "x"}]}"#)
+            let counts = try await call(gateway, "GET", "?age=true").fields
+            for name in [
+                "ready", "leased", "partial", "dead", "consumers", "created", "oldestAgeSeconds",
+            ] { #expect(counts[name] != nil, "\(name)") }
+            let peeked = try await call(gateway, "GET", "/messages").fields["messages"] as? [Fields] ?? []
+            let names = Set(peeked.first?.keys.map { $0 } ?? [])
+            #expect(names == ["name", "priority", "deliveryCount", "enqueueTime", "headers", "payload"])
+            let leased = try await call(gateway, "POST", "/leases").fields["leases"] as? [Fields] ?? []
+            let lease = try #require(leased.first)
+            #expect(Set(lease.keys) == names.union(["lease", "token", "seconds"]))
+            #expect(try await call(gateway, "POST", path(lease, "dead-letter") + "&reason=r").status == 204)
+            let dead = try await call(gateway, "GET", "/dead").fields["messages"] as? [Fields] ?? []
+            #expect(Set(dead.first?.keys.map { $0 } ?? []) == ["name", "cause", "time", "headers", "payload"])
+        }
+    }
+
     @Test("Messages are sent, peeked at, leased, settled and redriven")
     func messageLifecycle() async throws {
         try await withGateway { gateway in

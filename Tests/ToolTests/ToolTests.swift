@@ -123,7 +123,7 @@ struct ToolTests {
         async let late = zkq("put", "--wait-when-full", "more")
         #expect(try await zkq("take", "--count", "1").output == "1\n")
         #expect(try await late.isSuccess)
-        #expect(try await zkq("bound", "--messages", "20").output == "messages   20\nbytes      1000\n")
+        #expect(try await zkq("capacity", "--messages", "20").output == "messages   20\nbytes      1000\n")
         #expect(try await zkq("bound", "--none").output == "messages   -\nbytes      -\n")
     }
 
