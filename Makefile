@@ -1,40 +1,40 @@
-# Debian packages that are missing are installed by `make setup`, which the targets below run: it prints its command first, and
-# stops with it where this user may not run it. Swift packages are fetched by the build.
+# The targets below run `make setup`, which installs missing Debian packages. It prints its command first, and stops if
+# the user may not run it. The build fetches the Swift packages.
 export ZKQ_STRICT = 1
-# What `zkq --version` says.
+# The commit that `zkq --version` prints.
 export ZKQ_COMMIT := $(or $(shell git describe --always --dirty --exclude='*' --abbrev=12 2>/dev/null),unknown)
 
-# The servers of another Debian suite instead of the installed ones: make test SERVER=trixie, make faults SERVER=trixie.
+# With SERVER=trixie, the targets use the servers of that Debian suite: make test SERVER=trixie.
 ifdef SERVER
 export ZOOKEEPER_CLASSPATH := $(shell scripts/server-release $(SERVER))
 $(if $(ZOOKEEPER_CLASSPATH),,$(error scripts/server-release $(SERVER) has failed))
 endif
 
-# The runtime of Swift goes into the programs, so that they need none on the machine where they run. What no program calls is
-# left out of it, which needs that nothing is exported.
+# Links Swift's runtime into the programs, because the machines on which they run may have none. The linker leaves out
+# the functions that a program does not call, which it can do only if the program exports none.
 RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections -Xcc -fdata-sections \
     -Xlinker --gc-sections -Xlinker --no-export-dynamic
 
 .PHONY: api minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
     lint format docs clean
 
-## The queue's whole life on a real ZooKeeper, told as it happens.
+## A narrated end-to-end run against a real ZooKeeper that it starts.
 demo: setup
 	$(RELEASE) --product demo
 	.build/release/demo
 
-## The tests, against real ZooKeeper servers. SCHEDULES=, ROLLOVERS=, FUZZ= for more of what is drawn by chance, SEED= for the
-## same again.
+## The tests, against real ZooKeeper servers. SCHEDULES=, ROLLOVERS= and FUZZ= set the numbers of random runs.
+## SEED= repeats the same schedules.
 test: setup
 	swift build --build-tests
 	scripts/test
 
-## The tests of the client and the queue that use real servers, such as those of another Debian suite: SERVER=trixie.
+## The tests of the client, the queue and the test kit, for example with SERVER=trixie.
 test-servers: setup
 	swift build --build-tests
 	scripts/test --filter '^(ZooKeeperTests|ZooKeeperQueueTests|TestKitTests)\.'
 
-## What takes longer: many more pairs of faults, schedules and passages, the previous release beside this one, and the faults.
+## The longer tests: more pairs of faults, schedules and rollovers, the previous release beside this one, and `faults`.
 proof: proof-in-memory proof-previous faults
 
 previous-release: setup
@@ -50,20 +50,20 @@ proof-previous: previous-release
 	swift build --build-tests
 	scripts/test --filter PreviousReleaseTests
 
-## The gateway's page in a real browser, which is installed for it. SCREENSHOTS=FOLDER keeps what it shows.
+## The tests of the gateway's page in a real browser, which it installs. SCREENSHOTS=FOLDER keeps pictures of the page.
 page: setup
 	scripts/setup-browser
 	swift build --build-tests
 	scripts/test --filter PageTests
 
-## Real servers and real kills: every kind of fault, and an ensemble that changes, in about eight minutes.
+## Every kind of fault on real servers, and an ensemble whose servers are replaced, in about eight minutes.
 faults: faults-standard faults-change
 
 faults-standard faults-change: faults-%: setup
 	$(RELEASE) --product faults
 	.build/release/faults $*
 
-## The same for as long as asked, a kill every ten seconds: make soak DURATION=30m
+## The same faults for a given time, with a kill every ten seconds: make soak DURATION=30m
 DURATION ?= 30m
 soak: setup
 	$(RELEASE) --product faults
@@ -74,7 +74,7 @@ api: setup
 	swift build --build-tests
 	scripts/api
 
-## Every product, for release.
+## Builds every product for release.
 release: setup
 	$(RELEASE)
 
@@ -85,21 +85,21 @@ install: setup
 	$(RELEASE) --product generate-manual
 	scripts/install $(PREFIX)
 
-## The queue beside the C client's floor and its peers, in three rounds of one run: about ten minutes. Peers that are not
-## installed are left out: libcurator-recipes-java, python3-kazoo, rabbitmq-server with librabbitmq-dev, redis-server with
-## libhiredis-dev.
+## Measures the queue, the C client's floor and the peers in three rounds of one run: about ten minutes. It leaves out
+## peers that are not installed: libcurator-recipes-java, python3-kazoo, rabbitmq-server with librabbitmq-dev,
+## redis-server with libhiredis-dev.
 benchmark: setup
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/compare --output Benchmarks/Results
 
-## The gateway under load with 200 connections that are kept alive, beside the library without it, and its memory: about three
-## minutes.
+## Measures the gateway under load with 200 kept-alive connections, the library without a gateway, and the gateway's
+## memory: about three minutes.
 benchmark-gateway: setup
 	$(RELEASE) --product zkq
 	swift build --package-path Benchmarks -c release --product gateway-load
 	Benchmarks/.build/release/gateway-load --tools .build/release --rounds 6 --output Benchmarks/Results/gateway.md
 
-## Whether the benchmarks run, with small numbers; what they measure means nothing.
+## Checks that the benchmarks run, with numbers that are too small for a meaningful result.
 benchmark-check: setup
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/compare --rounds 1 --messages 1000 --ones 50 --depth 5000 \
@@ -114,11 +114,11 @@ setup:
 build: setup
 	swift build
 
-## Resolves the packages that a user of the client and the queue alone needs.
+## Checks which packages a user of only the client and the queue resolves.
 minimal-user: setup
 	scripts/minimal-user
 
-## Builds the examples, and runs those that end by themselves.
+## Builds the examples, and runs those that end on their own.
 examples: release
 	scripts/examples
 

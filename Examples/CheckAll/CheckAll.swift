@@ -1,12 +1,12 @@
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Takes the numbers that `put-all` has sent, and checks that each arrives once and that they strictly increase.
+/// Consumes the numbers that `put-all` has sent, and checks that each arrives once and that they strictly increase.
 ///
 ///     swift run check-all [HOST:PORT [COUNT]]
 @main
 struct CheckAll {
-    struct Wrong: Error, CustomStringConvertible {
+    struct Mismatch: Error, CustomStringConvertible {
         let description: String
     }
 
@@ -19,19 +19,20 @@ struct CheckAll {
             var messages = consumer.makeAsyncIterator()
             for expected in 1...count {
                 guard let message = try await messages.next(within: .seconds(30)) else {
-                    throw Wrong(description: "\(expected) did not come")
+                    throw Mismatch(description: "The number \(expected) did not arrive.")
                 }
                 let text = String(decoding: message.payload, as: UTF8.self)
                 guard Int(text) == expected else {
-                    throw Wrong(description: "\(text) came instead of \(expected)")
+                    throw Mismatch(description: "\(text) arrived instead of \(expected).")
                 }
                 try await message.acknowledge()
             }
             if let extra = try await messages.next(within: .zero) {
-                throw Wrong(description: "\(String(decoding: extra.payload, as: UTF8.self)) came though all had come")
+                let text = String(decoding: extra.payload, as: UTF8.self)
+                throw Mismatch(description: "\(text) arrived after the last number.")
             }
             await consumer.close()
-            print("took \(count) numbers, each once, strictly increasing")
+            print("received \(count) numbers, each once, strictly increasing")
         }
     }
 }

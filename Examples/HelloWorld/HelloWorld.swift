@@ -1,7 +1,7 @@
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Sends one message and takes it again.
+/// Sends one message and receives it.
 ///
 ///     swift run hello-world [HOST:PORT]
 @main
@@ -17,7 +17,7 @@ struct HelloWorld {
             await producer.close()
 
             for try await message in QueueConsumer(queue) {
-                print("taken: \(String(decoding: message.payload, as: UTF8.self))")
+                print("received: \(String(decoding: message.payload, as: UTF8.self))")
                 try await message.acknowledge()
                 break
             }

@@ -4,8 +4,8 @@ import UnixSignals
 import ZooKeeper
 import ZooKeeperQueue
 
-/// A service as it would run in production: a producer, workers and a recovery in one service group, which shuts down
-/// in order on SIGINT and SIGTERM. The client is the first service in the group, so that it is closed last.
+/// A service as it would run in production: a producer, a worker and a recovery in one service group, which shuts down
+/// in order on SIGINT and SIGTERM. The client is the first service in the group, because the first one is closed last.
 ///
 ///     swift run service [HOST:PORT]
 @main
@@ -17,7 +17,7 @@ struct OrderService {
         let queue = try MessageQueue(zookeeper, path: "/orders", logger: logger)
 
         let worker = QueueWorker(QueueConsumer(queue), concurrency: 4, gracePeriod: .seconds(20)) { message in
-            logger.info("handled", metadata: ["order": "\(String(decoding: message.payload, as: UTF8.self))"])
+            logger.info("Handled an order", metadata: ["order": "\(String(decoding: message.payload, as: UTF8.self))"])
         }
         let group = ServiceGroup(
             services: [zookeeper, QueueRecovery(queue), worker, OrderSource(queue: queue)],

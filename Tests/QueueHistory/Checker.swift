@@ -1,21 +1,23 @@
-/// Judges a history by itself: it knows nothing of how the queue works, and believes only what members wrote down and
-/// what the tree holds in the end. After the idea of Jepsen's queue checker
-/// (https://jepsen-io.github.io/jepsen/jepsen.checker.html#var-total-queue).
+/// Checks a history against the queue's promises.
 ///
-/// What servers lose that roll back to a checkpoint is not the queue's fault: of what members reported between the two,
-/// the outcome counts as unknown. What a member reports *after* the rollback must be true of the tree that the servers went
-/// back to: an acknowledgement, or a send, that was applied before it and is reported later as done is the queue's fault.
-/// That is exact where no answer is on its way, and no report is about to be written, at the moment of the rollback.
+/// It does not know how the queue works. It uses only the events that the processes recorded, and the final state of
+/// the tree, as Jepsen's queue checker does (https://jepsen-io.github.io/jepsen/jepsen.checker.html#var-total-queue).
+///
+/// The queue is not to blame for operations that the servers lose when they roll back to a checkpoint. The outcome of
+/// an operation that was reported between the checkpoint and the rollback therefore counts as unknown. An operation
+/// that is reported as done *after* the rollback must be true of the tree that the servers went back to. This is exact
+/// if no response is on its way, and no event is about to be recorded, at the moment of the rollback.
 package struct Checker {
     private struct Message {
-        var isBegun = false
+        var isAttempted = false
         var isSent = false
         var isRefused = false
         var deliveries: [HistoryEvent] = []
         var acknowledged: [HistoryEvent] = []
-        /// Acknowledgements that may have been applied, though nobody was told: that of a member that was killed, too.
+        /// The tokens of acknowledgements of unknown outcome, including those of processes that were killed.
         var unresolved: Set<Int64> = []
-        /// Deliveries that may count as none: their consumer may have been closed while it held the message.
+        /// The tokens of deliveries that may not count, because the consumer may have been closed while it held the
+        /// message.
         var interrupted: Set<Int64> = []
         var deadLettered = 0
     }
@@ -34,7 +36,7 @@ package struct Checker {
         for event in history {
             var message = messages[event.message] ?? Message()
             switch event.kind {
-            case .sending: message.isBegun = true
+            case .sending: message.isAttempted = true
             case .sent: message.isSent = true
             case .sendRefused: message.isRefused = true
             case .delivered: message.deliveries.append(event)
@@ -42,19 +44,20 @@ package struct Checker {
             case .acknowledgeUnknown:
                 message.unresolved.insert(event.token)
                 message.interrupted.insert(event.token)
-            case .interrupted, .giveBackUnknown, .deadLetterUnknown: message.interrupted.insert(event.token)
+            case .interrupted, .requeueUnknown, .deadLetterUnknown: message.interrupted.insert(event.token)
             case .acknowledged:
                 message.acknowledged.append(event)
                 message.unresolved.remove(event.token)
             case .leaseLost: message.unresolved.remove(event.token)
             case .deadLettered: message.deadLettered += 1
-            case .sendUnknown, .givenBack, .checkpoint, .rollback: break
+            case .sendUnknown, .requeued, .checkpoint, .rollback: break
             }
             messages[event.message] = message
         }
     }
 
-    /// The history without the moments of rollbacks, and with unknown outcomes in place of those that the servers have undone.
+    /// Returns the history without checkpoints and rollbacks, and with unknown outcomes in place of the outcomes that
+    /// the servers have undone.
     private static func withoutUndone(_ history: [HistoryEvent]) -> [HistoryEvent] {
         var kept: [HistoryEvent] = []
         var checkpoint = 0
@@ -68,81 +71,86 @@ package struct Checker {
         return kept
     }
 
-    /// - Parameter isOrdered: whether one producer and one consumer alone make an order that can be expected.
+    /// Returns the broken promises.
+    ///
+    /// - Parameter isOrdered: whether to check the order of the deliveries, which needs a single producer and a single
+    ///   consumer.
     package func violations(isOrdered: Bool = false) -> [Violation] {
         var found: [Violation] = []
-        let left = Dictionary(grouping: finalState.all, by: \.payload)
+        let remaining = Dictionary(grouping: finalState.all, by: \.payload)
         for (payload, message) in messages.sorted(by: { $0.key < $1.key }) {
-            found += check(payload, message, left: left[payload] ?? [])
+            found += check(payload, message, remaining: remaining[payload] ?? [])
         }
-        for message in finalState.all where messages[message.payload]?.isBegun != true {
-            found.append(Violation(.nothingUnexpected, "\(message.payload) was never sent, and is at \(message.name)"))
+        for message in finalState.all where messages[message.payload]?.isAttempted != true {
+            found.append(Violation(.nothingUnexpected, "\(message.payload) was never sent, and is in \(message.name)"))
         }
-        for path in finalState.garbage { found.append(Violation(.nothingLeftBehind, path)) }
+        for path in finalState.unneededNodes { found.append(Violation(.nothingLeftBehind, path)) }
         if isOrdered { found += checkOrder() }
         return found
     }
 
-    private func check(_ payload: String, _ message: Message, left: [FinalState.Message]) -> [Violation] {
+    private func check(_ payload: String, _ message: Message, remaining: [FinalState.Message]) -> [Violation] {
         var found: [Violation] = []
-        func fail(_ invariant: Invariant, _ what: String) { found.append(Violation(invariant, "\(payload): \(what)")) }
-        guard message.isBegun else {
-            fail(.nothingUnexpected, "was delivered and never sent")
+        func fail(_ invariant: Invariant, _ detail: String) {
+            found.append(Violation(invariant, "\(payload): \(detail)"))
+        }
+        guard message.isAttempted else {
+            fail(.nothingUnexpected, "was delivered, and never sent")
             return found
         }
-        if message.isRefused, !message.isSent, !message.deliveries.isEmpty || !left.isEmpty {
+        if message.isRefused, !message.isSent, !message.deliveries.isEmpty || !remaining.isEmpty {
             fail(.nothingUnexpected, "was refused, and is stored")
         }
         let isDone = !message.acknowledged.isEmpty || !message.unresolved.isEmpty
-        if message.isSent, !isDone, left.isEmpty { fail(.noneLost, "was stored, and is nowhere") }
+        if message.isSent, !isDone, remaining.isEmpty { fail(.noneLost, "was stored, and is gone") }
 
-        let copies = Set((message.deliveries.map(\.name) + left.map(\.name)).map { $0.prefix { $0 != "." } })
-        if copies.count > 1 || left.count > 1 { fail(.storedOnce, "is stored as \(copies.sorted())") }
+        let copies = Set((message.deliveries.map(\.name) + remaining.map(\.name)).map { $0.prefix { $0 != "." } })
+        if copies.count > 1 || remaining.count > 1 { fail(.storedOnce, "is stored as \(copies.sorted())") }
 
         let tokens = message.deliveries.map(\.token)
         if Set(tokens).count < tokens.count { fail(.oneLease, "was handed out twice by one claim") }
         for (earlier, later) in zip(message.deliveries, message.deliveries.dropFirst())
-        where later.member == earlier.member && later.token < earlier.token {
-            fail(.oneLease, "the fencing token went back from \(earlier.token) to \(later.token)")
+        where later.process == earlier.process && later.token < earlier.token {
+            fail(.oneLease, "the fencing token decreased from \(earlier.token) to \(later.token)")
         }
         let latest = tokens.max() ?? 0
         if message.acknowledged.count > 1 {
             fail(.lostLeaseChangesNothing, "was acknowledged \(message.acknowledged.count) times")
         }
         if let first = message.acknowledged.map(\.token).min(), latest > first {
-            fail(.acknowledgedIsFinal, "came again after it was acknowledged")
+            fail(.acknowledgedIsFinal, "was delivered again after it was acknowledged")
         }
-        if let acknowledged = message.acknowledged.first, !left.isEmpty {
-            fail(.acknowledgedIsFinal, "was acknowledged by \(acknowledged.member), and is at \(left[0].name)")
+        if let acknowledged = message.acknowledged.first, !remaining.isEmpty {
+            fail(.acknowledgedIsFinal, "was acknowledged by \(acknowledged.process), and is in \(remaining[0].name)")
         }
 
         let deliveries = message.deliveries.sorted { $0.token < $1.token }
         let counts = deliveries.map(\.deliveryCount)
-        let areCounted = zip(deliveries, deliveries.dropFirst()).allSatisfy { earlier, later in
+        let areIncreasing = zip(deliveries, deliveries.dropFirst()).allSatisfy { earlier, later in
             earlier.deliveryCount < later.deliveryCount
                 || earlier.deliveryCount == later.deliveryCount && message.interrupted.contains(earlier.token)
         }
-        if !areCounted {
+        if !areIncreasing {
             fail(.deliveriesCounted, "the delivery counts are \(counts)")
         }
         if let last = counts.last, last > maximumDeliveries {
-            fail(.deliveriesCounted, "was delivered \(last) times, and \(maximumDeliveries) is the most")
+            fail(.deliveriesCounted, "has the delivery count \(last), and the maximum is \(maximumDeliveries)")
         }
         if let first = counts.first, first < 1 { fail(.deliveriesCounted, "the first delivery count is \(first)") }
         if message.deadLettered > 1 { fail(.deliveriesCounted, "was dead-lettered \(message.deadLettered) times") }
         return found
     }
 
-    /// First deliveries come in the order in which the messages were stored.
+    /// Checks that first deliveries come in the order in which the messages were stored.
     private func checkOrder() -> [Violation] {
         let first = history.filter { $0.kind == .delivered && $0.deliveryCount == 1 }.map { $0.name }
-        return zip(first, first.dropFirst()).filter { Self.place($0) >= Self.place($1) }.map {
+        return zip(first, first.dropFirst()).filter { Self.sortKey($0) >= Self.sortKey($1) }.map {
             Violation(.orderKept, "\($1) came after \($0)")
         }
     }
 
-    /// Names sort as they are, but for the number of the epoch behind the priority: `item-PPP-[eN-]…`.
-    private static func place(_ name: String) -> (String, Int, String) {
+    /// Names sort as text, except for the number of the epoch after the priority: `item-PPP-[eN-]…`.
+    private static func sortKey(_ name: String) -> (String, Int, String) {
         let parts = name.split(separator: "-", maxSplits: 3).map(String.init)
         guard parts.count == 4, parts[2].hasPrefix("e"), let epoch = Int(parts[2].dropFirst()) else {
             return (String(name.prefix(9)), 0, String(name.dropFirst(9)))
@@ -152,20 +160,20 @@ package struct Checker {
 }
 
 extension HistoryEvent {
-    /// The event as it counts when the servers have undone what it reports; `nil` when it counts no more.
+    /// The event in place of this one when the servers have undone the operation; `nil` when it no longer counts.
     fileprivate var undone: HistoryEvent? {
         switch kind {
         case .sent: with(.sendUnknown)
         case .acknowledged: with(.acknowledgeUnknown)
-        case .givenBack: with(.giveBackUnknown)
+        case .requeued: with(.requeueUnknown)
         case .deadLettered: with(.deadLetterUnknown)
-        // The claim is undone: the message may come again as if for the first time.
+        // The claim is undone, so the next delivery may be the first one again.
         case .delivered: nil
         default: self
         }
     }
 
     private func with(_ kind: Kind) -> HistoryEvent {
-        HistoryEvent(kind, by: member, message, token: token, deliveryCount: deliveryCount, name: name, time: time)
+        HistoryEvent(kind, by: process, message, token: token, deliveryCount: deliveryCount, name: name, time: time)
     }
 }

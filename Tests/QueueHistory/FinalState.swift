@@ -1,4 +1,4 @@
-/// What was left in the tree at the end: the names of the messages' nodes, with their payloads.
+/// The messages in the tree at the end, by the names of their nodes, and the nodes that should not be there.
 package struct FinalState: Sendable {
     package struct Message: Sendable, Hashable {
         package let name: String
@@ -10,17 +10,17 @@ package struct FinalState: Sendable {
         }
     }
     package var ready: [Message]
-    /// Held by consumers, or by a recovery.
+    /// Messages that consumers or a recovery hold.
     package var held: [Message]
     package var dead: [Message]
-    /// Paths that an empty queue does not have.
-    package var garbage: [String]
+    /// The paths of nodes that an empty queue does not have.
+    package var unneededNodes: [String]
 
-    package init(ready: [Message] = [], held: [Message] = [], dead: [Message] = [], garbage: [String] = []) {
+    package init(ready: [Message] = [], held: [Message] = [], dead: [Message] = [], unneededNodes: [String] = []) {
         self.ready = ready
         self.held = held
         self.dead = dead
-        self.garbage = garbage
+        self.unneededNodes = unneededNodes
     }
 
     var all: [Message] { ready + held + dead }

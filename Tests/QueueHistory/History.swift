@@ -1,6 +1,6 @@
 import Synchronization
 
-/// What the members of a queue did and saw, in the order in which they wrote it down.
+/// The events that the processes of a queue recorded, in the order of recording.
 package final class History: Sendable {
     private let storage = Mutex<[HistoryEvent]>([])
 

@@ -1,11 +1,11 @@
-/// Something that a member of a queue did or saw, written down at once.
+/// An operation or an observation of a process that uses a queue, recorded immediately.
 package struct HistoryEvent: Sendable, Hashable {
     package enum Kind: String, Sendable, Hashable {
-        /// A send begins. It may be repeated, which is no new beginning.
+        /// A send begins. A repetition of the send is not recorded again.
         case sending
         /// The send returned.
         case sent
-        /// It is not known whether the message is stored, and the producer has given up.
+        /// The send ended with an unknown outcome.
         case sendUnknown
         /// The message is certainly not stored.
         case sendRefused
@@ -15,41 +15,43 @@ package struct HistoryEvent: Sendable, Hashable {
         case acknowledging
         /// The acknowledgement returned.
         case acknowledged
-        /// It is not known whether the message is acknowledged, and the consumer has given up.
+        /// The acknowledgement ended with an unknown outcome.
         case acknowledgeUnknown
-        /// The acknowledgement was refused: the lease is lost.
+        /// The acknowledgement was refused, because the lease is lost.
         case leaseLost
-        case givenBack
-        case giveBackUnknown
+        // The raw values of the next two are part of the file format.
+        case requeued = "givenBack"
+        case requeueUnknown = "giveBackUnknown"
         case deadLettered
         case deadLetterUnknown
-        /// The consumer was closed while it held the message, so that this delivery may count as none.
+        /// The consumer was closed while it held the message, so this delivery may not count.
         case interrupted
-        /// The moment to which a later rollback takes the servers' tree back. No member writes it, but who causes it.
+        /// The state to which a later rollback takes the servers' tree back. The test records it, not a process.
         case checkpoint
         /// The servers went back to the last checkpoint.
         case rollback
     }
 
     package let kind: Kind
-    /// Who wrote it.
-    package let member: String
-    /// The payload, by which the message is known.
+    /// The name of the process that recorded the event.
+    package let process: String
+    /// The payload, which identifies the message.
     package let message: String
-    /// The fencing token of the delivery that it is about.
+    /// The fencing token of the delivery.
     package var token: Int64
     package var deliveryCount: Int
     /// The name of the message's node.
     package var name: String
-    /// Milliseconds since some moment that all members share.
+    /// Milliseconds on a clock that all processes share.
     package var time: Int64
 
     package init(
-        _ kind: Kind, by member: String, _ message: String, token: Int64 = 0, deliveryCount: Int = 0, name: String = "",
+        _ kind: Kind, by process: String, _ message: String, token: Int64 = 0, deliveryCount: Int = 0,
+        name: String = "",
         time: Int64 = 0
     ) {
         self.kind = kind
-        self.member = member
+        self.process = process
         self.message = message
         self.token = token
         self.deliveryCount = deliveryCount
@@ -59,12 +61,12 @@ package struct HistoryEvent: Sendable, Hashable {
 }
 
 extension HistoryEvent: CustomStringConvertible {
-    /// One line, which ``init(line:)`` reads.
+    /// The event as one line, which ``init(line:)`` parses.
     package var description: String {
-        "\(time) \(kind.rawValue) \(member) \(token) \(deliveryCount) \(name.isEmpty ? "-" : name) \(message)"
+        "\(time) \(kind.rawValue) \(process) \(token) \(deliveryCount) \(name.isEmpty ? "-" : name) \(message)"
     }
 
-    /// Reads a line; `nil` when it is none, such as one that was cut off when its writer was killed.
+    /// Parses a line. Returns `nil` when the line is incomplete, because its writer may have been killed.
     package init?(line: some StringProtocol) {
         let fields = line.split(separator: " ", maxSplits: 6, omittingEmptySubsequences: false)
         guard fields.count == 7, let time = Int64(fields[0]), let kind = Kind(rawValue: String(fields[1])),

@@ -1,4 +1,4 @@
-/// What the queue promises, by the numbers under which its documentation lists them.
+/// The promises of the queue, with their numbers in the documentation (`Proof.md`).
 package enum Invariant: Int, Sendable, Hashable, CaseIterable {
     case noneLost = 1
     case nothingUnexpected

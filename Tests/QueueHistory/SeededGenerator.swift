@@ -1,5 +1,5 @@
-/// Random numbers that a seed decides: SplitMix64, by Steele, Lea and Flood, "Fast splittable pseudorandom number
-/// generators" (OOPSLA 2014).
+/// A generator whose seed decides all numbers: SplitMix64, by Steele, Lea and Flood, "Fast splittable pseudorandom
+/// number generators" (OOPSLA 2014).
 package struct SeededGenerator: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

@@ -1,12 +1,12 @@
-/// A promise that was not kept.
+/// A broken promise.
 package struct Violation: Sendable, Hashable, CustomStringConvertible {
     package let invariant: Invariant
-    package let what: String
+    package let detail: String
 
-    package init(_ invariant: Invariant, _ what: String) {
+    package init(_ invariant: Invariant, _ detail: String) {
         self.invariant = invariant
-        self.what = what
+        self.detail = detail
     }
 
-    package var description: String { "(\(invariant.rawValue)) \(invariant): \(what)" }
+    package var description: String { "(\(invariant.rawValue)) \(invariant): \(detail)" }
 }

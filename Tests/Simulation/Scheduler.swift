@@ -1,27 +1,27 @@
 import Glibc
 import Synchronization
 
-/// Runs tasks on one thread, one after the other, in an order that a seed decides, so that a run can be repeated.
+/// Runs tasks on one thread, one job at a time, in an order that a seed decides. A run can therefore be repeated.
 ///
-/// Every job that a task of the simulation leaves behind (its next part, an actor's turn) waits here until it is chosen,
-/// instead of going to the runtime's own pool. This uses the runtime's hook for that (`swift_task_enqueueGlobal_hook`,
-/// "include/swift/Runtime/Concurrency.h" in Swift's source). Jobs of other threads go their usual way, so other tests,
-/// and other simulations, can run at the same time.
+/// Every job that a task of the simulation enqueues (its next part, or an actor's turn) waits here until it is chosen,
+/// instead of going to the runtime's pool. This uses the runtime's hook for that (`swift_task_enqueueGlobal_hook`,
+/// "include/swift/Runtime/Concurrency.h" in Swift's source). Jobs of other threads go to the pool as usual, so other
+/// tests, and other simulations, can run at the same time.
 final class Scheduler {
     private var jobs: [UnownedJob] = []
     private var choose: (Int) -> Int
     private(set) var jobsRun = 0
 
-    /// - Parameter choose: which of so many jobs runs next.
+    /// - Parameter choose: returns the index of the next job, for a given number of jobs.
     init(choose: @escaping (Int) -> Int) {
         self.choose = choose
         Hook.install()
     }
 
-    /// Runs jobs until `isDone`, and calls `idle` whenever there is none.
+    /// Runs jobs until `isDone` returns true, and calls `idle` whenever there is no job.
     ///
-    /// - Parameter idle: makes something happen; returns false when nothing can happen any more.
-    /// - Returns: whether it was done.
+    /// - Parameter idle: triggers the next event; returns false when there is none.
+    /// - Returns: the last value of `isDone`.
     func run(until isDone: () -> Bool, idle: () -> Bool) -> Bool {
         Hook.enter(self)
         defer { Hook.leave() }
@@ -41,7 +41,7 @@ final class Scheduler {
     fileprivate func add(_ job: UnownedJob) { jobs.append(job) }
 }
 
-/// Stands for the pool while a job runs. Nothing is ever enqueued on it, since no task prefers it.
+/// Stands for the pool while a job runs. The runtime enqueues nothing on it, because no task prefers it.
 private final class Pool: TaskExecutor {
     static let shared = Pool()
     func enqueue(_ job: consuming ExecutorJob) { Hook.enqueue(UnownedJob(job)) }
@@ -51,7 +51,7 @@ private enum Hook {
     private typealias Original = @convention(thin) (UnownedJob) -> Void
     private typealias Function = @convention(thin) (UnownedJob, Original) -> Void
 
-    /// The scheduler of the present thread.
+    /// The scheduler of the current thread.
     private static let current: pthread_key_t = {
         var key = pthread_key_t()
         pthread_key_create(&key, nil)
@@ -68,7 +68,7 @@ private enum Hook {
         return true
     }()
 
-    static func install() { precondition(isInstalled, "The runtime has no hook for its global executor.") }
+    static func install() { precondition(isInstalled, "The Swift runtime has no hook for its global executor.") }
 
     private static var scheduler: Scheduler? {
         pthread_getspecific(current).map { Unmanaged<Scheduler>.fromOpaque($0).takeUnretainedValue() }

@@ -5,20 +5,19 @@ package import ZooKeeperTestKit
 
 /// Runs a program of tasks in virtual time, on one thread, in an order that a seed decides.
 package struct Simulation {
-    /// Decides the order of tasks, and the time that packets take.
+    /// Decides the order of tasks, and the latency of packets.
     package enum Order: Sendable {
-        /// First come, first served; packets take no time.
+        /// Jobs run in the order in which they were enqueued, and packets have no latency.
         case fixed
-        /// Any order; packets of different sessions overtake each other.
+        /// Jobs run in a random order, and packets of different sessions overtake each other.
         case seeded(UInt64)
     }
 
-    /// The program has not ended: nothing can happen any more, or something goes round and round.
+    /// The program did not end: it waits forever, or it loops.
     package struct Stuck: Error {}
 
-    /// No program takes longer.
-    private let longest: Duration
-    private let mostJobs: Int
+    private let timeLimit: Duration
+    private let jobLimit: Int
 
     /// The simulation's time.
     package let clock = VirtualClock()
@@ -27,14 +26,14 @@ package struct Simulation {
     private let random: SharedGenerator?
 
     /// - Parameters:
-    ///   - longest: a program that takes more of virtual time is stuck.
-    ///   - mostJobs: a program that takes more steps goes round and round.
+    ///   - timeLimit: the virtual time after which a program counts as stuck.
+    ///   - jobLimit: the number of jobs after which a program counts as stuck.
     package init(
-        _ order: Order, longest: Duration = .seconds(7_200), mostJobs: Int = 3_000_000,
+        _ order: Order, timeLimit: Duration = .seconds(7_200), jobLimit: Int = 3_000_000,
         observer: (@Sendable (Transaction) -> Void)? = nil
     ) {
-        self.longest = longest
-        self.mostJobs = mostJobs
+        self.timeLimit = timeLimit
+        self.jobLimit = jobLimit
         switch order {
         case .fixed:
             random = nil
@@ -47,21 +46,21 @@ package struct Simulation {
         }
     }
 
-    /// Runs the program to its end, and then what it has left behind for up to an hour of virtual time.
+    /// Runs the program to its end, and then the tasks that are left, for up to an hour of virtual time.
     ///
-    /// - Throws: what `body` throws; ``Stuck``.
+    /// - Throws: the error of `body`, or ``Stuck``.
     package func run<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) throws -> Result {
-        let (random, clock, longest, mostJobs) = (random, clock, longest, mostJobs)
-        // The order of a node's children follows from their names.
+        let (random, clock, timeLimit, jobLimit) = (random, clock, timeLimit, jobLimit)
+        // Random names must come from the seed too, because the order of a node's children follows from their names.
         let names = random ?? SharedGenerator(seed: 0)
         let scheduler = Scheduler { count in random.map { $0.next(below: count) } ?? 0 }
         let outcome = Outcome<Result>()
         var task: Task<Void, Never>?
         let isDone = scheduler.run {
-            outcome.value != nil || scheduler.jobsRun > mostJobs
+            outcome.value != nil || scheduler.jobsRun > jobLimit
         } idle: {
             guard task != nil else {
-                // Begun here, so that its first job is the scheduler's too.
+                // The task starts here, because its first job must go to the scheduler too.
                 task = Task {
                     do {
                         outcome.value = .success(
@@ -72,12 +71,12 @@ package struct Simulation {
                 }
                 return true
             }
-            return clock.runNext(until: longest)
+            return clock.runNext(until: timeLimit)
         }
         guard isDone, let result = outcome.value else { throw Stuck() }
         let end = clock.now.offset + .seconds(3_600)
         _ = scheduler.run {
-            scheduler.jobsRun > mostJobs
+            scheduler.jobsRun > jobLimit
         } idle: {
             clock.runNext(until: end)
         }

@@ -1,12 +1,12 @@
 import QueueHistory
 
-/// The promises that a run did not keep.
+/// The promises that a run broke.
 struct CheckResult: Sendable {
-    /// By what members wrote down and what was left in the end: all that a user can see.
-    let byMembers: [Violation]
-    /// By each change of the tree, and by what is left in memory.
-    let byWitness: [Violation]
+    /// Violations that the histories of the processes and the final state show, which are all that a user can see.
+    let byHistory: [Violation]
+    /// Violations that the changes of the tree, and leaked objects, show.
+    let byMonitor: [Violation]
 
-    var violations: [Violation] { byMembers + byWitness }
-    var isGood: Bool { violations.isEmpty }
+    var violations: [Violation] { byHistory + byMonitor }
+    var passed: Bool { violations.isEmpty }
 }

@@ -1,14 +1,14 @@
-/// Calls `body` for each number below `count`, on two threads, since simulations do not suspend.
+/// Calls `body` for each number below `count`, in two tasks, because simulations do not suspend.
 ///
 /// - Returns: the results that are not `nil`, with their numbers.
 func concurrently<Result: Sendable>(
     _ count: Int, _ body: @escaping @Sendable (Int) -> Result?
 ) async -> [(number: Int, result: Result)] {
-    let threads = 2
+    let tasks = 2
     return await withTaskGroup(of: [(number: Int, result: Result)].self) { group in
-        for first in 0..<threads {
+        for first in 0..<tasks {
             group.addTask {
-                stride(from: first, to: count, by: threads).compactMap { number in
+                stride(from: first, to: count, by: tasks).compactMap { number in
                     body(number).map { (number, $0) }
                 }
             }

@@ -1,12 +1,12 @@
 import Synchronization
 
-/// Counts from 1.
+/// A counter that starts at 1.
 final class Counter: Sendable {
     private let count = Atomic<Int>(0)
     func next() -> Int { count.wrappingAdd(1, ordering: .relaxed).newValue }
 }
 
-/// Says yes from some moment on, or no.
+/// A Boolean that tasks share.
 final class Flag: Sendable {
     private let state = Atomic<Bool>(false)
     var isSet: Bool {

@@ -4,10 +4,10 @@ import Testing
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// Every protocol, with every fault at every call of it.
+/// Every protocol, with every fault at every one of its calls.
 @Suite(.timeLimit(.minutes(10)))
 struct ExhaustiveFaultTests {
-    private func subject(_ scenario: Scenario, _ maximumBatchSize: Int) -> OurQueue {
+    private func makeQueue(_ scenario: Scenario, _ maximumBatchSize: Int) -> OurQueue {
         OurQueue(
             attributes: .init(
                 maximumDeliveries: scenario.maximumDeliveries, deduplicationWindow: .seconds(60),
@@ -16,15 +16,15 @@ struct ExhaustiveFaultTests {
             effects: scenario.expectedNodes.isEmpty ? nil : "/effects", sendsIDs: scenario.sendsIDs)
     }
 
-    @Test(arguments: Scenario.all, [1, 3])
+    @Test("Every promise is kept with any fault at any call of a protocol", arguments: Scenario.all, [1, 3])
     func oneFault(_ scenario: Scenario, maximumBatchSize: Int) async {
-        let subject = subject(scenario, maximumBatchSize)
-        let (calls, result) = scenario.play(subject)
-        #expect(result.isGood, "without a fault: \(result.violations)")
+        let queue = makeQueue(scenario, maximumBatchSize)
+        let (calls, result) = scenario.run(queue)
+        #expect(result.passed, "without a fault: \(result.violations)")
         let faults = Fault.allCases
         let found = await concurrently(calls * faults.count) { number -> [Violation]? in
             let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
-            let violations = scenario.play(subject) { $0.number == call ? fault : nil }.result.violations
+            let violations = scenario.run(queue) { $0.number == call ? fault : nil }.result.violations
             return violations.isEmpty ? nil : violations
         }
         if !found.isEmpty {
@@ -34,19 +34,20 @@ struct ExhaustiveFaultTests {
             Issue.record("\(scenario):\n\(lines.prefix(20).joined(separator: "\n"))")
         }
         print(
-            "\(scenario), \(maximumBatchSize) a node: \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations"
+            "\(scenario), \(maximumBatchSize) in a node: \(calls) calls, \(calls * faults.count) runs, \(found.count) with violations"
         )
     }
 
-    /// Two faults: at each call, and at each later one.
-    @Test(arguments: [Scenario.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery], [1, 3])
+    @Test(
+        "Every promise is kept with any fault at any call, and a second one at any later call",
+        arguments: [Scenario.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery], [1, 3])
     func twoFaults(_ scenario: Scenario, maximumBatchSize: Int) async {
-        let subject = subject(scenario, maximumBatchSize)
-        // A fault makes the protocol longer, by what resolves it.
-        let last = scenario.play(subject).calls + 6
+        let queue = makeQueue(scenario, maximumBatchSize)
+        // A fault adds calls to the protocol, because the client has to resolve the fault.
+        let last = scenario.run(queue).calls + 6
         let faults = Fault.allCases
         let pairs = (1..<last).flatMap { first in (first + 1...last).map { (first, $0) } }
-        // One in so many each time, others by chance; all with `EXHAUSTIVE=1 make test`.
+        // Each test run plays one pair in `part`, chosen at random. `EXHAUSTIVE=1 make test` plays all.
         let total = pairs.count * faults.count * faults.count
         let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"].flatMap(Int.init) ?? 40
         let offset = Int.random(in: 0..<part)
@@ -55,7 +56,7 @@ struct ExhaustiveFaultTests {
             let (first, second) = pairs[number / (faults.count * faults.count)]
             let a = faults[number / faults.count % faults.count]
             let b = faults[number % faults.count]
-            let violations = scenario.play(subject) { $0.number == first ? a : $0.number == second ? b : nil }
+            let violations = scenario.run(queue) { $0.number == first ? a : $0.number == second ? b : nil }
                 .result.violations
             return violations.isEmpty ? nil : "\(a) at call \(first), \(b) at call \(second): \(violations)"
         }
@@ -63,7 +64,7 @@ struct ExhaustiveFaultTests {
             Issue.record("\(scenario):\n\(found.prefix(20).map { "  " + $0.result }.joined(separator: "\n"))")
         }
         print(
-            "\(scenario), \(maximumBatchSize) a node: one in \(part) of \(total) runs of two faults, \(found.count) with violations"
+            "\(scenario), \(maximumBatchSize) in a node: one in \(part) of \(total) runs with two faults, \(found.count) with violations"
         )
     }
 }

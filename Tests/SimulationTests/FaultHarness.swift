@@ -5,53 +5,53 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// One run: a simulated ZooKeeper, a queue in it, what its members write down, and the judgement at the end.
+/// One run: a simulated ZooKeeper with a queue, the history of the queue's processes, and the check at the end.
 struct FaultHarness: Sendable {
-    let subject: any Subject
+    let queue: any QueueUnderTest
     let simulation: Simulation
     let history = History()
     private let sessions = Sessions()
-    private let members = Members()
-    private let onStage = Stage()
-    /// How often a message may be delivered.
+    private let leakTracker = LeakTracker()
+    private let leaseTracker = LeaseTracker()
+    /// The maximum number of deliveries of a message.
     var maximumDeliveries = 10
-    private let witness = InvariantMonitor()
+    private let monitor = InvariantMonitor()
 
     var clock: VirtualClock { simulation.clock }
 
     static let sessionTimeout = Duration.seconds(10)
-    /// A recovery that rests so long between its passes.
+    /// The pause between the passes of a recovery.
     static let recoveryPeriod = Duration.seconds(5)
-    /// What remains to do, with the patience of a recovery that finds another's lock.
+    /// The time of the remaining work, with the time after which a recovery removes another recovery's lock.
     private static let work = Duration.seconds(12)
 
-    init(_ subject: any Subject, _ order: Simulation.Order = .fixed) {
-        self.subject = subject
-        simulation = Simulation(order) { [witness] in witness.see($0) }
+    init(_ queue: any QueueUnderTest, _ order: Simulation.Order = .fixed) {
+        self.queue = queue
+        simulation = Simulation(order) { [monitor] in monitor.observe($0) }
     }
 
-    /// Runs the program, heals everything, drains the queue, and judges.
+    /// Runs the program, ends all faults, drains the queue, and checks every promise.
     ///
-    /// - Returns: the promises that were not kept.
+    /// - Returns: the promises that were broken.
     func run(isOrdered: Bool = false, _ body: @escaping @Sendable (FaultHarness) async throws -> Void) -> CheckResult {
         do {
-            let inTime = try simulation.run {
+            let undrained = try simulation.run {
                 try await body(self)
                 return try await drain()
             }
             let checker = Checker(history.events, finalState: finalState, maximumDeliveries: maximumDeliveries)
             return CheckResult(
-                byMembers: checker.violations(isOrdered: isOrdered) + onStage.violations + inTime,
-                byWitness: witness.violations + countViolations + leftBehind)
+                byHistory: checker.violations(isOrdered: isOrdered) + leaseTracker.violations + undrained,
+                byMonitor: monitor.violations + countViolations + leakViolations)
         } catch is Simulation.Stuck {
-            let stuck = Violation(.drainedInTime, "something waits for ever, or goes round and round")
-            return CheckResult(byMembers: onStage.violations + [stuck], byWitness: witness.violations)
+            let stuck = Violation(.drainedInTime, "a task waits forever, or loops")
+            return CheckResult(byHistory: leaseTracker.violations + [stuck], byMonitor: monitor.violations)
         } catch {
-            return CheckResult(byMembers: [Violation(.drainedInTime, "\(error)")], byWitness: witness.violations)
+            return CheckResult(byHistory: [Violation(.drainedInTime, "\(error)")], byMonitor: monitor.violations)
         }
     }
 
-    /// A process of its own. It ends with the program.
+    /// Returns the session of a new process, which ends with the program.
     func session(_ name: String, faults: FaultPlan? = nil) -> InMemorySession {
         let session = simulation.zookeeper.connect(
             name, sessionTimeout: Self.sessionTimeout, requestTimeout: .seconds(30), faults: faults)
@@ -59,198 +59,200 @@ struct FaultHarness: Sendable {
         return session
     }
 
-    // MARK: Members
+    // MARK: Processes
 
-    /// Sends the messages one after the other, or all at once.
+    /// Sends the messages one after the other, or with `together` in one call.
     func produce(_ payloads: [String], by name: String, _ store: InMemorySession, together: Bool = false) async throws {
-        let sender = try subject.sender(store)
-        members.add(sender.object)
+        let sender = try queue.sender(store)
+        leakTracker.add(sender.trackedObject)
         for batch in together ? [payloads] : payloads.map({ [$0] }) {
-            for payload in batch { note(.sending, name, payload) }
+            for payload in batch { record(.sending, name, payload) }
             let result = await sender.send(batch)
             for payload in batch {
-                note(result, name, payload, store)
+                record(result, name, payload, store)
             }
         }
         await sender.close()
     }
 
-    /// Sends each message by a task of its own, so that several are under way at a time.
+    /// Sends each message in a separate task, which puts several batches in flight.
     func produceInFlight(_ payloads: [String], by name: String, _ store: InMemorySession) async throws {
-        let sender = try subject.sender(store)
-        members.add(sender.object)
+        let sender = try queue.sender(store)
+        leakTracker.add(sender.trackedObject)
         await withTaskGroup(of: Void.self) { group in
             for payload in payloads {
-                note(.sending, name, payload)
+                record(.sending, name, payload)
                 group.addTask {
-                    note(await sender.send([payload]), name, payload, store)
+                    record(await sender.send([payload]), name, payload, store)
                 }
             }
         }
         await sender.close()
     }
 
-    private func note(_ result: SendResult, _ name: String, _ payload: String, _ store: InMemorySession) {
+    private func record(_ result: SendResult, _ name: String, _ payload: String, _ store: InMemorySession) {
         switch result {
-        case .stored: note(.sent, name, payload)
-        case .unknown: note(.sendUnknown, name, payload)
-        case .refused(let why):
-            note(.sendRefused, name, payload)
-            object(store, "a send was refused: \(why)")
+        case .stored: record(.sent, name, payload)
+        case .unknown: record(.sendUnknown, name, payload)
+        case .refused(let reason):
+            record(.sendRefused, name, payload)
+            reportIfAlive(store, "a send was refused: \(reason)")
         }
     }
 
-    enum Act: Sendable { case acknowledge, requeue, deadLetter, hold(Duration), abandon }
+    enum Action: Sendable { case acknowledge, requeue, deadLetter, hold(Duration), abandon }
 
-    /// Takes messages until none comes for so long.
+    /// Consumes messages until none arrives within the time `idle`.
     func consume(
         by name: String, _ store: InMemorySession, prefetch: Int = 2, idle: Duration = .zero,
-        _ decide: @Sendable (any Delivery) -> Act = { _ in .acknowledge }
+        _ decide: @Sendable (any Delivery) -> Action = { _ in .acknowledge }
     ) async throws {
         var receiver = try receiver(store, prefetch: prefetch)
         var held: [any Delivery] = []
         while true {
             do {
                 guard let delivery = try await receiver.next(within: idle) else { break }
-                note(.delivered, name, delivery)
-                onStage.enter(delivery, store)
-                let act = decide(delivery)
-                if case .abandon = act { held.append(delivery) }
-                await settle(delivery, act, name)
-                onStage.leave(delivery)
+                record(.delivered, name, delivery)
+                leaseTracker.begin(delivery, store)
+                let action = decide(delivery)
+                if case .abandon = action { held.append(delivery) }
+                await settle(delivery, action, name)
+                leaseTracker.end(delivery)
             } catch {
-                object(store, "a consumer's sequence threw: \(error)")
+                reportIfAlive(store, "a consumer's sequence threw an error: \(error)")
                 break
             }
         }
-        // What a process that lives holds when its consumer is closed goes back uncounted.
-        if store.sessionState.phase != .closed { for delivery in held { note(.interrupted, name, delivery) } }
+        // A consumer that a live process closes requeues the messages that it holds, and these deliveries do not count.
+        if store.sessionState.phase != .closed { for delivery in held { record(.interrupted, name, delivery) } }
         await receiver.close()
     }
 
-    /// A consumer, of which nothing may be left in the end.
+    /// Returns a consumer, which no task may hold at the end.
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
-        let receiver = try subject.receiver(store, prefetch: prefetch)
-        members.add(receiver.object)
+        let receiver = try queue.receiver(store, prefetch: prefetch)
+        leakTracker.add(receiver.trackedObject)
         return receiver
     }
 
-    private func settle(_ delivery: any Delivery, _ act: Act, _ name: String) async {
-        switch act {
+    private func settle(_ delivery: any Delivery, _ action: Action, _ name: String) async {
+        switch action {
         case .hold(let time):
             try? await simulation.clock.sleep(for: time)
             await settle(delivery, .acknowledge, name)
         case .acknowledge:
-            note(.acknowledging, name, delivery)
+            record(.acknowledging, name, delivery)
             switch await delivery.acknowledge() {
-            case .done: note(.acknowledged, name, delivery)
-            case .lost: note(.leaseLost, name, delivery)
-            case .unknown: note(.acknowledgeUnknown, name, delivery)
-            case .wrong(let what): onStage.object(Violation(.noneLost, "an acknowledgement threw: \(what)"))
+            case .done: record(.acknowledged, name, delivery)
+            case .lost: record(.leaseLost, name, delivery)
+            case .unknown: record(.acknowledgeUnknown, name, delivery)
+            case .unexpected(let error): leaseTracker.report(Violation(.noneLost, "an acknowledgement threw \(error)"))
             }
         case .requeue:
-            onStage.leave(delivery)
-            note(await delivery.requeue().isDone ? .givenBack : .giveBackUnknown, name, delivery)
+            leaseTracker.end(delivery)
+            record(await delivery.requeue().isDone ? .requeued : .requeueUnknown, name, delivery)
         case .deadLetter:
-            onStage.leave(delivery)
-            note(await delivery.deadLetter().isDone ? .deadLettered : .deadLetterUnknown, name, delivery)
+            leaseTracker.end(delivery)
+            record(await delivery.deadLetter().isDone ? .deadLettered : .deadLetterUnknown, name, delivery)
         case .abandon: break
         }
     }
 
-    /// Takes so many messages, and acknowledges them all at once.
+    /// Consumes `count` messages, and acknowledges them all at the same time.
     func consumeTogether(_ count: Int, by name: String, _ store: InMemorySession) async throws {
         var receiver = try receiver(store, prefetch: count)
         var held: [any Delivery] = []
         while held.count < count, let delivery = try await receiver.next(within: .seconds(1)) {
-            note(.delivered, name, delivery)
-            onStage.enter(delivery, store)
+            record(.delivered, name, delivery)
+            leaseTracker.begin(delivery, store)
             held.append(delivery)
         }
         await withTaskGroup(of: Void.self) { group in
             for delivery in held {
                 group.addTask {
                     await settle(delivery, .acknowledge, name)
-                    onStage.leave(delivery)
+                    leaseTracker.end(delivery)
                 }
             }
         }
         await receiver.close()
     }
 
-    /// What a member must not say while its process lives.
-    private func object(_ store: InMemorySession, _ what: String) {
-        if store.sessionState.phase != .closed { onStage.object(Violation(.drainedInTime, what)) }
+    /// Reports an error that must not happen while the process is alive.
+    private func reportIfAlive(_ store: InMemorySession, _ detail: String) {
+        if store.sessionState.phase != .closed { leaseTracker.report(Violation(.drainedInTime, detail)) }
     }
 
-    /// Takes messages and is killed while it holds them.
+    /// Consumes messages, and kills the process while it holds them.
     func crash(by name: String, _ store: InMemorySession, holding count: Int) async throws {
         var receiver = try receiver(store, prefetch: count)
         var held: [any Delivery] = []
         while held.count < count, let delivery = try? await receiver.next(within: .seconds(1)) {
-            note(.delivered, name, delivery)
+            record(.delivered, name, delivery)
             held.append(delivery)
         }
         store.crash()
         try await simulation.clock.sleep(for: Self.sessionTimeout + .seconds(1))
     }
 
-    /// Looks for what has failed, again and again for so long.
+    /// Runs recovery passes for the given time.
     func recover(_ store: InMemorySession, for time: Duration) async throws {
         let end = simulation.clock.now.offset + time
         while simulation.clock.now.offset < end {
-            try? await subject.recover(store)
+            try? await queue.recover(store)
             try await simulation.clock.sleep(for: Self.recoveryPeriod)
         }
     }
 
-    private func note(_ kind: HistoryEvent.Kind, _ member: String, _ payload: String) {
-        history.add(HistoryEvent(kind, by: member, payload, time: milliseconds))
+    private func record(_ kind: HistoryEvent.Kind, _ process: String, _ payload: String) {
+        history.add(HistoryEvent(kind, by: process, payload, time: milliseconds))
     }
 
-    private func note(_ kind: HistoryEvent.Kind, _ member: String, _ delivery: any Delivery) {
+    private func record(_ kind: HistoryEvent.Kind, _ process: String, _ delivery: any Delivery) {
         history.add(
             HistoryEvent(
-                kind, by: member, delivery.payload, token: delivery.token, deliveryCount: delivery.deliveryCount,
+                kind, by: process, delivery.payload, token: delivery.token, deliveryCount: delivery.deliveryCount,
                 name: delivery.name, time: milliseconds))
     }
 
     private var milliseconds: Int64 { Int64(simulation.clock.now.offset / .milliseconds(1)) }
 
-    // MARK: The end
+    // MARK: The end of a run
 
-    /// Takes everything that is left, with members that nothing happens to.
+    /// Drains the queue with a consumer and a recovery that suffer no faults.
     private func drain() async throws -> [Violation] {
-        // The sessions of processes that live stay as they are, so that what they have left is not tidied up for them.
+        // The sessions of live processes stay open, because closing them would remove nodes that they failed to remove.
         for session in sessions.all { session.clearFaults() }
-        let living = sessions.all.filter { $0.sessionState.phase != .closed }
+        let live = sessions.all.filter { $0.sessionState.phase != .closed }
         let store = session("drain")
         let start = simulation.clock.now.offset
         let limit = Self.sessionTimeout + Self.recoveryPeriod + Self.work
         while true {
-            try await subject.recover(store)
+            try await queue.recover(store)
             try await consume(by: "drain", store)
             if finalState.ready.isEmpty && finalState.held.isEmpty { break }
             if simulation.clock.now.offset - start > limit {
-                return [Violation(.drainedInTime, "\(finalState.ready + finalState.held) are left after \(limit)")]
+                return [Violation(.drainedInTime, "\(finalState.ready + finalState.held) remain after \(limit)")]
             }
             try await simulation.clock.sleep(for: .seconds(1))
         }
-        let interests = living.reduce(0) { $0 + $1.watches.interestCount }
-        for session in living { session.close() }
-        // What takes its time to be counted as garbage: half-made registrations, lanes, sessions of the dead.
+        let watches = live.reduce(0) { $0 + $1.watches.interestCount }
+        for session in live { session.close() }
+        // A recovery removes incomplete registrations, producers' nodes and the nodes of dead processes only after some
+        // time.
         for _ in 0..<3 {
             try await simulation.clock.sleep(for: .seconds(31))
-            try await subject.recover(store)
+            try await queue.recover(store)
         }
         store.close()
-        return interests == 0 ? [] : [Violation(.nothingLeftBehind, "\(interests) interests in watches")]
+        return watches == 0 ? [] : [Violation(.nothingLeftBehind, "\(watches) watches are still in use")]
     }
 
-    /// What members have left in this process.
-    private var leftBehind: [Violation] {
-        members.alive == 0
-            ? [] : [Violation(.nothingLeftBehind, "\(members.alive) members that a task still holds")]
+    /// Producers and consumers that a task still holds.
+    private var leakViolations: [Violation] {
+        leakTracker.aliveCount == 0
+            ? []
+            : [Violation(.nothingLeftBehind, "a task still holds \(leakTracker.aliveCount) producers or consumers")]
     }
 
     private var finalState: FinalState {
@@ -270,18 +272,19 @@ struct FaultHarness: Sendable {
             case ("settings", 1): break
             case ("ids", 2...3): break
             case (let name, 1) where parents.contains(name): break
-            default: finalState.garbage.append(path)
+            default: finalState.unneededNodes.append(path)
             }
         }
         return finalState
     }
 
-    /// The count that a message says is the number of times that it was claimed and might have been seen.
+    /// Deliveries whose count exceeds the number of the message's claims.
     private var countViolations: [Violation] {
-        history.events.filter { $0.kind == .delivered && $0.deliveryCount > witness.claims(of: $0.message) }.map {
+        history.events.filter { $0.kind == .delivered && $0.deliveryCount > monitor.claims(of: $0.message) }.map {
             Violation(
                 .deliveriesCounted,
-                "\($0.message) says \($0.deliveryCount) and was claimed \(witness.claims(of: $0.message)) times")
+                "\($0.message) has the delivery count \($0.deliveryCount), and was claimed \(monitor.claims(of: $0.message)) times"
+            )
         }
     }
 }

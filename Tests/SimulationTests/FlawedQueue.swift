@@ -1,74 +1,76 @@
 import ZooKeeper
 import ZooKeeperTestKit
 
-/// The queue's protocols in their plainest form, one call at a time, with one step done wrong: a negative control. With
-/// no flaw it keeps every promise, so whatever is found is the flaw's doing.
-struct FlawedQueue: Subject {
+/// The queue's protocols in their simplest form, one call at a time, with one flaw: a negative control. Without a flaw
+/// it keeps every promise, so the flaw is the cause of every violation.
+struct FlawedQueue: QueueUnderTest {
     enum Flaw: String, CaseIterable {
-        /// The message is deleted when it is taken, before the handler runs (Curator's queue without locks, kombu).
+        /// The message is deleted when it is claimed, before the handler runs (Curator's queue without locks, kombu).
         case deletesBeforeHandler
-        /// An acknowledgement deletes the message wherever it is, whoever has its lease (Curator with lockPath, kazoo).
+        /// An acknowledgement deletes the message, whichever consumer holds the lease (Curator with lockPath, kazoo).
         case acknowledgesWithoutLease
-        /// A claim deletes the item and creates the lease as two operations.
-        case claimsInSeparateSteps
-        /// A send whose answer was lost is repeated as it is.
-        case resendsWithoutLane
-        /// A recovery takes what consumers hold, and does not ask whether they live.
-        case recoversTheLiving
+        /// A claim deletes the item and creates the lease in two operations.
+        case claimsInSeparateOperations
+        /// A send whose reply was lost is repeated without the version of a producer's node.
+        case resendsWithoutProducerNode
+        /// A recovery moves the messages of a consumer without a check whether the consumer is alive.
+        case recoversLiveConsumers
     }
 
     let flaw: Flaw?
 
-    func sender(_ store: InMemorySession) throws -> any Sender { SketchSender(store: store, flaw: flaw) }
+    func sender(_ store: InMemorySession) throws -> any Sender { FlawedSender(store: store, flaw: flaw) }
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
-        SketchReceiver(store: store, flaw: flaw)
+        FlawedReceiver(store: store, flaw: flaw)
     }
 
     func recover(_ store: InMemorySession) async throws {
-        try await FlawedProtocol.prepare(store)
+        try await FlawedProtocol.createFolders(store)
         for name in try await store.children(of: "/queue/consumers").names {
             let consumer = "/queue/consumers/\(name)"
-            if flaw != .recoversTheLiving, try await store.exists(consumer + "/active") != nil { continue }
+            if flaw != .recoversLiveConsumers, try await store.exists(consumer + "/active") != nil { continue }
             for item in try await FlawedProtocol.children(store, consumer + "/item") {
                 guard let node = try await FlawedProtocol.node(store, consumer + "/item/" + item) else { continue }
-                let guarded: ([ZooKeeperOperation]) -> [ZooKeeperOperation] = { steps in
-                    flaw == .recoversTheLiving
-                        ? steps
-                        : [.create(consumer + "/active", data: [])] + steps + [.delete(consumer + "/active")]
+                let guarded: ([ZooKeeperOperation]) -> [ZooKeeperOperation] = { operations in
+                    flaw == .recoversLiveConsumers
+                        ? operations
+                        : [.create(consumer + "/active", data: [])] + operations + [.delete(consumer + "/active")]
                 }
-                try await FlawedProtocol.attempt {
+                try await FlawedProtocol.ignoringFailure {
                     _ = try await store.multi(
                         guarded([
                             .delete(consumer + "/item/" + item), .create("/queue/partial/" + item, data: node.data),
                         ]))
                 }
             }
-            let isHalfMade = try await store.exists(consumer + "/item") == nil
-            try await FlawedProtocol.attempt {
-                _ = try await store.multi((isHalfMade ? [] : [.delete(consumer + "/item")]) + [.delete(consumer)])
+            let isIncomplete = try await store.exists(consumer + "/item") == nil
+            try await FlawedProtocol.ignoringFailure {
+                _ = try await store.multi((isIncomplete ? [] : [.delete(consumer + "/item")]) + [.delete(consumer)])
             }
         }
         for item in try await store.children(of: "/queue/partial").names {
             guard let node = try await FlawedProtocol.node(store, "/queue/partial/" + item) else { continue }
-            try await FlawedProtocol.attempt {
+            try await FlawedProtocol.ignoringFailure {
                 _ = try await store.multi([
                     .delete("/queue/partial/" + item),
-                    .create("/queue/items/" + FlawedProtocol.next(item), data: node.data),
+                    .create("/queue/items/" + FlawedProtocol.incrementingCount(item), data: node.data),
                 ])
             }
         }
         for producer in try await store.children(of: "/queue/producers").names {
-            try await FlawedProtocol.attempt { try await store.delete("/queue/producers/" + producer, version: nil) }
+            try await FlawedProtocol.ignoringFailure {
+                try await store.delete("/queue/producers/" + producer, version: nil)
+            }
         }
     }
 }
 
-/// Steps that the sketches share.
+/// Operations that the flawed queue and the legacy queue share.
 enum FlawedProtocol {
-    static func prepare(_ store: InMemorySession) async throws {
+    static func createFolders(_ store: InMemorySession) async throws {
         for path in ["/queue", "/queue/items", "/queue/partial", "/queue/consumers", "/queue/dead", "/queue/producers"]
         {
-            try await again {
+            try await retrying {
                 do { _ = try await store.create(path, data: [], mode: .persistent) } catch let error as ZooKeeperError
                     where error.code == .nodeExists
                 {}
@@ -76,8 +78,8 @@ enum FlawedProtocol {
         }
     }
 
-    /// Repeats what had no answer.
-    static func again<T>(_ body: () async throws -> T) async throws -> T {
+    /// Repeats `body` while its outcome is unknown.
+    static func retrying<T>(_ body: () async throws -> T) async throws -> T {
         while true {
             do { return try await body() } catch let error as ZooKeeperError
                 where error.outcome == .unknown || error.code == .sessionMoved
@@ -85,8 +87,8 @@ enum FlawedProtocol {
         }
     }
 
-    /// Lets the next look find what became of it.
-    static func attempt(_ body: () async throws -> Void) async throws {
+    /// Runs `body`, and ignores its failure, because the next pass reads the tree again.
+    static func ignoringFailure(_ body: () async throws -> Void) async throws {
         do { try await body() } catch let error as ZooKeeperError where error.code != .closed {}
     }
 
@@ -102,18 +104,18 @@ enum FlawedProtocol {
         }
     }
 
-    /// The name with its count raised.
-    static func next(_ name: String) -> String {
+    /// Returns the name with its delivery count raised by one.
+    static func incrementingCount(_ name: String) -> String {
         let parts = name.split(separator: ".")
         return "\(parts[0]).\((parts.count > 1 ? Int(parts[1]) ?? 0 : 0) + 1)"
     }
 
-    static func count(_ name: String) -> Int {
+    static func deliveryCount(_ name: String) -> Int {
         (name.split(separator: ".").dropFirst().first.flatMap { Int($0) } ?? 0) + 1
     }
 }
 
-private struct SketchSender: Sender {
+private struct FlawedSender: Sender {
     let store: InMemorySession
     let flaw: FlawedQueue.Flaw?
 
@@ -123,21 +125,21 @@ private struct SketchSender: Sender {
             ZooKeeperOperation.create("/queue/items/item-100-", data: Array($0.utf8), mode: .persistentSequential)
         }
         do {
-            try await FlawedProtocol.prepare(store)
-            if flaw == .resendsWithoutLane {
-                _ = try await FlawedProtocol.again { try await store.multi(creates) }
+            try await FlawedProtocol.createFolders(store)
+            if flaw == .resendsWithoutProducerNode {
+                _ = try await FlawedProtocol.retrying { try await store.multi(creates) }
                 return .stored
             }
             do {
-                try await FlawedProtocol.again { _ = try await store.create(producer, data: [], mode: .persistent) }
+                try await FlawedProtocol.retrying { _ = try await store.create(producer, data: [], mode: .persistent) }
             } catch let
                 error as ZooKeeperError where error.code == .nodeExists
             {}
-            try await FlawedProtocol.again {
+            try await FlawedProtocol.retrying {
                 _ = try await store.multi([.set(producer, data: [], version: 0)] + creates)
             }
         } catch let error as ZooKeeperError where error.code == .badVersion {
-            // Applied before.
+            // An earlier attempt was applied.
         } catch {
             return .unknown
         }
@@ -148,7 +150,7 @@ private struct SketchSender: Sender {
     func close() async {}
 }
 
-private struct SketchReceiver: Receiver {
+private struct FlawedReceiver: Receiver {
     let store: InMemorySession
     let flaw: FlawedQueue.Flaw?
     var consumer: (path: String, session: Int64)?
@@ -161,9 +163,9 @@ private struct SketchReceiver: Receiver {
 
     private mutating func register() async throws -> String {
         if let consumer, consumer.session == store.sessionState.sessionID { return consumer.path }
-        try await FlawedProtocol.prepare(store)
+        try await FlawedProtocol.createFolders(store)
         while true {
-            let path = try await FlawedProtocol.again {
+            let path = try await FlawedProtocol.retrying {
                 try await store.create("/queue/consumers/consumer-", data: [], mode: .persistentSequential).path
             }
             do {
@@ -174,7 +176,7 @@ private struct SketchReceiver: Receiver {
             } catch let error as ZooKeeperError
                 where error.outcome == .unknown || [Self.none, .sessionMoved].contains(error.code)
             {
-                // The node without use is a recovery's to remove; an active one goes with the session.
+                // A recovery removes the incomplete node. An `active` node disappears with the session.
             }
         }
     }
@@ -188,7 +190,7 @@ private struct SketchReceiver: Receiver {
                     if let delivery = try await claim(name, consumer) { return delivery }
                 }
             } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
-                // Looked at again.
+                // The next pass of the loop reads the items again.
             }
             if store.now >= end { return nil }
             try await store.sleep(for: .milliseconds(500))
@@ -204,7 +206,7 @@ private struct SketchReceiver: Receiver {
         do {
             switch flaw {
             case .deletesBeforeHandler: try await store.delete(item, version: node.stat.version)
-            case .claimsInSeparateSteps:
+            case .claimsInSeparateOperations:
                 try await store.delete(item, version: node.stat.version)
                 token = try await store.create(lease, data: node.data, mode: .persistent).stat.czxid
             default:
@@ -216,9 +218,9 @@ private struct SketchReceiver: Receiver {
             }
         } catch let error as ZooKeeperError where error.outcome == .unknown || error.code == .sessionMoved {
             try await store.sync("/queue")
-            // Ours is what stands below our own node, while its session lives.
             if flaw == .deletesBeforeHandler { return nil }
-            // Not there, the item is still the first to be tried for, unless the session has ended.
+            // The claim was applied if the lease is below the consumer's own node. If it is not, the same item is
+            // claimed again, because the order of the messages must stay.
             guard let held = try await FlawedProtocol.node(store, lease) else {
                 return try await claim(name, try await register())
             }
@@ -227,21 +229,21 @@ private struct SketchReceiver: Receiver {
             return nil
         }
         guard self.consumer?.session == store.sessionState.sessionID else { return nil }
-        return SketchDelivery(
+        return FlawedDelivery(
             store: store, flaw: flaw, payload: payload, token: token, name: name, consumer: consumer,
             session: store.sessionState.sessionID)
     }
 
     func close() async {
         guard let consumer else { return }
-        try? await FlawedProtocol.again {
-            // What it still holds, a recovery finds.
+        try? await FlawedProtocol.retrying {
+            // A recovery moves the messages that the consumer still holds.
             try await store.delete(consumer.path + "/active", version: nil)
         }
     }
 }
 
-private struct SketchDelivery: Delivery {
+private struct FlawedDelivery: Delivery {
     let store: InMemorySession
     let flaw: FlawedQueue.Flaw?
     let payload: String
@@ -249,7 +251,7 @@ private struct SketchDelivery: Delivery {
     let name: String
     let consumer: String
     let session: Int64
-    var deliveryCount: Int { FlawedProtocol.count(name) }
+    var deliveryCount: Int { FlawedProtocol.deliveryCount(name) }
     var isHeld: Bool { store.sessionState.sessionID == session && store.sessionState.phase == .connected }
     private var lease: String { consumer + "/item/" + name }
 
@@ -263,7 +265,7 @@ private struct SketchDelivery: Delivery {
         }
     }
 
-    /// The message with this number, wherever it is.
+    /// Deletes the message with this number in every folder.
     private func deleteEverywhere() async {
         let bare = name.prefix { $0 != "." }
         for parent in ["/queue/items", "/queue/partial"] {
@@ -283,7 +285,10 @@ private struct SketchDelivery: Delivery {
 
     func requeue() async -> SettleResult {
         flaw == .deletesBeforeHandler
-            ? .done : await settle([.create("/queue/items/" + FlawedProtocol.next(name), data: Array(payload.utf8))])
+            ? .done
+            : await settle([
+                .create("/queue/items/" + FlawedProtocol.incrementingCount(name), data: Array(payload.utf8))
+            ])
     }
 
     func deadLetter() async -> SettleResult {

@@ -2,18 +2,19 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// A session between whose calls something can be done, or whose multis are done in another way.
+/// A session whose multis and batch reads a test can intercept.
 struct InterceptingStore: ZooKeeperStore {
     let session: InMemorySession
-    /// How a multi is done.
+    /// Performs a multi.
     var performing: @Sendable (InMemorySession, [ZooKeeper.ZooKeeperOperation]) async throws -> [OperationResult] = {
         try await $0.multi($1)
     }
-    /// What happens before several nodes are read at once.
+    /// Runs before several nodes are read at once.
     var beforeReading: @Sendable ([String]) async throws -> Void = { _ in }
 
-    /// Does not ask whether the queue's epoch is still the same: the flaw of a queue that takes a name for a message.
-    static func withoutEpoch(_ session: InMemorySession) -> InterceptingStore {
+    /// Returns a store without the check of the queue's epoch: the flaw of a queue that identifies a message by its
+    /// name.
+    static func withoutEpochCheck(_ session: InMemorySession) -> InterceptingStore {
         InterceptingStore(session: session) { session, operations in
             try await session.multi(
                 operations.map { operation in
@@ -23,15 +24,16 @@ struct InterceptingStore: ZooKeeperStore {
         }
     }
 
-    /// Does not ask whether an id is remembered in the former bucket: what is created and deleted there in one multi is left out.
-    static func withoutFormerIDs(_ session: InMemorySession) -> InterceptingStore {
+    /// Returns a store without the check of the previous bucket of ids. The check is a node that a multi creates and
+    /// deletes there, so the store leaves both operations out.
+    static func withoutPreviousIDs(_ session: InMemorySession) -> InterceptingStore {
         InterceptingStore(session: session) { session, operations in
-            let former = Set(
+            let previous = Set(
                 operations.compactMap { operation -> String? in
                     guard case .delete(let path, _) = operation, path.hasPrefix("/queue/ids/") else { return nil }
                     return path
                 })
-            return try await session.multi(operations.filter { !former.contains($0.path) })
+            return try await session.multi(operations.filter { !previous.contains($0.path) })
         }
     }
 

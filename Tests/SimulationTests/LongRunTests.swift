@@ -4,23 +4,24 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// What is left in the tree after a year, in virtual time.
+/// A year of virtual time.
 @Suite(.timeLimit(.minutes(5)))
 struct LongRunTests {
     private static let day = Duration.seconds(86_400)
 
-    /// Producers and consumers come and go, crash, and lose their sessions; older producers leave messages unwritten; a
-    /// recovery looks every hour. Each month the queue is drained, and its tree is that of a new one.
-    @Test func aYearLeavesNothingBehind() throws {
-        let simulation = Simulation(.seeded(1), longest: Self.day * 400, mostJobs: 50_000_000)
+    /// Producers and consumers come and go, crash, and lose their sessions. Legacy producers leave messages incomplete.
+    /// A recovery runs every hour. The queue is drained each month.
+    @Test("After each month of a year, the drained queue has no unneeded nodes")
+    func aYear() throws {
+        let simulation = Simulation(.seeded(1), timeLimit: Self.day * 400, jobLimit: 50_000_000)
         let months = try simulation.run { [zookeeper = simulation.zookeeper, clock = simulation.clock] in
             let random = SeededRandom(seed: 1)
-            let settings = QueueAttributes(sequenceRolloverThreshold: 200)
+            let attributes = QueueAttributes(sequenceRolloverThreshold: 200)
             let isDone = Flag()
             let store = zookeeper.connect("recovery")
-            let queue = try MessageQueue(store: store).creating(with: settings)
+            let queue = try MessageQueue(store: store).creating(with: attributes)
             try await queue.prepare()
-            let new = Set(zookeeper.nodes.keys)
+            let initialNodes = Set(zookeeper.nodes.keys)
             async let recovered: Void = {
                 let recovery = QueueRecovery(queue, configuration: .init(incompleteItemAge: .seconds(3_600)))
                 while !isDone.isSet {
@@ -28,25 +29,25 @@ struct LongRunTests {
                     try await clock.sleep(for: .seconds(3_600))
                 }
             }()
-            var months: [(left: Set<String>, epoch: Int)] = []
+            var months: [(leftovers: Set<String>, epoch: Int)] = []
             for round in 1...4 * 360 {
-                try await Self.produce(zookeeper.connect("producer\(round)"), settings, random)
-                try await Self.consume(zookeeper.connect("consumer\(round)"), settings, random)
+                try await Self.produce(zookeeper.connect("producer\(round)"), attributes, random)
+                try await Self.consume(zookeeper.connect("consumer\(round)"), attributes, random)
                 if random.roll(5) == 0 {
                     _ = try await store.create("/queue/items/item-100-", data: [], mode: .persistentSequential)
                 }
                 try await clock.sleep(for: Self.day / 4)
                 guard round.isMultiple(of: 4 * 30) else { continue }
-                // What the last ones have left is garbage after some hours, and is looked for now and then.
+                // The recovery removes the nodes of the last processes some hours after they have gone.
                 try await clock.sleep(for: Self.day)
                 try await Self.drain(queue)
                 try await clock.sleep(for: Self.day)
                 let data = zookeeper.nodes["/queue/epoch"]?.data ?? []
                 let epoch = String(decoding: data, as: UTF8.self).prefix { $0 != " " }
-                // Where ids are remembered, with none in it.
-                let left = Set(zookeeper.nodes.keys).subtracting(new)
-                let buckets = left.filter { $0.hasPrefix("/queue/ids") && $0.split(separator: "/").count < 4 }
-                months.append((buckets.count <= 3 ? left.subtracting(buckets) : left, Int(epoch) ?? 0))
+                // The folder of ids and two empty buckets may exist.
+                let leftovers = Set(zookeeper.nodes.keys).subtracting(initialNodes)
+                let buckets = leftovers.filter { $0.hasPrefix("/queue/ids") && $0.split(separator: "/").count < 4 }
+                months.append((buckets.count <= 3 ? leftovers.subtracting(buckets) : leftovers, Int(epoch) ?? 0))
             }
             isDone.isSet = true
             try await recovered
@@ -54,14 +55,14 @@ struct LongRunTests {
             return months
         }
         #expect(months.count == 12)
-        for month in months { #expect(month.left.isEmpty, "\(month.left.sorted().prefix(10))") }
+        for month in months { #expect(month.leftovers.isEmpty, "\(month.leftovers.sorted().prefix(10))") }
         #expect(months.last?.epoch ?? 0 > 10)
     }
 
-    private static func produce(_ store: InMemorySession, _ settings: QueueAttributes, _ random: SeededRandom)
+    private static func produce(_ store: InMemorySession, _ attributes: QueueAttributes, _ random: SeededRandom)
         async throws
     {
-        let producer = QueueProducer(try MessageQueue(store: store).creating(with: settings))
+        let producer = QueueProducer(try MessageQueue(store: store).creating(with: attributes))
         for _ in 0...random.roll(4) {
             try await producer.send(OutgoingMessage("x", id: random.roll(2) == 0 ? "\(random.roll(1_000_000))" : nil))
         }
@@ -70,11 +71,11 @@ struct LongRunTests {
         store.close()
     }
 
-    private static func consume(_ store: InMemorySession, _ settings: QueueAttributes, _ random: SeededRandom)
+    private static func consume(_ store: InMemorySession, _ attributes: QueueAttributes, _ random: SeededRandom)
         async throws
     {
         let consumer = QueueConsumer(
-            try MessageQueue(store: store).creating(with: settings), configuration: .init(prefetch: 3))
+            try MessageQueue(store: store).creating(with: attributes), configuration: .init(prefetch: 3))
         var messages = consumer.makeAsyncIterator()
         for _ in 0..<random.roll(6) {
             guard let message = try await messages.next(within: .seconds(1)) else { break }

@@ -3,27 +3,30 @@ import Testing
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// Wrong ways to keep a queue in ZooKeeper: the checker must catch each, and for the right reason: by what members saw and
-/// what was left, without the witness that knows the tree.
+/// Wrong algorithms, each of which the checker must catch by the histories and the final state alone.
 @Suite(.timeLimit(.minutes(5)))
 struct NegativeControlTests {
-    /// What is found, and at which fault first; call 0 is none.
+    /// Runs each scenario without a fault, and with each fault at each call.
+    ///
+    /// - Returns: the broken promises, each with the first run in which it was found.
     private func found(
-        in subject: any Subject, _ episodes: [Scenario], _ judged: @escaping @Sendable (CheckResult) -> [Violation]
+        in queue: any QueueUnderTest, _ scenarios: [Scenario],
+        _ select: @escaping @Sendable (CheckResult) -> [Violation]
     ) async -> [Invariant: String] {
         var found: [Invariant: String] = [:]
-        for scenario in episodes {
-            let calls = scenario.play(subject).calls
+        for scenario in scenarios {
+            let calls = scenario.run(queue).calls
             let faults = Fault.allCases
+            // Call 0 stands for a run without a fault.
             let runs = await concurrently((calls + 1) * faults.count) { number -> [Violation]? in
                 let (call, fault) = (number / faults.count, faults[number % faults.count])
-                return judged(scenario.play(subject) { $0.number == call ? fault : nil }.result)
+                return select(scenario.run(queue) { $0.number == call ? fault : nil }.result)
             }
             for (number, violations) in runs {
                 let call = number / faults.count
                 let when = call == 0 ? "without a fault" : "\(faults[number % faults.count]) at call \(call)"
                 for violation in violations where found[violation.invariant] == nil {
-                    found[violation.invariant] = "\(scenario), \(when): \(violation.what)"
+                    found[violation.invariant] = "\(scenario), \(when): \(violation.detail)"
                 }
             }
         }
@@ -31,42 +34,47 @@ struct NegativeControlTests {
     }
 
     private static let common: [Scenario] = [
-        .send, .acknowledge, .deadLetter, .recovery, .recoveryOfTheLiving, .slowHandler, .crash,
+        .send, .acknowledge, .deadLetter, .recovery, .recoveryBesideLiveConsumer, .slowHandler, .crash,
     ]
 
-    @Test func withoutAFlawNothingIsFound() async {
+    @Test("The simple queue without a flaw keeps every promise")
+    func withoutFlaw() async {
         let found = await found(in: FlawedQueue(flaw: nil), Self.common, \.violations)
         #expect(found.isEmpty, "\(found)")
     }
 
-    @Test(arguments: [
-        (FlawedQueue.Flaw.deletesBeforeHandler, Invariant.noneLost),
-        (.acknowledgesWithoutLease, .lostLeaseChangesNothing),
-        (.claimsInSeparateSteps, .noneLost),
-        (.resendsWithoutLane, .storedOnce),
-        (.recoversTheLiving, .oneLease),
-    ])
-    func aFlawIsFound(_ flaw: FlawedQueue.Flaw, _ invariant: Invariant) async {
-        let found = await found(in: FlawedQueue(flaw: flaw), Self.common, \.byMembers)
+    @Test(
+        "The checker finds the promise that each flaw breaks",
+        arguments: [
+            (FlawedQueue.Flaw.deletesBeforeHandler, Invariant.noneLost),
+            (.acknowledgesWithoutLease, .lostLeaseChangesNothing),
+            (.claimsInSeparateOperations, .noneLost),
+            (.resendsWithoutProducerNode, .storedOnce),
+            (.recoversLiveConsumers, .oneLease),
+        ])
+    func withFlaw(_ flaw: FlawedQueue.Flaw, _ invariant: Invariant) async {
+        let found = await found(in: FlawedQueue(flaw: flaw), Self.common, \.byHistory)
         print("\(flaw): \(found[invariant] ?? "not found"); broken: \(found.keys.map(\.rawValue).sorted())")
         #expect(found[invariant] != nil, "\(found)")
     }
 
-    @Test func withoutTheFormerBucketAMessageIsStoredTwice() {
-        var subject = OurQueue(
+    @Test("Without the check of the previous bucket of ids, a message is stored twice")
+    func withoutPreviousBucket() {
+        var queue = OurQueue(
             attributes: .init(deduplicationWindow: .seconds(60)), sendsIDs: true)
-        #expect(Scenario.sendAgain.play(subject).result.isGood)
-        subject.producersStore = { InterceptingStore.withoutFormerIDs($0) }
-        let found = Scenario.sendAgain.play(subject).result.byMembers
+        #expect(Scenario.sendIDsAgain.run(queue).result.passed)
+        queue.producerStore = { InterceptingStore.withoutPreviousIDs($0) }
+        let found = Scenario.sendIDsAgain.run(queue).result.byHistory
         #expect(found.contains { $0.invariant == .storedOnce }, "\(found)")
     }
 
-    /// A message is lost by a lost reply alone: with none, one message at a time goes well.
-    @Test func theAncestorsAlgorithmIsFound() async throws {
-        let healthy = Scenario.acknowledge.play(LegacyQueue()).result.byMembers
+    /// Without a fault, the algorithm handles one message at a time correctly.
+    @Test("The legacy client's algorithm loses a message when a reply is lost")
+    func legacyAlgorithm() async throws {
+        let healthy = Scenario.acknowledge.run(LegacyQueue()).result.byHistory
         #expect(healthy.isEmpty, "\(healthy)")
-        let found = await found(in: LegacyQueue(), [.acknowledge], \.byMembers)
-        print("the Python ancestor: \(found[.noneLost] ?? "not found"); broken: \(found.keys.map(\.rawValue).sorted())")
+        let found = await found(in: LegacyQueue(), [.acknowledge], \.byHistory)
+        print("the legacy client: \(found[.noneLost] ?? "not found"); broken: \(found.keys.map(\.rawValue).sorted())")
         #expect(try #require(found[.noneLost]).contains("replyLost"), "\(found)")
     }
 }

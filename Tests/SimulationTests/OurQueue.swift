@@ -4,62 +4,65 @@ import ZooKeeperQueue
 import ZooKeeperTestKit
 
 /// The queue of this package.
-struct OurQueue: Subject {
+struct OurQueue: QueueUnderTest {
     var attributes = QueueAttributes()
     var producerStateRetention = Duration.seconds(1)
-    /// Where each acknowledgement creates a node named after its message, in the same step.
+    /// The folder in which each acknowledgement creates a node named after its message, in the same transaction.
     var effects: String?
-    /// Whether each message is sent with its payload as id.
+    /// Whether each message is sent with its payload as its id.
     var sendsIDs = false
-    /// What producers see of the store.
-    var producersStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
-    /// What recoveries see of the store.
-    var recoverysStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
-    /// What consumers see of the store.
-    var consumersStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
+    /// The store of producers.
+    var producerStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
+    /// The store of recoveries.
+    var recoveryStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
+    /// The store of consumers.
+    var consumerStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
 
     private let recoveries = Recoveries()
-    /// Longer than any series of faults that a schedule draws. A call that is answered too late takes 30 seconds, and
-    /// about one schedule in 60,000 has four such calls in a row.
-    private static let patience = Duration.seconds(1_200)
+    /// A timeout that is longer than any series of faults in a schedule. A call whose reply is too late takes 30
+    /// seconds, and about one schedule in 60,000 has four such calls in a row.
+    private static let timeout = Duration.seconds(1_200)
 
     private func queue(_ store: any ZooKeeperStore) throws -> MessageQueue {
         try MessageQueue(store: store).creating(with: attributes)
     }
 
     func sender(_ store: InMemorySession) throws -> any Sender {
-        var configuration = QueueProducer.Configuration(whenFull: .wait, sendTimeout: Self.patience)
+        var configuration = QueueProducer.Configuration(whenFull: .wait, sendTimeout: Self.timeout)
         configuration.minimumBatch = 1
         return OurSender(
-            producer: QueueProducer(try queue(producersStore(store)), configuration: configuration),
+            producer: QueueProducer(try queue(producerStore(store)), configuration: configuration),
             sendsIDs: sendsIDs)
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
         var configuration = QueueConsumer.Configuration(prefetch: prefetch)
-        // One that gives up gives back late, and what it gives back comes out of its order.
-        configuration.closingTime = Self.patience
-        let consumer = QueueConsumer(try queue(consumersStore(store)), configuration: configuration)
+        // A consumer that stops trying to requeue leaves its messages to a recovery, which returns them late and out of
+        // order.
+        configuration.closingTime = Self.timeout
+        let consumer = QueueConsumer(try queue(consumerStore(store)), configuration: configuration)
         return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects)
     }
 
     func recover(_ store: InMemorySession) async throws {
         var configuration = QueueRecovery.Configuration(producerStateRetention: producerStateRetention)
         configuration.cleaningInterval = .seconds(30)
-        try await recoveries.of(store) {
-            QueueRecovery(try queue(recoverysStore(store)), configuration: configuration)
+        try await recoveries.recovery(for: store) {
+            QueueRecovery(try queue(recoveryStore(store)), configuration: configuration)
         }.recover()
     }
 }
 
-/// One recovery for each process, which knows what it has seen before.
+/// One recovery for each process, because a recovery remembers its observations of earlier passes.
 private final class Recoveries: Sendable {
-    private let known = Mutex<[ObjectIdentifier: QueueRecovery]>([:])
+    private let recoveries = Mutex<[ObjectIdentifier: QueueRecovery]>([:])
 
-    func of(_ store: InMemorySession, _ make: () throws -> QueueRecovery) rethrows -> QueueRecovery {
-        try known.withLock { known in
-            let recovery = try known[ObjectIdentifier(store)] ?? make()
-            known[ObjectIdentifier(store)] = recovery
+    func recovery(
+        for store: InMemorySession, _ makeRecovery: () throws -> QueueRecovery
+    ) rethrows -> QueueRecovery {
+        try recoveries.withLock { recoveries in
+            let recovery = try recoveries[ObjectIdentifier(store)] ?? makeRecovery()
+            recoveries[ObjectIdentifier(store)] = recovery
             return recovery
         }
     }
@@ -68,7 +71,7 @@ private final class Recoveries: Sendable {
 private struct OurSender: Sender {
     let producer: QueueProducer
     let sendsIDs: Bool
-    var object: AnyObject? { producer }
+    var trackedObject: AnyObject? { producer }
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
@@ -82,9 +85,9 @@ private struct OurSender: Sender {
     private func resolve(_ error: any Error) async -> SendResult {
         var error = error
         for _ in 0..<5 {
-            guard let problem = error as? QueueError else { return .unknown }
-            guard problem.code == .outcomeUnknown else { return .refused(problem.description) }
-            guard let send = problem.unresolvedSend else { return .unknown }
+            guard let queueError = error as? QueueError else { return .unknown }
+            guard queueError.code == .outcomeUnknown else { return .refused(queueError.description) }
+            guard let send = queueError.unresolvedSend else { return .unknown }
             do {
                 try await producer.resume(send)
                 return .stored
@@ -102,7 +105,7 @@ private struct OurReceiver: Receiver {
     let consumer: QueueConsumer
     var messages: QueueConsumer.Iterator
     let effects: String?
-    var object: AnyObject? { consumer }
+    var trackedObject: AnyObject? { consumer }
 
     mutating func next(within limit: Duration) async throws -> (any Delivery)? {
         try await messages.next(within: limit).map { OurDelivery(message: $0, effects: effects) }
@@ -135,15 +138,15 @@ private struct OurDelivery: Delivery {
                 return .done
             } catch let error as QueueError {
                 switch error.code {
-                // Whatever was unknown before, this is certain.
+                // This outcome is certain, even if an earlier attempt had an unknown one.
                 case .leaseLost: return .lost
                 case .outcomeUnknown: isUnknown = true
-                // Not applied: tried again.
+                // The settlement was not applied, so it is repeated.
                 case .timedOut, .closed: break
-                default: return .wrong("\(error)")
+                default: return .unexpected("\(error)")
                 }
             } catch {
-                return .wrong("\(error)")
+                return .unexpected("\(error)")
             }
         }
         return isUnknown ? .unknown : .lost

@@ -4,10 +4,12 @@ import Testing
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// A message that kills the process of each consumer that it is handed to.
+/// A message that kills the process of every consumer that receives it.
 struct PoisonTests {
-    @Test(arguments: [1, 2, 3, 10], [(1, 1), (4, 1), (32, 1), (1, 7), (4, 3)])
-    func itGoesToTheDeadLettersAlone(maximumDeliveries: Int, sizes: (prefetch: Int, maximumBatchSize: Int)) {
+    @Test(
+        "Only the message that kills its consumers is dead-lettered",
+        arguments: [1, 2, 3, 10], [(1, 1), (4, 1), (32, 1), (1, 7), (4, 3)])
+    func poisonMessage(maximumDeliveries: Int, sizes: (prefetch: Int, maximumBatchSize: Int)) {
         let (prefetch, maximumBatchSize) = sizes
         let attributes = QueueAttributes(
             maximumDeliveries: maximumDeliveries, maximumBatchSize: maximumBatchSize)
@@ -25,15 +27,15 @@ struct PoisonTests {
                     return .abandon
                 }
                 try await harness.clock.sleep(for: FaultHarness.sessionTimeout + .seconds(1))
-                try await harness.subject.recover(harness.session("recovery\(generation)"))
+                try await harness.queue.recover(harness.session("recovery\(generation)"))
             }
         }
-        #expect(result.isGood, "\(result.violations)")
+        #expect(result.passed, "\(result.violations)")
         let dead = harness.simulation.zookeeper.nodes.keys.filter {
             $0.hasPrefix("/queue/dead/") && !$0.hasSuffix("cause")
         }
-        let place = maximumBatchSize == 1 || maximumDeliveries == 1 ? "0000000002" : "0000000000-002"
-        #expect(dead == ["/queue/dead/item-100-\(place).\(maximumDeliveries)"])
+        let number = maximumBatchSize == 1 || maximumDeliveries == 1 ? "0000000002" : "0000000000-002"
+        #expect(dead == ["/queue/dead/item-100-\(number).\(maximumDeliveries)"])
         let events = harness.history.events
         #expect(events.count { $0.kind == .delivered && $0.message == "poison" } == maximumDeliveries)
         #expect(Set(events.filter { $0.kind == .acknowledged }.map(\.message)) == Set(messages).subtracting(["poison"]))

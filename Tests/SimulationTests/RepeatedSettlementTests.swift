@@ -4,10 +4,10 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// What a second settlement is told, after one whose answer did not come in time.
+/// A second settlement, after a first one whose reply did not come in time.
 struct RepeatedSettlementTests {
-    /// Takes a message, acknowledges it with a fault at that call, and gives it to `body`.
-    private func afterAnUnansweredAcknowledgement(
+    /// Claims a message, acknowledges it with a fault at that call, and passes it to `body`.
+    private func afterUnansweredAcknowledgement(
         _ fault: Fault, _ body: @escaping @Sendable (QueueMessage, InMemorySession) async throws -> QueueError.Code?
     ) throws -> (code: QueueError.Code?, ready: Int) {
         let simulation = Simulation(.fixed)
@@ -17,7 +17,7 @@ struct RepeatedSettlementTests {
             let producer = QueueProducer(queue)
             try await producer.send("x")
             await producer.close()
-            // The second multi of a consumer; the first is its claim.
+            // The second multi of the consumer is the acknowledgement; the first is its claim.
             let multis = Counter()
             let store = zookeeper.connect(
                 "consumer", faults: { $0.request == "multi" && multis.next() == 2 ? fault : nil })
@@ -32,40 +32,43 @@ struct RepeatedSettlementTests {
         }
     }
 
-    @Test func theSameOneSucceeds() throws {
+    @Test("A repeated acknowledgement succeeds when the first one was applied or arrives late")
+    func repeatedAcknowledgement() throws {
         for fault in [Fault.replyTooLate, .requestTooLate] {
-            let outcome = try afterAnUnansweredAcknowledgement(fault) { message, _ in
+            let outcome = try afterUnansweredAcknowledgement(fault) { message, _ in
                 await code { try await message.acknowledge() }
             }
             #expect(outcome.code == nil && outcome.ready == 0)
         }
     }
 
-    @Test func anotherOneIsToldOfTheFirst() throws {
-        let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, _ in
+    @Test("A requeue after an applied acknowledgement throws alreadySettled")
+    func requeueAfterAcknowledgement() throws {
+        let outcome = try afterUnansweredAcknowledgement(.replyTooLate) { message, _ in
             await code { try await message.requeue() }
         }
         #expect(outcome.code == .alreadySettled && outcome.ready == 0)
     }
 
-    @Test func afterTheSessionsEndTheOutcomeStaysUnknown() throws {
-        let outcome = try afterAnUnansweredAcknowledgement(.expiredAfter) { message, _ in
+    @Test("The outcome of an acknowledgement stays unknown when the session has ended")
+    func afterSessionEnd() throws {
+        let outcome = try afterUnansweredAcknowledgement(.expiredAfter) { message, _ in
             await code { try await message.acknowledge() }
         }
         #expect(outcome.code == .outcomeUnknown && outcome.ready == 0)
     }
 
-    /// The consumer itself goes on to find out, since nothing else can be sent before.
-    @Test func whatWasUnknownIsResolvedByItself() throws {
-        let outcome = try afterAnUnansweredAcknowledgement(.replyTooLate) { message, _ in
+    @Test("The consumer itself finds out the outcome of an acknowledgement")
+    func resolvesOutcome() throws {
+        let outcome = try afterUnansweredAcknowledgement(.replyTooLate) { message, _ in
             #expect(await message.leaseStates.first(where: { $0 != .held }) == .settled)
             return await code { try await message.acknowledge() }
         }
         #expect(outcome.code == nil && outcome.ready == 0)
     }
 
-    /// A refusal for want of a right is no end of the session: the lease stays, and may be settled later.
-    @Test(arguments: [1, 3]) func afterARefusalTheLeaseIsStillHeld(perNode: Int) throws {
+    @Test("The lease stays when an acknowledgement is refused for a missing permission", arguments: [1, 3])
+    func missingPermission(perNode: Int) throws {
         let outcome = try withHeldMessages(perNode: perNode) { messages, store in
             try await store.setACL(of: Self.active, to: [.world([.admin, .delete])])
             let refused = await code { try await messages[0].acknowledge() }
@@ -77,16 +80,19 @@ struct RepeatedSettlementTests {
         #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
     }
 
-    /// The answer to a step is lost, and when it is sent again, it is refused before it can be seen that it was applied:
-    /// then what stands in the tree is what holds, and nothing is settled twice.
-    @Test(arguments: [1, 3]) func whatWasGivenUpInDoubtIsReadFromTheTree(perNode: Int) throws {
+    /// The reply to the transaction is lost. Its repetition is refused before the server compares the version of the
+    /// consumer's node, so the consumer has to read the tree.
+    @Test(
+        "The consumer reads an acknowledgement's outcome from the tree when the repetition is refused",
+        arguments: [1, 3])
+    func refusedRepetition(perNode: Int) throws {
         let outcome = try withHeldMessages(perNode: perNode, faultAtSecondMulti: .replyTooLate) { messages, store in
             async let first = code { try await messages[0].acknowledge() }
-            // In time for the second attempt, which comes when the first one's deadline has passed.
+            // The second attempt comes later, when the first attempt's deadline has passed.
             try await store.sleep(for: .seconds(1))
             try await store.setACL(of: Self.active, to: [.world([.admin, .delete])])
             let wasUnknown = await first == .outcomeUnknown
-            // The refusal of the second attempt has come by then.
+            // Long enough for the refusal of the second attempt.
             try await store.sleep(for: .seconds(60))
             try await store.setACL(of: Self.active, to: .open)
             for message in messages.dropFirst() { try await message.acknowledge() }
@@ -96,8 +102,8 @@ struct RepeatedSettlementTests {
         #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
     }
 
-    /// Who settles while an earlier step has no answer is told so in time, and that nothing was sent.
-    @Test func whatWaitsBehindAnUnansweredStepHasADeadline() throws {
+    @Test("A settlement that waits for an earlier transaction throws timedOut within two minutes")
+    func waitsWithDeadline() throws {
         let isCut = Flag()
         let outcome = try withHeldMessages(perNode: 1, faults: { isCut.isSet && !$0.isRead ? .requestTooLate : nil }) {
             messages, store in
@@ -106,22 +112,22 @@ struct RepeatedSettlementTests {
             try await store.sleep(for: .seconds(1))
             let start = store.now
             let second = await code { try await messages[1].acknowledge() }
-            let took = store.now - start
+            let delay = store.now - start
             let wasUnknown = await first == .outcomeUnknown
             isCut.isSet = false
-            // The attempt that was sent before has failed by then.
+            // Long enough for the earlier attempt to fail.
             try await store.sleep(for: .seconds(60))
             for message in messages { try await message.acknowledge() }
-            return wasUnknown && second == .timedOut && took < .seconds(120)
+            return wasUnknown && second == .timedOut && delay < .seconds(120)
         }
         #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
     }
 
     private static let active = "/queue/consumers/consumer-0000000000/active"
 
-    /// Takes three messages, and gives them to `body`.
+    /// Claims three messages, and passes them to `body`.
     ///
-    /// - Returns: what it says, and how many messages are leased and ready after it.
+    /// - Returns: the result of `body`, and the numbers of leased and ready messages after it.
     private func withHeldMessages(
         perNode: Int, faultAtSecondMulti: Fault? = nil, faults: (@Sendable (RequestContext) -> Fault?)? = nil,
         _ body: @escaping @Sendable ([QueueMessage], InMemorySession) async throws -> Bool
@@ -134,7 +140,7 @@ struct RepeatedSettlementTests {
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: (0..<3).map { OutgoingMessage("\($0)") })
             await producer.close()
-            // The first multi of a consumer is its claim.
+            // The second multi of the consumer is the first settlement; the first is its claim.
             let multis = Counter()
             let store = zookeeper.connect(
                 "consumer",
@@ -151,7 +157,7 @@ struct RepeatedSettlementTests {
     }
 }
 
-/// The code of what `body` throws.
+/// Returns the code of the error that `body` throws.
 private func code(_ body: () async throws -> Void) async -> QueueError.Code? {
     do {
         try await body()

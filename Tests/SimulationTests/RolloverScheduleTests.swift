@@ -6,21 +6,21 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// The server's numbers begin anew, again and again.
+/// Rollovers of the server's sequence numbers, many times in a run.
 @Suite(.timeLimit(.minutes(5)))
 struct RolloverScheduleTests {
     private static let runs = 10
-    /// How many rollovers in each run: `ROLLOVERS=100 make test` for a thousand in all.
+    /// The number of rollovers in each run. `ROLLOVERS=100 make test` makes a thousand in all.
     private static let rollovers = ProcessInfo.processInfo.environment["ROLLOVERS"].flatMap(Int.init) ?? 20
 
-    /// One queue, until its numbers have begun anew so often. In every second run the consumer suffers no faults, so that the
-    /// order of the messages can be judged.
-    private func play(_ seed: UInt64) -> (epochs: Int, violations: [Violation]) {
-        var subject = OurQueue()
-        subject.attributes.sequenceRolloverThreshold = 1 + Int(seed % 4)
-        subject.attributes.maximumBatchSize = seed.isMultiple(of: 3) ? 2 : 1
+    /// Runs one queue until its numbers have rolled over often enough. In every second run the consumer suffers no
+    /// faults, because only then can the order of the messages be checked.
+    private func run(_ seed: UInt64) -> (epochs: Int, violations: [Violation]) {
+        var queue = OurQueue()
+        queue.attributes.sequenceRolloverThreshold = 1 + Int(seed % 4)
+        queue.attributes.maximumBatchSize = seed.isMultiple(of: 3) ? 2 : 1
         let isOrdered = seed.isMultiple(of: 2)
-        let harness = FaultHarness(subject, .seeded(seed))
+        let harness = FaultHarness(queue, .seeded(seed))
         let random = SeededRandom(seed: seed &+ 1)
         let faults: FaultPlan = { _ in random.roll(1_000) < 10 ? Fault.allCases[random.roll(Fault.allCases.count)] : nil
         }
@@ -51,7 +51,7 @@ struct RolloverScheduleTests {
                 let recovery = harness.session("recovery", faults: faults)
                 group.addTask {
                     while epochs() < Self.rollovers {
-                        try? await harness.subject.recover(recovery)
+                        try? await harness.queue.recover(recovery)
                         try await harness.clock.sleep(for: .milliseconds(200))
                     }
                     isDone.isSet = true
@@ -62,19 +62,19 @@ struct RolloverScheduleTests {
         return (epochs(), result.violations)
     }
 
-    @Test func manyPassagesKeepEveryPromise() async {
-        let outcomes = await concurrently(Self.runs) { play(UInt64($0)) }
-        let passed = outcomes.reduce(0) { $0 + $1.result.epochs }
-        print("\(passed) rollovers")
-        #expect(passed >= Self.runs * Self.rollovers)
+    @Test("Every promise is kept during many rollovers")
+    func manyRollovers() async {
+        let outcomes = await concurrently(Self.runs) { run(UInt64($0)) }
+        let total = outcomes.reduce(0) { $0 + $1.result.epochs }
+        print("\(total) rollovers")
+        #expect(total >= Self.runs * Self.rollovers)
         for (seed, outcome) in outcomes {
             #expect(outcome.violations.isEmpty, "seed \(seed): \(outcome.violations.prefix(5))")
         }
     }
 
-    /// A long queue moves just between a consumer's list and its reads: what comes behind a message that is not where it was
-    /// does not overtake it.
-    @Test func whatMovesBetweenListAndReadKeepsItsPlace() throws {
+    @Test("Messages keep their order when a rollover moves them between a consumer's list and its reads")
+    func orderWhileMoving() throws {
         let simulation = Simulation(.fixed)
         let payloads = try simulation.run { [zookeeper = simulation.zookeeper] in
             let other = zookeeper.connect("other")
@@ -108,9 +108,10 @@ struct RolloverScheduleTests {
         #expect(payloads == (0..<10).map(String.init))
     }
 
-    /// A message is read, then a passage takes its name away, another message gets it, and the name is claimed.
-    private func claimAfterAPassage(_ subject: any Subject) -> CheckResult {
-        let harness = FaultHarness(subject)
+    /// A consumer reads a message, a rollover moves the message, another message gets the same name, and the consumer
+    /// claims that name.
+    private func claimAfterRollover(_ queue: any QueueUnderTest) -> CheckResult {
+        let harness = FaultHarness(queue)
         return harness.run(isOrdered: true) { harness in
             let producer = harness.session("producer")
             try await harness.produce(["a", "b"], by: "producer", producer, together: true)
@@ -118,25 +119,27 @@ struct RolloverScheduleTests {
                 by: "consumer", harness.session("consumer"), prefetch: 1, idle: .seconds(5)
             ) { $0.payload == "a" ? .hold(.milliseconds(500)) : .acknowledge }
             try await harness.clock.sleep(for: .milliseconds(200))
-            try await harness.subject.recover(harness.session("recovery"))
+            try await harness.queue.recover(harness.session("recovery"))
             try await harness.produce(["c", "d"], by: "producer", producer, together: true)
             try await consumed
         }
     }
 
-    @Test func aNameThatComesAgainIsNotTheOldMessage() {
-        var subject = OurQueue()
-        subject.attributes.sequenceRolloverThreshold = 1
-        let result = claimAfterAPassage(subject)
-        #expect(result.isGood, "\(result.violations)")
+    @Test("A consumer does not confuse two messages that had the same name in different epochs")
+    func reusedName() {
+        var queue = OurQueue()
+        queue.attributes.sequenceRolloverThreshold = 1
+        let result = claimAfterRollover(queue)
+        #expect(result.passed, "\(result.violations)")
     }
 
-    /// The negative control: without the check of the epoch, the new message is taken for the old one, and lost.
-    @Test func withoutTheEpochAMessageIsLost() {
-        var subject = OurQueue()
-        subject.attributes.sequenceRolloverThreshold = 1
-        subject.consumersStore = { InterceptingStore.withoutEpoch($0) }
-        let found = claimAfterAPassage(subject).byMembers
+    /// The negative control for the test above.
+    @Test("Without the check of the epoch, a message with a reused name is lost")
+    func withoutEpochCheck() {
+        var queue = OurQueue()
+        queue.attributes.sequenceRolloverThreshold = 1
+        queue.consumerStore = { InterceptingStore.withoutEpochCheck($0) }
+        let found = claimAfterRollover(queue).byHistory
         #expect(found.contains { $0.invariant == .noneLost }, "\(found)")
     }
 }

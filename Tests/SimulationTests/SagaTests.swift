@@ -6,12 +6,11 @@ import ZooKeeperQueue
 import ZooKeeperREST
 import ZooKeeperTestKit
 
-/// The queue over a ZooKeeper without transactions, as over a REST gateway that has none: whatever happens at any call of any
-/// protocol, no message is lost.
+/// The queue on a store without transactions, such as a REST gateway that has none.
 @Suite(.timeLimit(.minutes(10)))
 struct SagaTests {
-    /// Each operation of a session by itself.
-    private struct Singles: SingleOperations {
+    /// The operations of one session, which fail after the session has been replaced.
+    private struct SessionOperations: SingleOperations {
         private let session: InMemorySession
         let sessionID: Int64
 
@@ -38,35 +37,37 @@ struct SagaTests {
         func get(_ paths: [String]) async throws -> [Node?] { try await bound.get(paths) }
     }
 
-    /// The queue whose multis are done in this way.
-    private func subject(
+    /// Returns the queue on a store that performs multis with the given function.
+    private func makeQueue(
         _ scenario: Scenario,
         _ perform:
             @escaping @Sendable (InMemorySession) ->
             @Sendable (InMemorySession, [ZooKeeper.ZooKeeperOperation])
             async throws -> [OperationResult]
     ) -> OurQueue {
-        var subject = OurQueue(
+        var queue = OurQueue(
             attributes: .init(
                 maximumDeliveries: scenario.maximumDeliveries, deduplicationWindow: .seconds(60),
                 capacity: scenario.capacity),
             sendsIDs: scenario.sendsIDs)
-        subject.producersStore = { InterceptingStore(session: $0, performing: perform($0)) }
-        subject.consumersStore = subject.producersStore
-        subject.recoverysStore = subject.producersStore
-        return subject
+        queue.producerStore = { InterceptingStore(session: $0, performing: perform($0)) }
+        queue.consumerStore = queue.producerStore
+        queue.recoveryStore = queue.producerStore
+        return queue
     }
 
-    private func stepped(_ scenario: Scenario) -> OurQueue {
-        subject(scenario) { _ in
-            let transactions = SagaRunner()
-            return { try await transactions.perform($1, on: Singles(session: $0)) }
+    /// Returns the queue on a store that performs a multi as a saga.
+    private func sagaQueue(_ scenario: Scenario) -> OurQueue {
+        makeQueue(scenario) { _ in
+            let runner = SagaRunner()
+            return { try await runner.perform($1, on: SessionOperations(session: $0)) }
         }
     }
 
-    /// The flaw: the operations in the order in which they stand, a delete before the create that belongs to it.
-    private func naive(_ scenario: Scenario) -> OurQueue {
-        subject(scenario) { _ in
+    /// Returns the queue with a flaw: the store performs the operations of a multi in their order, with a delete before
+    /// the create that belongs to it.
+    private func naiveQueue(_ scenario: Scenario) -> OurQueue {
+        makeQueue(scenario) { _ in
             { session, operations in
                 var results: [OperationResult] = []
                 for (index, operation) in operations.enumerated() {
@@ -83,30 +84,31 @@ struct SagaTests {
         }
     }
 
-    /// All protocols, but what is not promised without transactions: the passage to a new epoch, and an effect that happens with
-    /// its acknowledgement.
-    private static let episodes = Scenario.all.filter {
+    /// All protocols except those that need transactions: rollovers, and an effect in the same transaction as its
+    /// acknowledgement.
+    private static let scenarios = Scenario.all.filter {
         $0.sequenceRolloverThreshold > 1_000 && $0.expectedNodes.isEmpty
     }
 
-    @Test(arguments: episodes) func nothingIsLost(_ scenario: Scenario) async {
-        let (calls, result) = scenario.play(stepped(scenario))
-        // The witness sees a message in two places between two steps.
-        #expect(result.byMembers.isEmpty, "without a fault: \(result.byMembers)")
+    @Test("No message is lost without transactions, with any fault at any call of a protocol", arguments: scenarios)
+    func nothingIsLost(_ scenario: Scenario) async {
+        let (calls, result) = scenario.run(sagaQueue(scenario))
+        // Only the history counts, because the monitor finds a message in two places between two operations.
+        #expect(result.byHistory.isEmpty, "without a fault: \(result.byHistory)")
         let faults = Fault.allCases
-        // A part of them each time, another one by chance; all with `EXHAUSTIVE=1 make test`.
+        // Each test run plays one fault in `part`, chosen at random. `EXHAUSTIVE=1 make test` plays all.
         let total = calls * faults.count
         let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"].flatMap(Int.init) ?? 8
         let offset = Int.random(in: 0..<part)
         let found = await concurrently((total - offset + part - 1) / part) { index -> [Violation]? in
             let number = index * part + offset
             let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
-            let violations = scenario.play(stepped(scenario)) { $0.number == call ? fault : nil }.result.byMembers
+            let violations = scenario.run(sagaQueue(scenario)) { $0.number == call ? fault : nil }.result.byHistory
             return violations.isEmpty ? nil : violations
         }
-        let kept: Set<Invariant> = [.noneLost, .nothingUnexpected, .drainedInTime]
+        let promised: Set<Invariant> = [.noneLost, .nothingUnexpected, .drainedInTime]
         let lost = found.compactMap { index, violations -> String? in
-            let lost = violations.filter { kept.contains($0.invariant) }
+            let lost = violations.filter { promised.contains($0.invariant) }
             if lost.isEmpty { return nil }
             let number = index * part + offset
             return "\(faults[number % faults.count]) at call \(number / faults.count + 1): \(lost)"
@@ -114,49 +116,52 @@ struct SagaTests {
         #expect(lost.isEmpty, "\(lost.prefix(10).joined(separator: "\n"))")
         let kinds = Dictionary(grouping: found.flatMap { Set($0.result.map(\.invariant)) }) { $0 }.mapValues(\.count)
         print(
-            "\(scenario) in steps: \(calls) calls, one in \(part) of \(total) runs, less than the guarantee: \(kinds)")
+            "\(scenario) as a saga: \(calls) calls, one in \(part) of \(total) runs; runs by broken promise: \(kinds)"
+        )
     }
 
-    /// Two recoveries move the same message, and the first answer to one of them is lost: what the other has made is not taken for its
-    /// own, or it would be undone with it.
-    @Test func whatSomebodyElseHasMadeIsNotTakenForOnesOwn() async throws {
-        struct Interrupted: SingleOperations {
-            let singles: Singles
-            let isFirst = Counter()
-            var sessionID: Int64 { singles.sessionID }
+    /// Two recoveries can move the same message. If a saga undid a node that another recovery may have created, the
+    /// message would be lost.
+    @Test("A saga does not undo a node that another process may have created")
+    func foreignNodeIsKept() async throws {
+        struct LostFirstReply: SingleOperations {
+            let operations: SessionOperations
+            let creations = Counter()
+            var sessionID: Int64 { operations.sessionID }
             func createNode(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> String {
-                let created = try await singles.createNode(path, data: data, mode: mode)
-                if isFirst.next() > 1 { return created }
+                let created = try await operations.createNode(path, data: data, mode: mode)
+                if creations.next() > 1 { return created }
                 throw ZooKeeperError(code: .connectionLoss, message: "lost", path: path, outcome: .unknown)
             }
             func delete(_ path: String, version: Int32?) async throws {
-                try await singles.delete(path, version: version)
+                try await operations.delete(path, version: version)
             }
             func set(_ path: String, data: [UInt8]?, version: Int32?) async throws -> Stat {
-                try await singles.set(path, data: data, version: version)
+                try await operations.set(path, data: data, version: version)
             }
-            func get(_ paths: [String]) async throws -> [Node?] { try await singles.get(paths) }
+            func get(_ paths: [String]) async throws -> [Node?] { try await operations.get(paths) }
         }
         let session = InMemoryZooKeeper().connect()
         for path in ["/partial", "/items"] { _ = try await session.create(path, data: [1], mode: .persistent) }
         let error = await #expect(throws: ZooKeeperError.self) {
             _ = try await SagaRunner().perform(
                 [.delete("/partial", version: 0), .create("/items/1", data: [1])],
-                on: Interrupted(singles: Singles(session: session)))
+                on: LostFirstReply(operations: SessionOperations(session: session)))
         }
         #expect(error?.outcome == .unknown)
-        let left = try await session.get(["/partial", "/items/1"])
-        #expect(left.allSatisfy { $0 != nil }, "in two places, and not in none")
+        let nodes = try await session.get(["/partial", "/items/1"])
+        #expect(nodes.allSatisfy { $0 != nil }, "The message must be in both places rather than in none.")
         session.close()
     }
 
-    @Test func theWrongOrderIsFound() async {
+    @Test("The checker catches a store that deletes a node before it creates the new one")
+    func wrongOrder() async {
         let scenario = Scenario.acknowledge
-        let calls = scenario.play(naive(scenario)).calls
+        let calls = scenario.run(naiveQueue(scenario)).calls
         let faults = Fault.allCases
         let found = await concurrently(calls * faults.count) { number -> [Violation]? in
             let (call, fault) = (number / faults.count + 1, faults[number % faults.count])
-            let lost = scenario.play(naive(scenario)) { $0.number == call ? fault : nil }.result.byMembers.filter {
+            let lost = scenario.run(naiveQueue(scenario)) { $0.number == call ? fault : nil }.result.byHistory.filter {
                 $0.invariant == .noneLost
             }
             return lost.isEmpty ? nil : lost

@@ -4,18 +4,21 @@ import Synchronization
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// A run that a seed decides: the order of all tasks, the way of each packet, what members do, and what happens to them.
+/// A run that a seed decides: the order of all tasks, the latency of each packet, the actions of the processes, and the
+/// faults.
 struct Schedule: Sendable {
     let seed: UInt64
     private static let producers = 2
     private static let consumers = 2
     private static let time = Duration.seconds(60)
 
-    /// - Returns: the promises that were not kept.
-    func play(_ subject: any Subject) -> (harness: FaultHarness, violations: [Violation]) {
-        let harness = FaultHarness(subject, .seeded(seed))
+    /// Runs the schedule.
+    ///
+    /// - Returns: the harness, and the promises that were broken.
+    func run(_ queue: any QueueUnderTest) -> (harness: FaultHarness, violations: [Violation]) {
+        let harness = FaultHarness(queue, .seeded(seed))
         let random = SeededRandom(seed: seed &+ 1)
-        // From none at all to one call in ten.
+        // In thousandths of all calls.
         let chance = [0, 10, 30, 100][random.roll(4)]
         let faults: FaultPlan = { _ in
             random.roll(1_000) < chance ? Fault.allCases[random.roll(Fault.allCases.count)] : nil
@@ -59,17 +62,17 @@ struct Schedule: Sendable {
                     group.addTask { try await harness.recover(store, for: Self.time) }
                 }
                 let targets = sessions
-                group.addTask { try await Self.disturb(targets, harness, random) }
+                group.addTask { try await Self.injectProcessFaults(targets, harness, random) }
                 try await group.waitForAll()
             }
         }
         return (harness, result.violations)
     }
 
-    /// Things that happen to whole processes.
-    private static func disturb(_ sessions: [InMemorySession], _ harness: FaultHarness, _ random: SeededRandom)
-        async throws
-    {
+    /// Kills, stops and disconnects processes, and expires their sessions.
+    private static func injectProcessFaults(
+        _ sessions: [InMemorySession], _ harness: FaultHarness, _ random: SeededRandom
+    ) async throws {
         for _ in 0..<random.roll(4) {
             try await harness.clock.sleep(for: .milliseconds(random.roll(10_000)))
             let session = sessions[random.roll(sessions.count)]

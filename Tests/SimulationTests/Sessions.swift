@@ -1,7 +1,7 @@
 import Synchronization
 import ZooKeeperTestKit
 
-/// The processes of a run.
+/// The sessions of a run's processes.
 final class Sessions: Sendable {
     private let storage = Mutex<[InMemorySession]>([])
     var all: [InMemorySession] { storage.withLock { $0 } }

@@ -4,31 +4,33 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
+/// The wait queue of idle consumers, in virtual time.
 struct WaitQueueScheduleTests {
-    /// The first place in the line belongs to a session that lives and takes nothing: the second looks for itself.
-    @Test func aFirstOneThatTakesNothingHoldsNobodyUp() throws {
+    /// The first position belongs to a live session that claims no messages.
+    @Test("A consumer receives a message within eleven seconds when the first consumer in the wait queue hangs")
+    func firstConsumerHangs() throws {
         let simulation = Simulation(.fixed)
-        let took = try simulation.run { [zookeeper = simulation.zookeeper] in
-            let onlooker = zookeeper.connect("onlooker")
-            let queue = try MessageQueue(store: onlooker)
+        let delay = try simulation.run { [zookeeper = simulation.zookeeper] in
+            let other = zookeeper.connect("other")
+            let queue = try MessageQueue(store: other)
             let producer = QueueProducer(queue)
             try await producer.send("first")
-            let place = "/queue/idle/0000000000000000000-consumer-nobody"
-            _ = try await onlooker.create(place, data: [], mode: .ephemeral)
+            let position = "/queue/idle/0000000000000000000-consumer-other"
+            _ = try await other.create(position, data: [], mode: .ephemeral)
             let consumer = QueueConsumer(try MessageQueue(store: zookeeper.connect("consumer")))
             var messages = consumer.makeAsyncIterator()
             try await messages.next()?.acknowledge()
             async let next = messages.next()
-            // It has gone to stand in line by then.
-            try await onlooker.sleep(for: .seconds(30))
-            let start = onlooker.now
+            // Long enough for the consumer to join the wait queue.
+            try await other.sleep(for: .seconds(30))
+            let start = other.now
             try await producer.send("second")
             try await next?.acknowledge()
-            let took = onlooker.now - start
+            let delay = other.now - start
             await producer.close()
             await consumer.close()
-            return took
+            return delay
         }
-        #expect(took <= .seconds(11))
+        #expect(delay <= .seconds(11))
     }
 }

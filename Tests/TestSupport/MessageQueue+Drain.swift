@@ -1,7 +1,7 @@
 public import ZooKeeperQueue
 
 extension MessageQueue {
-    /// Takes every message that is ready, and settles it with `settle`, which acknowledges by default.
+    /// Consumes every message that is ready, and settles it with `settle`, which acknowledges by default.
     ///
     /// - Returns: the payloads in the order of their delivery.
     @discardableResult

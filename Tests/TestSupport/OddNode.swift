@@ -1,29 +1,30 @@
 public import ZooKeeper
 
-/// A node that no member of a queue can handle: what is odd about it, and in which folder it is.
+/// A node that no process can handle, in one of the folders of a queue.
 public struct OddNode: Sendable, CustomStringConvertible {
-    /// What is odd about a node.
-    public enum Kind: Sendable, CaseIterable { case unreadable, hasAChild, tooLarge, oddName, garbage }
+    /// The reason why a node cannot be handled.
+    public enum Kind: Sendable, CaseIterable { case unreadable, hasAChild, tooLarge, oddName, unknownVersion }
 
     /// The folders of a queue, the leases of one consumer, and the lock of the recovery.
     public enum Folder: Sendable, CaseIterable {
         case items, earlier, partial, consumers, leases, dead, producers, ids, idle, lock
     }
 
-    /// What is odd about the node.
+    /// The reason why the node cannot be handled.
     public let kind: Kind
-    /// Where the node is.
+    /// The folder of the node.
     public let folder: Folder
 
-    /// Every kind in every folder where it makes a difference.
+    /// Every kind in every folder in which it makes a difference.
     public static let all = Folder.allCases.flatMap { folder in
         Kind.allCases.map { OddNode($0, in: folder) }.filter(\.makesADifference)
     }
 
-    /// An access control list of another user. Servers check that the password is a hash, and nobody knows its text.
+    /// An access control list that names another user. Servers check that the password is a hash; no test uses the
+    /// password itself.
     public static let others = [ACL(.all, scheme: "digest", id: "others:x8IoHcbZPkMGDkTmbW9gwYCS2Gk=")]
 
-    /// Describes a node; nothing is created.
+    /// Describes a node. Creates nothing.
     public init(_ kind: Kind, in folder: Folder) {
         self.kind = kind
         self.folder = folder
@@ -32,10 +33,10 @@ public struct OddNode: Sendable, CustomStringConvertible {
     /// The folder and the kind.
     public var description: String { "\(folder) × \(kind)" }
 
-    /// The name and the data of a lock make no difference, because a recovery takes it from its owner all the same.
+    /// The name, the size and the data of a lock make no difference, because a recovery removes a stale lock anyway.
     private var makesADifference: Bool { folder != .lock || kind == .unreadable || kind == .hasAChild }
 
-    /// The path of the node, which is the first of its folder.
+    /// Returns the path of the node, which sorts first in its folder.
     ///
     /// - Parameter queue: the path of the queue.
     public func path(in queue: String) -> String {
@@ -59,12 +60,12 @@ public struct OddNode: Sendable, CustomStringConvertible {
     ///
     /// - Parameters:
     ///   - queue: the path of the queue.
-    ///   - maximumRequestSize: the largest request in bytes that the members of the queue send.
+    ///   - maximumRequestSize: the size of the largest request that the queue's clients send, in bytes.
     public func transactions(in queue: String, maximumRequestSize: Int) -> [[ZooKeeperOperation]] {
         let path = path(in: queue)
         let preparation: [ZooKeeperOperation] =
             switch folder {
-            // Members look into the folder only after the first epoch.
+            // Clients read this folder only after the first epoch.
             case .earlier: [.set("\(queue)/epoch", data: Array("1 open".utf8))]
             case .ids: [.create("\(queue)/ids", data: [])]
             case .leases: ["", "/item"].map { .create("\(queue)/consumers/consumer-0000000000\($0)", data: []) }
@@ -72,14 +73,14 @@ public struct OddNode: Sendable, CustomStringConvertible {
             }
         let data: [UInt8] =
             switch kind {
-            // A request can create it, and none can move it, because a move has more operations.
+            // A request can create the node but not move it, because a move has more operations.
             case .tooLarge: .init(repeating: 1, count: maximumRequestSize - 300)
             // An envelope of a version that does not exist.
-            case .garbage: [0x8F, 0x5A, 0x4B, 0x51, 9, 9, 0, 0, 0, 0, 1, 2, 3]
+            case .unknownVersion: [0x8F, 0x5A, 0x4B, 0x51, 9, 9, 0, 0, 0, 0, 1, 2, 3]
             default: Array("odd".utf8)
             }
         let acl = kind == .unreadable ? Self.others : .open
-        // A dead letter has a child of its own, which has another name.
+        // The child's name differs from `cause`, the child that every dead letter has.
         let child: [ZooKeeperOperation] = kind == .hasAChild ? [.create(path + "/child", data: [])] : []
         return [preparation, [.create(path, data: data, acl: acl)], child].filter { !$0.isEmpty }
     }

@@ -1,20 +1,27 @@
 public import Logging
 import Synchronization
 
-/// Keeps what is logged, for a test to look at.
+/// Records log entries, which a test can check.
 public final class RecordedLog: Sendable {
-    /// A line of the log.
+    /// An entry of the log.
     public struct Entry: Sendable {
+        /// The level of the entry.
         public let level: Logger.Level
+        /// The message of the entry.
         public let message: String
+        /// The metadata of the entry.
         public let metadata: [String: String]
     }
 
     private let storage = Mutex<[Entry]>([])
 
+    /// Creates an empty log.
     public init() {}
 
+    /// All entries so far.
     public var entries: [Entry] { storage.withLock { $0 } }
+
+    /// Removes all entries.
     public func clear() { storage.withLock { $0 = [] } }
 
     /// Returns a logger that writes to this log at every level.

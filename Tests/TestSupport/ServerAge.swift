@@ -1,10 +1,12 @@
 import Foundation
 public import ZooKeeperServer
 
-/// Makes a server's data as old as years of messages would.
+/// Ages a server's data, as years of messages would.
 public enum ServerAge {
-    /// Sets how many children a node has ever had, which is the number that its next sequential one gets. The server must run
-    /// alone, and is restarted: it writes a snapshot when it starts, which is changed while it is stopped.
+    /// Sets the number of children that a node has ever had, which is the number of its next sequential child.
+    ///
+    /// The server must be the only one of its ensemble. It is restarted twice: it writes a snapshot when it starts, and
+    /// the snapshot is changed while the server is stopped.
     public static func set(childrenCreated count: Int32, of path: String, in ensemble: LocalEnsemble) async throws {
         await ensemble.kill(0)
         try await ensemble.start(0)
@@ -13,7 +15,7 @@ public enum ServerAge {
         let files = try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil)
         func zxid(_ file: URL) -> UInt64 { UInt64(file.pathExtension, radix: 16) ?? 0 }
         let snapshots = files.filter { $0.lastPathComponent.hasPrefix("snapshot.") }.sorted { zxid($0) < zxid($1) }
-        guard let newest = snapshots.last else { throw Failure(description: "The server has written no snapshot.") }
+        guard let newest = snapshots.last else { throw Failure(description: "The server did not write a snapshot.") }
         var bytes = Array(try Data(contentsOf: newest))
         try age(path, count, &bytes)
         try seal(&bytes)
@@ -23,7 +25,8 @@ public enum ServerAge {
 
     struct Failure: Error, CustomStringConvertible { let description: String }
 
-    /// A node is its path, its data, the number of its access control list, and its `StatPersisted`, as jute writes them.
+    /// Replaces the number of children in a node's record. The record contains the path, the data, the number of the
+    /// access control list and the `StatPersisted`, in jute's format.
     private static func age(_ path: String, _ count: Int32, _ bytes: inout [UInt8]) throws {
         let key = bigEndian(UInt32(path.utf8.count)) + Array(path.utf8)
         guard let start = bytes.indices.first(where: { bytes[$0...].starts(with: key) }) else {
@@ -31,19 +34,20 @@ public enum ServerAge {
         }
         let data = start + key.count
         let length = max(0, Int(Int32(bitPattern: bytes[data..<data + 4].reduce(0) { $0 << 8 | UInt32($1) })))
-        // The list's number; czxid, mzxid, ctime and mtime; version.
+        // Skips the number of the list; czxid, mzxid, ctime and mtime; version.
         let counter = data + 4 + length + 8 + 4 * 8 + 4
         bytes.replaceSubrange(counter..<counter + 4, with: bigEndian(UInt32(bitPattern: count)))
     }
 
-    /// A seal is the Adler-32 of all before it and the string "/". One is at the end, and perhaps one before the digest, and one before
-    /// the last transaction's number, which servers write behind it since 3.9.
+    /// Updates the seals of a snapshot. A seal is the Adler-32 of all bytes before it, followed by the string "/".
+    /// There is one at the end. There can be one more before the digest, and one more before the number of the last
+    /// transaction, which servers from 3.9 on write after the digest.
     private static func seal(_ bytes: inout [UInt8]) throws {
         let mark: [UInt8] = [0, 0, 0, 1, UInt8(ascii: "/")]
         let sealLength = 8 + mark.count
         let (digest, zxid) = (8 + 4 + 8 + sealLength, 8 + sealLength)
         let last = bytes.count - sealLength
-        // From the first to the last, because each is of those before it too.
+        // In the order of the file, because a seal covers the seals before it.
         let seals = [last - zxid - digest, last - digest, last - zxid, last].filter {
             $0 > 0 && bytes[($0 + 8)...].starts(with: mark)
         }

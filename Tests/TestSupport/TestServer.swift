@@ -2,13 +2,14 @@ import Foundation
 public import ZooKeeper
 public import ZooKeeperServer
 
-/// The real server that the tests of one process share. It ends with the process, since nobody holds its lifeline then.
+/// The real server that the tests of one process share. It ends with the process, because the process holds its
+/// lifeline.
 public actor TestServer {
-    /// The one of this process.
+    /// The server of this process.
     public static let shared = TestServer()
     private var starting: Task<LocalEnsemble, any Error>?
 
-    /// Starts the server at the first call.
+    /// Returns the server. The first call starts it.
     public func ensemble() async throws -> LocalEnsemble {
         let task =
             starting
@@ -21,7 +22,7 @@ public actor TestServer {
         return try await task.value
     }
 
-    /// The connect string of an empty part of the tree that no other test uses.
+    /// Returns a connect string whose chroot is an empty node that no other test uses.
     public static func address(_ name: String = #function) async throws -> String {
         let ensemble = try await shared.ensemble()
         let path = "/" + name.prefix { $0.isLetter || $0.isNumber } + "-" + UUID().uuidString.prefix(8)
@@ -33,7 +34,7 @@ public actor TestServer {
 }
 
 extension LocalEnsembleConfiguration {
-    /// Short ticks, so that sessions can be short: 1 to 10 seconds.
+    /// Returns a configuration with short ticks, which allows session timeouts of 1 to 10 seconds.
     public static func forTests(servers: Int = 1) -> LocalEnsembleConfiguration {
         LocalEnsembleConfiguration(
             servers: servers, tickTime: .milliseconds(500), heapMegabytes: 256,
@@ -54,14 +55,14 @@ public func withTestClient<Result>(
     return try await ZooKeeperClient.withClient(configuration: configuration, body)
 }
 
-/// Throws when `body` takes longer than a minute: a test that hangs says where.
+/// Throws ``TestTimeout`` when `body` takes longer than the limit. A test that hangs thus reports what it waited for.
 public func withDeadline<Result: Sendable>(
     _ what: String, within limit: Duration = .seconds(60), _ body: @escaping @Sendable () async throws -> Result
 ) async throws -> Result {
     try await withThrowingTaskGroup(of: Result.self) { group in
         group.addTask { try await body() }
         group.addTask {
-            // The time limit itself.
+            // The sleep is the time limit.
             try await Task.sleep(for: limit)
             throw TestTimeout(what: what)
         }
@@ -74,8 +75,8 @@ public func withDeadline<Result: Sendable>(
 /// A test waited too long.
 public struct TestTimeout: Error, CustomStringConvertible {
     let what: String
-    /// What was waited for.
-    public var description: String { "Waited too long for: \(what)" }
+    /// The event that did not come in time.
+    public var description: String { "Timed out while waiting for: \(what)" }
 }
 
 extension ZooKeeperClient {

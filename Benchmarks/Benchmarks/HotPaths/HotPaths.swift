@@ -3,8 +3,8 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperTestKit
 
-/// What the library itself does for a message, without a network and without a disk: the tree is in memory, so that counts
-/// of instructions can be compared from one change to the next.
+/// Measures the work of the library for a message. The tree is in memory, because without a network and a disk the
+/// figures of two versions can be compared.
 let benchmarks: @Sendable () -> Void = {
     Benchmark.defaultConfiguration = .init(
         metrics: [.cpuTotal, .wallClock, .throughput, .peakMemoryResident], warmupIterations: 1,
@@ -16,7 +16,8 @@ let benchmarks: @Sendable () -> Void = {
             for _ in benchmark.scaledIterations {
                 let zookeeper = InMemoryZooKeeper()
                 let store = zookeeper.connect()
-                let queue = try MessageQueue(store: store).creating(with: .init(maximumBatchSize: perNode))
+                let queue = try MessageQueue(store: store)
+                try await queue.createIfNeeded(.init(maximumBatchSize: perNode))
                 let producer = QueueProducer(queue)
                 try await producer.send(contentsOf: messages)
                 await producer.close()

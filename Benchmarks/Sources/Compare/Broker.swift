@@ -8,7 +8,7 @@ enum Broker {
         _ command: [String], port: Int, _ body: @Sendable @escaping () async throws -> Result
     ) async throws -> Result {
         var options = PlatformOptions()
-        // The broker starts a process session, so that all of its child processes can be ended with it.
+        // The broker starts a process session, because all of its child processes must end with it.
         options.createSession = true
         options.teardownSequence = [.gracefulShutDown(allowedDurationToNextStep: .seconds(15))]
         let result = try await run(

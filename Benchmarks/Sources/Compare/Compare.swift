@@ -11,13 +11,14 @@ struct Compare: AsyncParsableCommand {
         case throughput, backlog, consumers, idle, memory, ensemble
     }
 
-    @Option(help: "Messages of the phases with many at a time.") var messages = 80_000
-    @Option(help: "Messages of the phases with one at a time.") var ones = 6_000
+    @Option(help: "The number of messages in phases with many at a time.") var messages = 80_000
+    @Option(help: "The number of messages in phases with one at a time.") var ones = 6_000
     @Option(help: "The length of each payload in bytes.") var bytes = 100
-    @Option(help: "Rounds, each against fresh servers.") var rounds = 3
-    @Option(help: "The depth of a long queue.") var depth = 1_000_000
-    @Option(parsing: .upToNextOption, help: "What to measure.") var scenarios: [Scenario] = Scenario.allCases
-    @Option(help: "Where results.json, results.md and chart.svg go.") var output: String?
+    @Option(help: "The number of rounds, each against new servers.") var rounds = 3
+    @Option(help: "The number of messages in the deep queue.") var depth = 1_000_000
+    @Option(parsing: .upToNextOption, help: "The scenarios to measure.")
+    var scenarios: [Scenario] = Scenario.allCases
+    @Option(help: "The folder for results.json, results.md and chart.svg.") var output: String?
 
     func run() async throws {
         let folder = FileManager.default.temporaryDirectory.appending(path: "compare-\(UUID().uuidString)").path
@@ -27,7 +28,7 @@ struct Compare: AsyncParsableCommand {
             work: Work(messages: messages, ones: ones, bytes: bytes), folder: folder, depth: depth)
         let day = ISO8601DateFormatter.string(from: Date(), timeZone: .gmt, formatOptions: .withFullDate)
         var results = Results(date: day, machine: "\(ProcessInfo.processInfo.processorCount) shared cores")
-        for peer in Peer.all where !peer.isInstalled { note("\(peer.name) is not installed, and left out") }
+        for peer in Peer.all where !peer.isInstalled { note("\(peer.name) is not installed, so it is left out") }
         for round in 0..<rounds {
             for scenario in scenarios {
                 // The long scenarios run only once.
@@ -52,13 +53,13 @@ struct Compare: AsyncParsableCommand {
         let text = "\(results.date), \(results.machine), \(rounds) rounds\n\n" + tables.joined(separator: "\n\n") + "\n"
         print(text)
         guard let output else { return }
-        let place = URL(filePath: output)
-        try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
+        let folder = URL(filePath: output)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
-        try encoder.encode(results).write(to: place.appending(path: "results.json"))
-        try Data(text.utf8).write(to: place.appending(path: "results.md"))
-        try Data(Chart(results: results).svg.utf8).write(to: place.appending(path: "chart.svg"))
+        try encoder.encode(results).write(to: folder.appending(path: "results.json"))
+        try Data(text.utf8).write(to: folder.appending(path: "results.md"))
+        try Data(Chart(results: results).svg.utf8).write(to: folder.appending(path: "chart.svg"))
     }
 
     private func note(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }

@@ -77,19 +77,19 @@ struct Scenarios {
                     }
                     return try await group.reduce(into: []) { $0 += $1 }
                 }
-                results.add(name, [Self.together(shares)])
+                results.add(name, [Self.combined(shares)])
             }
         }
     }
 
-    private static func together(_ shares: [Figures]) -> Figures {
+    private static func combined(_ shares: [Figures]) -> Figures {
         func sum(_ kind: String) -> Double { Double(shares.reduce(0) { $0 + ($1.requests?[kind] ?? 0) }) }
-        let taken = shares.map(\.messages).reduce(0, +)
-        var all = Figures(phase: "drain", messages: taken, seconds: shares.compactMap(\.seconds).max())
-        let fair = Double(taken) / Double(shares.count)
+        let total = shares.map(\.messages).reduce(0, +)
+        var all = Figures(phase: "drain", messages: total, seconds: shares.compactMap(\.seconds).max())
+        let fairShare = Double(total) / Double(shares.count)
         all.notes = [
             "failed multis": sum("multi failed") / max(1, sum("multi")),
-            "slowest": Double(shares.map(\.messages).min() ?? 0) / fair,
+            "slowest": Double(shares.map(\.messages).min() ?? 0) / fairShare,
         ]
         return all
     }
@@ -106,7 +106,8 @@ struct Scenarios {
         }
     }
 
-    /// Puts and takes a tenth of the messages ten times in one process, whose memory must not grow with their number.
+    /// Sends and consumes a tenth of the messages ten times in one process, whose memory must not grow with their
+    /// number.
     func memory(_ results: inout Results) async throws {
         try await LocalEnsemble.withEnsemble(.init(heapMegabytes: 1_024)) { ensemble in
             let tenth = Work(messages: depth / 10, ones: 1, bytes: work.bytes)

@@ -1,6 +1,6 @@
-// What the C client itself reaches on the operations that a queue needs, as the floor below which no queue on ZooKeeper
-// with one node a message can come: sequential creates, one list, reads, claims (a delete and a create) and
-// acknowledgements (a delete), pipelined.
+// Measures the C client itself on the operations that a queue needs. No queue on ZooKeeper with one node for each
+// message can cost less. The operations are pipelined: sequential creates, one list, reads, claims (a delete and a
+// create) and acknowledgements (a delete).
 //
 // floor HOST MESSAGES BYTES BATCH WINDOW        one line of JSON for each phase
 // floor HOST MESSAGES BYTES handoff             put, list, get and claim, each awaited: the round trips of a hand-off
@@ -58,7 +58,7 @@ static void drain(void) {
     }
 }
 
-/// What a request needs until its answer has come.
+/// The memory that a request needs until its reply arrives.
 typedef struct {
     zoo_op_t *operations;
     zoo_op_result_t *results;
@@ -143,7 +143,7 @@ static int compare(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/// The round trips between a send and a message in hand, one after the other.
+/// Measures the round trips between a send and a claimed message, one after the other.
 static void handoff(int count) {
     char(*names)[PATH_SIZE] = calloc(1, PATH_SIZE), (*paths)[PATH_SIZE] = calloc(1, PATH_SIZE);
     double *times = calloc(count, sizeof *times);

@@ -10,22 +10,22 @@ import ZooKeeperServer
 struct GatewayLoad: AsyncParsableCommand {
     static let configuration = CommandConfiguration(commandName: "gateway-load")
 
-    @Option(help: "Connections that are kept alive, and as many tasks of the library.")
+    @Option(help: "The number of kept-alive connections, and of the library's tasks.")
     var connections = 200
 
-    @Option(help: "How long each kind of work lasts, in seconds.")
+    @Option(help: "The duration of each kind of work, in seconds.")
     var seconds = 5
 
-    @Option(help: "Rounds of all kinds of work.")
+    @Option(help: "The number of rounds, each with all kinds of work.")
     var rounds = 5
 
-    @Option(help: "Bytes of each message.")
+    @Option(help: "The length of each message in bytes.")
     var bytes = 100
 
     @Option(help: "The folder of zkq.")
     var tools: String
 
-    @Option(help: "Where the table goes too.")
+    @Option(help: "A file for the table, which is also printed.")
     var output: String?
 
     func run() async throws {
@@ -69,7 +69,7 @@ struct GatewayLoad: AsyncParsableCommand {
         }
         lines.append("")
         lines.append(
-            "Messages a second with \(connections) connections, or tasks, \(seconds) s of each kind, \(bytes) bytes a message."
+            "Messages a second with \(connections) connections or tasks, \(seconds) s for each kind of work, \(bytes) bytes in a message."
         )
         return lines.joined(separator: "\n") + "\n"
     }

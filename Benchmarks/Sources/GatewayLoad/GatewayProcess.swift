@@ -22,7 +22,7 @@ struct GatewayProcess: Sendable {
                 }
                 return try await body(GatewayProcess(port: port, pid: pid))
             }
-            throw LoadError(description: "the gateway did not begin to serve")
+            throw LoadError(description: "The gateway did not start.")
         }
         return outcome.closureResult
     }

@@ -16,7 +16,7 @@ struct LibraryLoad {
                     group.addTask {
                         while ContinuousClock.now < end {
                             try await producer.send(payload)
-                            count.count()
+                            count.increment()
                         }
                     }
                 }
@@ -35,7 +35,7 @@ struct LibraryLoad {
                         var messages = consumer.makeAsyncIterator()
                         while ContinuousClock.now < end, let message = try await messages.next(within: .seconds(1)) {
                             try await message.acknowledge()
-                            count.count()
+                            count.increment()
                         }
                     }
                 }
@@ -58,5 +58,5 @@ struct LibraryLoad {
 final class Counter: Sendable {
     private let number = Atomic<Int>(0)
     var value: Int { number.load(ordering: .relaxed) }
-    func count() { number.add(1, ordering: .relaxed) }
+    func increment() { number.add(1, ordering: .relaxed) }
 }

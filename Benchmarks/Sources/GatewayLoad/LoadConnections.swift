@@ -10,7 +10,7 @@ struct LoadConnections {
 
     /// Runs a script on each connection.
     ///
-    /// - Returns: the amount of finished work a second.
+    /// - Returns: the number of completed messages a second.
     /// - Throws: an error when a connection ends, or a response is not as it should be.
     func run(_ script: @escaping @Sendable () -> any Script) async throws -> Double {
         let group = MultiThreadedEventLoopGroup.singleton
@@ -74,22 +74,25 @@ private final class LoadHandler: ChannelInboundHandler {
             status = Int(head.status.code)
             body.clear()
         case .body(var part): body.writeBuffer(&part)
-        case .end: advance(Answer(status: status, body: body), context)
+        case .end: advance(Response(status: status, body: body), context)
         }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        hasEnded.fail(LoadError(description: "the gateway has closed a connection"))
+        hasEnded.fail(LoadError(description: "The gateway has closed a connection."))
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { hasEnded.fail(error) }
 
-    private func advance(_ answer: Answer?, _ context: ChannelHandlerContext) {
-        let step = script.next(after: answer)
-        if step.isWorkDone { done.count() }
+    private func advance(_ response: Response?, _ context: ChannelHandlerContext) {
+        let step = script.next(after: response)
+        if step.isWorkDone { done.increment() }
         guard let next = step.request else {
-            let text = String(buffer: answer?.body ?? ByteBuffer())
-            return hasEnded.fail(LoadError(description: "an answer \(answer?.status ?? 0): \(text)"))
+            let text = String(buffer: response?.body ?? ByteBuffer())
+            return hasEnded.fail(
+                LoadError(
+                    description: "The gateway sent an unexpected response with status \(response?.status ?? 0): \(text)"
+                ))
         }
         if step.mayEnd, ContinuousClock.now >= end { return hasEnded.succeed() }
         var head = HTTPRequestHead(version: .http1_1, method: .POST, uri: next.path)

@@ -6,14 +6,14 @@ import NIOHTTP1
 protocol Script: Sendable {
     /// Returns the next step.
     ///
-    /// - Parameter answer: the response to the previous request; `nil` for the first.
-    mutating func next(after answer: Answer?) -> Step
+    /// - Parameter response: the response to the previous request; `nil` for the first.
+    mutating func next(after response: Response?) -> Step
 }
 
 struct Step {
     /// The next request; `nil` when the response is not as it should be.
     var request: Request?
-    /// Whether the response has completed the work on a message.
+    /// Whether the previous response has completed the work on a message.
     var isWorkDone = false
     /// Whether the script may end here, because it holds no lease that would have to be requeued.
     var mayEnd = true
@@ -24,7 +24,7 @@ struct Request {
     var body: ByteBuffer?
 }
 
-struct Answer {
+struct Response {
     let status: Int
     let body: ByteBuffer
 }
@@ -32,10 +32,10 @@ struct Answer {
 struct PutScript: Script {
     let payload: [UInt8]
 
-    mutating func next(after answer: Answer?) -> Step {
-        if let answer, answer.status != 201 { return Step() }
+    mutating func next(after response: Response?) -> Step {
+        if let response, response.status != 201 { return Step() }
         let request = Request(path: "/queues/v1/http/messages", body: ByteBuffer(bytes: payload))
-        return Step(request: request, isWorkDone: answer != nil)
+        return Step(request: request, isWorkDone: response != nil)
     }
 }
 
@@ -46,12 +46,12 @@ struct TakeScript: Script {
         let leases: [Lease]
     }
 
-    mutating func next(after answer: Answer?) -> Step {
+    mutating func next(after response: Response?) -> Step {
         let lease = Request(path: "/queues/v1/http/leases?count=1&seconds=60")
-        guard let answer else { return Step(request: lease) }
-        if answer.status == 204 { return Step(request: lease, isWorkDone: true) }
-        guard answer.status == 200,
-            let leases = try? JSONDecoder().decode(Leases.self, from: Data(answer.body.readableBytesView))
+        guard let response else { return Step(request: lease) }
+        if response.status == 204 { return Step(request: lease, isWorkDone: true) }
+        guard response.status == 200,
+            let leases = try? JSONDecoder().decode(Leases.self, from: Data(response.body.readableBytesView))
         else { return Step() }
         guard let first = leases.leases.first else { return Step(request: lease) }
         let acknowledge = Request(path: "/queues/v1/http/leases/\(first.lease)/acknowledge?token=\(first.token)")

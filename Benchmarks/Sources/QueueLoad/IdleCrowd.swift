@@ -8,12 +8,12 @@ struct IdleCrowd {
     let count: Int
 
     /// Measures the consumers' requests to the ensemble while nothing happens, and for one message.
-    func play(_ load: Load) async throws -> [String: Double] {
+    func measure(_ load: Load) async throws -> [String: Double] {
         let counts = RequestCounts()
         let clients = try (0..<count).map { _ in
             try ZooKeeperClient(configuration: .init(servers: servers), metricsFactory: counts)
         }
-        let (taken, report) = AsyncStream.makeStream(of: ContinuousClock.Instant.self)
+        let (deliveries, report) = AsyncStream.makeStream(of: ContinuousClock.Instant.self)
         var notes: [String: Double] = [:]
         try await withThrowingTaskGroup(of: Void.self) { group in
             for client in clients {
@@ -33,7 +33,7 @@ struct IdleCrowd {
             notes["requests in 5 idle seconds"] = total(counts.take())
             let start = ContinuousClock.now
             try await QueueProducer(load.queue).send(load.payload)
-            if let end = await taken.first(where: { _ in true }) {
+            if let end = await deliveries.first(where: { _ in true }) {
                 notes["milliseconds to the message"] = start.duration(to: end) / .milliseconds(1)
             }
             // Long enough for every request that the message causes, and shorter than the time after which the

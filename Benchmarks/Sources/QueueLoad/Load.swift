@@ -25,7 +25,7 @@ struct Load {
         await producer.close()
     }
 
-    /// Takes messages, and acknowledges each in a separate task, unless there is only one task.
+    /// Consumes messages, and acknowledges each in a separate task, unless there is only one task.
     func take(_ count: Int, prefetch: Int? = nil) async throws {
         let consumer = QueueConsumer(queue, configuration: prefetch.map { .init(prefetch: $0) } ?? .init())
         try await withThrowingDiscardingTaskGroup { group in
@@ -43,7 +43,7 @@ struct Load {
         await consumer.close()
     }
 
-    /// Takes messages until none arrives for two seconds.
+    /// Consumes messages until none arrives for two seconds.
     ///
     /// - Returns: the number of messages, and the seconds from the first to the last.
     func drain(prefetch: Int?) async throws -> (Int, Double) {

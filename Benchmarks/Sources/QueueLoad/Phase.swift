@@ -4,15 +4,15 @@ import ArgumentParser
 enum Phase: String, CaseIterable, ExpressibleByArgument {
     /// Many concurrent senders in one process.
     case put
-    /// Takes messages and acknowledges each of them, many at the same time.
+    /// Consumes messages and acknowledges each of them, many at the same time.
     case take
     /// One sender that awaits each send.
     case putOne = "put-one"
-    /// Takes one message at a time, and awaits its acknowledgement before the next.
+    /// Consumes one message at a time, and awaits its acknowledgement before the next.
     case takeOne = "take-one"
     /// The time from the call of `send` until a waiting consumer has the message.
     case handoff
-    /// Takes messages until none arrives for two seconds. Several processes run this at the same time.
+    /// Consumes messages until none arrives for two seconds. Several processes run this at the same time.
     case drain
     /// The time to count the messages.
     case stats

@@ -8,27 +8,26 @@ import ZooKeeperQueue
 @main
 struct QueueLoad: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "queue-load", abstract: "Puts load on a queue, and prints what it reached.")
+        commandName: "queue-load", abstract: "Puts load on a queue, and prints the figures of each phase.")
 
-    @Option(help: "The ensemble.") var servers: String
+    @Option(help: "The connect string of the ensemble.") var servers: String
     @Option(help: "The queue's path.") var queue = "/load"
-    @Option(help: "Messages of the phases with many at a time.") var messages = 16_000
-    @Option(help: "Messages of the phases with one at a time.") var ones = 2_000
+    @Option(help: "The number of messages in phases with many at a time.") var messages = 16_000
+    @Option(help: "The number of messages in phases with one at a time.") var ones = 2_000
     @Option(help: "The length of each payload in bytes.") var bytes = 100
-    @Option(help: "How many messages a node may hold.") var perNode = 1
-    @Option(help: "How many tasks send at the same time.") var tasks = 256
-    @Option(help: "How many consumers wait in the phase idle.") var consumers = 200
-    @Option(help: "How many messages a consumer holds; the library's default when it is not given.") var prefetch: Int?
-    @Flag(help: "Do not begin with some messages that are not measured.") var cold = false
-    @Option(parsing: .upToNextOption, help: "What to do, in this order.") var phases: [Phase]
+    @Option(help: "The number of messages that a node may hold.") var perNode = 1
+    @Option(help: "The number of tasks that send at the same time.") var tasks = 256
+    @Option(help: "The number of waiting consumers in the phase idle.") var consumers = 200
+    @Option(help: "The number of messages that a consumer holds. Default: the library's.") var prefetch: Int?
+    @Flag(help: "Skip the warm-up, whose messages are not measured.") var cold = false
+    @Option(parsing: .upToNextOption, help: "The phases to run, in this order.") var phases: [Phase]
 
     func run() async throws {
         let counts = RequestCounts()
         try await ZooKeeperClient.withClient(configuration: .init(servers: servers), metricsFactory: counts) { client in
-            let load = Load(
-                queue: try MessageQueue(client, path: queue, settings: .init(maximumBatchSize: perNode)),
-                payload: [UInt8](repeating: 120, count: bytes), tasks: tasks)
-            // The first calls open the session and create the queue.
+            let queue = try MessageQueue(client, path: self.queue)
+            try await queue.createIfNeeded(.init(maximumBatchSize: perNode))
+            let load = Load(queue: queue, payload: [UInt8](repeating: 120, count: bytes), tasks: tasks)
             if !cold { try await load.warmUp() }
             for phase in phases {
                 _ = counts.take()
@@ -66,7 +65,7 @@ struct QueueLoad: AsyncParsableCommand {
             figures.messages = 1
         case .idle:
             figures.messages = consumers
-            figures.notes = try await IdleCrowd(servers: servers, path: queue, count: consumers).play(load)
+            figures.notes = try await IdleCrowd(servers: servers, path: queue, count: consumers).measure(load)
         }
         return figures
     }

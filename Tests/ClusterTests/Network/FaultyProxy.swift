@@ -1,28 +1,30 @@
 import Foundation
 import Synchronization
 
-/// A cable between a client and a server, or between two servers, that can be cut: a TCP proxy on loopback. Each of its
-/// connections has two threads, one for each direction, that do nothing but read, wait and write. Where they wait, they
-/// sleep: for the time that a slow cable takes, or to look again whether it is mended or the target listens by now.
+/// A TCP proxy on loopback between a client and a server, or between two servers, which injects network faults.
+///
+/// Each connection has two threads, one for each direction, which read, wait and write. They sleep for the time by
+/// which a slow network delays data, and between two checks whether the connection is healthy again or the target
+/// listens.
 final class FaultyProxy: Sendable {
     enum Condition: Sendable, Equatable {
-        case whole
-        /// Nothing arrives, and nobody is told: half-open.
+        case healthy
+        /// The connections are half-open: nothing arrives, and neither side sees an error.
         case cut
-        /// Everything arrives later by so many milliseconds.
+        /// All data arrives this number of milliseconds late.
         case slow(UInt32)
-        /// Requests arrive, and answers do not.
-        case deaf
+        /// Requests arrive, and responses do not.
+        case dropsResponses
     }
 
     let port: Int
     private let target: Int
-    /// How many milliseconds to try for a target that does not listen yet. A proxy cannot refuse a connection as a
-    /// closed port does, and a follower that finds its new leader not yet listening would start an election instead of
-    /// trying again.
-    private let patience: Int
+    /// For how many milliseconds the proxy tries to connect to a target that does not listen yet. A proxy cannot refuse
+    /// a connection as a closed port does, and a follower whose new leader does not listen yet would start an election
+    /// instead of trying again.
+    private let connectTimeout: Int
     private let listener: Int32
-    private let state = Mutex<(condition: Condition, connections: Set<Connection>)>((.whole, []))
+    private let state = Mutex<(condition: Condition, connections: Set<Connection>)>((.healthy, []))
 
     private final class Connection: Sendable, Hashable {
         let client: Int32
@@ -39,7 +41,9 @@ final class FaultyProxy: Sendable {
             Sockets.reset(server)
         }
 
-        /// The second of the two threads closes what both use.
+        /// Resets the connection. The second of the two threads also closes the sockets, because both threads use them.
+        ///
+        /// - Returns: whether the sockets are closed.
         func end() -> Bool {
             reset()
             guard ended.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue == 2 else { return false }
@@ -52,16 +56,16 @@ final class FaultyProxy: Sendable {
         func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
     }
 
-    /// Begins to listen, for as long as the process lives.
-    init(to target: Int, patience: Int = 0) throws {
+    /// Listens until the process ends.
+    init(to target: Int, connectTimeout: Int = 0) throws {
         self.target = target
-        self.patience = patience
+        self.connectTimeout = connectTimeout
         (listener, port) = try Sockets.listen()
         Thread.detachNewThread { self.accept() }
     }
 
-    /// Changes what happens on the way.
-    func become(_ condition: Condition) { state.withLock { $0.condition = condition } }
+    /// Changes the fault that the proxy injects.
+    func setCondition(_ condition: Condition) { state.withLock { $0.condition = condition } }
 
     /// Resets every connection.
     func reset() { for connection in state.withLock({ $0.connections }) { connection.reset() } }
@@ -70,47 +74,47 @@ final class FaultyProxy: Sendable {
         while true {
             let client = Glibc.accept(listener, nil, nil)
             if client < 0 { continue }
-            Thread.detachNewThread { self.join(client) }
+            Thread.detachNewThread { self.serve(client) }
         }
     }
 
-    private func join(_ client: Int32) {
+    private func serve(_ client: Int32) {
         guard let server = connect() else {
             close(client)
             return
         }
         let connection = Connection(client: client, server: server)
         state.withLock { _ = $0.connections.insert(connection) }
-        Thread.detachNewThread { self.carry(connection, from: client, to: server, isAnswer: false) }
-        carry(connection, from: server, to: client, isAnswer: true)
+        Thread.detachNewThread { self.forward(connection, from: client, to: server, isResponse: false) }
+        forward(connection, from: server, to: client, isResponse: true)
     }
 
     private func connect() -> Int32? {
-        for _ in 0...patience / 20 {
-            // As if the first packet were on its way.
+        for _ in 0...connectTimeout / 20 {
+            // The client waits, as it would for the reply to a lost packet.
             while state.withLock({ $0.condition }) == .cut { usleep(20_000) }
             if let server = Sockets.connect(target) { return server }
-            if patience > 0 { usleep(20_000) }
+            if connectTimeout > 0 { usleep(20_000) }
         }
         return nil
     }
 
-    private func carry(_ connection: Connection, from source: Int32, to sink: Int32, isAnswer: Bool) {
+    private func forward(_ connection: Connection, from source: Int32, to sink: Int32, isResponse: Bool) {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         reading: while true {
             let count = recv(source, &buffer, buffer.count, 0)
             if count <= 0 { break }
             waiting: while true {
                 switch state.withLock({ $0.condition }) {
-                case .whole: break waiting
+                case .healthy: break waiting
                 case .slow(let milliseconds):
-                    // The slowness itself.
+                    // The injected delay.
                     usleep(milliseconds * 1_000)
                     break waiting
-                case .deaf:
-                    if isAnswer { continue reading }
+                case .dropsResponses:
+                    if isResponse { continue reading }
                     break waiting
-                // Until the cable is mended, or somebody gives the connection up.
+                // Polls until the proxy is healthy again, or one side resets the connection.
                 case .cut: usleep(5_000)
                 }
             }

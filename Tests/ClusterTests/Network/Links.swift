@@ -1,19 +1,21 @@
 import Synchronization
 
-/// The cables between servers.
+/// The proxies between the servers.
 final class Links: Sendable {
     private struct Link {
         let ends: Set<Int>
-        let cable: FaultyProxy
+        let proxy: FaultyProxy
     }
     private let links = Mutex<[Link]>([])
 
-    /// - Returns: the port at which one server finds the other's port.
+    /// Adds a proxy to a peer's port.
+    ///
+    /// - Returns: the port of the proxy, which the server uses in place of the peer's port.
     func add(from server: Int, to peer: Int, _ port: Int) throws -> Int {
-        let cable = try FaultyProxy(to: port, patience: 5_000)
-        links.withLock { $0.append(Link(ends: [server, peer], cable: cable)) }
-        return cable.port
+        let proxy = try FaultyProxy(to: port, connectTimeout: 5_000)
+        links.withLock { $0.append(Link(ends: [server, peer], proxy: proxy)) }
+        return proxy.port
     }
 
-    func of(_ server: Int) -> [FaultyProxy] { links.withLock { $0.filter { $0.ends.contains(server) }.map(\.cable) } }
+    func of(_ server: Int) -> [FaultyProxy] { links.withLock { $0.filter { $0.ends.contains(server) }.map(\.proxy) } }
 }

@@ -1,21 +1,21 @@
-/// Something that goes wrong in a run, and is over some time later.
+/// A fault that a run injects for some time and then ends.
 enum ClusterFault: String, CaseIterable, Sendable {
     case killFollower, killLeader, killRandomServer
-    /// Killed, its data deleted, and started again.
+    /// A server is killed, its data is deleted, and it is started again.
     case wipeServer
     case stopLeader
     case rollingRestart
-    /// More servers are down than a majority allows.
+    /// A majority of the servers is killed.
     case majorityDown
     case diskFull
     case cutClients, cutAllClients, slowClients, resetAfterRequest
     case isolateLeader, isolateFollower
     case killProducer, killConsumer, killRecovery
-    /// Stopped with SIGSTOP, for as long as each of three lengths.
+    /// Processes are stopped with SIGSTOP, for three different times.
     case stopWorkers
     case moveClock
 
-    /// Those that kill something.
+    /// The faults that kill a server or a process.
     static let kills: [ClusterFault] = [
         .killFollower, .killLeader, .killRandomServer, .wipeServer, .killProducer, .killConsumer, .killRecovery,
     ]

@@ -2,16 +2,19 @@ import Foundation
 import Glibc
 import ZooKeeper
 
-/// Waits until servers have in their logs whatever the ensemble has acknowledged.
+/// Waits until the servers have logged every write that the ensemble has acknowledged.
 ///
-/// A server that has come back can acknowledge more than it has logged (ZOOKEEPER-4646 and others). When the next server is killed
-/// in that moment, the ensemble loses acknowledged writes, and the run says nothing of the queue. A server logs in order, so that
-/// everything before a marker is in a log that holds the marker. What is in a file survives the kill of its process.
+/// A restarted server can acknowledge writes before it has logged them (ZOOKEEPER-4646 and similar defects). If the
+/// next server is killed at that moment, the ensemble loses acknowledged writes, and the run proves nothing about the
+/// queue. A server logs in order, so a log that contains a marker contains every write before it. A file survives the
+/// kill of the process that wrote it.
 struct Durability: Sendable {
     let client: ZooKeeperClient
     private static let path = "/marker"
 
-    /// - Parameter folders: where the servers keep their logs.
+    /// Writes a marker, and waits until each server has logged it.
+    ///
+    /// - Parameter folders: the folders of the servers' logs.
     func wait(for folders: [String]) async throws {
         let marker = Array(UUID().uuidString.utf8)
         let end = ContinuousClock.now + .seconds(120)
@@ -23,16 +26,16 @@ struct Durability: Sendable {
         }
     }
 
-    /// The answer of servers, and another process's file, can only be asked for.
+    /// Pauses between two polls.
     private func pause(until end: ContinuousClock.Instant) async throws {
         guard ContinuousClock.now < end else {
-            throw TestCluster.Slow(description: "The servers have not logged a write within two minutes.")
+            throw TestCluster.Failure(description: "The servers have not logged a write within two minutes.")
         }
-        // Another process's log file can only be polled.
+        // Another process's log file sends no event, so it can only be polled.
         try await Task.sleep(for: .milliseconds(20))
     }
 
-    /// Writes the marker; once more is harmless.
+    /// Writes the marker. A repeated write does no harm.
     private func write(_ marker: [UInt8]) async -> Bool {
         do {
             try await client.set(Self.path, data: marker)
@@ -44,7 +47,8 @@ struct Durability: Sendable {
         }
     }
 
-    /// The two newest logs, because a server can begin a new one at any time. Their names end with a hexadecimal zxid.
+    /// Returns the two newest logs, because a server can start another one at any time. Their names end with a
+    /// hexadecimal zxid.
     private static func logs(in folder: String) -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         let logs = names.compactMap { name in
@@ -53,13 +57,13 @@ struct Durability: Sendable {
         return logs.sorted { $0.zxid > $1.zxid }.prefix(2).map { "\(folder)/\($0.name)" }
     }
 
-    /// `SEEK_HOLE` of `<unistd.h>`, which the C library declares for `_GNU_SOURCE` alone.
+    /// `SEEK_HOLE` of `<unistd.h>`, which the C library declares only with `_GNU_SOURCE`.
     private static let seekHole: Int32 = 4
 
     private static func file(_ path: String, holds marker: [UInt8]) -> Bool {
         guard let file = FileHandle(forReadingAtPath: path) else { return false }
         defer { try? file.close() }
-        // A server makes its log longer than what it has written: the rest is a hole.
+        // A server allocates its log in advance: the part that it has not written is a hole.
         let length = lseek(file.fileDescriptor, 0, seekHole)
         guard length > 0, lseek(file.fileDescriptor, 0, SEEK_SET) == 0 else { return false }
         let written = (try? file.read(upToCount: length)) ?? Data()

@@ -1,23 +1,23 @@
 import Foundation
 import ZooKeeperServer
 
-/// Makes things go wrong, one after the other, and puts each right again.
+/// Injects faults, one after the other, and ends each before the next.
 struct Nemesis {
-    let site: TestCluster
+    let cluster: TestCluster
     let pool: WorkerPool
     private let durability: Durability
     let sessionTimeout: Duration
     var generator: any RandomNumberGenerator
-    /// What was measured: a name, and how long it took.
-    private(set) var elections: [(what: String, took: Duration)] = []
-    /// When each disturbance began, by the clock of histories.
-    private(set) var moments: [(what: ClusterFault, time: Int64)] = []
+    /// The cause and the duration of each election.
+    private(set) var elections: [(cause: String, duration: Duration)] = []
+    /// The time at which each fault began, by the clock of the histories.
+    private(set) var faultTimes: [(fault: ClusterFault, time: Int64)] = []
 
     init(
-        site: TestCluster, pool: WorkerPool, durability: Durability, sessionTimeout: Duration,
+        cluster: TestCluster, pool: WorkerPool, durability: Durability, sessionTimeout: Duration,
         generator: any RandomNumberGenerator
     ) {
-        self.site = site
+        self.cluster = cluster
         self.pool = pool
         self.durability = durability
         self.sessionTimeout = sessionTimeout
@@ -26,174 +26,177 @@ struct Nemesis {
 
     private mutating func random(_ range: Range<Int>) -> Int { Int.random(in: range, using: &generator) }
 
-    /// Does something that is no fault, and says how long it took.
-    mutating func measured<Result>(_ what: String, _ body: () async throws -> Result) async throws -> Result {
-        say("  \(what)", terminator: " ")
+    /// Runs `body`, and prints its name and its duration.
+    mutating func measured<Result>(_ name: String, _ body: () async throws -> Result) async throws -> Result {
+        printLine("  \(name)", terminator: " ")
         let start = ContinuousClock.now
         let result = try await body()
-        say((ContinuousClock.now - start).inSeconds)
+        printLine((ContinuousClock.now - start).inSeconds)
         return result
     }
 
-    mutating func perform(_ disturbance: ClusterFault) async throws {
-        say("  \(disturbance)", terminator: " ")
-        moments.append((disturbance, HistoryFile.milliseconds()))
+    mutating func perform(_ fault: ClusterFault) async throws {
+        printLine("  \(fault)", terminator: " ")
+        faultTimes.append((fault, HistoryFile.milliseconds()))
         let start = ContinuousClock.now
-        switch disturbance {
-        case .killFollower: try await restart(site.follower(), as: disturbance)
-        case .killLeader: try await restart(site.leader(), as: disturbance)
-        case .killRandomServer: try await restart(random(0..<site.count), as: disturbance)
+        switch fault {
+        case .killFollower: try await restart(cluster.follower())
+        case .killLeader: try await restart(cluster.leader())
+        case .killRandomServer: try await restart(random(0..<cluster.count))
         case .wipeServer: try await wipe()
         case .stopLeader: try await stopLeader()
-        case .rollingRestart: for server in 0..<site.count { try await restart(server, as: disturbance, down: .zero) }
+        case .rollingRestart: for server in 0..<cluster.count { try await restart(server, down: .zero) }
         case .majorityDown: try await majorityDown()
         case .diskFull: try await fillDisk()
-        case .cutClients: try await change(random(0..<site.count), to: .cut, for: sessionTimeout * 3 / 2)
+        case .cutClients: try await change(random(0..<cluster.count), to: .cut, for: sessionTimeout * 3 / 2)
         case .slowClients:
-            for cable in site.cables { cable.become(.slow(100)) }
-            try await pass(.seconds(3))
-            for cable in site.cables { cable.become(.whole) }
+            for proxy in cluster.proxies { proxy.setCondition(.slow(100)) }
+            try await wait(.seconds(3))
+            for proxy in cluster.proxies { proxy.setCondition(.healthy) }
         case .resetAfterRequest:
             for _ in 0..<5 {
-                for cable in site.cables { cable.become(.deaf) }
-                try await pass(.milliseconds(random(20..<200)))
-                for cable in site.cables {
-                    cable.reset()
-                    cable.become(.whole)
+                for proxy in cluster.proxies { proxy.setCondition(.dropsResponses) }
+                try await wait(.milliseconds(random(20..<200)))
+                for proxy in cluster.proxies {
+                    proxy.reset()
+                    proxy.setCondition(.healthy)
                 }
-                try await pass(.milliseconds(300))
+                try await wait(.milliseconds(300))
             }
-        case .isolateLeader: try await isolate(site.leader())
-        case .isolateFollower: try await isolate(site.follower())
+        case .isolateLeader: try await isolate(cluster.leader())
+        case .isolateFollower: try await isolate(cluster.follower())
         case .killProducer: try await kill(.producer)
         case .killConsumer: try await kill(.consumer)
         case .killRecovery: try await kill(.recovery)
         case .stopWorkers: try await stopWorkers()
         case .cutAllClients:
-            for cable in site.cables { cable.become(.cut) }
-            try await pass(sessionTimeout * 3 / 2)
-            for cable in site.cables {
-                cable.become(.whole)
-                cable.reset()
+            for proxy in cluster.proxies { proxy.setCondition(.cut) }
+            try await wait(sessionTimeout * 3 / 2)
+            for proxy in cluster.proxies {
+                proxy.setCondition(.healthy)
+                proxy.reset()
             }
         case .moveClock:
-            if pool.preload == nil { throw TestCluster.Slow(description: "No C compiler for a clock that moves.") }
-            for member in await pool.members where member.place % 2 == 1 { pool.moveClock(of: member) }
+            if pool.preload == nil {
+                throw TestCluster.Failure(description: "There is no C compiler to build the library that moves clocks.")
+            }
+            for worker in await pool.workers where worker.index % 2 == 1 { pool.moveClock(of: worker) }
         }
-        say((ContinuousClock.now - start).inSeconds)
+        printLine((ContinuousClock.now - start).inSeconds)
     }
 
-    /// Waits until these servers serve and have logged what was acknowledged, so that the next fault meets an ensemble that promises
-    /// to bear it.
-    func settle(_ servers: [Int]) async throws {
-        try await site.becomesWhole(servers)
+    /// Waits until these servers serve clients and have logged every acknowledged write. Only then does the ensemble
+    /// promise to survive the next fault.
+    func waitUntilStable(_ servers: [Int]) async throws {
+        try await cluster.waitUntilReady(servers)
         var folders: [String] = []
-        for server in servers { folders.append(await site.ensemble.dataFolder(server)) }
+        for server in servers { folders.append(await cluster.ensemble.dataFolder(server)) }
         try await durability.wait(for: folders)
     }
 
-    private func settle() async throws { try await settle(Array(0..<site.count)) }
+    private func waitUntilStable() async throws { try await waitUntilStable(Array(0..<cluster.count)) }
 
-    /// How long something is wrong, or rests between two things, is a length of time and no event.
-    private func pass(_ time: Duration) async throws { try await Task.sleep(for: time) }
+    /// Waits for the duration of a fault, or for the pause between two faults. Neither ends with an event.
+    private func wait(_ time: Duration) async throws { try await Task.sleep(for: time) }
 
     // MARK: Servers
 
-    private mutating func restart(_ server: Int?, as what: ClusterFault, down: Duration = .seconds(2)) async throws {
+    private mutating func restart(_ server: Int?, down: Duration = .seconds(2)) async throws {
         guard let server else { return }
-        let led = await site.mode(server) == "leader"
-        await site.ensemble.kill(server)
-        if led { elections.append(("death of the leader", try await site.election(without: server))) }
-        try await pass(down)
-        try await site.ensemble.start(server)
-        try await settle()
+        let wasLeader = await cluster.mode(server) == "leader"
+        await cluster.ensemble.kill(server)
+        if wasLeader { elections.append(("the leader was killed", try await cluster.election(without: server))) }
+        try await wait(down)
+        try await cluster.ensemble.start(server)
+        try await waitUntilStable()
     }
 
-    /// Only while the others are up and in step, and started again only when they have a leader.
+    /// Erases the data of a server. Waits until all servers are up and have logged every acknowledged write before
+    /// that, and starts the server again only when the other servers have a leader.
     private mutating func wipe() async throws {
-        try await settle()
-        let server = random(0..<site.count)
-        await site.ensemble.kill(server)
-        try await site.ensemble.eraseData(server)
-        _ = try await site.election(without: server)
-        try await pass(.seconds(1))
-        try await site.ensemble.start(server)
-        try await settle()
+        try await waitUntilStable()
+        let server = random(0..<cluster.count)
+        await cluster.ensemble.kill(server)
+        try await cluster.ensemble.eraseData(server)
+        _ = try await cluster.election(without: server)
+        try await wait(.seconds(1))
+        try await cluster.ensemble.start(server)
+        try await waitUntilStable()
     }
 
     private mutating func stopLeader() async throws {
-        guard let leader = await site.leader() else { return }
-        await site.ensemble.pause(leader)
-        elections.append(("the leader was stopped", try await site.election(without: leader)))
-        try await pass(.seconds(1))
-        await site.ensemble.resume(leader)
-        try await settle()
+        guard let leader = await cluster.leader() else { return }
+        await cluster.ensemble.pause(leader)
+        elections.append(("the leader was stopped", try await cluster.election(without: leader)))
+        try await wait(.seconds(1))
+        await cluster.ensemble.resume(leader)
+        try await waitUntilStable()
     }
 
     private mutating func majorityDown() async throws {
-        let down = Array((0..<site.count).shuffled(using: &generator).prefix(site.count / 2 + 1))
-        for server in down { await site.ensemble.kill(server) }
-        try await pass(.seconds(random(1..<6)))
-        // Started together: one alone waits for the others.
-        let ensemble = site.ensemble
+        let down = Array((0..<cluster.count).shuffled(using: &generator).prefix(cluster.count / 2 + 1))
+        for server in down { await cluster.ensemble.kill(server) }
+        try await wait(.seconds(random(1..<6)))
+        // The servers start together, because a server alone waits for the other ones.
+        let ensemble = cluster.ensemble
         try await withThrowingTaskGroup(of: Void.self) { group in
             for server in down { group.addTask { try await ensemble.start(server) } }
             try await group.waitForAll()
         }
-        try await settle()
+        try await waitUntilStable()
     }
 
     private mutating func fillDisk() async throws {
-        guard let server = await site.follower() else { return }
-        try await site.ensemble.fillDisk(server)
-        try await pass(.seconds(3))
-        await site.ensemble.kill(server)
-        try await site.ensemble.start(server)
-        try await settle()
+        guard let server = await cluster.follower() else { return }
+        try await cluster.ensemble.fillDisk(server)
+        try await wait(.seconds(3))
+        await cluster.ensemble.kill(server)
+        try await cluster.ensemble.start(server)
+        try await waitUntilStable()
     }
 
     private func isolate(_ server: Int?) async throws {
         guard let server else { return }
-        site.isolate(server, .cut)
-        try await pass(sessionTimeout * 3 / 2)
-        site.isolate(server, .whole)
-        try await settle()
+        cluster.isolate(server, .cut)
+        try await wait(sessionTimeout * 3 / 2)
+        cluster.isolate(server, .healthy)
+        try await waitUntilStable()
     }
 
     private func change(_ server: Int, to condition: FaultyProxy.Condition, for time: Duration) async throws {
-        site.cables[server].become(condition)
-        try await pass(time)
-        site.cables[server].become(.whole)
-        site.cables[server].reset()
+        cluster.proxies[server].setCondition(condition)
+        try await wait(time)
+        cluster.proxies[server].setCondition(.healthy)
+        cluster.proxies[server].reset()
     }
 
     // MARK: Workers
 
     private mutating func kill(_ role: Worker.Role) async throws {
-        // The first of each role is spared, so that its memory can be watched.
-        let candidates = await pool.members.filter { $0.role == role && $0.place > 0 && $0.process.isRunning }
-        guard let member = candidates.randomElement(using: &generator) else { return }
-        try await pool.replace(member)
+        // The first process of each role is never killed, because its memory is compared at the end.
+        let candidates = await pool.workers.filter { $0.role == role && $0.index > 0 && $0.process.isRunning }
+        guard let worker = candidates.randomElement(using: &generator) else { return }
+        try await pool.replace(worker)
     }
 
-    /// One of each role at once: for half a session timeout, one and a half, and three.
+    /// Stops one process of each role, for half a session timeout, one and a half, and three.
     private mutating func stopWorkers() async throws {
         for length in [sessionTimeout / 2, sessionTimeout * 3 / 2, sessionTimeout * 3] {
-            var stopped: [WorkerPool.Member] = []
+            var stopped: [WorkerPool.WorkerProcess] = []
             for role in Worker.Role.allCases {
-                let candidates = await pool.members.filter { $0.role == role && $0.process.isRunning }
-                if let member = candidates.randomElement(using: &generator) { stopped.append(member) }
+                let candidates = await pool.workers.filter { $0.role == role && $0.process.isRunning }
+                if let worker = candidates.randomElement(using: &generator) { stopped.append(worker) }
             }
-            for member in stopped { pool.stop(member) }
-            try await pass(length)
-            for member in stopped { pool.resume(member) }
-            try await pass(.seconds(1))
+            for worker in stopped { pool.stop(worker) }
+            try await wait(length)
+            for worker in stopped { pool.resume(worker) }
+            try await wait(.seconds(1))
         }
     }
 }
 
 extension Duration {
-    /// For a report.
+    /// The duration in seconds, with milliseconds, for the report.
     var inSeconds: String {
         let milliseconds = Int(self / .milliseconds(1))
         return "\(milliseconds / 1_000).\(String(milliseconds % 1_000 + 1_000).dropFirst()) s"

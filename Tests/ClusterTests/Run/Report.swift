@@ -1,60 +1,61 @@
 import QueueHistory
 
-/// What a run has shown.
+/// Prints the results of a run.
 struct Report: Sendable {
     let memoryAtStart: [String: Int]
 
-    func tell(
-        _ history: [HistoryEvent], _ violations: [Violation], _ verdict: Verdict, _ disturber: Nemesis,
+    func print(
+        _ history: [HistoryEvent], _ violations: [Violation], _ verdict: Verdict, _ nemesis: Nemesis,
         sessionTimeout: Duration, memoryAtEnd: [String: Int]
     ) {
-        say("  \(Figures(history, violations: violations))")
-        say("  longest time in which no message moved: \(Self.longestPause(history))")
-        for what in [ClusterFault.killFollower, .killLeader, .stopLeader] {
-            let moments = disturber.moments
-            let pauses = moments.indices.filter { moments[$0].what == what }.map { index in
-                let next = index + 1 < moments.count ? moments[index + 1].time : .max
-                return Self.pause(history, after: moments[index].time, before: next)
+        printLine("  \(Summary(history, violations: violations))")
+        printLine("  longest time in which no message moved: \(Self.longestPause(history))")
+        for fault in [ClusterFault.killFollower, .killLeader, .stopLeader] {
+            let faultTimes = nemesis.faultTimes
+            let pauses = faultTimes.indices.filter { faultTimes[$0].fault == fault }.map { index in
+                let next = index + 1 < faultTimes.count ? faultTimes[index + 1].time : .max
+                return Self.pause(history, after: faultTimes[index].time, before: next)
             }
             guard let longest = pauses.max() else { continue }
-            say("  longest pause after \(what): \(longest) ms (session timeout \(sessionTimeout.inSeconds))")
+            printLine("  longest pause after \(fault): \(longest) ms (session timeout \(sessionTimeout.inSeconds))")
         }
-        for (what, all) in Dictionary(grouping: disturber.elections, by: \.what).sorted(by: { $0.key < $1.key }) {
-            let longest = all.map(\.took).max() ?? .zero
-            say("  the ensemble took up to \(longest.inSeconds) to elect: \(what)")
+        for (cause, all) in Dictionary(grouping: nemesis.elections, by: \.cause).sorted(by: { $0.key < $1.key }) {
+            let longest = all.map(\.duration).max() ?? .zero
+            printLine("  longest election after \(cause): \(longest.inSeconds)")
         }
         for (name, kilobytes) in memoryAtStart.sorted(by: { $0.key < $1.key }) {
-            say(
-                "  memory of \(name): \(kilobytes / 1_024) MB at first, \(memoryAtEnd[name].map { "\($0 / 1_024) MB at the end" } ?? "ended before the end")"
+            printLine(
+                "  memory of \(name): \(kilobytes / 1_024) MB at the start, \(memoryAtEnd[name].map { "\($0 / 1_024) MB at the end" } ?? "not running at the end")"
             )
         }
-        for violation in violations.prefix(50) { say("  VIOLATION \(violation)") }
-        if violations.count > 50 { say("  and \(violations.count - 50) more violations") }
+        for violation in violations.prefix(50) { printLine("  VIOLATION \(violation)") }
+        if violations.count > 50 { printLine("  and \(violations.count - 50) more violations") }
         switch verdict {
-        case .kept: say("  every promise was kept")
+        case .kept: printLine("  every promise was kept")
         case .serversFailed:
-            say(
-                "  NO JUDGEMENT: the servers have lost acknowledged writes, or do not agree, so that nothing follows for the queue"
+            printLine(
+                "  NO VERDICT: the servers have lost acknowledged writes or do not agree, so the run proves nothing about the queue"
             )
-        case .broken: say("  FAILED")
+        case .broken: printLine("  FAILED")
         }
     }
 
-    private static func moves(_ history: [HistoryEvent]) -> [Int64] {
+    /// Returns the times at which a message was stored, delivered or acknowledged.
+    private static func progressTimes(_ history: [HistoryEvent]) -> [Int64] {
         history.filter { [.sent, .delivered, .acknowledged].contains($0.kind) }.map(\.time)
     }
 
     private static func longestPause(_ history: [HistoryEvent]) -> String {
-        let times = moves(history)
+        let times = progressTimes(history)
         let longest = zip(times, times.dropFirst()).map { $1 - $0 }.max() ?? 0
         return "\(longest) ms"
     }
 
-    /// The longest pause that begins within the ten seconds after a moment, before something else goes wrong.
-    private static func pause(_ history: [HistoryEvent], after moment: Int64, before next: Int64) -> Int64 {
-        let times = moves(history)
-        let end = min(moment + 10_000, next)
-        let pauses = zip(times, times.dropFirst()).filter { $0.0 >= moment - 100 && $0.0 < end }
+    /// Returns the longest pause that begins within ten seconds after the start of a fault, and before the next fault.
+    private static func pause(_ history: [HistoryEvent], after start: Int64, before next: Int64) -> Int64 {
+        let times = progressTimes(history)
+        let end = min(start + 10_000, next)
+        let pauses = zip(times, times.dropFirst()).filter { $0.0 >= start - 100 && $0.0 < end }
         return pauses.map { $1 - $0 }.max() ?? 0
     }
 }

@@ -1,8 +1,10 @@
 import ZooKeeper
 import ZooKeeperServer
 
-/// Whether all members of an ensemble have the same tree. ZooKeeper promises it, and the judgement of a run rests on it: what one
-/// server has lost, or has kept alone, is no fault of the queue's.
+/// Checks whether all servers of an ensemble have the same tree.
+///
+/// ZooKeeper promises it, and the verdict of a run depends on it: the queue is not to blame for a node that a single
+/// server has lost or kept.
 struct ServerAgreement {
     private struct View: Equatable, CustomStringConvertible {
         let created, changed: Int64
@@ -15,12 +17,15 @@ struct ServerAgreement {
         }
     }
 
-    /// Compares what each member has below the queue, and returns each member's view of every node in which they differ. Call it when
-    /// no client writes any more: a difference that a second look does not find was a session's end.
-    static func differences(_ client: ZooKeeperClient, at site: TestCluster) async throws -> [String] {
-        // Servers whose members do not change know nothing of each other's addresses for clients.
+    /// Compares the trees of the servers below the queue.
+    ///
+    /// Call it when no client writes any more. A difference that a second pass does not find was the end of a session.
+    ///
+    /// - Returns: each server's view of every node in which the servers differ.
+    static func differences(_ client: ZooKeeperClient, at cluster: TestCluster) async throws -> [String] {
+        // Without dynamic reconfiguration, servers do not know each other's client addresses.
         var servers = try await addresses(client)
-        if servers.isEmpty { servers = site.ensemble.connectString.split(separator: ",").map(String.init) }
+        if servers.isEmpty { servers = cluster.ensemble.connectString.split(separator: ",").map(String.init) }
         let found = try await differences(servers)
         return found.isEmpty ? [] : try await differences(servers).filter(found.contains)
     }
@@ -45,7 +50,7 @@ struct ServerAgreement {
         }
     }
 
-    /// Where each member serves clients, as they have agreed on it.
+    /// Returns each server's client address from the ensemble's configuration.
     private static func addresses(_ client: ZooKeeperClient) async throws -> [String] {
         let data = try await client.get("/zookeeper/config").data ?? []
         return String(decoding: data, as: UTF8.self).split(separator: "\n").compactMap { line in

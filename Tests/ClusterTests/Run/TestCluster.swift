@@ -1,53 +1,54 @@
 import ZooKeeperServer
 
-/// The servers of a run, and the cables to them and between them.
+/// The servers of a run, with proxies between clients and servers and between the servers.
 struct TestCluster: Sendable {
     let ensemble: LocalEnsemble
-    /// From the clients to each server.
-    let cables: [FaultyProxy]
-    /// From each server to each other one.
+    /// The proxy from the clients to each server.
+    let proxies: [FaultyProxy]
+    /// The proxies from each server to each other server.
     private let links: Links
 
     static let tick = Duration.milliseconds(500)
 
-    /// The servers' addresses for clients, through the cables. Servers whose membership changes are known by their own.
+    /// The connect string through the proxies, or the servers' own addresses when the servers are reconfigurable.
     var address: String {
-        cables.isEmpty ? ensemble.connectString : cables.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
+        proxies.isEmpty ? ensemble.connectString : proxies.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
     }
-    var count: Int { cables.count }
+    var count: Int { proxies.count }
 
-    /// Servers of which more can join, and all can leave, without cables.
-    static func withChangingMembers(
+    /// Runs `body` with servers that can join and leave, without proxies.
+    static func withReconfigurableServers(
         servers: Int, heap: Int, _ body: @Sendable (TestCluster) async throws -> Void
     ) async throws {
         var configuration = LocalEnsembleConfiguration(
             servers: servers, tickTime: tick, heapMegabytes: heap, settings: ["syncLimit": "6"])
         configuration.isReconfigurable = true
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
-            try await body(TestCluster(ensemble: ensemble, cables: [], links: Links()))
+            try await body(TestCluster(ensemble: ensemble, proxies: [], links: Links()))
         }
     }
 
+    /// Runs `body` with a fixed set of servers behind proxies.
     static func with(
         servers: Int, heap: Int, _ body: @Sendable (TestCluster) async throws -> Void
     ) async throws {
         let links = Links()
         var configuration = LocalEnsembleConfiguration(
             servers: servers, tickTime: tick, heapMegabytes: heap,
-            // Snapshots now and then, so that restarts use them.
+            // Frequent snapshots, because restarts are to use them.
             settings: ["autopurge.purgeInterval": "1", "snapCount": "20000", "syncLimit": "6"])
         configuration.peerPort = { server, peer, port in try links.add(from: server, to: peer, port) }
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
-            let cables = try ensemble.ports.map { try FaultyProxy(to: $0) }
-            try await body(TestCluster(ensemble: ensemble, cables: cables, links: links))
+            let proxies = try ensemble.ports.map { try FaultyProxy(to: $0) }
+            try await body(TestCluster(ensemble: ensemble, proxies: proxies, links: links))
         }
     }
 
-    /// Cuts a server off from all others, or mends that.
+    /// Changes the condition of all connections between a server and the other servers.
     func isolate(_ server: Int, _ condition: FaultyProxy.Condition) {
-        for cable in links.of(server) {
-            cable.become(condition)
-            if condition == .whole { cable.reset() }
+        for proxy in links.of(server) {
+            proxy.setCondition(condition)
+            if condition == .healthy { proxy.reset() }
         }
     }
 
@@ -55,7 +56,7 @@ struct TestCluster: Sendable {
 
     func mode(_ server: Int) async -> String? { await ensemble.mode(server) }
 
-    /// - Returns: `nil` when none leads.
+    /// Returns the index of the leader, or `nil` when there is none.
     func leader() async -> Int? {
         for server in 0..<count where await mode(server) == "leader" { return server }
         return nil
@@ -66,36 +67,36 @@ struct TestCluster: Sendable {
         return nil
     }
 
-    /// Waits until a server leads.
+    /// Waits for a leader other than `absent`.
     ///
-    /// - Returns: how long it took.
+    /// - Returns: the duration of the election.
     func election(without absent: Int? = nil) async throws -> Duration {
         let start = ContinuousClock.now
         while ContinuousClock.now - start < .seconds(120) {
             if let leader = await leader(), leader != absent { return ContinuousClock.now - start }
-            // Other processes' state can only be asked for.
+            // No event announces a change in another process.
             try await Task.sleep(for: .milliseconds(20))
         }
-        throw Slow(description: "The ensemble has elected no leader within two minutes.")
+        throw Failure(description: "The ensemble did not elect a leader within two minutes.")
     }
 
-    /// Servers that do not come to do their work; that is nothing of the queue's.
-    struct Slow: Error, CustomStringConvertible {
+    /// A failure of the servers or the machine, which proves nothing about the queue.
+    struct Failure: Error, CustomStringConvertible {
         let description: String
     }
 
-    /// Waits until these servers serve.
-    func becomesWhole(_ servers: [Int]) async throws {
+    /// Waits until these servers serve clients and one of them leads.
+    func waitUntilReady(_ servers: [Int]) async throws {
         let start = ContinuousClock.now
         while ContinuousClock.now - start < .seconds(120) {
-            if await areWhole(servers) { return }
-            // Other processes' state can only be asked for.
+            if await areReady(servers) { return }
+            // No event announces a change in another process.
             try await Task.sleep(for: .milliseconds(50))
         }
-        throw Slow(description: "The ensemble is not whole within two minutes.")
+        throw Failure(description: "The servers were not ready within two minutes.")
     }
 
-    private func areWhole(_ servers: [Int]) async -> Bool {
+    private func areReady(_ servers: [Int]) async -> Bool {
         var hasLeader = false
         for server in servers {
             guard let mode = await mode(server) else { return false }

@@ -5,100 +5,101 @@ import ZooKeeper
 import ZooKeeperQueue
 import ZooKeeperServer
 
-/// A run: servers, workers, what goes wrong, and the judgement.
+/// A run: servers, workers, faults, and the check at the end.
 struct TestRun: Sendable {
     let title: String
     var servers = 5
     var heap = 192
     var sessionTimeout = Duration.seconds(4)
-    /// How many of each.
+    /// The number of processes of each role.
     var producers = 1
     var consumers = 1
     var recoveries = 1
-    /// For each producer; `nil` is as many as it can until the time is over.
+    /// The number of messages of each producer. With `nil`, producers send until the faults have ended.
     var messages: Int?
-    /// Milliseconds that a producer rests after each message.
+    /// The pause of a producer's task after each message, in milliseconds.
     var rest = 0
-    /// How many tasks of each producer and consumer work at once.
+    /// The number of concurrent tasks in each producer and consumer.
     var concurrency = 1
-    /// How many messages a node may hold.
+    /// The number of messages that a node may hold.
     var maximumBatchSize = 1
     /// Whether servers join and leave.
-    var hasChangingMembers = false
-    /// Whether the order of one producer and one consumer is judged too.
+    var isReconfigurable = false
+    /// Whether to check the order of the messages too, which needs a single producer and a single consumer.
     var isOrdered = false
     var seed: UInt64
 
-    /// Runs it.
+    /// Runs the workers while `inject` injects faults, and checks every promise at the end.
     ///
-    /// - Parameter disturb: makes things go wrong until it has done its part.
-    /// - Returns: whether every promise was kept, and if not, who has failed.
-    func run(_ disturb: @escaping @Sendable (inout Nemesis) async throws -> Void) async throws -> Verdict {
-        say(
+    /// - Parameter inject: injects faults, and returns when it has injected all.
+    /// - Returns: whether every promise was kept, and if not, whether the queue or the servers have failed.
+    func run(_ inject: @escaping @Sendable (inout Nemesis) async throws -> Void) async throws -> Verdict {
+        printLine(
             "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries, \(maximumBatchSize) messages a node; seed \(seed)"
         )
         let folder = FileManager.default.temporaryDirectory.appending(path: "faults-\(UUID().uuidString)").path()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let outcome = Outcome()
-        let make = hasChangingMembers ? TestCluster.withChangingMembers : TestCluster.with
-        try await make(servers, heap) { site in
-            try await run(at: site, folder: folder, outcome, disturb)
+        let make = isReconfigurable ? TestCluster.withReconfigurableServers : TestCluster.with
+        try await make(servers, heap) { cluster in
+            try await run(at: cluster, folder: folder, outcome, inject)
         }
         return await outcome.verdict
     }
 
     private func run(
-        at site: TestCluster, folder: String, _ outcome: Outcome,
-        _ disturb: @Sendable (inout Nemesis) async throws -> Void
+        at cluster: TestCluster, folder: String, _ outcome: Outcome,
+        _ inject: @Sendable (inout Nemesis) async throws -> Void
     ) async throws {
-        // The runner's own client goes straight to the servers.
+        // The runner's own client connects to the servers directly, without the proxies.
         try await ZooKeeperClient.withClient(
-            configuration: try ZooKeeperConfiguration(servers: site.ensemble.connectString), logger: Self.silent
+            configuration: try ZooKeeperConfiguration(servers: cluster.ensemble.connectString), logger: Self.silent
         ) { client in
             let queue = try MessageQueue(client, logger: Self.silent)
                 .creating(with: Worker.attributes)
             try await queue.update { $0.maximumBatchSize = maximumBatchSize }
-            let own = try HistoryFile(path: folder + "/runner.history", member: "runner")
-            for data in ForeignNodes.messages { own.write(.sending, String(decoding: data, as: UTF8.self)) }
+            let ownHistory = try HistoryFile(path: folder + "/runner.history", process: "runner")
+            for data in ForeignNodes.messages { ownHistory.write(.sending, String(decoding: data, as: UTF8.self)) }
             try await ForeignNodes.create(client)
-            for data in ForeignNodes.messages { own.write(.sent, String(decoding: data, as: UTF8.self)) }
+            for data in ForeignNodes.messages { ownHistory.write(.sent, String(decoding: data, as: UTF8.self)) }
 
-            let pool = try await pool(site, folder)
-            var disturber = Nemesis(
-                site: site, pool: pool, durability: Durability(client: client), sessionTimeout: sessionTimeout,
+            let pool = try await pool(cluster, folder)
+            var nemesis = Nemesis(
+                cluster: cluster, pool: pool, durability: Durability(client: client), sessionTimeout: sessionTimeout,
                 generator: SeededGenerator(seed: seed))
             let canary = Canary(client)
-            let singing = Task { await canary.sing() }
+            let canaryTask = Task { await canary.run() }
             let report = Report(memoryAtStart: try await settledMemory(of: pool))
-            try await disturb(&disturber)
-            // Before the producers are told to end.
+            try await inject(&nemesis)
+            // Measured before the producers are stopped.
             let memory = await pool.memory()
-            if messages == nil { await dismiss(.producer, of: pool) }
-            let late = try await finish(pool, queue)
-            singing.cancel()
-            await singing.value
-            let failed = await pool.dismiss()
-            try await collectGarbage(client)
+            if messages == nil { await terminate(.producer, of: pool) }
+            let undrained = try await drain(pool, queue)
+            canaryTask.cancel()
+            await canaryTask.value
+            let failedWorkers = await pool.terminateAll()
+            try await removeUnneededNodes(client)
             let history = await history(pool, folder)
             let finalState = try await Self.finalState(client)
-            var violations = late + failed + Checker(history, finalState: finalState).violations(isOrdered: isOrdered)
-            let begun = Figures(history, violations: []).attempted
-            if let messages, begun < producers * messages {
-                violations.append(Violation(.drainedInTime, "producers began only \(begun) sends"))
+            var violations =
+                undrained + failedWorkers + Checker(history, finalState: finalState).violations(isOrdered: isOrdered)
+            let attempted = Summary(history, violations: []).attempted
+            if let messages, attempted < producers * messages {
+                violations.append(Violation(.drainedInTime, "the producers attempted only \(attempted) sends"))
             }
-            // What befell the messages that a promise was broken for, for who looks for the reason.
-            let concerned = Set(
-                violations.prefix(20).compactMap { $0.what.split(separator: ":").first.map(String.init) })
-            for event in history where concerned.contains(event.message) { say("  \(event)") }
+            // The history of each message with a broken promise, which helps to find the reason.
+            let affected = Set(
+                violations.prefix(20).compactMap { $0.detail.split(separator: ":").first.map(String.init) })
+            for event in history where affected.contains(event.message) { printLine("  \(event)") }
             let losses = await canary.losses
-            for loss in losses { say("  THE SERVERS HAVE LOST what they acknowledged: \(loss)") }
-            let differences = try await ServerAgreement.differences(client, at: site)
-            for difference in differences { say("  THE SERVERS DO NOT AGREE on \(difference)") }
+            for loss in losses { printLine("  THE SERVERS HAVE LOST an acknowledged write: \(loss)") }
+            let differences = try await ServerAgreement.differences(client, at: cluster)
+            for difference in differences { printLine("  THE SERVERS DO NOT AGREE on \(difference)") }
             let verdict = Verdict(violations.isEmpty, serversFailed: !losses.isEmpty || !differences.isEmpty)
             await outcome.set(verdict)
-            report.tell(
-                history, violations, verdict, disturber, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
+            report.print(
+                history, violations, verdict, nemesis, sessionTimeout: sessionTimeout, memoryAtEnd: memory)
         }
     }
 
@@ -108,69 +109,70 @@ struct TestRun: Sendable {
         return logger
     }
 
-    private func pool(_ site: TestCluster, _ folder: String) async throws -> WorkerPool {
+    private func pool(_ cluster: TestCluster, _ folder: String) async throws -> WorkerPool {
         let tasks = ["--concurrency", "\(concurrency)"]
         let producer = (messages.map { ["--count", "\($0)"] } ?? []) + ["--rest", "\(rest)"] + tasks
         let pool = WorkerPool(
-            servers: site.address, folder: folder, sessionTimeout: sessionTimeout,
+            servers: cluster.address, folder: folder, sessionTimeout: sessionTimeout,
             options: [.producer: producer, .consumer: tasks],
             preload: MovingClock.library(in: folder))
         for (role, count) in [(Worker.Role.recovery, recoveries), (.consumer, consumers), (.producer, producers)] {
-            for place in 0..<count { try await pool.start(role, place) }
+            for index in 0..<count { try await pool.start(role, index) }
         }
         return pool
     }
 
-    /// Their memory when they have been at work for some seconds.
+    /// Returns the memory of the workers when they have worked for some seconds.
     private func settledMemory(of pool: WorkerPool) async throws -> [String: Int] {
         try await Task.sleep(for: .seconds(messages == nil ? 20 : 3))
         return await pool.memory()
     }
 
-    private func dismiss(_ role: Worker.Role, of pool: WorkerPool) async {
-        for member in await pool.members where member.role == role { kill(member.pid, SIGTERM) }
+    private func terminate(_ role: Worker.Role, of pool: WorkerPool) async {
+        for worker in await pool.workers where worker.role == role { kill(worker.pid, SIGTERM) }
     }
 
-    /// Waits until everything was sent and taken, as long as messages move.
+    /// Waits until the producers have sent every message and the queue is drained, as long as messages move.
     ///
-    /// - Returns: what did not come to its end.
-    private func finish(_ pool: WorkerPool, _ queue: MessageQueue) async throws -> [Violation] {
-        let told = ContinuousClock.now
-        while await !pool.haveEnded(.producer) {
-            if ContinuousClock.now - told > .seconds(300) {
-                return [Violation(.drainedInTime, "a producer has not ended after five minutes")]
+    /// - Returns: a violation when the producers do not exit or the queue is not drained in time.
+    private func drain(_ pool: WorkerPool, _ queue: MessageQueue) async throws -> [Violation] {
+        let stopped = ContinuousClock.now
+        while await !pool.haveExited(.producer) {
+            if ContinuousClock.now - stopped > .seconds(300) {
+                return [Violation(.drainedInTime, "a producer has not exited after five minutes")]
             }
-            // Other processes' ends can only be looked for.
+            // Polls, because the pool does not report exits.
             try await Task.sleep(for: .milliseconds(100))
         }
         let foreign = ForeignNodes.expected.count { $0.hasPrefix("/queue/items/") }
-        // A session that ends, a recovery's rest and its patience, and the work.
-        let patience = sessionTimeout + .seconds(2) + .seconds(10) + .seconds(10)
+        // The end of a session, a recovery's interval, the time after which it removes another recovery's lock, and the
+        // time of the work.
+        let limit = sessionTimeout + .seconds(2) + .seconds(10) + .seconds(10)
         let start = ContinuousClock.now
         var last = try await queue.statistics()
         var lastChange = start
         while last.ready > foreign || last.leased > 0 || last.recovering > 0 {
-            if ContinuousClock.now - lastChange > patience {
-                return [Violation(.drainedInTime, "nothing moved for \(patience.inSeconds): \(last)")]
+            if ContinuousClock.now - lastChange > limit {
+                return [Violation(.drainedInTime, "no message moved for \(limit.inSeconds): \(last)")]
             }
-            // How a queue stands far away can only be asked for.
+            // Polls, because no event announces a change of the statistics.
             try await Task.sleep(for: .milliseconds(100))
             let statistics = try await queue.statistics()
             if statistics != last { lastChange = ContinuousClock.now }
             last = statistics
         }
-        say("  drained \((ContinuousClock.now - start).inSeconds) after the last send")
-        return await pool.fallen().map { Violation(.drainedInTime, "\($0.name) has ended by itself") }
+        printLine("  drained \((ContinuousClock.now - start).inSeconds) after the last send")
+        return await pool.exitedUnexpectedly().map { Violation(.drainedInTime, "\($0.name) has exited unexpectedly") }
     }
 
-    /// What killed producers and consumers have left takes its time to count as garbage.
-    private func collectGarbage(_ client: ZooKeeperClient) async throws {
+    /// Lets a recovery remove the nodes of killed producers and consumers.
+    private func removeUnneededNodes(_ client: ZooKeeperClient) async throws {
         var configuration = QueueRecovery.Configuration(producerStateRetention: .seconds(5))
         configuration.cleaningInterval = .zero
         let queue = try MessageQueue(client, logger: Self.silent)
         let recovery = QueueRecovery(queue, configuration: configuration)
         try await recovery.recover()
-        // A recovery removes only what it has itself seen unchanged for that long, and no event tells that time has passed.
+        // A recovery removes only nodes that it has itself seen unchanged for that time.
         try await Task.sleep(for: .seconds(12))
         for _ in 0..<2 { try await recovery.recover() }
     }
@@ -183,21 +185,21 @@ struct TestRun: Sendable {
     }
 
     private static func finalState(_ client: ZooKeeperClient) async throws -> FinalState {
-        // The server of this session may be behind the one of those that wrote last.
+        // This session's server may be behind the servers that stored the last writes.
         try await client.sync()
         var finalState = FinalState()
         let expected = Set(ForeignNodes.expected)
         var missing = expected
         var paths = ["/queue"]
         while let path = paths.popLast() {
-            // An ephemeral node may go while this looks.
+            // An ephemeral node may disappear during the pass.
             guard let node = try await client.get([path])[0] else { continue }
             let hasChildren = node.stat.ephemeralOwner == 0
             for name in hasChildren ? try await client.children(of: path).names : [] { paths.append("\(path)/\(name)") }
             let parts = path.split(separator: "/").dropFirst().map(String.init)
-            // What is not ours moves with the messages when the server's numbers begin anew.
-            let home = parts.first == "earlier" ? "/queue/items/" + parts.dropFirst().joined(separator: "/") : path
-            if parts.count < 2 || missing.remove(home) != nil { continue }
+            // A rollover moves foreign nodes together with the messages.
+            let original = parts.first == "earlier" ? "/queue/items/" + parts.dropFirst().joined(separator: "/") : path
+            if parts.count < 2 || missing.remove(original) != nil { continue }
             let consumer = parts.count == 4 ? try await client.get(["/queue/consumers/\(parts[1])"])[0]?.data : nil
             let contents = NodeContents(name: parts.last ?? "", data: node.data ?? [], consumer: consumer)
             let messages = contents.messages.map {
@@ -207,17 +209,17 @@ struct TestRun: Sendable {
             case ("items", 2), ("earlier", 2): finalState.ready += messages
             case ("partial", 2), ("consumers", 4): finalState.held += messages
             case ("dead", 2): finalState.dead += messages
-            // Ids are kept for a time, whatever became of their messages.
+            // Ids stay until the deduplication window has passed, whether their messages are acknowledged or not.
             case ("dead", 3), ("idle", 2), ("ids", 2...3): break
-            default: finalState.garbage.append(path)
+            default: finalState.unneededNodes.append(path)
             }
         }
-        finalState.garbage += missing.map { "\($0) is gone, though it is not ours" }
+        finalState.unneededNodes += missing.map { "\($0), a foreign node, is gone" }
         return finalState
     }
 }
 
-/// What a run says of itself from inside its servers' scope.
+/// Passes the verdict out of the scope of the servers.
 private actor Outcome {
     private(set) var verdict = Verdict.broken
     func set(_ verdict: Verdict) { self.verdict = verdict }

@@ -1,9 +1,10 @@
 import ArgumentParser
 
-/// How a run ended, from good to bad.
+/// The result of a run, from best to worst.
 enum Verdict: Int, Comparable, Sendable {
     case kept
-    /// A promise was broken, and the servers have lost acknowledged writes or disagree: the run says nothing of the queue.
+    /// A promise was broken, and the servers have lost acknowledged writes or differ: the run proves nothing about the
+    /// queue.
     case serversFailed
     case broken
 
@@ -13,7 +14,7 @@ enum Verdict: Int, Comparable, Sendable {
 
     static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 
-    /// Ends the command: with 1 where the queue has failed, and with 3 where the servers have.
+    /// Ends the command with status 1 when the queue has failed, and with 3 when the servers have failed.
     func exit() throws {
         switch self {
         case .kept: break

@@ -3,25 +3,25 @@ import Glibc
 import QueueHistory
 import ZooKeeperQueue
 
-/// A file to which a member appends its history, line by line, so that what was written stays when it is killed.
+/// A file to which a process appends its history, line by line, because the lines must survive when it is killed.
 struct HistoryFile: Sendable {
     private let descriptor: Int32
-    private let member: String
+    private let process: String
 
-    init(path: String, member: String) throws {
+    init(path: String, process: String) throws {
         descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw CocoaError(.fileWriteUnknown) }
-        self.member = member
+        self.process = process
     }
 
     func write(_ kind: HistoryEvent.Kind, _ message: String) {
-        append(HistoryEvent(kind, by: member, message, time: Self.milliseconds()))
+        append(HistoryEvent(kind, by: process, message, time: Self.milliseconds()))
     }
 
     func write(_ kind: HistoryEvent.Kind, _ message: QueueMessage) {
         append(
             HistoryEvent(
-                kind, by: member, String(decoding: message.payload, as: UTF8.self), token: message.fencingToken,
+                kind, by: process, String(decoding: message.payload, as: UTF8.self), token: message.fencingToken,
                 deliveryCount: message.deliveryCount, name: message.nodeName, time: Self.milliseconds()))
     }
 
@@ -30,7 +30,7 @@ struct HistoryFile: Sendable {
         _ = Glibc.write(descriptor, line, line.count)
     }
 
-    /// The machine's monotonic clock, which all processes share.
+    /// Returns the time of the machine's monotonic clock, which all processes share.
     static func milliseconds() -> Int64 {
         var now = timespec()
         clock_gettime(CLOCK_MONOTONIC, &now)

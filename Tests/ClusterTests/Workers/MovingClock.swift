@@ -1,6 +1,6 @@
 import Foundation
 
-/// A library that a worker is started with, by which SIGUSR2 moves its clock on by an hour, as an operator or a broken
+/// A preloaded library for workers, in which SIGUSR2 moves the clock forward by an hour, as an operator or a broken
 /// time server does.
 enum MovingClock {
     private static let source = """
@@ -34,9 +34,9 @@ enum MovingClock {
         }
         """
 
-    /// Builds it.
+    /// Builds the library.
     ///
-    /// - Returns: its path, or `nil` where there is no C compiler.
+    /// - Returns: its path, or `nil` when there is no C compiler.
     static func library(in folder: String) -> String? {
         let (file, library) = (folder + "/clock.c", folder + "/clock.so")
         guard (try? source.write(toFile: file, atomically: true, encoding: .utf8)) != nil else { return nil }

@@ -6,7 +6,7 @@ import QueueHistory
 import ZooKeeper
 import ZooKeeperQueue
 
-/// A producer, a consumer or a recovery in a process of its own, which writes down what it does and sees.
+/// A producer, a consumer or a recovery in a separate process. A producer and a consumer record a history.
 struct Worker: AsyncParsableCommand {
     static let configuration = CommandConfiguration(shouldDisplay: false)
 
@@ -17,11 +17,11 @@ struct Worker: AsyncParsableCommand {
     @Option var servers: String
     @Option var history: String
     @Option var sessionTimeout: Int
-    /// Messages that a producer sends, from the first number on.
+    /// The number of messages that a producer sends.
     @Option var count = Int.max
-    /// Milliseconds that a producer rests after each message.
+    /// The pause of a producer's task after each message, in milliseconds.
     @Option var rest = 0
-    /// How many tasks of the process send or take at once.
+    /// The number of concurrent tasks.
     @Option var concurrency = 1
 
     /// The threshold is so low that the sequence numbers roll over several times in a run.
@@ -30,15 +30,15 @@ struct Worker: AsyncParsableCommand {
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
         endWithParent()
-        let log = try HistoryFile(path: history, member: name)
+        let log = try HistoryFile(path: history, process: name)
         let configuration = try ZooKeeperConfiguration(
             servers: servers, sessionTimeout: .milliseconds(sessionTimeout), requestTimeout: .seconds(20))
         var logger = Logger(label: name)
         logger.logLevel = .error
-        let (role, logger2) = (role, logger)
+        let (role, workerLogger) = (role, logger)
         try await untilTerminated {
-            try await ZooKeeperClient.withClient(configuration: configuration, logger: logger2) { client in
-                let queue = try MessageQueue(client, logger: logger2).creating(with: Self.attributes)
+            try await ZooKeeperClient.withClient(configuration: configuration, logger: workerLogger) { client in
+                let queue = try MessageQueue(client, logger: workerLogger).creating(with: Self.attributes)
                 switch role {
                 case .producer: try await produce(QueueProducer(queue), log)
                 case .consumer: try await consume(QueueConsumer(queue), log)
@@ -51,7 +51,7 @@ struct Worker: AsyncParsableCommand {
         }
     }
 
-    /// Ends the process when the runner has ended, whose end of the pipe is then closed.
+    /// Exits when the runner has exited, because that closes the runner's end of the pipe.
     private func endWithParent() {
         Thread.detachNewThread {
             var byte: UInt8 = 0
@@ -60,7 +60,7 @@ struct Worker: AsyncParsableCommand {
         }
     }
 
-    /// Runs `body`, and cancels it at SIGTERM.
+    /// Runs `body`, and cancels it when SIGTERM arrives.
     private func untilTerminated(_ body: @escaping @Sendable () async throws -> Void) async throws {
         signal(SIGTERM, SIG_IGN)
         let task = Task { try await body() }
@@ -83,9 +83,9 @@ struct Worker: AsyncParsableCommand {
                         let digits = String(number)
                         let message = name + "-" + String(repeating: "0", count: max(0, 7 - digits.count)) + digits
                         log.write(.sending, message)
-                        // A part of them with an id, which must change nothing.
+                        // Every fourth message has an id, which must make no difference.
                         await Self.send(OutgoingMessage(message, id: number % 4 == 0 ? message : nil), producer, log)
-                        // The rate that was asked for.
+                        // Limits the rate of the task.
                         if rest > 0 { try? await Task.sleep(for: .milliseconds(rest)) }
                     }
                 }
@@ -106,7 +106,7 @@ struct Worker: AsyncParsableCommand {
                 }
                 return log.write(.sent, message)
             } catch let error as QueueError where error.code == .timedOut {
-                // Not stored: sent again.
+                // The message is not stored, so it is sent again.
                 unresolved = nil
             } catch let error as QueueError where error.unresolvedSend != nil {
                 unresolved = error.unresolvedSend
@@ -123,7 +123,7 @@ struct Worker: AsyncParsableCommand {
                     var handled = 0
                     for try await message in consumer {
                         handled += 1
-                        await Self.handle(message, isGivenBack: handled % 211 == 0, log)
+                        await Self.handle(message, isRequeued: handled % 211 == 0, log)
                     }
                 }
             }
@@ -132,11 +132,11 @@ struct Worker: AsyncParsableCommand {
         await consumer.close(gracePeriod: .seconds(1))
     }
 
-    private static func handle(_ message: QueueMessage, isGivenBack: Bool, _ log: HistoryFile) async {
+    private static func handle(_ message: QueueMessage, isRequeued: Bool, _ log: HistoryFile) async {
         log.write(.delivered, message)
-        if isGivenBack {
+        if isRequeued {
             let isDone = (try? await message.requeue(reason: "every 211th")) != nil
-            return log.write(isDone ? .givenBack : .giveBackUnknown, message)
+            return log.write(isDone ? .requeued : .requeueUnknown, message)
         }
         log.write(.acknowledging, message)
         await acknowledge(message, log)
@@ -148,10 +148,10 @@ struct Worker: AsyncParsableCommand {
                 try await message.acknowledge()
                 return log.write(.acknowledged, message)
             } catch let error as QueueError where error.code == .leaseLost {
-                // Whatever was unknown before, this is certain.
+                // This outcome is certain, even if an earlier attempt had an unknown one.
                 return log.write(.leaseLost, message)
             } catch {
-                // Not applied, or unknown: tried again.
+                // The acknowledgement was not applied, or its outcome is unknown, so it is repeated.
             }
         }
         log.write(.acknowledgeUnknown, message)

@@ -2,17 +2,17 @@ import Foundation
 import Glibc
 import QueueHistory
 
-/// The processes of a run. One that is killed is followed by another.
+/// The worker processes of a run. The pool replaces a process that it kills.
 actor WorkerPool {
-    struct Member {
+    struct WorkerProcess {
         let role: Worker.Role
-        /// Which of its role, from 0; the first of each is never killed.
-        let place: Int
+        /// The index among the workers of the role. The first worker of each role is never killed.
+        let index: Int
         let generation: Int
         let process: Process
         let lifeline: Pipe
 
-        var name: String { "\(role.rawValue)\(place).\(generation)" }
+        var name: String { "\(role.rawValue)\(index).\(generation)" }
         var pid: pid_t { process.processIdentifier }
     }
 
@@ -21,12 +21,12 @@ actor WorkerPool {
     private let sessionTimeout: Duration
     private let options: [Worker.Role: [String]]
     nonisolated let preload: String?
-    private(set) var members: [Member] = []
+    private(set) var workers: [WorkerProcess] = []
     private(set) var histories: [String] = []
 
     /// - Parameters:
-    ///   - options: further arguments of each role's workers.
-    ///   - preload: a library for every second consumer and producer, with which their clock can be moved.
+    ///   - options: additional arguments for the workers of each role.
+    ///   - preload: a library that can move the clock, preloaded into the workers with an odd index.
     init(
         servers: String, folder: String, sessionTimeout: Duration, options: [Worker.Role: [String]], preload: String?
     ) {
@@ -37,9 +37,9 @@ actor WorkerPool {
         self.preload = preload
     }
 
-    func start(_ role: Worker.Role, _ place: Int, generation: Int = 0) throws {
+    func start(_ role: Worker.Role, _ index: Int, generation: Int = 0) throws {
         let (process, lifeline) = (Process(), Pipe())
-        let name = "\(role.rawValue)\(place).\(generation)"
+        let name = "\(role.rawValue)\(index).\(generation)"
         let history = "\(folder)/\(name).history"
         process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
         process.arguments =
@@ -48,65 +48,65 @@ actor WorkerPool {
                 "--session-timeout", "\(Int(sessionTimeout / .milliseconds(1)))",
             ] + (options[role] ?? [])
         process.standardInput = lifeline
-        if let preload, place % 2 == 1 {
+        if let preload, index % 2 == 1 {
             process.environment = ProcessInfo.processInfo.environment.merging(["LD_PRELOAD": preload]) { $1 }
         }
         try process.run()
         histories.append(history)
-        members.append(
-            Member(role: role, place: place, generation: generation, process: process, lifeline: lifeline))
+        workers.append(
+            WorkerProcess(role: role, index: index, generation: generation, process: process, lifeline: lifeline))
     }
 
-    /// Kills one with SIGKILL, and starts another in its place.
-    func replace(_ member: Member) throws {
-        kill(member.pid, SIGKILL)
-        kill(member.pid, SIGCONT)
-        member.process.waitUntilExit()
-        members.removeAll { $0.name == member.name }
-        try start(member.role, member.place, generation: member.generation + 1)
+    /// Kills a worker with SIGKILL, and starts another one with the same index.
+    func replace(_ worker: WorkerProcess) throws {
+        kill(worker.pid, SIGKILL)
+        kill(worker.pid, SIGCONT)
+        worker.process.waitUntilExit()
+        workers.removeAll { $0.name == worker.name }
+        try start(worker.role, worker.index, generation: worker.generation + 1)
     }
 
-    nonisolated func stop(_ member: Member) { kill(member.pid, SIGSTOP) }
-    nonisolated func resume(_ member: Member) { kill(member.pid, SIGCONT) }
-    nonisolated func moveClock(of member: Member) { kill(member.pid, SIGUSR2) }
+    nonisolated func stop(_ worker: WorkerProcess) { kill(worker.pid, SIGSTOP) }
+    nonisolated func resume(_ worker: WorkerProcess) { kill(worker.pid, SIGCONT) }
+    nonisolated func moveClock(of worker: WorkerProcess) { kill(worker.pid, SIGUSR2) }
 
-    /// Whether every member of the role has ended by itself.
-    func haveEnded(_ role: Worker.Role) -> Bool { members.allSatisfy { $0.role != role || !$0.process.isRunning } }
+    /// Whether every worker of the role has exited.
+    func haveExited(_ role: Worker.Role) -> Bool { workers.allSatisfy { $0.role != role || !$0.process.isRunning } }
 
-    /// Those that have ended though nobody asked them to.
-    func fallen() -> [Member] { members.filter { $0.role != .producer && !$0.process.isRunning } }
+    /// Returns the consumers and recoveries that have exited although the pool did not stop them.
+    func exitedUnexpectedly() -> [WorkerProcess] { workers.filter { $0.role != .producer && !$0.process.isRunning } }
 
-    /// Ends all in good order.
+    /// Ends all workers with SIGTERM.
     ///
-    /// - Returns: those that did not end so.
-    func dismiss() async -> [Violation] {
-        for member in members where member.process.isRunning {
-            kill(member.pid, SIGCONT)
-            kill(member.pid, SIGTERM)
+    /// - Returns: a violation for each worker that does not exit within a minute, or exits with an error.
+    func terminateAll() async -> [Violation] {
+        for worker in workers where worker.process.isRunning {
+            kill(worker.pid, SIGCONT)
+            kill(worker.pid, SIGTERM)
         }
         let end = ContinuousClock.now + .seconds(60)
-        // Other processes' ends can only be looked for.
-        while ContinuousClock.now < end, members.contains(where: \.process.isRunning) {
+        // Polls, because one loop waits for all processes with a common limit.
+        while ContinuousClock.now < end, workers.contains(where: \.process.isRunning) {
             try? await Task.sleep(for: .milliseconds(20))
         }
-        return members.compactMap { member in
-            if member.process.isRunning {
-                kill(member.pid, SIGKILL)
-                return Violation(.drainedInTime, "\(member.name) did not end within a minute")
+        return workers.compactMap { worker in
+            if worker.process.isRunning {
+                kill(worker.pid, SIGKILL)
+                return Violation(.drainedInTime, "\(worker.name) did not exit within a minute")
             }
-            let isGood = member.process.terminationReason == .exit && member.process.terminationStatus == 0
-            return isGood ? nil : Violation(.drainedInTime, "\(member.name) ended with an error")
+            let hasSucceeded = worker.process.terminationReason == .exit && worker.process.terminationStatus == 0
+            return hasSucceeded ? nil : Violation(.drainedInTime, "\(worker.name) exited with an error")
         }
     }
 
-    /// The resident memory of the members that are never killed, in kilobytes.
+    /// Returns the resident memory of the workers that are never killed, in kilobytes.
     func memory() -> [String: Int] {
         var memory: [String: Int] = [:]
-        for member in members where member.place == 0 && member.generation == 0 {
-            let status = (try? String(contentsOfFile: "/proc/\(member.pid)/status", encoding: .utf8)) ?? ""
+        for worker in workers where worker.index == 0 && worker.generation == 0 {
+            let status = (try? String(contentsOfFile: "/proc/\(worker.pid)/status", encoding: .utf8)) ?? ""
             let line = status.split(separator: "\n").first { $0.hasPrefix("VmRSS:") }
             let words = line?.split(whereSeparator: \.isWhitespace) ?? []
-            if words.count > 1, let kilobytes = Int(words[1]) { memory[member.name] = kilobytes }
+            if words.count > 1, let kilobytes = Int(words[1]) { memory[worker.name] = kilobytes }
         }
         return memory
     }

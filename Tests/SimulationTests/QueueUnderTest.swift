@@ -1,43 +1,43 @@
 import ZooKeeperTestKit
 
-/// A way to keep a queue in ZooKeeper: ours, or one of the wrong ones that the checker must catch. All use the tree of
-/// ``ZooKeeperQueue``, so that they can be judged by the same eyes.
-protocol Subject: Sendable {
+/// An implementation of a queue in ZooKeeper: this package's, or a wrong one that the checker must catch. All use the
+/// tree of ``ZooKeeperQueue``, because the same checks run on all of them.
+protocol QueueUnderTest: Sendable {
     func sender(_ store: InMemorySession) throws -> any Sender
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver
-    /// Looks once for what failed consumers have left.
+    /// Moves the messages of failed consumers back, in one pass.
     func recover(_ store: InMemorySession) async throws
 }
 
 enum SendResult: Sendable { case stored, unknown, refused(String) }
 
 protocol Sender: Sendable {
-    /// Stores messages, and repeats what is of unknown outcome as long as there is hope.
+    /// Stores messages, and repeats a send of unknown outcome while the outcome can still be found out.
     func send(_ payloads: [String]) async -> SendResult
     func close() async
-    /// What must be gone when it is done, so that no task is left that holds it.
-    var object: AnyObject? { get }
+    /// The object that no task may hold at the end of the run.
+    var trackedObject: AnyObject? { get }
 }
 
 protocol Receiver {
     mutating func next(within limit: Duration) async throws -> (any Delivery)?
     func close() async
-    /// As a sender's.
-    var object: AnyObject? { get }
+    /// The object that no task may hold at the end of the run.
+    var trackedObject: AnyObject? { get }
 }
 
 extension Sender {
-    var object: AnyObject? { nil }
+    var trackedObject: AnyObject? { nil }
 }
 
 extension Receiver {
-    var object: AnyObject? { nil }
+    var trackedObject: AnyObject? { nil }
 }
 
 enum SettleResult: Sendable {
     case done, lost, unknown
-    /// What should not happen.
-    case wrong(String)
+    /// An error that must not happen.
+    case unexpected(String)
 
     var isDone: Bool {
         if case .done = self { return true }
@@ -50,7 +50,7 @@ protocol Delivery: Sendable {
     var token: Int64 { get }
     var deliveryCount: Int { get }
     var name: String { get }
-    /// Whether the consumer itself takes the lease for its own.
+    /// Whether the consumer believes to hold the lease.
     var isHeld: Bool { get }
     func acknowledge() async -> SettleResult
     func requeue() async -> SettleResult
