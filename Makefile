@@ -123,11 +123,11 @@ examples: release
 	scripts/examples
 
 lint:
-	swift format lint --strict --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
+	swift format lint --strict --recursive Package.swift Sources Tests Examples Snippets Benchmarks/Package.swift \
 	    Benchmarks/Sources Benchmarks/Benchmarks
 
 format:
-	swift format --in-place --recursive Package.swift Sources Tests Examples Benchmarks/Package.swift \
+	swift format --in-place --recursive Package.swift Sources Tests Examples Snippets Benchmarks/Package.swift \
 	    Benchmarks/Sources Benchmarks/Benchmarks
 
 docs:

@@ -263,6 +263,32 @@ let package = Package(
     ]
 )
 
+// The tutorial in the queue's documentation shows one program as it grows. Each of its files is a whole program, and so
+// a target, which is compiled and not linked. The last file holds tests, which run with all other tests.
+let tutorialFiles = [
+    "order-service-1-connect.swift", "order-service-2-create.swift", "order-service-3-send.swift",
+    "order-service-4-send-once.swift", "order-service-5-receive.swift", "order-service-6-process.swift",
+    "order-service-7-worker.swift", "order-service-8-service.swift", "order-service-9-tests.swift",
+]
+for (index, file) in tutorialFiles.enumerated() {
+    let path = "Sources/ZooKeeperQueue/Documentation.docc/Resources"
+    let others = tutorialFiles.filter { $0 != file } + ["order-service.svg"]
+    package.targets.append(
+        file == tutorialFiles.last
+            ? .testTarget(
+                name: "TutorialTests", dependencies: ["ZooKeeperQueue", "ZooKeeperTestKit"], path: path,
+                exclude: others, sources: [file])
+            : .target(
+                name: "Tutorial\(index + 1)",
+                dependencies: [
+                    "ZooKeeper", "ZooKeeperQueue",
+                    .product(name: "Logging", package: "swift-log"),
+                    .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                    .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+                ],
+                path: path, exclude: others, sources: [file]))
+}
+
 // The project's own commands build without warnings; whoever uses the package is not held to that.
 // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0480-swiftpm-warning-control.md
 let strict: [SwiftSetting] = Context.environment["ZKQ_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)]

@@ -8,7 +8,7 @@ import Synchronization
 /// ```swift
 /// try await ZooKeeperClient.withClient(configuration: .init(servers: "127.0.0.1:2181")) { zookeeper in
 ///     try await zookeeper.create("/greeting", data: Array("hello".utf8))
-///     for try await node in zookeeper.dataUpdates(of: "/greeting") { … }
+///     for try await node in zookeeper.dataUpdates(of: "/greeting") { print(node as Any) }
 /// }
 /// ```
 ///

@@ -9,7 +9,7 @@ public import ServiceLifecycle
 ///
 /// ```swift
 /// let worker = QueueWorker(QueueConsumer(queue), concurrency: 4) { message in try await handle(message) }
-/// try await ServiceGroup(services: [zookeeper, QueueRecovery(queue), worker], …).run()
+/// try await ServiceGroup(services: [zookeeper, QueueRecovery(queue), worker], logger: logger).run()
 /// ```
 public struct QueueWorker: Service {
     private let consumer: QueueConsumer
