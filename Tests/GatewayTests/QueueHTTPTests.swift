@@ -33,7 +33,7 @@ struct QueueHTTPTests {
     func stableNames() async throws {
         try await withGateway { gateway in
             let missing = try await call(gateway, "GET", "")
-            #expect(missing.status == 404 && missing.fields["code"] as? String == "queueMissing")
+            #expect(missing.status == 404 && missing.fields["error"] as? String == "queueMissing")
             _ = try await call(gateway, "POST", "/messages", #"{"messages": [{"payload": "x"}]}"#)
             let counts = try await call(gateway, "GET", "?age=true").fields
             for name in [

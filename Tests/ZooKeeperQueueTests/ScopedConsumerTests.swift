@@ -85,6 +85,28 @@ struct ScopedConsumerTests {
         }
     }
 
+    @Test("A handler may settle its message itself, which is no failure")
+    func handlerThatSettles() async throws {
+        let log = RecordedLog()
+        let queue = try MessageQueue(store: InMemoryZooKeeper().connect(), logger: log.logger())
+        try await QueueProducer(queue).send(contentsOf: ["a", "b"].map { OutgoingMessage($0) })
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            let worker = QueueWorker(QueueConsumer(queue)) { message in
+                if message.payload == Array("a".utf8) {
+                    try await message.deadLetter(reason: "not for us")
+                } else {
+                    try await message.acknowledge()
+                }
+            }
+            group.addTask { try await worker.run() }
+            while try await queue.statistics().ready + queue.statistics().leased > 0 { await Task.yield() }
+            group.cancelAll()
+            try await group.waitForAll()
+        }
+        #expect(try await queue.deadLetters().map(\.reason) == ["not for us"])
+        #expect(!log.entries.contains { $0.message == "A handler failed" })
+    }
+
     @Test("A dead letter and the worker's log contain the handler's error")
     func handlerError() async throws {
         let log = RecordedLog()

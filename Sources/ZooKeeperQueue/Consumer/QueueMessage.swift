@@ -1,3 +1,4 @@
+import Synchronization
 public import ZooKeeper
 
 /// A leased message. No other consumer has it while the lease is held.
@@ -55,7 +56,7 @@ public struct QueueMessage: Sendable {
     ///   `operations`; ``QueueError/Code/outcomeUnknown`` when no reply arrived in time, or the session ended first.
     ///   Cancellation has no effect.
     public func acknowledge(with operations: [ZooKeeperOperation] = []) async throws {
-        try await holder.consumer.settle(lease, by: .acknowledge(operations))
+        try await holder.settle(by: .acknowledge(operations))
     }
 
     /// Requeues the message at its old position, or moves it to the dead letters when it was delivered
@@ -64,7 +65,7 @@ public struct QueueMessage: Sendable {
     /// - Parameter reason: is logged, and stored with the dead letter if the message becomes one.
     /// - Throws: the same errors as ``acknowledge(with:)``.
     public func requeue(reason: String? = nil) async throws {
-        try await holder.consumer.settle(lease, by: .requeue(reason: reason))
+        try await holder.settle(by: .requeue(reason: reason))
     }
 
     /// Moves the message to the dead letters. Its payload stays intact.
@@ -72,10 +73,11 @@ public struct QueueMessage: Sendable {
     /// - Parameter reason: is stored as the data of the dead letter's child `cause`.
     /// - Throws: the same errors as ``acknowledge(with:)``.
     public func deadLetter(reason: String) async throws {
-        try await holder.consumer.settle(lease, by: .deadLetter(reason: reason))
+        try await holder.settle(by: .deadLetter(reason: reason))
     }
 
-    /// Runs `body` and settles the message: acknowledges it when `body` returns, and requeues it when `body` throws.
+    /// Runs `body` and settles the message: acknowledges it when `body` returns, and requeues it when `body` throws. A
+    /// message that `body` has settled itself stays as it is.
     ///
     /// The task of `body` is cancelled when the lease is lost, when the message is settled, or when the surrounding
     /// task is cancelled. When `body` throws after the cancellation of the surrounding task, the message is requeued
@@ -107,7 +109,7 @@ public struct QueueMessage: Sendable {
         }
         switch outcome {
         case .success(let result):
-            try await acknowledge()
+            if !holder.isSettledByCaller { try await acknowledge() }
             return result
         case .failure(let error):
             // The settlement fails when the handler has settled the message itself, or when the lease is lost. Then
@@ -129,6 +131,15 @@ private final class LeaseHolder: Sendable {
     init(lease: Lease, consumer: QueueConsumer) {
         self.lease = lease
         self.consumer = consumer
+    }
+
+    /// Whether a caller has settled the message, rather than the consumer at its end.
+    private let settledByCaller = Atomic(false)
+    var isSettledByCaller: Bool { settledByCaller.load(ordering: .relaxed) }
+
+    func settle(by kind: Settlement.Kind) async throws {
+        try await consumer.settle(lease, by: kind)
+        settledByCaller.store(true, ordering: .relaxed)
     }
 
     deinit {
