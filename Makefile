@@ -15,7 +15,7 @@ endif
 RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections -Xcc -fdata-sections \
     -Xlinker --gc-sections -Xlinker --no-export-dynamic
 
-.PHONY: api minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
+.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
     lint format docs clean
 
 ## A narrated end-to-end run against a real ZooKeeper that it starts.
@@ -23,15 +23,16 @@ demo: setup
 	$(RELEASE) --product demo
 	.build/release/demo
 
+build-tests: setup
+	swift build --build-tests
+
 ## The tests, against real ZooKeeper servers. SCHEDULES=, ROLLOVERS= and FUZZ= set the numbers of random runs.
 ## SEED= repeats the same schedules.
-test: setup
-	swift build --build-tests
+test: build-tests
 	scripts/test
 
 ## The tests of the client, the queue and the test kit, for example with SERVER=trixie.
-test-servers: setup
-	swift build --build-tests
+test-servers: build-tests
 	scripts/test --filter '^(ZooKeeperTests|ZooKeeperQueueTests|TestKitTests)\.'
 
 ## The longer tests: more pairs of faults, schedules and rollovers, the previous release beside this one, and `faults`.
@@ -40,14 +41,12 @@ proof: proof-in-memory proof-previous faults
 previous-release: setup
 	scripts/previous-release
 
-proof-in-memory: setup
-	swift build --build-tests
+proof-in-memory: build-tests
 	EXHAUSTIVE=$(or $(EXHAUSTIVE),20) SCHEDULES=$(or $(SCHEDULES),5000) ROLLOVERS=$(or $(ROLLOVERS),50) \
 	    EVENTS=$(or $(EVENTS),1000000) \
 	    scripts/test --filter '^SimulationTests\.(ExhaustiveFaultTests/twoFaults|ScheduleTests|RolloverScheduleTests)|/randomEvents'
 
-proof-previous: previous-release
-	swift build --build-tests
+proof-previous: previous-release build-tests
 	scripts/test --filter PreviousReleaseTests
 
 ## The tests of the gateway's page in a real browser, which it installs. SCREENSHOTS=FOLDER keeps pictures of the page.
@@ -70,8 +69,7 @@ soak: setup
 	.build/release/faults soak --duration $(DURATION)
 
 ## Compares the public API with the baseline in API/. `scripts/api update` writes the baseline.
-api: setup
-	swift build --build-tests
+api: build-tests
 	scripts/api
 
 ## Builds every product for release.
