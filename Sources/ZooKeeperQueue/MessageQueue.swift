@@ -21,8 +21,8 @@ public import ZooKeeper
 ///
 /// **The guarantee.** When `send` returns, the message is stored on a majority of the ensemble, exactly once. The
 /// message is delivered until a consumer acknowledges it or it moves to the dead letters. At most one consumer holds a
-/// message's lease at any moment. Within a priority, messages are delivered in the order in which the ensemble stored
-/// them, and a requeued message keeps its position.
+/// message's lease at any moment. A single consumer receives the messages of a priority in the order in which the
+/// ensemble stored them, and a requeued message keeps its position.
 public struct MessageQueue: Sendable {
     /// The path of the queue's root, below the client's chroot.
     public let path: String

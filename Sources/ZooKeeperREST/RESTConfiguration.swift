@@ -8,7 +8,7 @@ import ZooKeeper
 
 /// How to connect to gateways, what they must support, and limits. Every value but the gateways has a default.
 public struct RESTConfiguration: Sendable {
-    /// What to do at a gateway that does not announce transactions and watches.
+    /// What to do at a gateway that does not advertise transactions and watches.
     public enum Guarantee: Sendable, Hashable {
         /// Refuses the gateway (`ZooKeeperError/Code/unimplemented`), so that the queue's guarantee holds without
         /// exception.
@@ -22,7 +22,7 @@ public struct RESTConfiguration: Sendable {
     /// store tries them in turn, and opens a session at the first that answers. All must serve the same part of the
     /// same ensemble.
     public var gateways: [String]
-    /// What to do at a gateway that announces less than the full guarantee needs. A gateway that announces all of it
+    /// What to do at a gateway that advertises less than the full guarantee needs. A gateway that advertises all of it
     /// always provides it. Default: ``Guarantee/transactional``.
     public var guarantee: Guarantee
     /// The user's name and password for HTTP basic authentication; use them with https. Default: none.
@@ -35,8 +35,8 @@ public struct RESTConfiguration: Sendable {
     /// step. Default: 30 seconds.
     public var requestTimeout = Duration.seconds(30)
     /// The largest request in bytes, 1,024 to 1,048,575, as for ZooKeeper's client. It counts the bytes of the nodes,
-    /// not their encoding in HTTP. A gateway announces its limit, and a gateway with a lower limit is refused. Default:
-    /// 524,288.
+    /// not their encoding in HTTP. A gateway advertises its limit, and a gateway with a lower limit is refused.
+    /// Default: 524,288.
     public var maximumRequestSize = 512 << 10
     /// How often to poll a gateway that has no watches. Default: one second.
     public var pollInterval = Duration.seconds(1)

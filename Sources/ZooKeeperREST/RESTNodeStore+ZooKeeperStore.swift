@@ -2,7 +2,7 @@ import GatewayProtocol
 public import ZooKeeper
 
 extension RESTNodeStore: ZooKeeperStore {
-    /// What the gateway of the present session supports: everything when it announces transactions and watches, and
+    /// What the gateway of the present session supports: everything when it advertises transactions and watches, and
     /// otherwise only single reads and writes.
     ///
     /// - Throws: `ZooKeeperError` when no gateway opens a session within ``RESTConfiguration/requestTimeout``.

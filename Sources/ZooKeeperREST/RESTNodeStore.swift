@@ -14,7 +14,7 @@ import ZooKeeper
 /// let queue = try MessageQueue(store: zookeeper, path: "/queue")
 /// ```
 ///
-/// The queue's full guarantee holds at a gateway of this package, because that announces transactions and watches,
+/// The queue's full guarantee holds at a gateway of this package, because that advertises transactions and watches,
 /// which ZooKeeper's REST interface lacks. Any other gateway is refused, unless the configuration allows
 /// ``RESTConfiguration/Guarantee/atLeastOnce``; see <doc:TheLibraryOverREST>.
 ///
@@ -120,7 +120,7 @@ public final class RESTNodeStore: Service {
         await task.value
     }
 
-    /// Runs a call in the form that the gateway supports, which depends on what it announces.
+    /// Runs a call in the form that the gateway supports, which depends on what it advertises.
     ///
     /// When the session ended before anything was done, the call is repeated in the next session, as ZooKeeper's client
     /// does. There it finds, and reports, what the end of the session has changed.

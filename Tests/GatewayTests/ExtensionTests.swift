@@ -24,7 +24,7 @@ struct ExtensionTests {
         try #require(try await gateway.json("POST", "/sessions/v1?op=create&expire=10").fields["id"] as? String)
     }
 
-    @Test("A gateway announces its extensions, unless they are turned off")
+    @Test("A gateway advertises its extensions, unless they are turned off")
     func announcement() async throws {
         try await withGateway(configure: { $0.maximumBodySize = 70_000 }) { gateway in
             let response = try await gateway("GET", "/extensions/v1")

@@ -7,7 +7,7 @@ import ZooKeeperQueue
 import ZooKeeperREST
 import ZooKeeperServer
 
-/// A gateway that announces transactions and watches, or one with ZooKeeper's REST interface alone.
+/// A gateway that advertises transactions and watches, or one with ZooKeeper's REST interface alone.
 enum GatewayKind: CaseIterable { case extensions, standard }
 
 /// Runs `body` with the address of a gateway to an ensemble.

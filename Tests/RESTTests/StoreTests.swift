@@ -200,7 +200,7 @@ struct StoreTests {
         }
     }
 
-    @Test("A store uses announced extensions even when it does not require them")
+    @Test("A store uses advertised extensions even when it does not require them")
     func optionalExtensions() async throws {
         try await withGateway(.extensions, servers: try await TestServer.address()) { gateway in
             try await withStore(.standard, at: gateway) { store in

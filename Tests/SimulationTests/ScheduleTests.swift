@@ -11,7 +11,7 @@ struct ScheduleTests {
     private static let count = environment["SCHEDULES"].flatMap(Int.init) ?? 3_000
     private static let seed = environment["SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max)
 
-    /// Every second schedule stores two messages in a node. In every third one, the server's numbers roll over after a
+    /// Every second schedule stores two messages in a node. In every third one, the sequence numbers roll over after a
     /// few messages.
     private static func makeQueue(_ seed: UInt64) -> OurQueue {
         var queue = OurQueue()

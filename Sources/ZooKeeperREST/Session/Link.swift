@@ -6,7 +6,7 @@ final class Link: Sendable {
     let gateway: String
     /// The session's ID at the gateway.
     let id: String
-    /// Whether the gateway has announced transactions and watches.
+    /// Whether the gateway has advertised transactions and watches.
     let hasExtensions: Bool
     /// The session's ID at the ensemble.
     let owner: Int64

@@ -71,7 +71,7 @@ struct SessionAPI: Sendable {
         !id.isEmpty && id.utf8.count <= 100 && id.utf8.allSatisfy { URLText.isUnreserved($0) }
     }
 
-    /// Returns whether the gateway announces everything that the full guarantee needs.
+    /// Returns whether the gateway advertises everything that the full guarantee needs.
     ///
     /// - Throws: ``ZooKeeperError`` when it does not and the configuration requires it, or when its limit for requests
     ///   is too low.

@@ -51,7 +51,7 @@ extension ProducerStateMachine {
         notifyIfIdle()
     }
 
-    /// Records what the reply to a batch says about the server's numbers and the fill of the queue.
+    /// Records what the reply to a batch says about the sequence numbers and the fill of the queue.
     ///
     /// - Returns: The names of the batch's messages, or the error.
     mutating func record(
