@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <zookeeper/zookeeper.h>
 
-/// Opens a handle with every signal blocked, so that the library's two threads inherit the mask and never run the
+/// Opens a handle with every signal blocked, so that the two threads of the C client inherit the mask and never run the
 /// application's signal handlers. `context` is an integer, not a pointer.
 static inline zhandle_t *czk_open(
     const char *hosts, watcher_fn watcher, int session_timeout_ms, const clientid_t *session,
@@ -20,8 +20,8 @@ static inline zhandle_t *czk_open(
     return handle;
 }
 
-/// `zoo_amulti` frees garbage and aborts the process on a handle that is expired or failed to authenticate, so the
-/// state is read right before, in the same function.
+/// `zoo_amulti` frees uninitialized pointers and aborts the process on a handle that has expired or failed to
+/// authenticate, so the state is read right before, in the same function.
 static inline int czk_amulti(
     zhandle_t *handle, int count, const zoo_op_t *ops, zoo_op_result_t *results, void_completion_t completion,
     uint64_t token) {
@@ -29,16 +29,17 @@ static inline int czk_amulti(
     return zoo_amulti(handle, count, ops, results, completion, (const void *)(uintptr_t)token);
 }
 
-/// Removes the session's watches of a kind on a path, at the server and in the library, when the server has answered. The library
-/// declares the completion as a pointer to a function pointer and calls it as the function itself. Its `local` and its
-/// `zoo_aremove_watches` are not used: the former writes through `data`, the latter leaves the server's watch.
+/// Removes the session's watches of a kind on a path, at the server and in the C client, when the server has responded.
+/// The C client declares the completion as a pointer to a function pointer and calls it as the function itself. Its
+/// argument `local` stays 0, because it makes the C client write through `data`. Its `zoo_aremove_watches` is not used,
+/// because it leaves the server's watch.
 static inline int czk_remove_watches(
     zhandle_t *handle, const char *path, ZooWatcherType type, void_completion_t completion, uint64_t token) {
     return zoo_aremove_all_watches(
         handle, path, type, 0, (void_completion_t *)(uintptr_t)completion, (const void *)(uintptr_t)token);
 }
 
-/// Tokens are integers that travel through the library as its `const void *data` and `void *watcherCtx`.
+/// Tokens are integers that travel through the C client as its `const void *data` and `void *watcherCtx`.
 static inline const void *czk_token(uint64_t token) { return (const void *)(uintptr_t)token; }
 static inline void *czk_context(uint64_t context) { return (void *)(uintptr_t)context; }
 static inline uint64_t czk_token_value(const void *data) { return (uint64_t)(uintptr_t)data; }

@@ -225,7 +225,7 @@ public final class ZooKeeperClient: Sendable {
             if isCreate {
                 message = "The parent node \(local(missing)) does not exist. Create it first, or use ensurePath."
             }
-            if !chroot.isEmpty { message += " Check that the client's chroot \(chroot) exists." }
+            if !chroot.isEmpty { message += " Also check that the client's chroot \(chroot) exists." }
         }
         return ZooKeeperError(
             code: error.code, message: message, path: path, operationIndex: error.operationIndex, outcome: error.outcome
@@ -256,8 +256,8 @@ extension ZooKeeperClient: Service {
         }
         guard isFirst else {
             throw ZooKeeperError(
-                code: .alreadyRunning, message: "run() was already called. A client can run only once.", path: nil,
-                outcome: .notApplied)
+                code: .alreadyRunning, message: "run() was already called. Create another client to run again.",
+                path: nil, outcome: .notApplied)
         }
         let states = sessionStates
         await withTaskGroup(of: Void.self) { group in

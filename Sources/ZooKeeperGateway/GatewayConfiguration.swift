@@ -105,7 +105,7 @@ public struct GatewayConfiguration: Sendable {
         func require(_ condition: Bool, _ message: String) throws {
             if !condition { throw GatewayError(description: message) }
         }
-        try require((0...65_535).contains(port), "The port \(port) is not valid. Use a number from 0 to 65535.")
+        try require((0...65_535).contains(port), "The port must be from 0 to 65535, not \(port).")
         try require(!endpoints.isEmpty, "The gateway has no endpoint. Configure at least one.")
         try require(
             Set(endpoints.map(\.path)).count == endpoints.count,
@@ -124,15 +124,21 @@ public struct GatewayConfiguration: Sendable {
                 !name.isEmpty && name.utf8.allSatisfy(URLText.isUnreserved),
                 "The allowed host \(name) is not valid. Use a name without a port, such as queue.example.com.")
         }
-        let limits = [
-            maximumBodySize, maximumHeaderSize, maximumURLSize, maximumRequests, maximumConnections, maximumSessions,
-            maximumQueues, maximumLeases,
+        let limits: KeyValuePairs = [
+            "maximumBodySize": maximumBodySize, "maximumHeaderSize": maximumHeaderSize,
+            "maximumURLSize": maximumURLSize, "maximumRequests": maximumRequests,
+            "maximumConnections": maximumConnections, "maximumSessions": maximumSessions,
+            "maximumQueues": maximumQueues, "maximumLeases": maximumLeases,
         ]
-        try require(
-            limits.allSatisfy { $0 > 0 }, "A limit of the gateway is not above 0. Set each limit to at least 1.")
-        try require(
-            [bodyTimeout, responseTimeout, idleTimeout].allSatisfy { $0 > .zero && $0 <= .seconds(86_400) },
-            "A timeout of the gateway is out of range. Set each timeout above 0, and to at most 1 day.")
+        for (name, limit) in limits { try require(limit > 0, "\(name) must be at least 1, not \(limit).") }
+        let timeouts: KeyValuePairs = [
+            "bodyTimeout": bodyTimeout, "responseTimeout": responseTimeout, "idleTimeout": idleTimeout,
+        ]
+        for (name, timeout) in timeouts {
+            try require(
+                timeout > .zero && timeout <= .seconds(86_400),
+                "\(name) must be more than zero and at most 1 day, not \(timeout).")
+        }
     }
 }
 

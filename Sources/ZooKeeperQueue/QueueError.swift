@@ -29,9 +29,9 @@ public struct QueueError: Error, Sendable {
         public static let unsupportedFormat = Code(description: "unsupportedFormat")
         /// The access control lists do not permit the operation. Authenticate the client, or change the lists.
         public static let permissionDenied = Code(description: "permissionDenied")
-        /// No server responded in time. Nothing was changed. It is safe to try again.
+        /// No server executed the request in time. It was not applied, and it is safe to try again.
         public static let timedOut = Code(description: "timedOut")
-        /// No reply arrived. The operation may or may not have been applied. Wait for the outcome of a send with
+        /// No response arrived. The operation may or may not have been applied. Wait for the outcome of a send with
         /// ``QueueProducer/resume(_:timeout:)``. Settle a message again in the same way.
         public static let outcomeUnknown = Code(description: "outcomeUnknown")
         /// The consumer has lost the lease, so the message has been or will be redelivered. Nothing was changed. Stop
@@ -75,7 +75,7 @@ public struct QueueError: Error, Sendable {
 extension QueueError: CustomStringConvertible {
     /// What failed and what to do, without payloads or secrets.
     public var description: String {
-        guard let cause else { return message }
+        guard let cause, !message.hasSuffix("\(cause)") else { return message }
         return "\(message) (ZooKeeper: \(cause))"
     }
 }
@@ -85,38 +85,45 @@ extension QueueError {
     init(_ cause: ZooKeeperError, while operation: String, queue: String) {
         if cause.outcome == .unknown {
             self.init(
-                .outcomeUnknown, "No reply arrived while \(operation). The operation may or may not have been applied.",
-                cause: cause)
+                .outcomeUnknown,
+                "No response arrived while \(operation). The operation may or may not have been applied. Check the "
+                    + "queue before you repeat it.", cause: cause)
             return
         }
         switch cause.code {
         case .noAuth:
             self.init(
                 .permissionDenied,
-                "ZooKeeper does not permit \(operation) at \(queue). Authenticate, or get permissions on its nodes.",
-                cause: cause)
+                "ZooKeeper does not permit \(operation) at \(queue). Authenticate the client, or grant it permissions "
+                    + "on the queue's nodes.", cause: cause)
         case .noNode:
             self.init(
                 .queueNotFound,
                 "A node of the queue \(queue) was missing while \(operation). Check whether the queue was deleted.",
                 cause: cause)
-        case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved:
+        case .deadlineExceeded:
             self.init(
-                .timedOut,
-                "ZooKeeper did not respond in time while \(operation). The request was not applied. Try again.",
+                .timedOut, "No server responded in time while \(operation). The request was not applied. Try again.",
+                cause: cause)
+        case .overloaded, .throttled, .notReadOnly, .sessionMoved:
+            self.init(
+                .timedOut, "A request was refused while \(operation). It was not applied. Try again later.",
                 cause: cause)
         case .closed, .closing: self.init(.closed, "The ZooKeeper client is closed. Create another one.", cause: cause)
         case .quotaExceeded:
             self.init(
                 .quotaExceeded,
-                "The hard quota of \(queue) was exceeded while \(operation). Raise the quota (setquota in zkCli.sh) or "
-                    + "purge the queue. Consumers cannot claim messages until then.", cause: cause)
+                "ZooKeeper's hard quota for \(queue) was reached while \(operation). Raise the quota (setquota in "
+                    + "zkCli.sh), or purge the queue. Consumers cannot claim messages until then.", cause: cause)
         case .requestTooLarge:
             self.init(
-                .payloadTooLarge, "A request was too large while \(operation). Raise the client's maximumRequestSize.",
+                .payloadTooLarge,
+                "A request was too large while \(operation), and was not applied. Raise the client's "
+                    + "maximumRequestSize.",
                 cause: cause)
-        case .invalidArgument: self.init(.invalidArgument, cause.message, cause: cause)
-        default: self.init(.failed, "ZooKeeper refused an operation while \(operation) at \(queue).", cause: cause)
+        case .invalidArgument: self.init(.invalidArgument, "\(cause)", cause: cause)
+        default:
+            self.init(.failed, "ZooKeeper refused an operation while \(operation) at \(queue). \(cause)", cause: cause)
         }
     }
 
@@ -130,8 +137,8 @@ extension QueueError {
     init(operation index: Int, refused cause: ZooKeeperError) {
         self.init(
             .operationRefused,
-            "ZooKeeper refused operation \(index) of acknowledge(with:). Nothing was changed, and the message is still "
-                + "leased. Acknowledge it with other operations, or requeue it.",
+            "ZooKeeper refused the operation at index \(index) of acknowledge(with:). Nothing was changed, and the "
+                + "message is still leased. Acknowledge it with other operations, or requeue it.",
             cause: ZooKeeperError(
                 code: cause.code, message: cause.message, path: cause.path, operationIndex: index,
                 outcome: cause.outcome))

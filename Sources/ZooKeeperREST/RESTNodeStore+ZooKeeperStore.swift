@@ -122,7 +122,7 @@ extension RESTNodeStore: ZooKeeperStore {
         if size <= maximumRequestSize { return }
         throw ZooKeeperError(
             code: .requestTooLarge,
-            message: "The request is \(size) bytes long, but the limit is \(maximumRequestSize). Send less at a time.",
-            path: nil, outcome: .notApplied)
+            message: "Not sent: the request has \(size) bytes, but the limit is \(maximumRequestSize). Send less at a "
+                + "time, or raise the client's maximumRequestSize.", path: nil, outcome: .notApplied)
     }
 }

@@ -16,7 +16,9 @@ struct Installation: Sendable {
             + (environment["PATH"] ?? "/usr/bin").split(separator: ":").map { $0 + "/java" }
         guard let java = candidates.first(where: isExecutable) else {
             throw LocalServerError(
-                description: "Java was not found. Install it together with ZooKeeper (apt-get install zookeeper).")
+                description:
+                    "Java was not found. Install it together with ZooKeeper (apt-get install zookeeper), or set "
+                    + "JAVA_HOME.")
         }
         self.java = java
         if let classPath = environment["ZOOKEEPER_CLASSPATH"] {

@@ -18,7 +18,9 @@ struct LocalDirectory: Sendable {
         do {
             try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
         } catch {
-            throw LocalServerError(description: "The folder \(path) cannot be created: \(error).")
+            throw LocalServerError(
+                description:
+                    "The folder \(path) cannot be created: \(error). Choose another one, or check the permissions.")
         }
     }
 

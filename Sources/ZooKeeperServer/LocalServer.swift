@@ -123,7 +123,7 @@ actor LocalServer {
             process = Running(pid: try result.get(), lifeline: lifeline, task: task)
         } catch {
             try? lifeline.close()
-            throw LocalServerError(description: "The server cannot be started: \(error).")
+            throw LocalServerError(description: "Server \(id) could not be started: \(error).")
         }
     }
 
@@ -170,7 +170,7 @@ actor LocalServer {
         while await mode() == nil {
             guard let process, Glibc.kill(process.pid, 0) == 0, ContinuousClock.now < end else {
                 throw LocalServerError(
-                    description: "Server \(id) at port \(port) does not respond. The end of its log:\n\(logTail())")
+                    description: "Server \(id) on port \(port) does not respond. The end of its log:\n\(logTail())")
             }
             try await Task.sleep(for: .milliseconds(50))
         }

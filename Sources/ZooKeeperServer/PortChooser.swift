@@ -16,7 +16,7 @@ struct PortChooser {
                 return port
             }
         }
-        throw LocalServerError(description: "No free port was found on loopback.")
+        throw LocalServerError(description: "No free port was found on loopback. Try again.")
     }
 
     /// Reserves the given port.
@@ -24,11 +24,11 @@ struct PortChooser {
     /// - Throws: ``LocalServerError`` when the port is taken or is not a valid number.
     mutating func reserve(_ port: Int) throws -> Int {
         guard (1...65_535).contains(port) else {
-            throw LocalServerError(description: "A port must be a number from 1 to 65535, not \(port).")
+            throw LocalServerError(description: "A port must be from 1 to 65535, not \(port).")
         }
         guard !taken.contains(port), Self.isFree(port) else {
             throw LocalServerError(
-                description: "Port \(port) is in use. Choose another port, or none to use a free one.")
+                description: "Port \(port) is in use. Choose another port, or none, which means a free one.")
         }
         taken.insert(port)
         return port

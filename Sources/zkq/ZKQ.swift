@@ -19,8 +19,7 @@ struct ZKQ: AsyncParsableCommand {
         if let index = firstArgumentThatIsNotUTF8 {
             exit(
                 withError: ToolError(
-                    "Argument \(index) is not UTF-8. Send binary messages through stdin, with \"put --lines\"."
-                ))
+                    "Argument \(index) is not UTF-8. Send binary messages through stdin, with \"put --lines\"."))
         }
         await main(nil)
     }

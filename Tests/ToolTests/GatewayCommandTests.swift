@@ -162,7 +162,7 @@ struct GatewayCommandTests {
             ("{", "not a JSON object"), ("[]", "not a JSON object"), ("{}", "endpoints is missing"),
             ("{\"endpoints\": [{\"server\": \"secret\"}]}", "unknown key \"server\""),
             ("{\"endpoints\": [{\"servers\": 1}]}", "endpoints.0.servers has the wrong type"),
-            ("{\"endpoints\": [{\"servers\": \"h:1\", \"auth\": \"secret\"}]}", "user:password"),
+            ("{\"endpoints\": [{\"servers\": \"h:1\", \"auth\": \"secret\"}]}", "USER:PASSWORD"),
             ("{\"endpoints\": [{\"servers\": \"h:1\"}], \"listen\": \"9998\"}", "HOST:PORT"),
             ("{\"endpoints\": []}", "endpoint."),
         ] {

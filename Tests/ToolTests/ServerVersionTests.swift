@@ -40,7 +40,7 @@ struct ServerVersionTests {
         #expect(
             ServerVersion(3, 9, 3).warning
                 == "ZooKeeper 3.9.3: an ensemble of this version can lose acknowledged writes when its leader changes "
-                + "(ZOOKEEPER-4925). Update to 3.9.4 or later")
+                + "(ZOOKEEPER-4925). Upgrade to 3.9.4 or later.")
     }
 
     @Test("Servers that do not respond are left out of the reported versions")

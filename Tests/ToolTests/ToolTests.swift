@@ -151,7 +151,7 @@ struct ToolTests {
                 #expect(try await zkq("stats", "--json").output == before && before.contains("\"leased\":1"))
             }
         }
-        #expect(stopped.error.contains("was not acknowledged: Lease lost"))
+        #expect(stopped.error.contains("Could not acknowledge item-100-0000000000. Lease lost"))
     }
 
     @Test("Two consumers share the messages without duplicates")

@@ -49,7 +49,7 @@ extension ZooKeeperConfiguration.Authentication {
     public init(parsing text: String) throws {
         guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")), colon != text.startIndex else {
             throw ZooKeeperError(
-                code: .invalidArgument, message: "Credentials must have the form user:password.", path: nil,
+                code: .invalidArgument, message: "The credentials must have the form USER:PASSWORD.", path: nil,
                 outcome: .notApplied)
         }
         self = .digest(user: String(text[..<colon]), password: String(text[text.utf8.index(after: colon)...]))

@@ -107,21 +107,27 @@ public struct ZooKeeperConfiguration: Sendable {
         }
         try require(
             sessionTimeout >= .milliseconds(100) && sessionTimeout <= .seconds(86_400),
-            "sessionTimeout must be from 100 milliseconds to one day.")
-        try require((1...4_096).contains(maximumInFlightRequests), "maximumInFlightRequests must be from 1 to 4096.")
-        try require(maximumInFlightBytes >= 1_024, "maximumInFlightBytes must be at least 1024.")
-        try require(maximumQueuedRequests >= 1, "maximumQueuedRequests must be at least 1.")
+            "sessionTimeout must be from 100 milliseconds to 1 day, not \(sessionTimeout).")
+        try require(
+            (1...4_096).contains(maximumInFlightRequests),
+            "maximumInFlightRequests must be from 1 to 4096, not \(maximumInFlightRequests).")
+        try require(
+            maximumInFlightBytes >= 1_024,
+            "maximumInFlightBytes must be at least 1024, not \(maximumInFlightBytes).")
+        try require(
+            maximumQueuedRequests >= 1, "maximumQueuedRequests must be at least 1, not \(maximumQueuedRequests).")
         try require(
             requestTimeout > .zero && requestTimeout <= .seconds(86_400),
-            "requestTimeout must be positive and at most one day."
-        )
+            "requestTimeout must be more than zero and at most 1 day, not \(requestTimeout).")
         try require(
-            (1_024...1_048_575).contains(maximumRequestSize), "maximumRequestSize must be from 1024 to 1048575 bytes.")
-        try require(!defaultACL.isEmpty, "defaultACL must not be empty. Use .open to allow everything to everyone.")
+            (1_024...1_048_575).contains(maximumRequestSize),
+            "maximumRequestSize must be from 1024 to 1048575 bytes, not \(maximumRequestSize).")
+        try require(
+            !defaultACL.isEmpty, "defaultACL must not be empty. Use .open to permit every operation to every client.")
         if let authentication {
             try require(
                 !authentication.credentials.utf8.contains(0) && authentication.credentials.utf8.count < 65_536,
-                "Credentials must not contain a NUL character, and must be shorter than 64 KiB.")
+                "The credentials must not contain a NUL character, and must be shorter than 64 KiB.")
         }
     }
 }

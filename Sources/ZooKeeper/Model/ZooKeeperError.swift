@@ -29,8 +29,8 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         public static let invalidACL = Code(rawValue: -114)
         /// The ensemble refused the credentials. Correct the credentials.
         public static let authenticationFailed = Code(rawValue: -115)
-        /// The client was closed before a response arrived. Check ``ZooKeeperError/outcome-swift.property``, and create
-        /// another client to continue.
+        /// The connection was closed before a response arrived, because the client was closed or continued the session
+        /// at other servers. Check ``ZooKeeperError/outcome-swift.property`` before you repeat the request.
         public static let closing = Code(rawValue: -116)
         /// The session has moved to another server. Nothing was changed. Repeat the request.
         public static let sessionMoved = Code(rawValue: -118)
@@ -78,7 +78,7 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         /// The client refused an argument. Nothing was sent. Correct the argument.
         public static let invalidArgument = Code(rawValue: 1)
         /// The request is larger than ``ZooKeeperConfiguration/maximumRequestSize``. Nothing was sent. Split the
-        /// request, or raise the limit together with the servers' `jute.maxbuffer`.
+        /// request, or raise the limit.
         public static let requestTooLarge = Code(rawValue: 2)
         /// The call's deadline has passed. Check ``ZooKeeperError/outcome-swift.property`` before you repeat the call,
         /// or allow more time.
@@ -133,8 +133,12 @@ extension ZooKeeperError: CustomStringConvertible {
     /// What failed and what to do, without payloads or secrets.
     public var description: String {
         var text = message
-        if let path { text += " Path: \(path)." }
-        if let operationIndex { text += " Operation \(operationIndex) of the multi." }
+        switch (path, operationIndex) {
+        case (let path?, let index?): text += " Path: \(path) (operation at index \(index) of the multi)."
+        case (let path?, nil): text += " Path: \(path)."
+        case (nil, let index?): text += " Operation at index \(index) of the multi."
+        case (nil, nil): break
+        }
         if outcome == .unknown { text += " The request may or may not have been applied." }
         return text
     }

@@ -29,8 +29,8 @@ extension Request {
             throw ZooKeeperError(
                 code: .requestTooLarge,
                 message:
-                    "The request is \(size) bytes long, and the limit is \(maximumSize). Send less at once, because a "
-                    + "server closes the connection at a request above its jute.maxbuffer.",
+                    "Not sent: the request has \(size) bytes, but the limit is \(maximumSize). Send less at a time, or "
+                    + "raise the client's maximumRequestSize.",
                 path: path, outcome: .notApplied)
         }
     }
@@ -39,8 +39,8 @@ extension Request {
         if operations.isEmpty { throw invalid("A multi needs at least one operation.") }
         if operations.count > maximumOperations {
             throw invalid(
-                "A multi can have \(maximumOperations) operations, and this one has \(operations.count). Send several."
-            )
+                "A multi can have at most \(maximumOperations) operations, but this one has \(operations.count). Split "
+                    + "it.")
         }
         for case .create(_, _, let mode, let acl) in operations {
             guard mode.isAllowedInMulti else {
@@ -69,7 +69,8 @@ extension Request {
 
     private static func validate(_ acl: [ACL]) throws {
         if acl.isEmpty {
-            throw invalid("An access control list must not be empty. Use .open to allow everything to everyone.")
+            throw invalid(
+                "An access control list must not be empty. Use .open to permit every operation to every client.")
         }
         for entry in acl where entry.scheme.utf8.contains(0) || entry.id.utf8.contains(0) {
             throw invalid("An access control entry must not contain a NUL character.")

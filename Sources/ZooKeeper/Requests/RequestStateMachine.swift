@@ -59,7 +59,8 @@ struct RequestStateMachine {
         if waitingCount >= maximumWaiting {
             let error = ZooKeeperError(
                 code: .overloaded,
-                message: "\(maximumWaiting) requests already wait to be sent. Wait until some of them have ended.",
+                message: "Not sent: \(maximumWaiting) requests are already waiting. Wait until some of them have "
+                    + "completed, or raise maximumQueuedRequests.",
                 path: pending.request.path, outcome: .notApplied)
             return Self.completion(of: pending, .failure(error))
         }
@@ -242,7 +243,7 @@ struct RequestStateMachine {
 
     private static func closed(_ pending: PendingRequest) -> ZooKeeperError {
         ZooKeeperError(
-            code: .closed, message: "The ZooKeeper client is closed. Create a new one.", path: pending.request.path,
+            code: .closed, message: "The ZooKeeper client is closed. Create another one.", path: pending.request.path,
             outcome: .notApplied)
     }
 

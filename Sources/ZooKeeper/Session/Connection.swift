@@ -82,13 +82,13 @@ actor Connection {
             watches: watches,
             hint: {
                 switch session.current.phase {
-                case .connected: "The client is connected, so the server may be slow or the timeout too short."
+                case .connected: "The client is connected. Allow more time, or send fewer requests at once."
                 case .connecting, .disconnected, .suspended:
                     """
-                    No server of the ensemble responds. Check the configured addresses (\(configuration.servers)), and \
-                    whether a majority of the servers is up.
+                    No server responds. Check the configured addresses (\(configuration.servers)), and whether a \
+                    majority of the servers is up.
                     """
-                case .closed: "The client is closed."
+                case .closed: "The ZooKeeper client is closed. Create another one."
                 }
             })
     }

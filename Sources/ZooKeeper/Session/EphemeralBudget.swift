@@ -34,8 +34,8 @@ final class EphemeralBudget: Sendable {
             guard state.bytes + cost <= Self.maximumBytes else {
                 throw ZooKeeperError(
                     code: .tooManyEphemerals,
-                    message: "The paths of the session's ephemeral nodes would exceed \(Self.maximumBytes) bytes "
-                        + "in total. Create fewer of them, or use another client.",
+                    message: "Not sent: the paths of the session's ephemeral nodes would exceed \(Self.maximumBytes) "
+                        + "bytes in total. Delete some of these nodes, or use another client.",
                     path: request.path, outcome: .notApplied)
             }
             state.bytes += cost

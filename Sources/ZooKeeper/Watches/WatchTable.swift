@@ -84,8 +84,8 @@ package final class WatchTable: Sendable {
                 guard state.bytes + Self.cost(key) <= Self.maximumBytes else {
                     throw ZooKeeperError(
                         code: .tooManyWatches,
-                        message: "The session's watched paths would exceed \(Self.maximumBytes) bytes in total. "
-                            + "Watch fewer nodes, or use another client.",
+                        message: "Not sent: the session's watched paths would exceed \(Self.maximumBytes) bytes in "
+                            + "total. Watch fewer nodes, or use another client.",
                         path: key.path, outcome: .notApplied)
                 }
                 state.bytes += Self.cost(key)

@@ -48,14 +48,16 @@ struct ExtensionResource {
     }
 
     private func reply(to request: ExtensionRequest) async throws -> ExtensionReply {
-        guard let client = await endpoint.sessions.client(of: request.session) else { throw Self.unknownSession }
+        guard let client = await endpoint.sessions.client(of: request.session) else {
+            throw RESTSessions.unknownSession
+        }
         let timeout = endpoint.timeout(for: client)
         let size = request.call.dataSize
         guard size <= endpoint.maximumBodySize else {
             throw ZooKeeperError(
                 code: .requestTooLarge,
-                message: "The data is \(size) bytes long, but the gateway's limit is \(endpoint.maximumBodySize). "
-                    + "Send less at a time.", path: nil, outcome: .notApplied)
+                message: "The request has \(size) bytes of data, but the gateway's limit is "
+                    + "\(endpoint.maximumBodySize). Send less at a time.", path: nil, outcome: .notApplied)
         }
         guard request.call.isWrite else { return try await read(request, client, timeout) }
         guard let number = request.number else {
@@ -74,7 +76,7 @@ struct ExtensionResource {
     ) async throws -> ExtensionReply {
         switch request.call {
         case .heartbeat:
-            guard await endpoint.sessions.touch(request.session) else { throw Self.unknownSession }
+            guard await endpoint.sessions.touch(request.session) else { throw RESTSessions.unknownSession }
             // Asks the ensemble, because the gateway's own session may have been lost.
             _ = try await client.exists("/", timeout: timeout)
             let state = client.sessionState
@@ -169,9 +171,6 @@ struct ExtensionResource {
     private static func invalidArgument(_ message: String) -> ZooKeeperError {
         ZooKeeperError(code: .invalidArgument, message: message, path: nil, outcome: .notApplied)
     }
-
-    private static let unknownSession = ZooKeeperError(
-        code: .unknownSession, message: "The session does not exist.", path: nil, outcome: .notApplied)
 }
 
 extension ExtensionCall {

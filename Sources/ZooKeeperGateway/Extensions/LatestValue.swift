@@ -14,7 +14,8 @@ final class LatestValue<Element: Sendable>: Sendable {
         get throws {
             guard let latest = state.withLock({ $0 }) else {
                 throw ZooKeeperError(
-                    code: .deadlineExceeded, message: "No server responded in time.", path: nil, outcome: .notApplied)
+                    code: .deadlineExceeded, message: "No server responded in time. Try again.", path: nil,
+                    outcome: .notApplied)
             }
             return latest
         }

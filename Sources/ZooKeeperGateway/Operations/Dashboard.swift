@@ -161,7 +161,7 @@ enum Dashboard {
                 refresh(queues.get(path) || addQueue(path)).then(() => null, error => path + ": " + error.message)));
               showStatus(paths.length ? problems.filter(problem => problem).join("; ") : "There are no queues yet.");
             }
-          } catch (error) { showStatus("The gateway does not respond: " + error.message); }
+          } catch (error) { showStatus("The queues could not be listed: " + error.message); }
           setTimeout(refreshAll, interval);
         }
         refreshAll();

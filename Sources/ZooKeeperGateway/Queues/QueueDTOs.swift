@@ -27,7 +27,7 @@ enum QueueDTOs {
                 case (let text?, nil): bytes = Array(text.utf8)
                 case (nil, let text?):
                     guard let data = Data(base64Encoded: text) else {
-                        throw InvalidRequest(message: "payloadBase64 is not valid base64.")
+                        throw InvalidRequest(message: "The field payloadBase64 is not valid base64.")
                     }
                     bytes = Array(data)
                 default: throw InvalidRequest(message: "A message must have either payload or payloadBase64.")
@@ -48,13 +48,21 @@ enum QueueDTOs {
             do {
                 self = try JSONDecoder().decode(Send.self, from: data)
             } catch {
-                throw InvalidRequest(message: "The body is not a JSON object with the array messages.")
+                throw InvalidRequest(
+                    message:
+                        "The body is not JSON of the form {\"messages\": [{\"payload\": \"…\"}]}, or a field has the "
+                        + "wrong type.")
             }
             struct Fields: Decodable { let messages: [JSONNames] }
             guard let fields = try? JSONDecoder().decode(JSONNames.self, from: data), fields.names == ["messages"],
                 let messages = try? JSONDecoder().decode(Fields.self, from: data).messages,
                 messages.allSatisfy({ $0.names.isSubset(of: Self.names) })
-            else { throw InvalidRequest(message: "The body has an unknown field.") }
+            else {
+                throw InvalidRequest(
+                    message:
+                        "The body has an unknown field. Send only messages, each with payload or payloadBase64, and "
+                        + "optionally with priority, headers and id.")
+            }
         }
     }
 

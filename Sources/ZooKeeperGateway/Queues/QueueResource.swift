@@ -23,7 +23,9 @@ struct QueueResource {
         var segments: [String] = []
         for text in rawPath.split(separator: "/", omittingEmptySubsequences: false) {
             guard let segment = URLText.decoded(text), !segment.utf8.contains(UInt8(ascii: "/")) else {
-                throw GatewayResponse.problem(.badRequest, "invalidArgument", "The path is not valid.")
+                throw GatewayResponse.problem(
+                    .badRequest, "invalidArgument",
+                    "The queue's path is not valid percent-encoded UTF-8, or contains an encoded slash.")
             }
             segments.append(segment)
         }
@@ -52,7 +54,8 @@ struct QueueResource {
             default: return .methodNotAllowed(route.methods.map(\.rawValue).joined(separator: ", "))
             }
         } catch let error as QueueError {
-            var response = GatewayResponse.problem(Self.status(error.code), Self.name(of: error.code), error.message)
+            var response = GatewayResponse.problem(
+                Self.status(error.code), Self.name(of: error.code), message(for: error))
             if error.code == .queueFull { response.headers[.retryAfter] = "1" }
             return response
         } catch let error as QueueDTOs.InvalidRequest {
@@ -68,14 +71,19 @@ struct QueueResource {
             return try json(.ok, QueueDTOs.Queues(queues: try await endpoint.queues.paths(endpoint)))
         } catch let error as ZooKeeperError {
             let mapping = ErrorMapping(error, path: "/", isConnected: endpoint.client.sessionState.phase == .connected)
-            return .problem(mapping.status, "unreachable", mapping.message)
+            let reason =
+                [.serviceUnavailable, .gatewayTimeout].contains(mapping.status)
+                ? "ZooKeeper did not respond in time, so the queues could not be listed. Try again later."
+                : "ZooKeeper refused to list the queues. Check the gateway's permissions."
+            return .problem(mapping.status, "unreachable", reason)
         }
     }
 
     private func servedQueue() async throws -> HTTPQueues.ServedQueue {
         guard let queue = try await endpoint.queues.servedQueue(path) else {
             throw GatewayResponse.problem(
-                .serviceUnavailable, "overloaded", "The gateway cannot serve another queue now. Try again later.")
+                .serviceUnavailable, "overloaded",
+                "The gateway already serves its maximum number of queues, or is shutting down. Try again later.")
         }
         return queue
     }
@@ -93,7 +101,7 @@ struct QueueResource {
             guard size <= endpoint.maximumBodySize else {
                 return .problem(
                     .contentTooLarge, "payloadTooLarge",
-                    "The payloads are \(size) bytes long, but the limit of a request is "
+                    "The payloads have \(size) bytes in total, but the limit of a request is "
                         + "\(endpoint.maximumBodySize). Send less at a time.")
             }
             receipts = try await queue.producer.send(contentsOf: messages)
@@ -151,7 +159,8 @@ struct QueueResource {
         else {
             return .problem(
                 .tooManyRequests, "overloaded",
-                "The gateway cannot lease more messages of this queue now. Settle some leases, or try again later.")
+                "The gateway has already leased its maximum number of messages of this queue, or is shutting down. "
+                    + "Settle some messages, or try again later.")
         }
         let isOctets = MediaType(accepting: request.headers, default: .json) == .octets
         if isOctets, count == 1 {
@@ -186,7 +195,9 @@ struct QueueResource {
                     "Not extended: the lease is suspended, because no server responds. Try again later.")
             }
             guard message.leaseState == .held, await leases.extend(id, by: .seconds(seconds)) else {
-                return .problem(.conflict, "leaseLost", "Not extended: the lease has ended.")
+                return .problem(
+                    .conflict, "leaseLost",
+                    "Not extended: the lease has ended, and the message has been or will be redelivered.")
             }
             return try Self.json(.ok, QueueDTOs.Extended(seconds: seconds))
         case .acknowledge: try await settle(leases, id, message) { try await message.acknowledge() }
@@ -214,6 +225,18 @@ struct QueueResource {
     }
 
     // MARK: Helpers
+
+    /// Returns the message of an error, with a remedy that a client of HTTP can use.
+    private func message(for error: QueueError) -> String {
+        if error.code == .queueNotFound, error.cause == nil {
+            return "There is no queue at \(path). Check the path, or send a message, which creates the queue."
+        }
+        if error.unresolvedSend != nil {
+            return "The request timed out while the messages were in flight, so they may or may not be stored. Only "
+                + "messages with an ID can be sent again without a duplicate."
+        }
+        return error.message
+    }
 
     private func integer(_ name: ExactString, in range: ClosedRange<Int>, default standard: Int) throws -> Int {
         guard let text = request.query[name] else { return standard }

@@ -112,18 +112,21 @@ actor RESTSessions {
         _ id: String, number: Int, _ write: @escaping @Sendable (ZooKeeperClient) async throws -> Result
     ) throws -> Task<Result, any Error> {
         guard let session = sessions[ExactString(id)] else {
-            throw ZooKeeperError(
-                code: .unknownSession, message: "The session does not exist.", path: nil, outcome: .notApplied)
+            throw Self.unknownSession
         }
         guard number > session.lastWrite else {
             throw ZooKeeperError(
                 code: .invalidArgument,
-                message: "Not applied: the session has begun this write or a later one before.", path: nil,
-                outcome: .notApplied)
+                message: "Not applied: the gateway has already received this write of the session or a later one. "
+                    + "Number the writes of a session in ascending order.", path: nil, outcome: .notApplied)
         }
         sessions[ExactString(id)]?.lastWrite = number
         return Task.immediate { try await write(session.client) }
     }
+
+    static let unknownSession = ZooKeeperError(
+        code: .unknownSession, message: "The gateway does not know the session. Open another one.", path: nil,
+        outcome: .notApplied)
 
     func close(_ id: String) async {
         guard let session = sessions.removeValue(forKey: ExactString(id)) else { return }

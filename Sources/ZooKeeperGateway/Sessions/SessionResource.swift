@@ -45,8 +45,9 @@ struct SessionResource {
         }
         guard let id else {
             return GatewayResponse(
-                .serviceUnavailable, mediaType, "The gateway cannot open another session now. Try again later.",
-                request)
+                .serviceUnavailable, mediaType,
+                "The gateway already has its maximum number of sessions, or is shutting down. Try again later.", request
+            )
         }
         let address = request.address.hasSuffix("/") ? request.address + id : "\(request.address)/\(id)"
         var response =

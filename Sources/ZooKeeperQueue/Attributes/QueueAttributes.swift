@@ -55,15 +55,15 @@ public struct QueueAttributes: Sendable, Hashable {
     func validate() throws {
         func require(_ isValid: Bool, _ name: String, _ range: String, _ value: some CustomStringConvertible) throws {
             if isValid { return }
-            throw QueueError(.invalidArgument, "\(name) must be \(range). The value given is \(value).")
+            throw QueueError(.invalidArgument, "\(name) must be \(range), not \(value).")
         }
         try require(maximumDeliveries >= 1, "maximumDeliveries", "at least 1", maximumDeliveries)
         try require(
             redeliveryDelay >= .zero && redeliveryDelay <= Self.longestTime, "redeliveryDelay",
-            "from zero to a hundred years", redeliveryDelay)
+            "from zero to 100 years", redeliveryDelay)
         try require(
             deduplicationWindow > .zero && deduplicationWindow <= Self.longestTime, "deduplicationWindow",
-            "more than zero and at most a hundred years", deduplicationWindow)
+            "more than zero and at most 100 years", deduplicationWindow)
         try require(
             Self.batchSizes.contains(maximumBatchSize), "maximumBatchSize", "from 1 to 900", maximumBatchSize)
         try require(

@@ -27,8 +27,7 @@ public struct QueueCapacity: Sendable, Hashable {
     func validate() throws {
         for (name, value) in [("messages", messages), ("bytes", bytes)] {
             if let value, value < 1 {
-                throw QueueError(
-                    .invalidArgument, "A capacity in \(name) must be at least 1. The value given is \(value).")
+                throw QueueError(.invalidArgument, "A capacity in \(name) must be at least 1, not \(value).")
             }
         }
     }

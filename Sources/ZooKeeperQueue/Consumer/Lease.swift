@@ -59,7 +59,7 @@ final class Lease: Sendable {
     /// Begins a settlement. Only one can be in progress at a time, and only one can succeed.
     ///
     /// - Returns: `false` when the message is settled already by an earlier attempt of the same kind, whose caller was
-    ///   told that no reply arrived.
+    ///   told that no response arrived.
     /// - Throws: ``QueueError/Code/leaseLost``, ``QueueError/Code/outcomeUnknown`` when the lease is lost and an
     ///   earlier attempt may have been applied, ``QueueError/Code/alreadySettled``.
     func beginSettling(by kind: Settlement.Kind) throws -> Bool {
@@ -107,7 +107,7 @@ final class Lease: Sendable {
 
     static let unknownError = QueueError(
         .outcomeUnknown,
-        "The session ended before the reply arrived. The message may be settled, or it will be redelivered.")
+        "The lease ended before a response arrived. The message may be settled. Otherwise, it will be redelivered.")
 
     // MARK: States
 

@@ -120,8 +120,8 @@ extension QueueConsumer {
         } else if isAlone {
             let error = QueueError(
                 .payloadTooLarge,
-                "The server closes the connection when the consumer settles the message. Raise the server's "
-                    + "jute.maxbuffer above the client's maximumRequestSize (\(queue.store.maximumRequestSize) bytes).")
+                "Not settled: the server closes the connection at the request. Raise the servers' jute.maxbuffer above "
+                    + "the client's maximumRequestSize (\(queue.store.maximumRequestSize) bytes).")
             handle { $0.fail(&commit, [0], error) }
         } else if commit.claims.isEmpty {
             await carryOutSingly(&commit)
@@ -188,7 +188,7 @@ extension QueueConsumer {
         queue.logger.error(
             "Another client has written to the consumer's node; registering the consumer again",
             metadata: ["consumer": "\(commit.registration.paths.path)", "found": "\(version)"])
-        await loseTrack(of: &commit, Lease.unknownError)
+        await loseTrack(of: &commit, Self.nodeChanged)
     }
 
     private func loseTrack(of commit: inout ConsumerTransaction, _ error: QueueError) async {
@@ -198,8 +198,11 @@ extension QueueConsumer {
 
     private static let lostWrites = QueueError(
         .outcomeUnknown,
-        "The servers lost acknowledged writes. The message may be settled, or it will be redelivered."
-    )
+        "The servers lost acknowledged writes. The message may be settled. Otherwise, it will be redelivered.")
+
+    private static let nodeChanged = QueueError(
+        .outcomeUnknown,
+        "Another client wrote to the consumer's node. The message may be settled. Otherwise, it will be redelivered.")
 
     /// Handles the end of the registration's session. This attempt was not applied. An earlier one
     /// without a reply may have been.

@@ -186,6 +186,6 @@ extension QueueConsumer {
     }
 
     private static func missing(_ path: String) -> ZooKeeperError {
-        ZooKeeperError(code: .noNode, message: "The node does not exist.", path: path, outcome: .notApplied)
+        ZooKeeperError(code: .noNode, path: path, sent: true)
     }
 }

@@ -132,8 +132,7 @@ struct DeadLetterQueue: Sendable {
                     throw QueueError(
                         .invalidArgument,
                         "\(name) is not the name of a message, so it cannot be redriven. Send its payload as a new "
-                            + "message."
-                    )
+                            + "message.")
                 }
                 do {
                     _ = try await store.multi([

@@ -31,13 +31,13 @@ struct MessageEncoder: Sendable {
     func encode(_ message: OutgoingMessage) throws -> EncodedMessage {
         guard ItemName.priorities.contains(message.priority) else {
             throw QueueError(
-                .invalidArgument,
-                "The priority must be from 0 to 999. The value given is \(message.priority).")
+                .invalidArgument, "The priority must be from 0 to 999, not \(message.priority).")
         }
         if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
             throw QueueError(
                 .invalidArgument,
-                "A header name has \(name.utf8.count) bytes. The limit is \(Envelope.maximumHeaderName).")
+                "A header name has \(name.utf8.count) bytes, but the limit is \(Envelope.maximumHeaderName). Shorten "
+                    + "it.")
         }
         let data = Envelope(headers: message.headers, payload: message.payload, id: message.id).encoded()
         let id = try nodeName(of: message.id)
@@ -45,8 +45,9 @@ struct MessageEncoder: Sendable {
         guard data.count + sizeOfID <= maximumPayloadSize else {
             throw QueueError(
                 .payloadTooLarge,
-                "The message has \(data.count) bytes with its headers, and the limit is \(maximumPayloadSize). Store "
-                    + "large payloads elsewhere and send a reference, or raise the client's maximumRequestSize.")
+                "The message has \(data.count + sizeOfID) bytes with its headers and its ID, but the limit is "
+                    + "\(maximumPayloadSize). Store large payloads elsewhere and send a reference, or raise the "
+                    + "client's maximumRequestSize.")
         }
         return EncodedMessage(
             priority: message.priority, data: data, size: emptyNodeSize + data.count + sizeOfID, id: id)
@@ -56,7 +57,9 @@ struct MessageEncoder: Sendable {
         guard let id else { return nil }
         guard (1...DeduplicationBuckets.maximumLength).contains(id.utf8.count) else {
             throw QueueError(
-                .invalidArgument, "A message ID must have 1 to \(DeduplicationBuckets.maximumLength) bytes of UTF-8.")
+                .invalidArgument,
+                "A message ID must have 1 to \(DeduplicationBuckets.maximumLength) bytes of UTF-8, not "
+                    + "\(id.utf8.count).")
         }
         return DeduplicationBuckets.nodeName(of: id)
     }

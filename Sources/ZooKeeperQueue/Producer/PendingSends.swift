@@ -103,9 +103,8 @@ struct PendingSends<Waiter: Sendable>: Sendable {
         guard let slot = sends.index(forKey: id), sends.values[slot].waiter == nil else {
             let error = QueueError(
                 .notFound,
-                "The producer has no such unresolved send. Its result was already returned, or it belongs to another "
-                    + "producer."
-            )
+                "The producer has no such unresolved send. Its result was already returned or discarded, or it belongs "
+                    + "to another producer.")
             return Resumption(waiter: waiter, result: .failure(error))
         }
         sends.values[slot].waiter = waiter

@@ -10,7 +10,8 @@ extension ZooKeeperStore {
         ])
         guard results.count == 3, case .set(let stat) = results[1] else {
             throw QueueError(
-                .failed, "ZooKeeper returned \(results.count) results for a transaction of three operations.")
+                .failed,
+                "The results of a transaction did not match its operations. Report this as a bug of the store.")
         }
         return stat
     }

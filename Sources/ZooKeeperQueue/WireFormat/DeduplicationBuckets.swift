@@ -22,9 +22,8 @@ struct DeduplicationBuckets: Sendable, Hashable {
         guard let number = UInt32(text) else {
             throw QueueError(
                 .failed,
-                "The queue's node ids does not contain a number, because another client has overwritten it. Restore "
-                    + "its data."
-            )
+                "The queue's node \"ids\" does not contain a number, because another client has overwritten it. "
+                    + "Restore its data.")
         }
         current = number
     }

@@ -41,15 +41,15 @@ struct SequenceEpoch: Sendable, Hashable {
         if words.count > 2, let format = UInt32(words[2]), format > Self.format {
             throw QueueError(
                 .unsupportedFormat,
-                "The queue's tree has format \(format), and this release supports formats up to \(Self.format). Use "
-                    + "a newer release.")
+                "The queue's tree has format \(format), but this release supports only formats up to "
+                    + "\(Self.format). Use a newer release.")
         }
         guard (2...3).contains(words.count), words.count == 2 || UInt32(words[2]) != nil, let number = UInt32(words[0]),
             let phase = Phase(rawValue: String(words[1]))
         else {
             throw QueueError(
                 .failed,
-                "The queue's node epoch does not contain a number and a phase, because another client has "
+                "The queue's node \"epoch\" does not contain a number and a phase, because another client has "
                     + "overwritten it. Restore its data.")
         }
         (self.number, self.phase) = (number, phase)

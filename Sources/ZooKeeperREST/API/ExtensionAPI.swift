@@ -37,7 +37,7 @@ struct ExtensionAPI: GatewayAPI {
             // This is about the gateway's session, and not about this store.
             case .closed, .closing, .sessionExpired:
                 return error.outcome == .notApplied
-                    ? .sessionEnded : .unknown(reason: "The gateway's session has ended.")
+                    ? .sessionEnded : .unknown(reason: "The gateway's session ended before the response arrived.")
             default: throw error
             }
         }
@@ -50,13 +50,13 @@ struct ExtensionAPI: GatewayAPI {
         switch response.status {
         // Another gateway without extensions has replaced this one, or the gateway no longer admits the user.
         case 401, 404: return .sessionEnded
-        case 425, 429: return .retry(.refused(.deadlineExceeded, "", "The gateway is overloaded."))
+        case 425, 429: return .retry(.overloadedGateway())
         case _ where response.isTransient: return .unknown(reason: "The gateway responded with \(response.quoted).")
         case 413:
-            throw ZooKeeperError.refused(
-                .requestTooLarge, "", "The request is too large for the gateway. Send less at a time.")
+            throw ZooKeeperError.requestTooLargeForGateway()
         case 400..<500:
-            throw ZooKeeperError.refused(.badArguments, "", "The gateway refused the request: \(response.quoted).")
+            throw ZooKeeperError.refused(
+                .badArguments, nil, "The gateway refused the request: it responded with \(response.quoted).")
         default: return .unreadable
         }
     }
@@ -65,8 +65,7 @@ struct ExtensionAPI: GatewayAPI {
 
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
         guard let mode = WireMode(mode) else {
-            throw ZooKeeperError.refused(
-                .invalidArgument, path, "A gateway cannot create container nodes or nodes with a time to live.")
+            throw ZooKeeperError.unsupportedMode(path)
         }
         return try await call(.create(path: path, data: data.map { Data($0) }, mode: mode)) {
             guard case .created(let path, let stat) = $0 else { return nil }

@@ -45,19 +45,20 @@ struct StandardAPI: GatewayAPI, SingleOperations {
         _ response: RESTTransport.Response, _ method: RESTTransport.Request.Method, _ path: String
     ) throws -> RequestExecutor.Interpretation<Value> {
         let refused = { (code: ZooKeeperError.Code) in
-            ZooKeeperError.refused(code, path, "The gateway responded with \(response.quoted).")
+            ZooKeeperError.refused(
+                code, path, "\(ZooKeeperError.message(for: code)) The gateway responded with \(response.quoted).")
         }
         if response.isUnknownSession { return .sessionEnded }
         if response.isPermissionDenied { throw refused(.noAuth) }
         // A response about a node decides what happens to messages, so a proxy's page must not count as one.
         if [404, 409, 412].contains(response.status), response.message == nil { return .unreadable }
         switch response.status {
-        case 425, 429: return .retry(refused(.deadlineExceeded))
+        case 425, 429: return .retry(.overloadedGateway(path))
         case _ where response.isTransient: return .unknown(reason: "The gateway responded with \(response.quoted).")
         case 404: throw refused(.noNode)
         case 409: throw refused(method == .delete ? .notEmpty : .nodeExists)
         case 412: throw refused(.badVersion)
-        case 413: throw refused(.requestTooLarge)
+        case 413: throw ZooKeeperError.requestTooLargeForGateway(path)
         case 400..<500: throw refused(.badArguments)
         default: return .unreadable
         }
@@ -81,8 +82,7 @@ struct StandardAPI: GatewayAPI, SingleOperations {
 
     func create(_ path: String, data: [UInt8]?, mode: CreateMode) async throws -> CreatedNode {
         guard WireMode(mode) != nil else {
-            throw ZooKeeperError.refused(
-                .invalidArgument, path, "A gateway cannot create container nodes or nodes with a time to live.")
+            throw ZooKeeperError.unsupportedMode(path)
         }
         let created = try await createNode(path, data: data, mode: mode)
         // The response has no metadata. A consumer may have claimed the node already.
@@ -90,7 +90,7 @@ struct StandardAPI: GatewayAPI, SingleOperations {
             return CreatedNode(path: created, stat: try await exists(created) ?? Stat())
         } catch let error as ZooKeeperError {
             throw ZooKeeperError(
-                code: error.code, message: "The node was created, but its metadata was not read. \(error.message)",
+                code: error.code, message: "The node was created, but its metadata could not be read. \(error.message)",
                 path: created, outcome: .unknown)
         }
     }
@@ -143,7 +143,7 @@ struct StandardAPI: GatewayAPI, SingleOperations {
 
     func trackUsage(of path: String) async throws {
         throw ZooKeeperError.refused(
-            .unimplemented, path, "The gateway does not count bytes. Limit the number of messages instead.")
+            .unimplemented, path, "The gateway cannot count bytes. Set a capacity in messages instead.")
     }
 
     func byteUsage(of path: String) async throws -> Int? { nil }

@@ -17,8 +17,8 @@ final class AsyncMutex: Sendable {
     private let state = Mutex(State())
 
     private static let timedOut = ZooKeeperError(
-        code: .deadlineExceeded, message: "Not sent: the earlier writes did not finish in time.",
-        path: nil, outcome: .notApplied)
+        code: .deadlineExceeded, message: "Not sent: an earlier write did not finish in time. Try again.", path: nil,
+        outcome: .notApplied)
 
     /// Acquires the lock.
     ///

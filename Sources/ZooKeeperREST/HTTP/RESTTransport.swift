@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -28,10 +29,18 @@ struct RESTTransport: Sendable {
     }
 
     /// Why there is no response.
-    enum Failure: Error {
-        /// The request was certainly not sent.
-        case notSent
+    enum Failure: Error, Equatable {
+        /// The request was certainly not sent, for this reason.
+        case notSent(String)
         case noResponse
+
+        /// The reason, as a sentence.
+        var reason: String {
+            switch self {
+            case .notSent(let reason): reason
+            case .noResponse: "No response arrived."
+            }
+        }
     }
 
     private let http: HTTPClient
@@ -83,16 +92,27 @@ struct RESTTransport: Sendable {
             return Response(status: Int(response.status.code), body: Array(buffer: body))
         } catch {
             if Task.isCancelled { throw CancellationError() }
-            throw Self.wasNotSent(error) ? Failure.notSent : .noResponse
+            throw Self.reasonNotSent(error).map(Failure.notSent) ?? .noResponse
         }
     }
 
-    private static func wasNotSent(_ error: any Error) -> Bool {
-        switch error {
-        case let error as HTTPClientError:
-            [.connectTimeout, .tlsHandshakeTimeout, .getConnectionFromPoolTimeout].contains(error)
-        case is NIOConnectionError: true
-        default: false
+    /// Returns why the request was certainly not sent; `nil` when it may have been sent.
+    private static func reasonNotSent(_ error: any Error) -> String? {
+        if let error = error as? NIOConnectionError { return reason(for: error) }
+        return switch error as? HTTPClientError {
+        case HTTPClientError.connectTimeout?: "The connection timed out."
+        case HTTPClientError.tlsHandshakeTimeout?: "The TLS handshake timed out."
+        case HTTPClientError.getConnectionFromPoolTimeout?: "No connection to the gateway was free in time."
+        default: nil
         }
+    }
+
+    private static func reason(for error: NIOConnectionError) -> String {
+        if error.dnsAError != nil, error.connectionErrors.isEmpty {
+            return "The host name \(error.host) could not be resolved."
+        }
+        guard let cause = error.connectionErrors.last?.error else { return "The connection failed." }
+        let text = (cause as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(cause)"
+        return "The connection failed: \(text)."
     }
 }

@@ -67,7 +67,8 @@ struct RequestExecutor: Sendable {
             } catch RESTTransport.Failure.noResponse {
                 await session.checkSoon(link)
                 if isWrite { throw await Self.unknownOutcome("No response arrived.") }
-            } catch RESTTransport.Failure.notSent {
+            } catch RESTTransport.Failure.notSent(let reason) {
+                lastFailure = reason
                 await session.checkSoon(link)
             }
             // There is no event to wait for. The next attempt shows whether the gateway answers.
@@ -80,15 +81,13 @@ struct RequestExecutor: Sendable {
     private static func timedOut(_ lastFailure: String?) -> ZooKeeperError {
         ZooKeeperError(
             code: .deadlineExceeded,
-            message: lastFailure.map { "The request timed out. \($0)" } ?? "No gateway responded in time.",
+            message: "No gateway executed the request in time. Try again."
+                + (lastFailure.map { " Last failure: \($0)" } ?? ""),
             path: nil, outcome: .notApplied)
     }
 
     private static func unknownOutcome(_ reason: String) async -> ZooKeeperError {
-        await afterPause(
-            ZooKeeperError(
-                code: .connectionLoss, message: "\(reason) The write may have been applied.", path: nil,
-                outcome: .unknown))
+        await afterPause(ZooKeeperError(code: .connectionLoss, message: reason, path: nil, outcome: .unknown))
     }
 
     /// Returns the error after a pause. The caller then queries the outcome of its write, and a gateway that refuses at
@@ -99,10 +98,11 @@ struct RequestExecutor: Sendable {
     }
 
     private static let sessionChanged = ZooKeeperError(
-        code: .sessionMoved, message: "Not sent: the session of the transaction has ended.", path: nil,
-        outcome: .notApplied)
+        code: .sessionMoved, message: "Not sent: the session of the transaction has ended. Repeat the transaction.",
+        path: nil, outcome: .notApplied)
 
     private static let gatewayChanged = ZooKeeperError(
-        code: .sessionMoved, message: "Not sent: the new session's gateway has different capabilities.", path: nil,
+        code: .sessionMoved,
+        message: "Not sent: the gateway of the new session has different capabilities. Repeat the request.", path: nil,
         outcome: .notApplied)
 }

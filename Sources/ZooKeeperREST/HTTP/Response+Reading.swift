@@ -46,7 +46,8 @@ extension RESTTransport.Response {
         ZooKeeperError(
             code: .unreadableResponse,
             message:
-                "The response is not a gateway's: \(quoted). Check the gateway's address and any proxy in front of it.",
+                "The response did not come from a gateway: \(quoted). Check the gateway's address, and any proxy in "
+                + "front of the gateway.",
             path: nil, outcome: outcome)
     }
 }

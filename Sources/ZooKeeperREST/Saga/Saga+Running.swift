@@ -37,7 +37,9 @@ extension Saga {
             } catch let error as ZooKeeperError {
                 if error.outcome == .notApplied, error.code.isRefusal {
                     if !compensations.isEmpty { try await compensate(store) }
-                    throw Self.refused(error.code, operations[index].path, index)
+                    throw ZooKeeperError(
+                        code: error.code, message: error.message, path: operations[index].path, operationIndex: index,
+                        outcome: .notApplied)
                 }
                 if !canResume { throw error }
                 if error.outcome == .unknown { (isUncertain, hasBegun) = (true, true) }
@@ -57,13 +59,16 @@ extension Saga {
     }
 
     private func stopped(_ error: ZooKeeperError) -> ZooKeeperError {
-        ZooKeeperError(
-            code: error.code, message: "The transaction stopped halfway. \(error.message)", path: error.path,
-            outcome: .unknown)
+        let remedy =
+            canResume && error.code != .closed
+            ? "The transaction stopped after \(next) of \(order.count) steps. Repeat it to carry out the rest."
+            : "The transaction stopped halfway and cannot be resumed. Read its nodes before you repeat it."
+        return ZooKeeperError(
+            code: error.code, message: "\(remedy) Cause: \(error.message)", path: error.path, outcome: .unknown)
     }
 
     private static let sessionEnded = ZooKeeperError(
-        code: .sessionMoved, message: "The session has ended.", path: nil, outcome: .notApplied)
+        code: .sessionMoved, message: "The session of the transaction has ended.", path: nil, outcome: .notApplied)
 
     /// Whether the transaction is safe only while the session lives in which it was begun.
     private var dependsOnSession: Bool {

@@ -49,8 +49,9 @@ package struct Saga: Sendable {
                 if deleted.contains(ExactString(path)) {
                     throw ZooKeeperError(
                         code: .unimplemented,
-                        message: "The transaction deletes a node and creates it again. "
-                            + "Use a gateway that announces transactions.",
+                        message:
+                            "The transaction deletes a node and creates it again, which cannot be done safely in steps. "
+                            + "Use a gateway that supports transactions.",
                         path: path, operationIndex: index, outcome: .notApplied)
                 }
                 created.insert(ExactString(path))
@@ -120,7 +121,9 @@ package struct Saga: Sendable {
         for (index, operation) in operations.enumerated() {
             let path = ExactString(operation.path)
             let node = nodes[path]
-            func refuse(_ code: ZooKeeperError.Code) -> ZooKeeperError { Self.refused(code, path.string, index) }
+            func refuse(_ code: ZooKeeperError.Code) -> ZooKeeperError {
+                ZooKeeperError(code: code, path: path.string, operationIndex: index, sent: true)
+            }
             switch operation {
             case .create(_, _, let mode, _):
                 if mode.isSequential { continue }
@@ -142,11 +145,5 @@ package struct Saga: Sendable {
             guard case .delete(let child, _) = operation else { return false }
             return Self.parent(child).isIdentical(to: path)
         }
-    }
-
-    static func refused(_ code: ZooKeeperError.Code, _ path: String, _ index: Int) -> ZooKeeperError {
-        ZooKeeperError(
-            code: code, message: "An operation of the transaction was refused.", path: path, operationIndex: index,
-            outcome: .notApplied)
     }
 }

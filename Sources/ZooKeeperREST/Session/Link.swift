@@ -50,7 +50,7 @@ final class Link: Sendable {
     func whileOpen(
         _ request: @escaping @Sendable () async throws -> RESTTransport.Response
     ) async throws -> RESTTransport.Response {
-        if requests.withLock({ $0.hasEnded }) { throw RESTTransport.Failure.notSent }
+        if requests.withLock({ $0.hasEnded }) { throw RESTTransport.Failure.notSent("The session has ended.") }
         let task = Task { try await request() }
         let number = requests.withLock { requests in
             if requests.hasEnded { task.cancel() }

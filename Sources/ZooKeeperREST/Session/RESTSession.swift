@@ -38,15 +38,17 @@ actor RESTSession {
         while true {
             try Task.checkCancellation()
             if isClosed {
-                throw ZooKeeperError(code: .closed, message: "The store is closed.", path: nil, outcome: .notApplied)
+                throw ZooKeeperError(
+                    code: .closed, message: "The store is closed. Create another one.", path: nil, outcome: .notApplied)
             }
             if let currentLink { return currentLink }
             if let permanentError { throw permanentError }
             guard ContinuousClock.now < deadline else {
                 throw ZooKeeperError(
                     code: .deadlineExceeded,
-                    message: "No gateway opened a session in time.\(lastFailure.map { " Last failure: \($0)" } ?? "")",
-                    path: nil, outcome: .notApplied)
+                    message:
+                        "No gateway opened a session in time. Check the gateways' addresses, and whether one of them "
+                        + "is up.\(lastFailure.map { " Last failure: \($0)" } ?? "")", path: nil, outcome: .notApplied)
             }
             await waitForChange(until: deadline)
         }

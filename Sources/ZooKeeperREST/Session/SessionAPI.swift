@@ -47,8 +47,8 @@ struct SessionAPI: Sendable {
                 await close(gateway, created)
                 throw error
             }
-        } catch is RESTTransport.Failure {
-            throw TemporaryFailure(reason: "No response arrived.")
+        } catch let failure as RESTTransport.Failure {
+            throw TemporaryFailure(reason: failure.reason)
         }
     }
 
@@ -89,8 +89,8 @@ struct SessionAPI: Sendable {
                     code: .invalidArgument,
                     message:
                         "The gateway accepts at most \(capabilities.maximumBodySize) bytes, but maximumRequestSize is "
-                        + "\(configuration.maximumRequestSize). Reduce maximumRequestSize.", path: nil,
-                    outcome: .notApplied)
+                        + "\(configuration.maximumRequestSize). Reduce it, or raise the gateway's maximumBodySize.",
+                    path: nil, outcome: .notApplied)
             }
             if capabilities.isComplete { return true }
         }
@@ -98,8 +98,8 @@ struct SessionAPI: Sendable {
             throw ZooKeeperError(
                 code: .unimplemented,
                 message:
-                    "The gateway does not announce the transactions and watches that the full guarantee requires. "
-                    + "Use a gateway that announces them, or choose a weaker RESTConfiguration.guarantee.", path: nil,
+                    "The gateway does not support transactions and watches, so a message may be delivered twice. Use "
+                    + "\"zkq gateway\", or accept that with RESTConfiguration.guarantee.", path: nil,
                 outcome: .notApplied)
         }
         return false
@@ -107,7 +107,7 @@ struct SessionAPI: Sendable {
 
     private static let unauthorized = ZooKeeperError(
         code: .authenticationFailed,
-        message: "The gateway refused the user name or the password. Check RESTConfiguration.credentials.",
+        message: "The gateway refused the credentials. Check the user name and the password.",
         path: nil, outcome: .notApplied)
 
     // MARK: Describing a session
@@ -146,11 +146,14 @@ struct SessionAPI: Sendable {
         if created.isPermissionDenied {
             throw ZooKeeperError.refused(
                 .noAuth, "/",
-                "The gateway may not create an ephemeral node at its root, so the session's ID cannot be read. "
-                    + "Grant the gateway the permission to create nodes there.")
+                "The gateway is not permitted to create an ephemeral node at its root, so the session's ID cannot be "
+                    + "read. Grant the gateway the permission to create nodes there.")
         }
         if created.isUnknownSession {
-            throw TemporaryFailure(reason: "The gateway does not know the session that it opened.")
+            throw TemporaryFailure(
+                reason:
+                    "The gateway does not know the session that it opened. A load balancer must send all requests of "
+                    + "a session to the same gateway.")
         }
         let path = created.status == 201 ? created.decoded(as: PathResponse.self)?.path : nil
         let url = try Self.validated(

@@ -116,8 +116,6 @@ extension InMemorySession: ZooKeeperStore {
     }
 
     private static func mismatch(_ request: Request) -> ZooKeeperError {
-        ZooKeeperError(
-            code: .runtimeInconsistency, message: "The response is of the wrong kind.", path: request.path,
-            outcome: .unknown)
+        ZooKeeperError(code: .runtimeInconsistency, path: request.path, sent: true)
     }
 }

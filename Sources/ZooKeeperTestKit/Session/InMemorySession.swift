@@ -159,7 +159,7 @@ public final class InMemorySession: Sendable {
     }
 
     private static let closed = ZooKeeperError(
-        code: .closed, message: "The client is closed.", path: nil, outcome: .notApplied)
+        code: .closed, message: "The ZooKeeper client is closed. Create another one.", path: nil, outcome: .notApplied)
 
     private func schedule(after duration: Duration, _ action: @escaping @Sendable () -> Void) {
         let timer = zookeeper.timeline.after(duration, action)
@@ -220,7 +220,7 @@ public final class InMemorySession: Sendable {
 
     private func noResponse(_ id: UInt64, _ code: ZooKeeperError.Code) -> ZooKeeperError {
         let path = state.withLock { $0.calls[id]?.request.path }
-        return ZooKeeperError(code: code, message: "No response arrived.", path: path, outcome: .unknown)
+        return ZooKeeperError(code: code, path: path, sent: true)
     }
 
     // MARK: Calls
@@ -371,10 +371,7 @@ public final class InMemorySession: Sendable {
                 finish(
                     id,
                     .failure(
-                        ZooKeeperError(
-                            code: .sessionMoved, message: "The session has moved to another server.",
-                            path: request.path,
-                            outcome: .notApplied)))
+                        ZooKeeperError(code: .sessionMoved, path: request.path, sent: true)))
             }
             disconnect(for: Self.reconnectDelay)
         }

@@ -170,9 +170,8 @@ struct Ensemble: Sendable {
     private func error(_ code: ZooKeeperError.Code, _ request: Request, operation index: Int? = nil) -> ZooKeeperError {
         var path = request.path
         if case .multi(let operations) = request, let index { path = operations[index].path }
-        return ZooKeeperError(
-            code: code, message: "The in-memory ZooKeeper refused the operation (\(code.rawValue)).", path: path,
-            operationIndex: index, outcome: .notApplied)
+        // A refusal is definite, as for a request that was not sent.
+        return ZooKeeperError(code: code, path: path, operationIndex: index, sent: false)
     }
 
     // MARK: Watches

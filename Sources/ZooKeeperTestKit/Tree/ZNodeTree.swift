@@ -102,17 +102,14 @@ struct ZNodeTree: Sendable {
         var committed = self
         committed.rollBack()
         let usage = committed.usage(of: root)
-        if let limit = quota.count, count != 0, usage.count + count > limit { throw OperationError(Self.quotaExceeded) }
-        if let limit = quota.bytes, bytes != 0, usage.bytes + bytes > limit { throw OperationError(Self.quotaExceeded) }
+        if let limit = quota.count, count != 0, usage.count + count > limit { throw OperationError(.quotaExceeded) }
+        if let limit = quota.bytes, bytes != 0, usage.bytes + bytes > limit { throw OperationError(.quotaExceeded) }
     }
 
     private func nearestQuota(_ path: String) -> (root: String, quota: HardQuota)? {
         if let quota = quotas[ExactString(path)] { return (path, quota) }
         return path == "/" ? nil : nearestQuota(Self.parent(of: path))
     }
-
-    /// `QUOTAEXCEEDED` of ZooKeeper's `KeeperException`.
-    private static let quotaExceeded = ZooKeeperError.Code(rawValue: -125)
 
     // MARK: Changes
 

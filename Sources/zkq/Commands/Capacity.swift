@@ -22,7 +22,7 @@ struct Capacity: AsyncParsableCommand {
 
     func validate() throws {
         if none, messages != nil || bytes != nil {
-            throw ValidationError("Use either --none, or --messages and --bytes.")
+            throw ValidationError("--none cannot be combined with --messages or --bytes.")
         }
         try check("--messages", messages, from: 1)
         try check("--bytes", bytes, from: 1)

@@ -45,7 +45,9 @@ struct Dead: AsyncParsableCommand {
         var all = false
 
         func validate() throws {
-            guard all == names.isEmpty else { throw ValidationError("Use either names or --all.") }
+            guard all == names.isEmpty else {
+                throw ValidationError("Pass either the names of dead letters, or --all.")
+            }
         }
 
         func run() async throws {

@@ -76,21 +76,21 @@ struct Doctor: AsyncParsableCommand {
         if statistics.ready > 1_000_000 || heap > 512 << 20 {
             warnings.append(
                 "\(statistics.ready) messages are ready. The queue uses about \(heap >> 20) MB of each server's "
-                    + "memory, and slows down its restart. See the article Capacity")
+                    + "memory, and slows down its restart. See the article Capacity.")
         }
         if let messages = capacity.messages, statistics.ready > messages / 10 * 9 {
-            warnings.append("the queue is nearly full: \(statistics.ready) of \(messages) messages are ready")
+            warnings.append("the queue is nearly full: \(statistics.ready) of \(messages) messages are ready.")
         }
         if let most = capacity.bytes, let bytes = statistics.bytes, bytes > most / 10 * 9 {
-            warnings.append("the queue is nearly full: it uses \(bytes) of \(most) bytes")
+            warnings.append("the queue is nearly full: it uses \(bytes) of \(most) bytes.")
         }
         for sequence in usage where sequence.kind == .messages && sequence.value > sequence.limit {
             warnings.append(
-                "the sequence numbers have passed their rollover threshold. Run a recovery, for example \"zkq recover\""
-            )
+                "the sequence numbers have passed their rollover threshold. Run a recovery, for example with "
+                    + "\"zkq recover\".")
         }
         for node in try await queue.findUnusableNodes() {
-            warnings.append("\(node.path) is skipped: \(node.reason). To fix it, \(node.reason.remedy)")
+            warnings.append("\(node.path) is skipped: \(node.reason). To fix it, \(node.reason.remedy).")
         }
         for file in serverConfigurations {
             warnings += try ServerConfiguration(file: file).warnings.map { "\(file): \($0)" }

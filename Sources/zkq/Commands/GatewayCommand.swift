@@ -28,7 +28,9 @@ struct GatewayCommand: AsyncParsableCommand {
     var logLevel = Logger.Level.warning
 
     func validate() throws {
-        if config != nil, connect != nil { throw ValidationError("Use either --config or --connect.") }
+        if config != nil, connect != nil {
+            throw ValidationError("--config cannot be combined with --connect, because the file names the servers.")
+        }
     }
 
     func run() async throws {

@@ -31,12 +31,14 @@ struct Put: AsyncParsableCommand {
 
     func validate() throws {
         guard lines == messages.isEmpty else {
-            throw ValidationError("Use either messages or --lines.")
+            throw ValidationError("Pass either messages, or --lines to read them from stdin.")
         }
-        guard id == nil || messages.count == 1 else { throw ValidationError("--id requires exactly one message.") }
+        guard id == nil || messages.count == 1 else {
+            throw ValidationError("--id requires exactly one message as an argument.")
+        }
         try check("--priority", priority, from: 0, to: 999)
         if let header = headers.first(where: { !$0.contains("=") || $0.hasPrefix("=") }) {
-            throw ValidationError("Invalid header \"\(header)\". Write NAME=VALUE.")
+            throw ValidationError("A header must have the form NAME=VALUE, not \"\(header)\".")
         }
     }
 

@@ -68,7 +68,7 @@ struct Take: AsyncParsableCommand {
                 try await message.acknowledge()
                 taken += 1
             } catch let error as QueueError where error.code == .leaseLost || error.code == .outcomeUnknown {
-                StandardError.line("zkq: \(message.nodeName) was not acknowledged: \(error.message)")
+                StandardError.line("zkq: Could not acknowledge \(message.nodeName). \(error)")
                 lost += 1
             }
         }
@@ -93,7 +93,7 @@ struct Take: AsyncParsableCommand {
         // A message that was created and is no longer ready was claimed.
         if now.ready == 0 || now.totalEnqueued - now.ready != before.totalEnqueued - before.ready { return nil }
         throw ToolError(
-            "Messages are left: \(now.ready) ready, but none could be claimed within \(Int(patience)) seconds. Run "
-                + "\"zkq doctor\", or use --log-level info, to find the reason.")
+            "Messages are left: \(now.ready) ready, but none could be claimed within \(Int(patience)) seconds. To find "
+                + "the reason, run \"zkq doctor\", or use --log-level info.")
     }
 }

@@ -58,10 +58,10 @@ struct GatewayFile: Decodable {
     /// - Throws: ``ToolError`` that says what is wrong with the file, without its secrets.
     static func read(_ file: String) throws -> GatewayFile {
         guard let data = FileManager.default.contents(atPath: file) else {
-            throw ToolError("Cannot read the gateway's configuration \(file). Check the path and its permissions.")
+            throw ToolError(unreadableFile: file, of: "--config")
         }
         guard let found = try? JSONDecoder().decode(JSONNames.self, from: data) else {
-            throw ToolError("The gateway's configuration \(file) is not a JSON object.")
+            throw ToolError("The gateway's configuration \(file) is not a JSON object. Check its syntax.")
         }
         struct Endpoints: Decodable { let endpoints: [JSONNames] }
         let endpoints = (try? JSONDecoder().decode(Endpoints.self, from: data))?.endpoints ?? []
@@ -134,7 +134,10 @@ struct GatewayFile: Decodable {
     private static func address(_ text: String) throws -> (host: String, port: Int) {
         guard let colon = text.lastIndex(of: ":"), colon != text.startIndex,
             let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
-        else { throw ToolError("Invalid listen address \"\(text)\". Write HOST:PORT.") }
+        else {
+            throw ToolError(
+                "The listen address must have the form HOST:PORT, with a port from 0 to 65535, not \"\(text)\".")
+        }
         return (text[..<colon].trimming { "[]".contains($0) }, port)
     }
 }

@@ -17,7 +17,7 @@ func check<Value: Comparable>(
     guard let value, !(value >= lowest && value <= highest ?? value) else { return }
     let limits = highest.map { "from \(plain(lowest)) to \(plain($0))" } ?? "at least \(plain(lowest))"
     throw ValidationError(
-        "\(name) must be \(limits)\(unit.isEmpty ? "" : " \(unit)"). The value given is \(plain(value)).")
+        "\(name) must be \(limits)\(unit.isEmpty ? "" : " \(unit)"), not \(plain(value)).")
 }
 
 private func plain(_ value: some Comparable) -> String {

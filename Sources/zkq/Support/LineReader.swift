@@ -20,10 +20,11 @@ final class LineReader: Sendable {
     func next() async throws -> [[UInt8]]? {
         while true {
             let (line, isTooLong, limit) = splitter.withLock { ($0.count + 1, $0.isTooLong, $0.limit) }
+            let before = line > 1 ? " The lines before it are stored." : ""
             if isTooLong {
                 throw ToolError(
-                    "Line \(line) of stdin is longer than \(limit) bytes, the limit of a message. The lines before "
-                        + "it are stored. Store large payloads elsewhere and send a reference.")
+                    "Line \(line) of stdin is longer than a message may be (\(limit) bytes).\(before) Store large "
+                        + "payloads elsewhere and send a reference.")
             }
             switch await read() {
             case .bytes(let bytes):
@@ -31,7 +32,6 @@ final class LineReader: Sendable {
                 if !lines.isEmpty { return lines }
             case .end: return splitter.withLock { $0.finish() }.map { [$0] }
             case .failure(let reason):
-                let before = line > 1 ? " The lines before it are stored." : ""
                 throw ToolError("Line \(line) of stdin cannot be read: \(reason).\(before)")
             case .cancelled: throw CancellationError()
             }

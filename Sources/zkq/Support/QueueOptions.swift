@@ -1,4 +1,5 @@
 import ArgumentParser
+import Glibc
 import Logging
 import ZooKeeper
 import ZooKeeperQueue
@@ -54,7 +55,7 @@ struct QueueOptions: ParsableArguments {
     static func logLevel(_ text: String) throws -> Logger.Level {
         guard let level = Logger.Level(rawValue: text) else {
             let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ValidationError("Unknown log level \"\(text)\". Use one of these: \(levels).")
+            throw ValidationError("The log level must be one of \(levels), not \"\(text)\".")
         }
         return level
     }
@@ -83,8 +84,8 @@ struct QueueOptions: ParsableArguments {
                     try await checkPresence(createIfMissing) { try await store.exists($0) }
                 } catch let error as ZooKeeperError where error.code == .unimplemented && !atLeastOnce {
                     throw ToolError(
-                        "The gateway has no transactions and watches, so a message may be delivered twice. Allow "
-                            + "that with --at-least-once, or use \"zkq gateway\".")
+                        "The gateway does not support transactions and watches, so a message may be delivered twice. "
+                            + "Use \"zkq gateway\", or accept that with --at-least-once.")
                 }
                 return try await body(queue)
             }
@@ -100,8 +101,8 @@ struct QueueOptions: ParsableArguments {
                 try await checkPresence(createIfMissing) { try await client.exists($0, timeout: .seconds(15)) }
             } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
                 throw ToolError(
-                    "No ZooKeeper server responds at \(configuration.servers). Check --connect, and that a majority of "
-                        + "the servers is up. \"zkq dev\" starts a local server.")
+                    "No ZooKeeper server responds at \(configuration.servers). Check --connect, and whether a majority "
+                        + "of the servers is up. \"zkq dev\" starts a local server.")
             }
             return try await body(queue)
         }
@@ -115,9 +116,8 @@ extension QueueOptions {
         let (length, limit) = (chroot.utf8.count + queue.utf8.count, 512)
         guard length <= limit else {
             throw ToolError(
-                "The path of the queue has \(length) bytes with its chroot, and the limit is \(limit). Choose a "
-                    + "shorter path."
-            )
+                "The path of the queue has \(length) bytes with its chroot, but the limit is \(limit). Choose a "
+                    + "shorter path.")
         }
     }
 
@@ -140,7 +140,7 @@ extension QueueOptions {
         if let words = credentials?.split(separator: ":", maxSplits: 1), words.count == 2 {
             configuration.credentials = .init(user: String(words[0]), password: String(words[1]))
         } else if credentials != nil {
-            throw ToolError("Invalid credentials. Write USER:PASSWORD.")
+            throw ToolError("The credentials must have the form USER:PASSWORD.")
         }
         return configuration
     }
@@ -150,4 +150,14 @@ extension QueueOptions {
 struct ToolError: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }
+
+    /// Creates the error for a file that cannot be read. Opens it again, because Foundation does not report the reason.
+    init(unreadableFile file: String, of option: String) {
+        let descriptor = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        defer { if descriptor >= 0 { close(descriptor) } }
+        var byte: UInt8 = 0
+        let hasFailed = descriptor < 0 || read(descriptor, &byte, 1) < 0
+        let reason = hasFailed ? StandardStreams.lastError : "it is not a regular file"
+        self.init("Cannot read the file \(file): \(reason). Check \(option).")
+    }
 }

@@ -14,7 +14,7 @@ struct ServerConfiguration {
     /// - Throws: ``ToolError`` when the file cannot be read.
     init(file: String) throws {
         guard let data = FileManager.default.contents(atPath: file) else {
-            throw ToolError("Cannot read the server's configuration \(file). Check the path and its permissions.")
+            throw ToolError(unreadableFile: file, of: "--server-config")
         }
         self.init(String(decoding: data, as: UTF8.self))
     }
@@ -35,12 +35,12 @@ struct ServerConfiguration {
         if (values["autopurge.purgeInterval"].flatMap { Int($0) } ?? 0) <= 0 {
             warnings.append(
                 "autopurge is off: the server keeps every snapshot and log until its disk is full. Set "
-                    + "autopurge.purgeInterval=1")
+                    + "autopurge.purgeInterval to 1.")
         }
         if (values["forceSync"] ?? "yes").lowercased() == "no" {
             warnings.append(
                 "forceSync=no: the server confirms messages before they are on disk, and loses them in a power "
-                    + "failure. Remove the setting")
+                    + "failure. Remove the setting.")
         }
         return warnings
     }

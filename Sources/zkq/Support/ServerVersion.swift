@@ -47,7 +47,7 @@ struct ServerVersion: Comparable, CustomStringConvertible {
     var warning: String? {
         if defects.isEmpty { return nil }
         return "ZooKeeper \(self): an ensemble of this version can lose acknowledged writes when its leader changes ("
-            + defects.map { "ZOOKEEPER-\($0)" }.joined(separator: ", ") + "). Update to 3.9.4 or later"
+            + defects.map { "ZOOKEEPER-\($0)" }.joined(separator: ", ") + "). Upgrade to 3.9.4 or later."
     }
 
     /// Asks each server for its version, and returns the versions in the order of the servers. Omits a server that does

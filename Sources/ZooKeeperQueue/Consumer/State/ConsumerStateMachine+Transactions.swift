@@ -232,7 +232,7 @@ extension ConsumerStateMachine {
     }
 
     private static let notSent = ZooKeeperError(
-        code: .deadlineExceeded, message: "Not sent: an earlier transaction timed out.", path: nil,
+        code: .deadlineExceeded, message: "Not sent: an earlier transaction timed out. Try again.", path: nil,
         outcome: .notApplied)
 
     /// Handles the end of the epoch that the transaction checks. The names that were read before
@@ -380,9 +380,8 @@ extension ConsumerStateMachine {
 
     private static let settledEarlier = QueueError(
         .alreadySettled,
-        "The message was already settled in another way, by an earlier attempt whose reply was lost. Nothing was "
-            + "changed."
-    )
+        "The message was already settled in another way, by an earlier call whose response was lost. This call changed "
+            + "nothing.")
 
     mutating func fail(_ commit: inout ConsumerTransaction, _ numbers: [Int], _ error: any Error) {
         for number in numbers { fail(&commit.settlements[number], error) }
@@ -396,9 +395,13 @@ extension ConsumerStateMachine {
         let cause = error as? ZooKeeperError
         let reported = cause.map { QueueError($0, while: "settling a message", queue: queue.path) } ?? error
         // However definite this failure is, an earlier attempt may have been applied.
-        let isUnknown = !lease.unresolved.isEmpty && (reported as? QueueError)?.code != .outcomeUnknown
+        let isUnknown =
+            cause?.outcome == .unknown
+            || !lease.unresolved.isEmpty && (reported as? QueueError)?.code != .outcomeUnknown
         let unknown = QueueError(
-            .outcomeUnknown, "No reply arrived, so the message may or may not be settled. Settle it again to find out.",
+            .outcomeUnknown,
+            "No response arrived, so the message may or may not be settled. Settle it again in the same way to find "
+                + "out.",
             cause: cause)
         resume(settlement, with: .failure(isUnknown ? unknown : reported))
         settlement.waiter = nil

@@ -185,7 +185,7 @@ struct ConsumerStateMachine: Sendable {
     mutating func failed(_ error: any Error) {
         isPrepared = false
         failure =
-            (error as? ZooKeeperError).map { QueueError($0, while: "taking messages", queue: queue.path) } ?? error
+            (error as? ZooKeeperError).map { QueueError($0, while: "receiving messages", queue: queue.path) } ?? error
         wake()
     }
 

@@ -111,8 +111,8 @@ extension ProducerStateMachine {
     private static func unknown(_ reason: String, cause: ZooKeeperError? = nil) -> QueueError {
         QueueError(
             .outcomeUnknown,
-            reason + " The messages may or may not be stored, and the producer can no longer find out.",
-            cause: cause)
+            reason + " The messages may or may not be stored, and the producer can no longer find out. Only messages "
+                + "with an ID can be sent again without a duplicate.", cause: cause)
     }
 
     /// Restores missing folders of the queue. The producer continues after that.
@@ -157,7 +157,8 @@ extension ProducerStateMachine {
         let unknown = Self.unknown("The producer was closed.")
         finish(sequence.abandonUnresolved(), error: unknown)
         let closed = QueueError(
-            .closed, "The producer was closed before it sent the message. The message is not stored.")
+            .closed,
+            "Not sent: the producer was closed. The message is not stored. Send it with another producer.")
         for entry in sequence.removeWaiting() {
             finish([entry], error: sequence.hasBegun(entry.send) ? unknown : closed)
         }

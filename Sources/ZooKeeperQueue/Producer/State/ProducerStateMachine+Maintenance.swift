@@ -129,8 +129,8 @@ extension ProducerStateMachine {
 
     private static var bucketsAreUnread: ZooKeeperError {
         ZooKeeperError(
-            code: .deadlineExceeded, message: "Not sent: the deduplication buckets could not be read.", path: nil,
-            outcome: .notApplied)
+            code: .deadlineExceeded, message: "Not sent: the deduplication buckets could not be read. Try again.",
+            path: nil, outcome: .notApplied)
     }
 
     private mutating func nextStepOfOpening() -> Step? {
@@ -182,8 +182,7 @@ extension ProducerStateMachine {
     private static var numbersAreExhausted: ZooKeeperError {
         ZooKeeperError(
             code: .deadlineExceeded,
-            message: "Sequence numbers are exhausted. Run a QueueRecovery to reset them.",
-            path: nil,
+            message: "Not sent: the sequence numbers are exhausted. Run a QueueRecovery to reset them.", path: nil,
             outcome: .notApplied)
     }
 

@@ -127,8 +127,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         else { return }
         throw QueueError(
             .overloaded,
-            "Not sent: \(pending.messages) messages with \(pending.bytes) bytes already wait in the producer. Wait "
-                + "until earlier sends return, or raise maximumQueuedSends or maximumQueuedBytes.")
+            "Not sent: \(pending.messages) messages with \(pending.bytes) bytes are already waiting in the producer. "
+                + "Wait until earlier sends return, or raise maximumQueuedSends or maximumQueuedBytes.")
     }
 
     /// Adds the messages of a caller, which waits.
@@ -190,7 +190,9 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     private var notSent: QueueError {
         if sequence.isStuck, let capacityError { return capacityError }
         return QueueError(
-            .timedOut, "The send timed out before it began. Nothing is stored, so it is safe to send again.",
+            .timedOut,
+            "Not sent: the send timed out while it was waiting. Nothing is stored, so it is "
+                + "safe to send it again.",
             cause: lastFailure)
     }
 
