@@ -15,6 +15,7 @@ public struct QueueWorker: Service {
     private let consumer: QueueConsumer
     private let concurrency: Int
     private let gracePeriod: Duration
+    private let handlerTimeout: Duration?
     private let handler: @Sendable (QueueMessage) async throws -> Void
 
     /// Creates a worker.
@@ -23,14 +24,19 @@ public struct QueueWorker: Service {
     ///   - consumer: delivers the messages. The worker closes it when the worker ends.
     ///   - concurrency: how many handlers run at once. The consumer's prefetch limits it too. Default: 1.
     ///   - gracePeriod: how long handlers may go on after a graceful shutdown has begun. Default: 30 seconds.
+    ///   - handlerTimeout: how long a handler may take before its task is cancelled and its message requeued. If the
+    ///     handler ignores the cancellation, the message is requeued five seconds later, and this slot of the worker
+    ///     stays occupied until the handler ends. Default: no limit.
     ///   - handler: processes one message.
     public init(
         _ consumer: QueueConsumer, concurrency: Int = 1, gracePeriod: Duration = .seconds(30),
+        handlerTimeout: Duration? = nil,
         handler: @escaping @Sendable (QueueMessage) async throws -> Void
     ) {
         self.consumer = consumer
         self.concurrency = max(1, concurrency)
         self.gracePeriod = gracePeriod
+        self.handlerTimeout = handlerTimeout
         self.handler = handler
     }
 
@@ -102,7 +108,7 @@ public struct QueueWorker: Service {
     private func handleAll() async throws {
         for try await message in consumer {
             do {
-                try await message.process { try await handler($0) }
+                try await message.process(timeout: handlerTimeout) { try await handler($0) }
             } catch {
                 // The message was requeued, or its lease was lost. Neither affects the next message.
                 report(error, of: message)

@@ -79,48 +79,56 @@ public struct QueueMessage: Sendable {
     /// Runs `body` and settles the message: acknowledges it when `body` returns, and requeues it when `body` throws. A
     /// message that `body` has settled itself stays as it is.
     ///
-    /// The task of `body` is cancelled when the lease is lost, when the message is settled, or when the surrounding
-    /// task is cancelled. When `body` throws after the cancellation of the surrounding task, the message is requeued
-    /// without counting the delivery, as at the end of a consumer's grace period.
+    /// The task of `body` is cancelled when the lease is lost, when the message is settled, when the time limit is
+    /// reached, or when the surrounding task is cancelled. When `body` throws after the cancellation of the surrounding
+    /// task, the message is requeued without counting the delivery, as at the end of a consumer's grace period.
     ///
     /// - Parameters:
+    ///   - timeout: how long `body` may take before its task is cancelled. If it has not ended five seconds later, the
+    ///     message is requeued although `body` still runs. This method waits for `body` in any case, because its task
+    ///     cannot be stopped by force. The ``fencingToken`` protects a store from what it does then. Default: no limit.
     ///   - cancelsWhenSuspended: whether to cancel `body` as soon as the lease is suspended, which is before any other
     ///     consumer can claim the message.
     ///   - body: processes the message.
     /// - Returns: the result of `body`, once the message is acknowledged.
-    /// - Throws: the error of `body`, or the same errors as ``acknowledge(with:)``.
+    /// - Throws: the error of `body`, ``QueueError`` with ``QueueError/Code/handlerTimedOut``, or the same errors as
+    ///   ``acknowledge(with:)``.
     public func process<Result: Sendable>(
-        cancelsWhenSuspended: Bool = false, _ body: @escaping @Sendable (QueueMessage) async throws -> Result
+        timeout: Duration? = nil, cancelsWhenSuspended: Bool = false,
+        _ body: @escaping @Sendable (QueueMessage) async throws -> Result
     ) async throws -> Result {
-        let outcome = await withTaskGroup(of: Swift.Result<Result, any Error>?.self) { group in
-            group.addTask {
-                do { return .success(try await body(self)) } catch { return .failure(error) }
-            }
-            group.addTask {
-                await lease.untilLost(orSuspended: cancelsWhenSuspended)
-                return nil
-            }
-            var outcome: Swift.Result<Result, any Error>?
-            for await result in group {
-                group.cancelAll()
-                if let result { outcome = result }
-            }
-            return outcome
-        }
+        let run = HandlerRun(self, limit: timeout)
+        let outcome = await run.outcome(of: body, cancelsWhenSuspended: cancelsWhenSuspended)
         switch outcome {
+        case .success where run.wasRequeued: throw run.timedOutError
         case .success(let result):
             if !holder.isSettledByCaller { try await acknowledge() }
             return result
         case .failure(let error):
+            let reported = run.hasTimedOut ? run.timedOutError : error
             // The settlement fails when the handler has settled the message itself, or when the lease is lost. Then
             // there is nothing to requeue.
-            let kind: Settlement.Kind = Task.isCancelled ? .release : .requeue(reason: FailureReason.text(of: error))
+            let reason = run.hasTimedOut ? run.timedOutError.message : FailureReason.text(of: error)
+            let kind: Settlement.Kind = Task.isCancelled ? .release : .requeue(reason: reason)
             try? await holder.consumer.settle(lease, by: kind)
             if leaseState == .lost { throw Lease.lostError }
-            throw error
-        case nil: throw CancellationError()
+            throw reported
         }
     }
+
+    /// Requeues the message of a handler that goes on although its time is over.
+    func requeueUnended(reason: String) async -> Bool {
+        do {
+            try await holder.consumer.settle(lease, by: .requeue(reason: reason))
+            return true
+        } catch {
+            // The handler has settled the message itself, or the lease is lost.
+            return false
+        }
+    }
+
+    func untilLost(orSuspended: Bool) async { await lease.untilLost(orSuspended: orSuspended) }
+    func sleep(for duration: Duration) async throws { try await holder.consumer.queue.store.sleep(for: duration) }
 }
 
 /// Requeues the message when its last copy is dropped without settling it.
