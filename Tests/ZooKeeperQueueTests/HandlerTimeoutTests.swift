@@ -41,7 +41,11 @@ struct HandlerTimeoutTests {
                         if ignoresCancellation {
                             try await hang.value
                         } else {
-                            try await withTaskCancellationHandler { try await hang.value } onCancel: { hang.cancel() }
+                            try await withTaskCancellationHandler {
+                                try await hang.value
+                            } onCancel: {
+                                hang.cancel()
+                            }
                         }
                     }
                     group.addTask { try await worker.run() }

@@ -49,7 +49,9 @@ final class HandlerRun: Sendable {
                         timedOut.store(true, ordering: .releasing)
                         work.cancel()
                         guard (try? await message.sleep(for: Self.grace)) != nil else { return }
-                        if await message.requeueUnended(reason: reason(true)) { requeued.store(true, ordering: .releasing) }
+                        if await message.requeueUnended(reason: reason(true)) {
+                            requeued.store(true, ordering: .releasing)
+                        }
                     }
                 }
                 let outcome = await work.result

@@ -4,7 +4,7 @@ public import ZooKeeper
 /// A leased message. No other consumer has it while the lease is held.
 ///
 /// Settle it once: call ``acknowledge(with:)``, ``requeue(reason:)`` or ``deadLetter(reason:)``, or let
-/// ``process(cancelsWhenSuspended:_:)`` do it. A message that is dropped without settling it is requeued.
+/// ``process(timeout:cancelsWhenSuspended:_:)`` do it. A message that is dropped without settling it is requeued.
 public struct QueueMessage: Sendable {
     private let holder: LeaseHolder
     private var lease: Lease { holder.lease }
