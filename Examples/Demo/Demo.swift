@@ -94,7 +94,7 @@ struct Demo {
         }
 
         printLine(
-            "\n4. A recovery returns the messages of failed consumers. Carol counts as failed when her session ends (3 seconds)."
+            "\n4. A recovery requeues the messages of failed consumers. Carol counts as failed when her session ends (3 seconds)."
         )
         try await withThrowingTaskGroup(of: Void.self) { group in
             let recovery = QueueRecovery(queue, configuration: .init(interval: .milliseconds(500)))
