@@ -83,6 +83,21 @@ struct HandlerTimeoutTests {
         #expect(errors.count == 1 && errors[0].contains("although it was cancelled"), "\(errors)")
     }
 
+    @Test("A handler that throws RejectedMessage moves its message to the dead letters at once")
+    func rejected() async throws {
+        let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
+        try await QueueProducer(queue).send("job")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            let worker = QueueWorker(QueueConsumer(queue)) { _ in throw RejectedMessage("not an order") }
+            group.addTask { try await worker.run() }
+            while try await queue.statistics().deadLettered == 0 { await Task.yield() }
+            group.cancelAll()
+        }
+        let letter = try #require(try await queue.deadLetters().first)
+        #expect(letter.reason == "not an order" && letter.payload == Array("job".utf8))
+        #expect(try await queue.statistics().ready == 0)
+    }
+
     @Test("A handler that ends within its limit is not disturbed", arguments: [nil, Duration.seconds(60)])
     func inTime(_ limit: Duration?) async throws {
         let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
