@@ -192,3 +192,9 @@ func wholeService() async throws {
     try await group.run()
     // snippet.end
 }
+
+func rejectMessage(_ message: QueueMessage) throws {
+    // snippet.reject
+    guard message.payload.count == 16 else { throw RejectedMessage("not an order ID") }
+    // snippet.end
+}

@@ -1,7 +1,7 @@
 /// An error that a handler throws to move its message to the dead letters at once, because no retry can help.
 ///
 /// ```swift
-/// guard let order = Order(message.payload) else { throw RejectedMessage("not an order") }
+/// guard message.payload.count == 16 else { throw RejectedMessage("not an order ID") }
 /// ```
 ///
 /// It has this effect in ``QueueMessage/process(timeout:cancelsWhenSuspended:_:)`` and in a ``QueueWorker``.
