@@ -138,3 +138,9 @@ func capacity(_ queue: MessageQueue) async throws {
     // snippet.end
     await producer.close()
 }
+
+func rejectMessage(_ message: QueueMessage) throws {
+    // snippet.reject
+    guard message.payload.count == 16 else { throw RejectedMessage("not an order ID") }
+    // snippet.end
+}

@@ -3,8 +3,9 @@ public import ServiceLifecycle
 
 /// A `Service` that runs a handler on each message of a queue.
 ///
-/// It acknowledges a message when the handler returns, and requeues it when the handler throws. It cancels the
-/// handler's task when the lease is lost. At a graceful shutdown it takes no more messages, gives running handlers a
+/// It acknowledges a message when the handler returns, and requeues it when the handler throws. When the handler throws
+/// ``RejectedMessage``, the message moves to the dead letters at once. The worker cancels the handler's task when the
+/// lease is lost. At a graceful shutdown it takes no more messages, gives running handlers a
 /// grace period to finish, and requeues the remaining messages.
 ///
 /// ```swift

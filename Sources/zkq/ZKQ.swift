@@ -9,7 +9,7 @@ struct ZKQ: AsyncParsableCommand {
         version: "zkq \(Version.full)",
         subcommands: [
             Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Capacity.self,
-            Doctor.self, GatewayCommand.self,
+            Consumers.self, Doctor.self, GatewayCommand.self,
         ])
 
     static func main() async {

@@ -95,6 +95,25 @@ struct ToolTests {
         #expect(sequenceUsage.first { $0.counter == "transactions" }.map { $0.value > 0 && $0.perSecond > 0 } == true)
     }
 
+    @Test("zkq consumers prints what a consumer holds, as text and as JSON")
+    func consumers() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await !zkq("consumers").isSuccess)
+        #expect(try await zkq("put", "a").isSuccess)
+        #expect(try await zkq("consumers").output.isEmpty)
+        try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
+            try await MessageQueue(client).withConsumer { messages in
+                var messages = messages.makeAsyncIterator()
+                let message = try #require(try await messages.next())
+                let columns = try await zkq("consumers").output.split(whereSeparator: \.isWhitespace)
+                #expect(columns.count == 4 && columns[1] == "alive" && columns[2] == message.nodeName)
+                let json = try await zkq("consumers", "--json").output
+                #expect(json.contains("\"alive\":true") && json.contains("\"name\":\"\(message.nodeName)\""))
+                try await message.acknowledge()
+            }
+        }
+    }
+
     @Test("A full queue refuses messages, and zkq doctor warns of it and of harmful server settings")
     func fullQueue() async throws {
         let zkq = Tool(address: try await TestServer.address())

@@ -79,8 +79,24 @@ struct HandlerTimeoutTests {
         let times = record.entries.map(\.time)
         #expect(times[1] >= Self.limit + .seconds(5) && times[1] < Self.limit + .seconds(8), "\(times)")
         #expect(times[2] >= .seconds(600))
+        #expect(log.entries.contains { $0.level == .warning && $0.message == "A handler ignores its cancellation" })
         let errors = log.entries.filter { $0.message == "A handler failed" }.compactMap { $0.metadata["error"] }
         #expect(errors.count == 1 && errors[0].contains("although it was cancelled"), "\(errors)")
+    }
+
+    @Test("A handler that throws RejectedMessage moves its message to the dead letters at once")
+    func rejected() async throws {
+        let queue = try MessageQueue(store: InMemoryZooKeeper().connect())
+        try await QueueProducer(queue).send("job")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            let worker = QueueWorker(QueueConsumer(queue)) { _ in throw RejectedMessage("not an order") }
+            group.addTask { try await worker.run() }
+            while try await queue.statistics().deadLettered == 0 { await Task.yield() }
+            group.cancelAll()
+        }
+        let letter = try #require(try await queue.deadLetters().first)
+        #expect(letter.reason == "not an order" && letter.payload == Array("job".utf8))
+        #expect(try await queue.statistics().ready == 0)
     }
 
     @Test("A handler that ends within its limit is not disturbed", arguments: [nil, Duration.seconds(60)])

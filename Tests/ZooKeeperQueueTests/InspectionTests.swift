@@ -7,6 +7,35 @@ import ZooKeeper
 
 @Suite(.timeLimit(.minutes(2)))
 struct InspectionTests {
+    @Test("Consumers are listed with what they hold, also when their sessions have ended")
+    func consumers() async throws {
+        try await withTestQueue { client, queue in
+            await expect(.queueNotFound) { _ = try await MessageQueue(client, path: "/none").consumers() }
+            let producer = QueueProducer(queue)
+            try await producer.send(contentsOf: (0..<3).map { OutgoingMessage("\($0)") })
+            await producer.close()
+            #expect(try await queue.consumers().isEmpty)
+            try await withAnotherClient(like: client) { other in
+                let consumer = QueueConsumer(try MessageQueue(other), configuration: .init(prefetch: 1))
+                var messages = consumer.makeAsyncIterator()
+                let message = try await messages.next()
+                await other.close()
+                _ = message
+            }
+            try await queue.withConsumer(prefetch: 2) { messages in
+                var messages = messages.makeAsyncIterator()
+                let message = try #require(try await messages.next())
+                while try await queue.statistics().leased < 3 { await Task.yield() }
+                let consumers = try await queue.consumers()
+                #expect(consumers.map(\.isAlive) == [false, true] && consumers.map(\.leases.count) == [1, 2])
+                let lease = try #require(consumers[1].leases.first)
+                #expect(lease.nodeName == message.nodeName && lease.claimedAt >= consumers[1].registeredAt)
+                try await message.acknowledge()
+            }
+            #expect(try await queue.consumers().map(\.isAlive) == [false])
+        }
+    }
+
     @Test("The statistics, the age and a peek show the messages without changing them")
     func statistics() async throws {
         try await withTestQueue { _, queue in

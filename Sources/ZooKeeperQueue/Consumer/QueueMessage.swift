@@ -77,7 +77,8 @@ public struct QueueMessage: Sendable {
     }
 
     /// Runs `body` and settles the message: acknowledges it when `body` returns, and requeues it when `body` throws. A
-    /// message that `body` has settled itself stays as it is.
+    /// message that `body` has settled itself stays as it is. When `body` throws ``RejectedMessage``, the message moves
+    /// to the dead letters.
     ///
     /// The task of `body` is cancelled when the lease is lost, when the message is settled, when the time limit is
     /// reached, or when the surrounding task is cancelled. When `body` throws after the cancellation of the surrounding
@@ -109,7 +110,14 @@ public struct QueueMessage: Sendable {
             // The settlement fails when the handler has settled the message itself, or when the lease is lost. Then
             // there is nothing to requeue.
             let reason = run.hasTimedOut ? run.timedOutError.message : FailureReason.text(of: error)
-            let kind: Settlement.Kind = Task.isCancelled ? .release : .requeue(reason: reason)
+            let kind: Settlement.Kind =
+                if let rejected = error as? RejectedMessage {
+                    .deadLetter(reason: rejected.reason)
+                } else if Task.isCancelled {
+                    .release
+                } else {
+                    .requeue(reason: reason)
+                }
             try? await holder.consumer.settle(lease, by: kind)
             if leaseState == .lost { throw Lease.lostError }
             throw reported
@@ -120,6 +128,9 @@ public struct QueueMessage: Sendable {
     func requeueUnended(reason: String) async -> Bool {
         do {
             try await holder.consumer.settle(lease, by: .requeue(reason: reason))
+            holder.consumer.queue.logger.warning(
+                "A handler ignores its cancellation",
+                metadata: ["message": "\(nodeName)", "deliveryCount": "\(deliveryCount)", "reason": "\(reason)"])
             return true
         } catch {
             // The handler has settled the message itself, or the lease is lost.

@@ -4,6 +4,13 @@ extension MessageQueue {
     /// - Throws: ``QueueError``; ``QueueError/Code/queueNotFound`` when there is no queue.
     public func statistics() async throws -> QueueStatistics { try await inspector.statistics() }
 
+    /// Returns the registered consumers, and which nodes each of them holds since when.
+    ///
+    /// Costs a few reads for each consumer, and one for each lease.
+    ///
+    /// - Throws: ``QueueError``; ``QueueError/Code/queueNotFound`` when there is no queue.
+    public func consumers() async throws -> [ConsumerInfo] { try await inspector.consumers() }
+
     /// Returns how much of each finite sequence of numbers the queue and its ensemble have used.
     ///
     /// Costs a few reads, one read for each producer and consumer, and one write. The write creates a node that is gone

@@ -58,6 +58,43 @@ struct QueueInspector: Sendable {
         }
     }
 
+    // MARK: Consumers
+
+    func consumers() async throws -> [ConsumerInfo] {
+        try await QueueError.translating(while: "listing the consumers", queue: queue.path) {
+            guard try await store.exists(tree.items) != nil else { throw QueueError.missingQueue(at: queue.path) }
+            var consumers: [ConsumerInfo] = []
+            for name in try await reader.names(tree.consumers).sorted() {
+                let paths = tree.consumer(name)
+                // A consumer without a lease folder has not completed its registration.
+                guard let stat = try await reader.usableStat(paths.path),
+                    let leases = try await reader.namesIfPresent(paths.item)
+                else { continue }
+                consumers.append(
+                    ConsumerInfo(
+                        name: name, isAlive: try await reader.usableStat(paths.active) != nil,
+                        registeredAt: EnsembleTime(millisecondsSince1970: stat.ctime),
+                        leases: try await self.leases(leases, of: paths)))
+            }
+            return consumers
+        }
+    }
+
+    /// Returns the leases that still exist, the oldest first.
+    private func leases(_ names: [String], of paths: ConsumerPaths) async throws -> [ConsumerInfo.Lease] {
+        let leases = try await withThrowingTaskGroup(of: ConsumerInfo.Lease?.self) { group in
+            for name in names {
+                group.addTask {
+                    try await self.reader.usableStat(paths.lease(name)).map {
+                        .init(nodeName: name, claimedAt: EnsembleTime(millisecondsSince1970: $0.ctime))
+                    }
+                }
+            }
+            return try await group.reduce(into: []) { leases, lease in lease.map { leases.append($0) } }
+        }
+        return leases.sorted { ($0.claimedAt, $0.nodeName) < ($1.claimedAt, $1.nodeName) }
+    }
+
     // MARK: Ready messages
 
     func oldestMessageAge() async throws -> Duration? {
