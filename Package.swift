@@ -13,15 +13,16 @@ let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
 
-// What `zkq --version` says. The Makefile sets it, because the package manager keeps what it has once found out about git until
+// What `zkq --version` prints. The Makefile sets it, because the package manager caches what it reads from git until
 // this file changes.
 let commit =
     Context.environment["ZKQ_COMMIT"]
     ?? Context.gitInformation.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "-dirty" : "") }
     ?? "unknown"
 
-// A user of the client and the queue alone leaves out the rest, and the packages that only this needs, with `traits: []`. It is one
-// trait, because the package manager passes the names of several to the compiler in a random order, and then compiles anew.
+// A user of the client and the queue alone leaves out everything else, and the packages that only the rest needs, with
+// `traits: []`. It is one trait, because the package manager passes the names of several traits to the compiler in a
+// random order, and then compiles everything again.
 let extras = TargetDependencyCondition.when(traits: ["Extras"])
 
 let package = Package(
@@ -289,7 +290,7 @@ for (index, file) in tutorialFiles.enumerated() {
                 path: path, exclude: others, sources: [file]))
 }
 
-// The project's own commands build without warnings; whoever uses the package is not held to that.
+// The project's own commands build without warnings; a package that depends on this one need not.
 // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0480-swiftpm-warning-control.md
 let strict: [SwiftSetting] = Context.environment["ZKQ_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)]
 

@@ -2,7 +2,7 @@ extension ZooKeeperClient {
     /// Creates a persistent node without data, and its missing ancestors, including the chroot.
     /// Leaves existing nodes unchanged.
     ///
-    /// The call is safe to repeat, and retries by itself after a lost response.
+    /// The call is safe to repeat, and retries after a lost response.
     ///
     /// - Parameters:
     ///   - path: The node's path. `"/"` is the chroot.

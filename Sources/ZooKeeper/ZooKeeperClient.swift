@@ -12,7 +12,7 @@ import Synchronization
 /// }
 /// ```
 ///
-/// The client connects at the first call and reconnects by itself. When the ensemble has expired the session, the
+/// The client connects at the first call, and reconnects automatically. When the ensemble has expired the session, the
 /// client opens a new one and reports that in ``sessionStates``. The ephemeral nodes of the old session are gone then.
 ///
 /// In a service, add the client to a `ServiceGroup` before the services that use it. The group then closes it after

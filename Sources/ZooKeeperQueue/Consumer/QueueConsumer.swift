@@ -10,7 +10,7 @@ import ZooKeeper
 /// ```
 ///
 /// The consumer waits without polling when the queue is empty. After a lost connection or an expired session
-/// it continues by itself, with a new registration if necessary. The sequence ends when its task is
+/// it continues automatically, with a new registration if necessary. The sequence ends when its task is
 /// cancelled or the consumer is closed. It throws only errors that retrying cannot fix: a missing
 /// permission, a deleted queue, a closed client.
 ///

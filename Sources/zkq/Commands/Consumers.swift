@@ -11,9 +11,9 @@ struct Consumers: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Print the registered consumers, and what each of them holds since when.",
         discussion: """
-            A line for each lease: the consumer, its state (alive or failed), the name of the leased message, and how \
-            many seconds ago it was claimed, by this machine's clock. A consumer that holds nothing has "-" in the last \
-            two columns.
+            A line for each lease: the consumer, its state (alive or failed), the name of the leased message, and \
+            how many seconds ago it was claimed, by this machine's clock. A consumer that holds nothing has "-" in the \
+            last two columns.
             """)
 
     @OptionGroup var options: QueueOptions
