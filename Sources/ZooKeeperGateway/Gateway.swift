@@ -1,3 +1,4 @@
+import Glibc
 import HTTPTypes
 import HummingbirdCore
 import HummingbirdTLS
@@ -47,8 +48,8 @@ public struct Gateway: Service {
     ///
     /// Requests that are in progress are answered first. Then all sessions are closed.
     ///
-    /// - Throws: `ZooKeeperError` for an invalid ZooKeeper configuration, and errors of the network and of files: an
-    ///   address that is in use, a certificate that cannot be read.
+    /// - Throws: `ZooKeeperError` for an invalid ZooKeeper configuration, ``GatewayError`` for an address at which the
+    ///   gateway cannot listen, and other errors of the network and of files, such as a certificate that cannot be read.
     public func run() async throws {
         let endpoints = try configuration.endpoints.map { try Endpoint($0, of: configuration, logger: logger) }
         do {
@@ -61,9 +62,23 @@ public struct Gateway: Service {
             }
         } catch {
             for endpoint in endpoints { await endpoint.close() }
-            throw error
+            throw listeningError(error) ?? error
         }
         for endpoint in endpoints { await endpoint.close() }
+    }
+
+    /// Returns the error for an address at which the gateway cannot listen; `nil` for every other error.
+    private func listeningError(_ error: any Error) -> GatewayError? {
+        guard let code = (error as? IOError)?.errnoCode else { return nil }
+        let address = "\(configuration.host):\(configuration.port)"
+        return switch code {
+        case EADDRINUSE: GatewayError(description: "The address \(address) is in use. Listen at another one.")
+        case EADDRNOTAVAIL:
+            GatewayError(description: "This machine does not have the address \(address). Listen at another one.")
+        case EACCES:
+            GatewayError(description: "The permission to listen at \(address) is missing. Use a port above 1023.")
+        default: nil
+        }
     }
 
     /// Builds the HTTP server without the Hummingbird framework. The framework needs all of Foundation, which makes a

@@ -29,7 +29,8 @@ public struct QueueError: Error, Sendable {
         public static let unsupportedFormat = Code(description: "unsupportedFormat")
         /// The access control lists do not permit the operation. Authenticate the client, or change the lists.
         public static let permissionDenied = Code(description: "permissionDenied")
-        /// No server executed the request in time. It was not applied, and it is safe to try again.
+        /// No server executed the request in time. It was not applied, and it is safe to try again. Earlier requests of
+        /// the same call, such as those of a purge, may have been applied.
         public static let timedOut = Code(description: "timedOut")
         /// No response arrived. The operation may or may not have been applied. Wait for the outcome of a send with
         /// ``QueueProducer/resume(_:timeout:)``. Settle a message again in the same way.

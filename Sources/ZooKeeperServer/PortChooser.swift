@@ -28,7 +28,7 @@ struct PortChooser {
         }
         guard !taken.contains(port), Self.isFree(port) else {
             throw LocalServerError(
-                description: "Port \(port) is in use. Choose another port, or none, which means a free one.")
+                description: "Port \(port) is in use. Choose another port, or leave it out to get a free one.")
         }
         taken.insert(port)
         return port

@@ -123,6 +123,31 @@ struct RepeatedSettlementTests {
         #expect(outcome.isAsExpected && outcome.leases == 0 && outcome.ready == 0)
     }
 
+    @Test("A settlement ends when its store returns results that do not match")
+    func mismatchedResults() throws {
+        let simulation = Simulation(.fixed)
+        let (codes, ready) = try simulation.run { [zookeeper = simulation.zookeeper] in
+            let isBroken = Flag()
+            let store = InterceptingStore(session: zookeeper.connect("consumer")) { session, operations in
+                let results = try await session.multi(operations)
+                return isBroken.isSet ? [] : results
+            }
+            let queue = try MessageQueue(store: store)
+            try await QueueProducer(queue).send("x")
+            let codes = try await queue.withConsumer { messages in
+                var messages = messages.makeAsyncIterator()
+                let message = try #require(try await messages.next())
+                isBroken.isSet = true
+                let first = await code { try await message.acknowledge() }
+                isBroken.isSet = false
+                return [first, await code { try await message.acknowledge() }]
+            }
+            return (codes, try await queue.statistics().ready)
+        }
+        // The transaction was applied, which the consumer finds in the tree.
+        #expect(codes == [.outcomeUnknown, nil] && ready == 0)
+    }
+
     private static let active = "/queue/consumers/consumer-0000000000/active"
 
     /// Claims three messages, and passes them to `body`.

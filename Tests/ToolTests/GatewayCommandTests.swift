@@ -138,6 +138,19 @@ struct GatewayCommandTests {
         }
     }
 
+    @Test("A gateway at an address in use fails with one line that says so")
+    func addressInUse() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        _ = try await zkq.started("gateway", "--listen", "127.0.0.1:0") { _, output in
+            var lines = output.makeAsyncIterator()
+            let port = try port(try await lines.next())
+            let second = try await zkq("gateway", "--listen", "127.0.0.1:\(port)")
+            #expect(!second.isSuccess && second.output.isEmpty)
+            #expect(second.error.contains("The address 127.0.0.1:\(port) is in use"), "\(second.error)")
+            #expect(second.error.split(separator: "\n").count == 1, "\(second.error)")
+        }
+    }
+
     @Test("A file configures a gateway, and an invalid file is an error without its secrets")
     func configurationFile() async throws {
         let zkq = Tool(address: try await TestServer.address())

@@ -383,7 +383,7 @@ struct ConsumerTests {
                 try await producer.send("last")
                 await producer.close()
                 #expect(try await receiving.value == (0..<500).map(String.init) + ["last"])
-                try await queue.expectEmptyTree()
+                try await queue.expectEmptyTreeAfterRecovery()
             }
         }
     }

@@ -31,7 +31,7 @@ struct ForcedElectionTests {
                 #expect(
                     last >> 32 >= first >> 32 + 3,
                     "fewer than three elections, from epoch \(first >> 32) to \(last >> 32)")
-                try await queue.expectEmptyTree()
+                try await queue.expectEmptyTreeAfterRecovery()
             }
         }
     }

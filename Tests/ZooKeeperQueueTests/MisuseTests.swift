@@ -2,6 +2,7 @@ import ServiceLifecycle
 import Testing
 import TestSupport
 import ZooKeeper
+import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
@@ -10,14 +11,14 @@ import ZooKeeper
 struct MisuseTests {
     @Test("Producers, consumers, recoveries and workers can be released without use")
     func releasedBeforeUse() async throws {
-        let client = try ZooKeeperClient(configuration: .init(servers: "127.0.0.1:1"))
-        let queue = try MessageQueue(client)
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
         _ = QueueProducer(queue)
         _ = QueueConsumer(queue)
         _ = QueueConsumer(queue).makeAsyncIterator()
         _ = QueueRecovery(queue)
         _ = QueueWorker(QueueConsumer(queue)) { _ in }
-        #expect(client.sessionState.sessionID == 0)
+        #expect(store.callCount == 0)
     }
 
     @Test("A producer and a consumer can be closed twice before use")

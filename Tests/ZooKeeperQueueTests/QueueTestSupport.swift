@@ -49,6 +49,15 @@ extension MessageQueue {
         return paths
     }
 
+    /// Expects the tree of a new queue, once a recovery has removed what lost replies may have left: the node of a
+    /// consumer that never learned its number.
+    func expectEmptyTreeAfterRecovery() async throws {
+        let recovery = QueueRecovery(self)
+        try await withDeadline("a tree without unneeded nodes", within: .seconds(30)) {
+            while try await paths().subtracting([tree.settings]) != Set(tree.parents) { try await recovery.recover() }
+        }
+    }
+
     /// Expects the tree of an unused queue.
     func expectEmptyTree(sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let found = try await paths()

@@ -32,7 +32,7 @@ final class CArena {
     private func take(_ count: Int) -> Int {
         defer { used += count }
         precondition(
-            used + count <= base.count, "The arena is too small, because its caller computed the wrong capacity.")
+            used + count <= base.count, "A buffer for the C client is too small. Report this as a bug in this library.")
         return used
     }
 }

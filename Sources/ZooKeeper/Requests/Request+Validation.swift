@@ -36,7 +36,7 @@ extension Request {
     }
 
     private static func validate(_ operations: [ZooKeeperOperation]) throws {
-        if operations.isEmpty { throw invalid("A multi needs at least one operation.") }
+        if operations.isEmpty { throw invalid("A transaction (multi) must contain at least one operation.") }
         if operations.count > maximumOperations {
             throw invalid(
                 "A multi can have at most \(maximumOperations) operations, but this one has \(operations.count). Split "

@@ -105,7 +105,8 @@ extension ZooKeeperStore {
     /// Throws ``ZooKeeperError/Code/unimplemented``.
     public func trackUsage(of path: String) async throws {
         throw ZooKeeperError(
-            code: .unimplemented, message: "This store cannot count bytes. Use another store.", path: path,
+            code: .unimplemented, message: "This store cannot measure the bytes below a node. Use another store.",
+            path: path,
             outcome: .notApplied)
     }
     /// Returns `nil`, because the bytes are not counted.

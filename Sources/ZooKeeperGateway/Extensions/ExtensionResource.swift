@@ -61,7 +61,8 @@ struct ExtensionResource {
         }
         guard request.call.isWrite else { return try await read(request, client, timeout) }
         guard let number = request.number else {
-            throw Self.invalidArgument("The write has no number. Number the writes of a session in ascending order.")
+            throw Self.invalidArgument(
+                "The request has no field \"number\". Number the writes of a session in ascending order.")
         }
         let write = try await endpoint.sessions.begin(request.session, number: number) { client in
             try await Self.write(request.call, client, timeout)

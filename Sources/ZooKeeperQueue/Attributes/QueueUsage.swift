@@ -9,7 +9,8 @@ struct QueueUsage: Sendable {
     /// Makes the servers count the bytes of the queue, which a capacity in bytes requires.
     func trackBytes() async throws {
         guard try await store.capabilities.contains(.quotas) else {
-            throw QueueError(.invalidArgument, "This store cannot count bytes. Set a capacity in messages instead.")
+            throw QueueError(
+                .invalidArgument, "This store cannot measure the queue's bytes. Set a capacity in messages instead.")
         }
         try await store.trackUsage(of: tree.root)
     }

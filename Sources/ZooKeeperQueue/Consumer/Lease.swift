@@ -73,7 +73,7 @@ final class Lease: Sendable {
             case .held, .suspended:
                 guard !state.isSettling else {
                     throw QueueError(
-                        .alreadySettled, "Another call is already settling the message. Nothing was changed.")
+                        .alreadySettled, "Another call is already settling the message. This call changed nothing.")
                 }
                 state.isSettling = true
                 return true
@@ -107,7 +107,8 @@ final class Lease: Sendable {
 
     static let unknownError = QueueError(
         .outcomeUnknown,
-        "The lease ended before a response arrived. The message may be settled. Otherwise, it will be redelivered.")
+        "The lease ended before a response arrived. So it is unknown whether the message was settled. If it was not, it will be redelivered."
+    )
 
     // MARK: States
 

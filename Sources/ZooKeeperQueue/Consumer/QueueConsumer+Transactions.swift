@@ -46,7 +46,10 @@ extension QueueConsumer {
             let plan = commit.plan(queue, state.heldLeases)
             do {
                 let results = try await queue.store.multi(plan.operations)
-                guard results.count > 1, case .set(let stat) = results[1] else { return }
+                guard results.count > 1, case .set(let stat) = results[1] else {
+                    commit.mayBeApplied()
+                    return abandon(&commit, QueueError.mismatchedResults)
+                }
                 handle { $0.answered(after: now - start) }
                 return applied(commit, plan, token: stat.mzxid)
             } catch let error as ZooKeeperError {
@@ -198,11 +201,13 @@ extension QueueConsumer {
 
     private static let lostWrites = QueueError(
         .outcomeUnknown,
-        "The servers lost acknowledged writes. The message may be settled. Otherwise, it will be redelivered.")
+        "The servers lost acknowledged writes. So it is unknown whether the message was settled. If it was not, it will be redelivered."
+    )
 
     private static let nodeChanged = QueueError(
         .outcomeUnknown,
-        "Another client wrote to the consumer's node. The message may be settled. Otherwise, it will be redelivered.")
+        "Another client wrote to the consumer's node. So it is unknown whether the message was settled. If it was not, it will be redelivered."
+    )
 
     /// Handles the end of the registration's session. This attempt was not applied. An earlier one
     /// without a reply may have been.

@@ -9,10 +9,17 @@ extension ZooKeeperStore {
             .create(probe, data: []), .set(probe, data: [], version: nil), .delete(probe),
         ])
         guard results.count == 3, case .set(let stat) = results[1] else {
-            throw QueueError(
-                .failed,
-                "The results of a transaction did not match its operations. Report this as a bug of the store.")
+            throw QueueError.mismatchedResults
         }
         return stat
     }
+}
+
+extension QueueError {
+    /// The error for a store whose results do not match the operations of a transaction. The transaction was applied,
+    /// but nothing tells its version.
+    static let mismatchedResults = QueueError(
+        .outcomeUnknown,
+        "The store returned results that do not match the operations of a transaction. Report this as a bug in the store."
+    )
 }

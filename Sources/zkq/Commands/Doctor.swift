@@ -4,7 +4,8 @@ import ZooKeeperQueue
 
 struct Doctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show every finite counter, its growth rate, and what happens at its limit. Warn of problems.")
+        abstract:
+            "Show each counter that can run out, its growth rate, and what happens at its limit. Warn of problems.")
 
     @OptionGroup var options: QueueOptions
 

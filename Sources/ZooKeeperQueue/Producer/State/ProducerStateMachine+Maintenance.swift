@@ -129,7 +129,7 @@ extension ProducerStateMachine {
 
     private static var bucketsAreUnread: ZooKeeperError {
         ZooKeeperError(
-            code: .deadlineExceeded, message: "Not sent: the deduplication buckets could not be read. Try again.",
+            code: .deadlineExceeded, message: "Not sent: the IDs of earlier messages could not be read. Try again.",
             path: nil, outcome: .notApplied)
     }
 
