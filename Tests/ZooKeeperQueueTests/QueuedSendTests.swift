@@ -90,21 +90,31 @@ struct QueuedSendTests {
         #expect(zookeeper.payloads == ["a", "b"])
     }
 
-    @Test("Cancelling half of 50,000 waiting sends keeps the rest in order, at a similar cost")
+    @Test("Cancelling half of 50,000 waiting sends keeps the rest in order, and costs no more for each than of 12,500")
     func manyCancelled() async throws {
-        let count = 50_000
-        let all = try await drain(count, cancelling: false)
-        #expect(all.payloads == (0..<count).map(String.init))
-        let half = try await drain(count, cancelling: true)
-        #expect(half.payloads == stride(from: 1, to: count, by: 2).map(String.init))
-        #expect(half.cost < all.cost * 1.5, "\(half.cost) instead of \(all.cost)")
+        // Processor time, and the smallest of three, because other processes evict this one's caches. Four times as many
+        // sends cost four times as much. If one cancellation searched all waiting sends, they would cost 16 times as much.
+        let few = try await smallestCost(12_500)
+        let many = try await smallestCost(50_000)
+        #expect(many < few * 8, "\(many) instead of four times \(few)")
+    }
+
+    /// Cancels half of `count` waiting sends, three times.
+    private func smallestCost(_ count: Int) async throws -> Duration {
+        var smallest = Duration.seconds(3_600)
+        for _ in 0..<3 {
+            let rest = try await drain(count)
+            #expect(rest.payloads == stride(from: 1, to: count, by: 2).map(String.init))
+            smallest = min(smallest, rest.cost)
+        }
+        return smallest
     }
 
     /// Lets `count` sends wait, cancels every other one, and connects.
     ///
     /// - Returns: the stored payloads, and the processor time of the process, which does not depend on other processes as
     ///   elapsed time does.
-    private func drain(_ count: Int, cancelling: Bool) async throws -> (payloads: [String], cost: Duration) {
+    private func drain(_ count: Int) async throws -> (payloads: [String], cost: Duration) {
         let zookeeper = InMemoryZooKeeper()
         let session = zookeeper.connect(sessionTimeout: .seconds(600), requestTimeout: .seconds(600))
         session.disconnect(for: .seconds(600))
@@ -113,17 +123,15 @@ struct QueuedSendTests {
         let producer = QueueProducer(queue, configuration: .init(sendTimeout: .seconds(600)))
         let tasks = await producer.begin(0..<count)
         let start = processorTime()
-        if cancelling {
-            let cancelled = stride(from: 0, to: count, by: 2).map { tasks[$0] }
-            for task in cancelled { task.cancel() }
-            var refused = 0
-            for task in cancelled {
-                if case .failure(is CancellationError) = await task.result { refused += 1 }
-            }
-            #expect(refused == cancelled.count)
+        let cancelled = stride(from: 0, to: count, by: 2).map { tasks[$0] }
+        for task in cancelled { task.cancel() }
+        var refused = 0
+        for task in cancelled {
+            if case .failure(is CancellationError) = await task.result { refused += 1 }
         }
+        #expect(refused == cancelled.count)
         session.disconnect(for: .zero)
-        for number in stride(from: cancelling ? 1 : 0, to: count, by: cancelling ? 2 : 1) {
+        for number in stride(from: 1, to: count, by: 2) {
             _ = try await tasks[number].value
         }
         let cost = processorTime() - start
