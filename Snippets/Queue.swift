@@ -1,5 +1,5 @@
-// The code of the queue's documentation. The compiler checks it with every build, and `SnippetTests` compares each slice
-// with the README, the articles and the comments. A change here therefore needs the same change there.
+// The code of the queue's documentation. The compiler checks it with every build, and `SnippetTests` compares each
+// slice with the README, the articles and the comments. A change here therefore needs the same change there.
 import Logging
 import ServiceLifecycle
 import UnixSignals

@@ -49,7 +49,8 @@ public struct Gateway: Service {
     /// Requests that are in progress are answered first. Then all sessions are closed.
     ///
     /// - Throws: `ZooKeeperError` for an invalid ZooKeeper configuration, ``GatewayError`` for an address at which the
-    ///   gateway cannot listen, and other errors of the network and of files, such as a certificate that cannot be read.
+    ///   gateway cannot listen, and other errors of the network and of files, such as a certificate that cannot be
+    ///   read.
     public func run() async throws {
         let endpoints = try configuration.endpoints.map { try Endpoint($0, of: configuration, logger: logger) }
         do {

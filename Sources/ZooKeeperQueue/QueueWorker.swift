@@ -95,14 +95,15 @@ public struct QueueWorker: Service {
         if let failure, !(failure is CancellationError) { throw failure }
     }
 
-    private func report(_ error: any Error, of message: QueueMessage) {
-        // A handler that is cancelled at a shutdown has not failed.
-        let level: Logger.Level = error is CancellationError && Task.isCancelled ? .debug : .warning
+    private func report(_ error: any Error, of message: QueueMessage) async {
+        // A handler that is cancelled at a shutdown has not failed. The worker's own task may not be cancelled yet.
+        let isEnding = if Task.isCancelled { true } else { await consumer.state.phase != .open }
+        let level: Logger.Level = error is CancellationError && isEnding ? .debug : .warning
         consumer.queue.logger.log(
             level: level, "A handler failed",
             metadata: [
                 "message": "\(message.nodeName)", "deliveryCount": "\(message.deliveryCount)",
-                "error": "\(FailureReason.text(of: error))",
+                "error": "\(FailureReason.description(of: error))",
             ])
     }
 
@@ -112,7 +113,7 @@ public struct QueueWorker: Service {
                 try await message.process(timeout: handlerTimeout) { try await handler($0) }
             } catch {
                 // The message was requeued, or its lease was lost. Neither affects the next message.
-                report(error, of: message)
+                await report(error, of: message)
             }
         }
     }

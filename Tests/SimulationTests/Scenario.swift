@@ -183,7 +183,7 @@ struct Scenario: Sendable, CustomStringConvertible {
     }
 
     static let sendDuringRollovers = Scenario(
-        description: "send during rollovers", isOrdered: false, sequenceRolloverThreshold: 1
+        description: "send during rollovers", sequenceRolloverThreshold: 1
     ) { harness, store in
         async let recovered: Void = harness.recover(harness.session("recovery"), for: .seconds(60))
         try await harness.produce(payloads + ["d", "e"], by: name, store)

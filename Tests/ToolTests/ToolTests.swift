@@ -95,6 +95,21 @@ struct ToolTests {
         #expect(sequenceUsage.first { $0.counter == "transactions" }.map { $0.value > 0 && $0.perSecond > 0 } == true)
     }
 
+    @Test("zkq recover stores a maximum of deliveries, and keeps one that the queue has")
+    func storedMaximumDeliveries() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "a").isSuccess)
+        try await ZooKeeperClient.withClient(configuration: .init(servers: zkq.address)) { client in
+            let queue = try MessageQueue(client)
+            #expect(try await zkq("recover", "--once").isSuccess)
+            #expect(try await queue.attributes() == QueueAttributes())
+            for count in ["3", "4"] {
+                #expect(try await zkq("recover", "--once", "--maximum-deliveries", count).isSuccess)
+                #expect(try await queue.attributes().maximumDeliveries == 3)
+            }
+        }
+    }
+
     @Test("zkq consumers prints what a consumer holds, as text and as JSON")
     func consumers() async throws {
         let zkq = Tool(address: try await TestServer.address())

@@ -5,8 +5,8 @@ import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
-/// Simulates everything outside a consumer's state machine: the callers, the reader, the committer, and a tree that other
-/// clients change too. Records every broken rule.
+/// Simulates everything outside a consumer's state machine: the callers, the reader, the committer, and a tree that
+/// other clients change too. Records every broken rule.
 struct ConsumerDriver {
     private enum Reading {
         case idle, begins

@@ -5,7 +5,8 @@ import ZooKeeperServer
 @testable import ZooKeeper
 @testable import ZooKeeperQueue
 
-/// A leader numbers its transactions with 32 bits. It steps down after the last number, and a new leader starts at zero.
+/// A leader numbers its transactions with 32 bits. It steps down after the last number, and a new leader starts at
+/// zero.
 @Suite(.timeLimit(.minutes(2)))
 struct ForcedElectionTests {
     @Test("No message is lost or reordered when leaders run out of transaction numbers")

@@ -69,7 +69,8 @@ struct MessageIDTests {
         try await withTestQueue(attributes: .init(deduplicationWindow: .milliseconds(1))) { client, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: messages("a", "b"))
-            // The first pass sees the bucket, and the second pass starts another. The ids in the first bucket still count.
+            // The first pass sees the bucket, and the second pass starts another. The ids in the first bucket still
+            // count.
             let recovery = QueueRecovery(queue)
             for _ in 0..<2 { #expect(try await recovery.recover().deduplicationIDsExpired == 0) }
             #expect(

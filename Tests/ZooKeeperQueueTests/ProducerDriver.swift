@@ -5,8 +5,8 @@ import ZooKeeper
 @testable import ZooKeeperQueue
 @testable import ZooKeeperTestKit
 
-/// Simulates everything outside a producer's state machine: the callers, the connection, the maintenance task, and a tree
-/// that other clients change too. Records every broken rule.
+/// Simulates everything outside a producer's state machine: the callers, the connection, the maintenance task, and a
+/// tree that other clients change too. Records every broken rule.
 struct ProducerDriver {
     private struct Message: Hashable {
         let send: UnresolvedSend

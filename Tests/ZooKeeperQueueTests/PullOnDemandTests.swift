@@ -44,7 +44,8 @@ struct PullOnDemandTests {
             var configuration = QueueConsumer.Configuration(prefetch: 8)
             configuration.pullsOnDemand = onDemand
             let consumer = QueueConsumer(queue, configuration: configuration)
-            // Between two requests there is no demand. The consumer must keep what it has read, and not list again each time.
+            // Between two requests there is no demand. The consumer must keep what it has read, and not list again each
+            // time.
             let received = try await drain(consumer, of: sent.count, tasks: 8)
             #expect(Set(received) == Set(sent) && received.count == sent.count)
             if onDemand {

@@ -12,7 +12,8 @@ struct QueuedSendTests {
 
     @Test("A send that was never transmitted times out at its own deadline")
     func neverSent() async throws {
-        let session = InMemoryZooKeeper().connect(requestTimeout: .seconds(60))
+        let zookeeper = InMemoryZooKeeper()
+        let session = zookeeper.connect(requestTimeout: .seconds(60))
         session.disconnect(for: .seconds(600))
         let producer = QueueProducer(
             try MessageQueue(store: session), configuration: .init(sendTimeout: .milliseconds(50)))
@@ -27,8 +28,10 @@ struct QueuedSendTests {
         #expect(start.duration(to: .now) < .seconds(30))
         patient.cancel()
         await #expect(throws: CancellationError.self) { try await patient.value }
-        session.close()
+        session.disconnect(for: .zero)
+        try await producer.send("later", timeout: .seconds(60))
         await producer.close()
+        #expect(zookeeper.payloads == ["later"])
     }
 
     @Test("A send in flight at its deadline has an unknown outcome, which resume resolves")
@@ -92,8 +95,9 @@ struct QueuedSendTests {
 
     @Test("Cancelling half of 50,000 waiting sends keeps the rest in order, and costs no more for each than of 12,500")
     func manyCancelled() async throws {
-        // Processor time, and the smallest of three, because other processes evict this one's caches. Four times as many
-        // sends cost four times as much. If one cancellation searched all waiting sends, they would cost 16 times as much.
+        // Processor time, and the smallest of three, because other processes evict this one's caches. Four times as
+        // many sends cost four times as much. If one cancellation searched all waiting sends, they would cost 16 times
+        // as much.
         let few = try await smallestCost(12_500)
         let many = try await smallestCost(50_000)
         #expect(many < few * 8, "\(many) instead of four times \(few)")
@@ -112,8 +116,8 @@ struct QueuedSendTests {
 
     /// Lets `count` sends wait, cancels every other one, and connects.
     ///
-    /// - Returns: the stored payloads, and the processor time of the process, which does not depend on other processes as
-    ///   elapsed time does.
+    /// - Returns: the stored payloads, and the processor time of the process, which does not depend on other processes
+    ///   as elapsed time does.
     private func drain(_ count: Int) async throws -> (payloads: [String], cost: Duration) {
         let zookeeper = InMemoryZooKeeper()
         let session = zookeeper.connect(sessionTimeout: .seconds(600), requestTimeout: .seconds(600))

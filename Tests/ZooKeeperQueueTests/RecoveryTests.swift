@@ -22,6 +22,20 @@ struct RecoveryTests {
         }
     }
 
+    @Test(
+        "A recovery without a pause, a retention or an age is rejected before anything is sent",
+        arguments: [
+            QueueRecovery.Configuration(interval: .zero), .init(producerStateRetention: .zero),
+            .init(incompleteItemAge: .seconds(-1)),
+        ])
+    func invalidConfiguration(_ configuration: QueueRecovery.Configuration) async throws {
+        let store = InMemoryZooKeeper().connect()
+        let recovery = QueueRecovery(try MessageQueue(store: store), configuration: configuration)
+        await expect(.invalidArgument) { try await recovery.recover() }
+        await expect(.invalidArgument) { try await recovery.run() }
+        #expect(store.callCount == 0)
+    }
+
     @Test("A crashed consumer's messages return in their old order")
     func crashedConsumer() async throws {
         try await withTestQueue { client, queue in

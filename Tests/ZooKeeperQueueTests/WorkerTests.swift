@@ -1,3 +1,4 @@
+import Logging
 import ServiceLifecycle
 import ServiceLifecycleTestKit
 import Simulation
@@ -89,9 +90,11 @@ struct WorkerTests {
         #expect(try await queue.statistics().deadLettered == 0)
     }
 
-    @Test("A delivery that a shutdown interrupts does not count")
+    @Test("A delivery that a shutdown interrupts does not count, and is not reported as a failure")
     func interruptions() async throws {
-        let queue = try MessageQueue(store: InMemoryZooKeeper().connect()).creating(with: .init(maximumDeliveries: 3))
+        let log = RecordedLog()
+        let queue = try MessageQueue(store: InMemoryZooKeeper().connect(), logger: log.logger())
+            .creating(with: .init(maximumDeliveries: 3))
         let producer = QueueProducer(queue)
         try await producer.send("job")
         await producer.close()
@@ -115,6 +118,7 @@ struct WorkerTests {
             #expect($0.deliveryCount == 1)
             try await $0.acknowledge()
         }
+        #expect(!log.entries.contains { $0.level >= .warning }, "\(log.entries.filter { $0.level >= .warning })")
         #expect(try await queue.statistics().deadLettered == 0)
     }
 

@@ -32,7 +32,8 @@ extension ZooKeeperError {
             "The new ensemble has no majority that is connected and in sync. Start its servers first."
         case .reconfigInProgress: "Another reconfiguration of the ensemble is in progress. Try again later."
         case .reconfigDisabled:
-            "Dynamic reconfiguration is disabled. Set reconfigEnabled=true in zoo.cfg on every server, and restart the servers."
+            "Dynamic reconfiguration is disabled. Set reconfigEnabled=true in zoo.cfg on every server, and restart "
+                + "the servers."
         case .notReadOnly: "The server is read-only, because it has no contact with a majority. Try again later."
         case .throttled: "The server is overloaded and did not execute the request. Try again later."
         case .ephemeralOnLocalSession:
@@ -46,7 +47,8 @@ extension ZooKeeperError {
             "The request exceeds a hard quota of the path or of an ancestor. Delete nodes, or raise the quota "
                 + "(zkCli.sh: listquota PATH, setquota -N COUNT -B BYTES PATH)."
         case .marshallingError:
-            "The server could not decode the request, which may exceed its size limit (jute.maxbuffer). Send less at a time, or raise the limit on every server."
+            "The server could not decode the request, which may exceed its size limit (jute.maxbuffer). Send less "
+                + "at a time, or raise the limit on every server."
         case .connectionLoss: "The connection was lost before a response arrived."
         case .operationTimeout: "The server sent nothing for two thirds of the session timeout."
         case .runtimeInconsistency:

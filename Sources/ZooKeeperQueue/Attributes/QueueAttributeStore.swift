@@ -41,6 +41,8 @@ struct QueueAttributeStore: Sendable {
             }
             var new = old
             try change(&new)
+            // A caller that assigns other attributes does not know these lines either.
+            new.keepUnknown(of: old)
             try new.validate()
             if let bytes = new.capacity.bytes, bytes != old.capacity.bytes { try await usage.trackBytes() }
             let epoch = try await reader.sequenceEpoch()

@@ -51,6 +51,9 @@ public struct QueueAttributes: Sendable, Hashable {
         self.sequenceRolloverThreshold = sequenceRolloverThreshold
     }
 
+    /// Takes over the lines of stored attributes that this release does not know, because a change must keep them.
+    mutating func keepUnknown(of stored: QueueAttributes) { unknown = stored.unknown }
+
     /// Throws for a value outside its limits.
     func validate() throws {
         func require(_ isValid: Bool, _ name: String, _ range: String, _ value: some CustomStringConvertible) throws {

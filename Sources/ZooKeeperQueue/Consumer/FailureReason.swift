@@ -3,11 +3,11 @@ enum FailureReason {
     /// The longest description, in characters. A dead letter's reason is cut further down.
     private static let maximumLength = 1_024
 
-    /// Returns the type of the error and its own description.
-    ///
-    /// The description is the handler's own text. Nothing of the message is added to it.
-    static func text(of error: any Error) -> String {
-        let (type, description) = (String(reflecting: Swift.type(of: error)), String(describing: error))
-        return "the handler threw \(type): \(description.prefix(maximumLength))"
+    /// Returns the reason for requeueing the message of a handler that threw.
+    static func requeue(after error: any Error) -> String { "the handler threw \(description(of: error))" }
+
+    /// Returns the type of an error and the error's own description. Nothing of the message is added to it.
+    static func description(of error: any Error) -> String {
+        "\(String(reflecting: type(of: error))): \(String(describing: error).prefix(maximumLength))"
     }
 }

@@ -105,10 +105,14 @@ final class Lease: Sendable {
         .leaseLost,
         "Lease lost: the session ended, and the message has been or will be redelivered. Nothing was changed.")
 
-    static let unknownError = QueueError(
-        .outcomeUnknown,
-        "The lease ended before a response arrived. So it is unknown whether the message was settled. If it was not, it will be redelivered."
-    )
+    static let unknownError = unknownOutcome("The lease ended before a response arrived.")
+
+    /// Returns the error for a settlement whose outcome can no longer be determined.
+    static func unknownOutcome(_ reason: String) -> QueueError {
+        QueueError(
+            .outcomeUnknown,
+            "\(reason) It is unknown whether the message was settled. If it was not, it will be redelivered.")
+    }
 
     // MARK: States
 

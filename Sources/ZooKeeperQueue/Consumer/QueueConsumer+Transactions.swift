@@ -199,15 +199,8 @@ extension QueueConsumer {
         await leaveToRecovery(commit.registration)
     }
 
-    private static let lostWrites = QueueError(
-        .outcomeUnknown,
-        "The servers lost acknowledged writes. So it is unknown whether the message was settled. If it was not, it will be redelivered."
-    )
-
-    private static let nodeChanged = QueueError(
-        .outcomeUnknown,
-        "Another client wrote to the consumer's node. So it is unknown whether the message was settled. If it was not, it will be redelivered."
-    )
+    private static let lostWrites = Lease.unknownOutcome("The servers lost acknowledged writes.")
+    private static let nodeChanged = Lease.unknownOutcome("Another client wrote to the consumer's node.")
 
     /// Handles the end of the registration's session. This attempt was not applied. An earlier one
     /// without a reply may have been.

@@ -110,7 +110,7 @@ public struct QueueMessage: Sendable {
             let reported = run.hasTimedOut ? run.timedOutError : error
             // The settlement fails when the handler has settled the message itself, or when the lease is lost. Then
             // there is nothing to requeue.
-            let reason = run.hasTimedOut ? run.timedOutError.message : FailureReason.text(of: error)
+            let reason = run.hasTimedOut ? run.timedOutError.message : FailureReason.requeue(after: error)
             let kind: Settlement.Kind =
                 if let rejected = error as? RejectedMessage {
                     .deadLetter(reason: rejected.reason)

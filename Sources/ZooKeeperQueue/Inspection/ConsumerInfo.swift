@@ -15,6 +15,6 @@ public struct ConsumerInfo: Sendable, Hashable {
     public let isAlive: Bool
     /// When the consumer registered.
     public let registeredAt: EnsembleTime
-    /// The leases of the consumer, the oldest first.
+    /// The leases of the consumer, the oldest first. The single message of a legacy client is not a lease.
     public let leases: [Lease]
 }

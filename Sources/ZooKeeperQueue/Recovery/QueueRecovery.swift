@@ -48,10 +48,11 @@ public actor QueueRecovery {
     /// Runs one pass over the queue. Waits while another recovery acts.
     ///
     /// - Returns: a report of the pass.
-    /// - Throws: ``QueueError``; `CancellationError`. Transactions that were applied by then stay applied,
-    ///   and each of them is complete.
+    /// - Throws: ``QueueError``, with ``QueueError/Code/invalidArgument`` for an invalid ``Configuration`` before anything
+    ///   is sent; `CancellationError`. Transactions that were applied by then stay applied, and each of them is complete.
     @discardableResult
     public func recover() async throws -> RecoveryReport {
+        try configuration.validate()
         if !isPrepared {
             try await queue.prepare()
             isPrepared = true

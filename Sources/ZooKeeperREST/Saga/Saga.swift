@@ -50,8 +50,8 @@ package struct Saga: Sendable {
                     throw ZooKeeperError(
                         code: .unimplemented,
                         message:
-                            "The transaction deletes a node and creates it again, which cannot be done safely in steps. "
-                            + "Use a gateway that supports transactions.",
+                            "The transaction deletes a node and creates it again, which is not safe in steps. Use a "
+                            + "gateway that supports transactions.",
                         path: path, operationIndex: index, outcome: .notApplied)
                 }
                 created.insert(ExactString(path))

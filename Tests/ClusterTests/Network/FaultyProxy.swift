@@ -94,6 +94,7 @@ final class FaultyProxy: Sendable {
             // The client waits, as it would for the reply to a lost packet.
             while state.withLock({ $0.condition }) == .cut { usleep(20_000) }
             if let server = Sockets.connect(target) { return server }
+            // No event announces that the server listens again.
             if connectTimeout > 0 { usleep(20_000) }
         }
         return nil

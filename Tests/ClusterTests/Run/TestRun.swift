@@ -124,6 +124,7 @@ struct TestRun: Sendable {
 
     /// Returns the memory of the workers when they have worked for some seconds.
     private func settledMemory(of pool: WorkerPool) async throws -> [String: Int] {
+        // No event says that a process has allocated what it keeps.
         try await Task.sleep(for: .seconds(messages == nil ? 20 : 3))
         return await pool.memory()
     }
