@@ -1,7 +1,10 @@
+import Simulation
+import Synchronization
 import Testing
 import TestSupport
 import ZooKeeper
 import ZooKeeperServer
+import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
@@ -264,5 +267,28 @@ struct ProducerTests {
             await producer.close()
             #expect(try await queue.drain() == ["one", "two"])
         }
+    }
+
+    @Test("A closed producer leaves no node behind when the connection was lost meanwhile", arguments: Fault.allCases)
+    func faultAtClosing(fault: Fault) throws {
+        let simulation = Simulation(.fixed)
+        let zookeeper = simulation.zookeeper
+        let left = try simulation.run {
+            let isFirst = Mutex(true)
+            let store = zookeeper.connect(faults: { request in
+                guard request.request == "delete", request.path.hasPrefix("/queue/producers/") else { return nil }
+                return isFirst.withLock { isFirst in
+                    defer { isFirst = false }
+                    return isFirst ? fault : nil
+                }
+            })
+            let producer = QueueProducer(try MessageQueue(store: store))
+            try await producer.send("x")
+            await producer.close()
+            let left = try await store.children(of: "/queue/producers").names
+            store.crash()
+            return left
+        }
+        #expect(left == [])
     }
 }

@@ -51,11 +51,13 @@ extension MessageQueue {
 
     /// Expects the tree of a new queue, once a recovery has removed what lost replies may have left: the node of a
     /// consumer that never learned its number.
-    func expectEmptyTreeAfterRecovery() async throws {
+    func expectEmptyTreeAfterRecovery(sourceLocation: SourceLocation = #_sourceLocation) async throws {
         let recovery = QueueRecovery(self)
-        try await withDeadline("a tree without unneeded nodes", within: .seconds(30)) {
-            while try await paths().subtracting([tree.settings]) != Set(tree.parents) { try await recovery.recover() }
+        let end = ContinuousClock.now + .seconds(30)
+        while try await paths().subtracting([tree.settings]) != Set(tree.parents), ContinuousClock.now < end {
+            try await recovery.recover()
         }
+        try await expectEmptyTree(sourceLocation: sourceLocation)
     }
 
     /// Expects the tree of an unused queue.

@@ -206,7 +206,8 @@ public actor QueueProducer {
 
     /// Sends the waiting messages, removes the producer's node from the tree, and refuses further messages.
     ///
-    /// Messages that cannot be stored by their deadlines fail as usual. A second call waits for the same completion.
+    /// Messages that cannot be stored by their deadlines fail as usual. When no server responds, the method gives up the
+    /// removal after five seconds, and a recovery removes the node later. A second call waits for the same completion.
     public func close() async {
         if handle({ $0.close() }) { await withCheckedContinuation { idleWaiters.append($0) } }
         while let timer {
@@ -215,8 +216,25 @@ public actor QueueProducer {
             await timer.value
         }
         guard let name = handle({ $0.leave() }) else { return }
-        // Runs in a separate task, which is not cancelled. If it fails, a recovery removes the producer's node.
-        await Task { try? await queue.store.delete(queue.tree.producer(name), version: nil) }.value
+        // Runs in a separate task, which is not cancelled.
+        await Task { await remove(queue.tree.producer(name)) }.value
+    }
+
+    /// How long to repeat the removal of the producer's node. Until a recovery removes it, a node that stays counts as
+    /// a producer that needs a share of the queue's capacity.
+    private static let removalTime = Duration.seconds(5)
+
+    private nonisolated func remove(_ path: String) async {
+        let end = now + Self.removalTime
+        repeat {
+            do {
+                return try await queue.store.delete(path, version: nil)
+            } catch let error as ZooKeeperError where error.isRetryable {
+                await error.pauseIfRefusedAtOnce(queue.store)
+            } catch {
+                return
+            }
+        } while now < end
     }
 
     // MARK: Maintenance
