@@ -10,4 +10,5 @@ package enum Invariant: Int, Sendable, Hashable, CaseIterable {
     case orderKept
     case drainedInTime
     case nothingLeftBehind
+    case neverEarly
 }

@@ -13,7 +13,8 @@ struct ExhaustiveFaultTests {
                 maximumDeliveries: scenario.maximumDeliveries, deduplicationWindow: .seconds(60),
                 maximumBatchSize: maximumBatchSize, capacity: scenario.capacity,
                 sequenceRolloverThreshold: scenario.sequenceRolloverThreshold),
-            effects: scenario.expectedNodes.isEmpty ? nil : "/effects", sendsIDs: scenario.sendsIDs)
+            effects: scenario.expectedNodes.isEmpty ? nil : "/effects", delay: scenario.delay,
+            requeueDelay: scenario.requeueDelay, sendsIDs: scenario.sendsIDs)
     }
 
     @Test("Every promise is kept with any fault at any call of a protocol", arguments: Scenario.all, [1, 3])

@@ -15,7 +15,7 @@ struct FaultHarness: Sendable {
     private let leaseTracker = LeaseTracker()
     /// The maximum number of deliveries of a message.
     var maximumDeliveries = 10
-    private let monitor = InvariantMonitor()
+    private let monitor: InvariantMonitor
 
     var clock: VirtualClock { simulation.clock }
 
@@ -27,6 +27,7 @@ struct FaultHarness: Sendable {
 
     init(_ queue: any QueueUnderTest, _ order: Simulation.Order = .fixed) {
         self.queue = queue
+        monitor = InvariantMonitor(requeueDelay: queue.requeueDelay)
         simulation = Simulation(order) { [monitor] in monitor.observe($0) }
     }
 
@@ -41,7 +42,8 @@ struct FaultHarness: Sendable {
             }
             let checker = Checker(history.events, finalState: finalState, maximumDeliveries: maximumDeliveries)
             return CheckResult(
-                byHistory: checker.violations(isOrdered: isOrdered) + leaseTracker.violations + undrained,
+                byHistory: checker.violations(isOrdered: isOrdered) + leaseTracker.violations + undrained
+                    + earlyViolations,
                 byMonitor: monitor.violations + countViolations + leakViolations)
         } catch is Simulation.Stuck {
             let stuck = Violation(.drainedInTime, "a task waits forever, or loops")
@@ -204,6 +206,15 @@ struct FaultHarness: Sendable {
         }
     }
 
+    /// Keeps recoveries running for the given time.
+    func keepRecovering(_ stores: [InMemorySession], for time: Duration) async throws {
+        await withTaskGroup(of: Void.self) { group in
+            for store in stores { group.addTask { try? await queue.keepRecovering(store) } }
+            try? await simulation.clock.sleep(for: time)
+            group.cancelAll()
+        }
+    }
+
     private func record(_ kind: HistoryEvent.Kind, _ process: String, _ payload: String) {
         history.add(HistoryEvent(kind, by: process, payload, time: milliseconds))
     }
@@ -226,7 +237,7 @@ struct FaultHarness: Sendable {
         let live = sessions.all.filter { $0.sessionState.phase != .closed }
         let store = session("drain")
         let start = simulation.clock.now.offset
-        let limit = Self.sessionTimeout + Self.recoveryPeriod + Self.work
+        let limit = Self.sessionTimeout + Self.recoveryPeriod + Self.work + queue.delay + queue.requeueDelay
         while true {
             try await queue.recover(store)
             try await consume(by: "drain", store)
@@ -257,14 +268,16 @@ struct FaultHarness: Sendable {
 
     private var finalState: FinalState {
         var finalState = FinalState()
-        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch", "ids"]
+        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch", "ids", "delayed"]
         for (path, node) in simulation.zookeeper.nodes where path.hasPrefix("/queue/") {
             let parts = path.split(separator: "/").dropFirst().map(String.init)
             let consumer = simulation.zookeeper.nodes["/queue/consumers/\(parts.dropFirst().first ?? "")"]?.data
             let messages = FinalState.messages(name: parts.last ?? "", data: node.data ?? [], consumer: consumer)
             switch (parts[0], parts.count) {
             case ("items", 2) where node.stat.dataLength > 0, ("earlier", 2): finalState.ready += messages
-            case ("partial", 2): finalState.held += messages
+            case ("partial", 2), ("delayed", 4): finalState.held += messages
+            // A slot is removed some time after its end.
+            case ("delayed", 2...3): break
             case ("consumers", 4) where parts[2] == "item": finalState.held += messages
             case ("consumers", 3) where parts[2] == "item" && node.stat.dataLength > 0: finalState.held += messages
             case ("dead", 2): finalState.dead += messages
@@ -276,6 +289,25 @@ struct FaultHarness: Sendable {
             }
         }
         return finalState
+    }
+
+    /// First deliveries that came before the delay of the message had passed.
+    private var earlyViolations: [Violation] {
+        var sendings: [String: Int64] = [:]
+        var violations: [Violation] = []
+        for event in history.events {
+            switch event.kind {
+            case .sending: sendings[event.message] = sendings[event.message] ?? event.time
+            case .delivered:
+                guard let sent = sendings[event.message] else { continue }
+                let waited = Duration.milliseconds(event.time - sent)
+                // The history has whole milliseconds.
+                guard waited < queue.delay - .milliseconds(1) else { continue }
+                violations.append(Violation(.neverEarly, "\(event.message) was delivered after \(waited)"))
+            default: break
+            }
+        }
+        return violations
     }
 
     /// Deliveries whose count exceeds the number of the message's claims.

@@ -24,6 +24,31 @@ struct InterceptingStore: ZooKeeperStore {
         }
     }
 
+    /// Returns a store that moves a delayed message in two steps: it deletes the message, and then creates it again.
+    static func movingInTwoSteps(_ session: InMemorySession) -> InterceptingStore {
+        InterceptingStore(session: session) { session, operations in
+            let deletions = operations.filter { operation in
+                guard case .delete(let path, _) = operation else { return false }
+                return path.hasPrefix("/queue/delayed/")
+            }
+            if deletions.isEmpty { return try await session.multi(operations) }
+            _ = try await session.multi(deletions)
+            return try await session.multi(
+                operations.filter { operation in !deletions.contains { $0.path == operation.path } })
+        }
+    }
+
+    /// Returns the store of a process that takes its own clock for the ensemble's. Its clock differs by `offset`.
+    static func withOwnClock(_ session: InMemorySession, offset: Duration) -> InterceptingStore {
+        InterceptingStore(session: session) { session, operations in
+            try await session.multi(operations).map { result in
+                guard case .set(var stat) = result else { return result }
+                stat.mtime += Int64(offset / .milliseconds(1))
+                return .set(stat)
+            }
+        }
+    }
+
     /// Returns a store without the check of the previous bucket of ids. The check is a node that a multi creates and
     /// deletes there, so the store leaves both operations out.
     static func withoutPreviousIDs(_ session: InMemorySession) -> InterceptingStore {

@@ -10,13 +10,17 @@ import ZooKeeperTestKit
 /// the message's lease can remove it. No process can take a lease from a live consumer.
 final class InvariantMonitor: Sendable {
     private struct Location: Hashable {
-        enum Kind { case ready, leased, partial, dead }
+        enum Kind { case ready, delayed, leased, partial, dead }
         let kind: Kind
         let path: String
         /// The consumer that holds the message.
         let consumer: String?
         /// The name of the message.
         let name: String
+        /// When the node was created, by the ensemble's clock.
+        var createdAt: Int64 = 0
+        /// When a delayed message is due, by the ensemble's clock.
+        var due: Int64 { Int64(name.prefix(13)) ?? 0 }
     }
     private struct State {
         var locations: [String: Location] = [:]
@@ -26,7 +30,11 @@ final class InvariantMonitor: Sendable {
         var claims: [String: Int] = [:]
     }
     private let root = "/queue"
+    /// The delay of requeued messages.
+    private let requeueDelay: Duration
     private let state = Mutex(State())
+
+    init(requeueDelay: Duration = .zero) { self.requeueDelay = requeueDelay }
 
     var violations: [Violation] { state.withLock { $0.violations } }
     func claims(of payload: String) -> Int { state.withLock { $0.claims[payload] ?? 0 } }
@@ -57,7 +65,8 @@ final class InvariantMonitor: Sendable {
                             Violation(invariant, "\(payload) is in \(other.path) and in \(path) at the same time"))
                     }
                     locations[payload] = Location(
-                        kind: location.kind, path: path, consumer: location.consumer, name: message.name)
+                        kind: location.kind, path: path, consumer: location.consumer,
+                        name: location.kind == .delayed ? location.name : message.name, createdAt: node.stat.ctime)
                 }
             }
             defer { (state.locations, state.owners) = (locations, owners) }
@@ -87,7 +96,18 @@ final class InvariantMonitor: Sendable {
         }
         switch (before.kind, after?.kind) {
         case (.ready, nil): report(.noneLost, "was removed from \(before.path) without a lease")
-        case (.partial, nil): report(.noneLost, "was removed from \(before.path), where only a recovery writes")
+        case (.partial, nil), (.delayed, nil):
+            report(.noneLost, "was removed from \(before.path), where only a recovery writes")
+        case (.delayed, .ready?):
+            if let after, after.createdAt < before.due {
+                report(.neverEarly, "became ready \(before.due - after.createdAt) ms before it was due")
+            }
+        case (.delayed, let kind?) where kind != .delayed: report(.noneLost, "was taken from \(before.path)")
+        case (.leased, .delayed?):
+            if let after, Duration.milliseconds(after.due - before.createdAt) < requeueDelay {
+                report(.neverEarly, "is due \(after.due - before.createdAt) ms after its claim")
+            }
+            fallthrough
         case (.leased, nil), (.leased, .ready?), (.leased, .dead?):
             guard let consumer = before.consumer else { return }
             if state.owners[consumer] != session {
@@ -101,9 +121,7 @@ final class InvariantMonitor: Sendable {
         case (.leased, .leased?): report(.oneLease, "moved from \(before.path) to \(after?.path ?? "")")
         default: break
         }
-        if before.kind == .leased, let after, after.kind == .ready,
-            after.name == before.name
-        {
+        if before.kind == .leased, let after, after.kind == .ready, after.name == before.name {
             state.claims[payload, default: 1] -= 1
         }
     }
@@ -113,6 +131,7 @@ final class InvariantMonitor: Sendable {
         return switch (parts.first, parts.count) {
         case ("items", 2), ("earlier", 2): Location(kind: .ready, path: path, consumer: nil, name: name)
         case ("partial", 2): Location(kind: .partial, path: path, consumer: nil, name: name)
+        case ("delayed", 4): Location(kind: .delayed, path: path, consumer: nil, name: name)
         case ("dead", 2): Location(kind: .dead, path: path, consumer: nil, name: name)
         case ("consumers", 4) where parts[2] == "item":
             Location(kind: .leased, path: path, consumer: parts[1], name: name)

@@ -68,6 +68,23 @@ struct NegativeControlTests {
         #expect(found.contains { $0.invariant == .storedOnce }, "\(found)")
     }
 
+    @Test("A delayed message that moves in two steps is lost")
+    func movedInTwoSteps() async {
+        var queue = OurQueue(delay: .seconds(30), requeueDelay: .seconds(40))
+        queue.recoveryStore = { InterceptingStore.movingInTwoSteps($0) }
+        let found = await found(in: queue, [.moveDelayed], \.byHistory)
+        #expect(found[.noneLost] != nil, "\(found)")
+    }
+
+    @Test("A due time by the producer's own clock, which is a day behind, lets messages come early")
+    func ownClock() {
+        var queue = OurQueue(delay: .seconds(7))
+        #expect(Scenario.sendLater.run(queue).result.passed)
+        queue.producerStore = { InterceptingStore.withOwnClock($0, offset: .seconds(-86_400)) }
+        let found = Scenario.sendLater.run(queue).result.byHistory
+        #expect(found.contains { $0.invariant == .neverEarly }, "\(found)")
+    }
+
     /// Without a fault, the algorithm handles one message at a time correctly.
     @Test("The legacy client's algorithm loses a message when a reply is lost")
     func legacyAlgorithm() async throws {

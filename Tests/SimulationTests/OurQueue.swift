@@ -9,6 +9,8 @@ struct OurQueue: QueueUnderTest {
     var producerStateRetention = Duration.seconds(1)
     /// The folder in which each acknowledgement creates a node named after its message, in the same transaction.
     var effects: String?
+    var delay = Duration.zero
+    var requeueDelay = Duration.zero
     /// Whether each message is sent with its payload as its id.
     var sendsIDs = false
     /// The store of producers.
@@ -32,7 +34,7 @@ struct OurQueue: QueueUnderTest {
         configuration.minimumBatch = 1
         return OurSender(
             producer: QueueProducer(try queue(producerStore(store)), configuration: configuration),
-            sendsIDs: sendsIDs)
+            sendsIDs: sendsIDs, delay: delay)
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
@@ -41,15 +43,19 @@ struct OurQueue: QueueUnderTest {
         // order.
         configuration.closingTime = Self.timeout
         let consumer = QueueConsumer(try queue(consumerStore(store)), configuration: configuration)
-        return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects)
+        return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects, requeueDelay: requeueDelay)
     }
 
     func recover(_ store: InMemorySession) async throws {
+        try await recoveries.recovery(for: store) { try recovery(store) }.recover()
+    }
+
+    func keepRecovering(_ store: InMemorySession) async throws { try await recovery(store).run() }
+
+    private func recovery(_ store: InMemorySession) throws -> QueueRecovery {
         var configuration = QueueRecovery.Configuration(producerStateRetention: producerStateRetention)
         configuration.cleaningInterval = .seconds(30)
-        try await recoveries.recovery(for: store) {
-            QueueRecovery(try queue(recoveryStore(store)), configuration: configuration)
-        }.recover()
+        return QueueRecovery(try queue(recoveryStore(store)), configuration: configuration)
     }
 }
 
@@ -71,11 +77,12 @@ private final class Recoveries: Sendable {
 private struct OurSender: Sender {
     let producer: QueueProducer
     let sendsIDs: Bool
+    let delay: Duration
     var trackedObject: AnyObject? { producer }
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
-            try await producer.send(contentsOf: payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil) })
+            try await producer.send(contentsOf: payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil, delay: delay) })
             return .stored
         } catch {
             return await resolve(error)
@@ -105,10 +112,11 @@ private struct OurReceiver: Receiver {
     let consumer: QueueConsumer
     var messages: QueueConsumer.Iterator
     let effects: String?
+    let requeueDelay: Duration
     var trackedObject: AnyObject? { consumer }
 
     mutating func next(within limit: Duration) async throws -> (any Delivery)? {
-        try await messages.next(within: limit).map { OurDelivery(message: $0, effects: effects) }
+        try await messages.next(within: limit).map { OurDelivery(message: $0, effects: effects, requeueDelay: requeueDelay) }
     }
 
     func close() async { await consumer.close(gracePeriod: .seconds(1)) }
@@ -117,6 +125,7 @@ private struct OurReceiver: Receiver {
 private struct OurDelivery: Delivery {
     let message: QueueMessage
     let effects: String?
+    let requeueDelay: Duration
     var payload: String { String(decoding: message.payload, as: UTF8.self) }
     var token: Int64 { message.fencingToken }
     var deliveryCount: Int { message.deliveryCount }
@@ -127,7 +136,9 @@ private struct OurDelivery: Delivery {
         let operations = effects.map { [ZooKeeperOperation.create("\($0)/\(payload)", data: [])] } ?? []
         return await settle { try await message.acknowledge(with: operations) }
     }
-    func requeue() async -> SettleResult { await settle { try await message.requeue(reason: "tried") } }
+    func requeue() async -> SettleResult { 
+        await settle { try await message.requeue(after: requeueDelay, reason: "tried") }
+    }
     func deadLetter() async -> SettleResult { await settle { try await message.deadLetter(reason: "tried") } }
 
     private func settle(_ body: () async throws -> Void) async -> SettleResult {

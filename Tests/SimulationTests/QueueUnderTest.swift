@@ -7,6 +7,23 @@ protocol QueueUnderTest: Sendable {
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver
     /// Moves the messages of failed consumers back, in one pass.
     func recover(_ store: InMemorySession) async throws
+    /// Recovers until the task is cancelled.
+    func keepRecovering(_ store: InMemorySession) async throws
+    /// The delay of messages that are sent, and of messages that are requeued.
+    var delay: Duration { get }
+    var requeueDelay: Duration { get }
+}
+
+extension QueueUnderTest {
+    var delay: Duration { .zero }
+    var requeueDelay: Duration { .zero }
+
+    func keepRecovering(_ store: InMemorySession) async throws {
+        while true {
+            try await recover(store)
+            try await store.sleep(for: .seconds(5))
+        }
+    }
 }
 
 enum SendResult: Sendable { case stored, unknown, refused(String) }

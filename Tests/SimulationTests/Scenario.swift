@@ -15,6 +15,9 @@ struct Scenario: Sendable, CustomStringConvertible {
     var capacity = QueueCapacity()
     /// Whether messages are sent with ids, which are stored for at least a minute.
     var sendsIDs = false
+    /// The delay of messages that are sent, and of messages that are requeued.
+    var delay = Duration.zero
+    var requeueDelay = Duration.zero
     /// Nodes that must exist at the end.
     var expectedNodes: [String] = []
     /// A message that the process itself must receive, because a consumer must continue after every fault.
@@ -244,7 +247,49 @@ struct Scenario: Sendable, CustomStringConvertible {
         try await harness.produce(["e", "d"], by: "again", harness.session("again"))
     }
 
-    static let all = [
+    static let sendLater = Scenario(description: "send with a delay", delay: .seconds(7)) { harness, store in
+        try await harness.produceInFlight(payloads, by: name, store)
+    }
+
+    // A message that returns is delivered after later ones.
+    static let requeueLater = Scenario(
+        description: "requeue with a delay", isOrdered: false, requeueDelay: .seconds(40)
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
+        try await harness.consume(by: name, store) { $0.deliveryCount == 1 ? .requeue : .acknowledge }
+        try await harness.recover(harness.session("recovery"), for: .seconds(50))
+        try await harness.consume(by: name, store)
+    }
+
+    /// Both kinds of delayed messages become ready in one pass, and a rollover comes in between.
+    static let moveDelayed = Scenario(
+        description: "make delayed messages ready", isOrdered: false, sequenceRolloverThreshold: 3,
+        delay: .seconds(30), requeueDelay: .seconds(40)
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"))
+        try await harness.clock.sleep(for: .seconds(31))
+        try? await harness.queue.recover(store)
+        try await harness.consume(by: "other", harness.session("other")) {
+            $0.payload == "b" ? .requeue : .acknowledge
+        }
+        try await harness.clock.sleep(for: .seconds(41))
+        for _ in 0..<2 { try? await harness.queue.recover(store) }
+    }
+
+    /// The recovery that runs all the time moves the messages, beside another one without faults.
+    static let keepMovingDelayed = Scenario(
+        description: "keep making delayed messages ready", isOrdered: false, delay: .seconds(3)
+    ) { harness, store in
+        async let recovered: Void = harness.keepRecovering([store, harness.session("recovery")], for: .seconds(14))
+        try await harness.produce(["a"], by: "producer", harness.session("producer"))
+        try await harness.clock.sleep(for: .seconds(6))
+        try await harness.produce(["b", "c"], by: "producer", harness.session("producer"))
+        try await recovered
+    }
+
+    static let delayed = [sendLater, requeueLater, moveDelayed, keepMovingDelayed]
+
+    static let all = delayed + [
         sendWithIDs, sendIDsAgain, expireIDs,
         sendToAFullQueue, rollover, sendDuringRollovers, claimDuringRollovers,
         send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, continuing, requeue,

@@ -421,7 +421,7 @@ struct ConsumerDriver {
 
     private mutating func apply(_ transaction: ConsumerTransaction, _ plan: ConsumerTransaction.Plan) {
         handle { [now, session] in
-            $0.answered(after: .milliseconds(1))
+            $0.answered(1_700_000_000_000, sentAt: now - .milliseconds(1), now: now)
             $0.applied(transaction, plan, token: 1, session: session, now: now)
         }
     }

@@ -144,7 +144,8 @@ struct ProducerDriver {
         let count = [1, 1, 1, 2, 5, 40][roll(6)]
         let messages = (0..<count).map { _ in
             let id = roll(8) == 0 ? "id-\(roll(30))" : nil
-            return EncodedMessage(priority: 100 + roll(2), data: [1], size: 80, id: id)
+            let delivery: Delivery = roll(12) == 0 ? .after(.milliseconds(1 + roll(100_000)), since: now) : .now
+            return EncodedMessage(priority: 100 + roll(2), data: [1], size: 80, id: id, delivery: delivery)
         }
         let deadline = now + .milliseconds(50 + roll(5_000))
         let waiter = nextCall
@@ -189,7 +190,7 @@ struct ProducerDriver {
         guard let plan = inFlight.popFirst() else { return }
         guard withFaults, roll(6) == 0 else {
             let result = apply(plan)
-            return handle { [now] in $0.answered(plan, result, now: now) }
+            return handle { [now] in $0.answered(plan, result, sentAt: now, now: now) }
         }
         // The connection is lost. The servers have applied some of the batches, in their order.
         let lost = [plan] + inFlight
@@ -200,7 +201,7 @@ struct ProducerDriver {
         for plan in lost {
             let error = isFirst && applied == 0 && roll(3) == 0 ? Self.refusal(.sessionMoved) : Self.lostReply
             isFirst = false
-            handle { [now] in $0.answered(plan, .failure(error), now: now) }
+            handle { [now] in $0.answered(plan, .failure(error), sentAt: now, now: now) }
         }
     }
 
@@ -226,12 +227,26 @@ struct ProducerDriver {
         // The server was rolled back.
         if fault == 2 { return .failure(Self.refusal(.badVersion, at: 0)) }
         let result = commit(plan.operations)
-        if case .success = result { note(plan.batch.entries) }
+        if case .success = result {
+            note(plan.batch.entries)
+            checkDueTimes(plan)
+        }
         return result.mapError { $0 }
     }
 
     private mutating func noteSent(_ plan: BatchTransaction) {
         for entry in plan.batch.entries { sentMessages.insert(Message(send: entry.send, index: entry.index)) }
+    }
+
+    /// The leader's clock.
+    private static func ensembleTime(at now: Duration) -> Int64 { 1_700_000_000_000 + Int64(now / .milliseconds(1)) }
+
+    private mutating func checkDueTimes(_ plan: BatchTransaction) {
+        for entry in plan.batch.entries {
+            guard case .after(let delay, let start) = entry.delivery else { continue }
+            let due = Self.ensembleTime(at: start + delay)
+            if (entry.due?.millisecondsSince1970 ?? 0) < due { violations.append("\(entry.key) is due too early") }
+        }
     }
 
     private mutating func note(_ entries: [ProducerSequence.Entry]) {
@@ -315,9 +330,16 @@ struct ProducerDriver {
         case .inspectNode(let path):
             let version = node(path)?.stat.version
             handle { $0.nodeInspected(version, path: path) }
-        case .restoreFolders(let cause, _):
+        case .restoreFolders(let cause, _, let slots):
             createFolders()
-            handle { $0.foldersRestored(cause) }
+            for slot in slots {
+                for path in [tree.delayed, tree.delayedDay(slot.day), tree.delaySlot(slot)] {
+                    _ = commit([.create(path, data: [])])
+                }
+            }
+            let isPlanned = !slots.isEmpty
+            handle { $0.foldersRestored(cause, isPlanned: isPlanned) }
+        case .readClock: handle { [now] in $0.clockRead(Self.ensembleTime(at: now), sentAt: now, now: now) }
         case .findDuplicates(let entries, let buckets):
             for number in buckets.numbers {
                 let found = entries.filter { node(tree.id($0.id ?? "", inBucket: number)) != nil }

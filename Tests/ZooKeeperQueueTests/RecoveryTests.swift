@@ -215,7 +215,7 @@ struct RecoveryTests {
         let store = InMemoryZooKeeper().connect()
         let queue = try MessageQueue(store: store)
         try await queue.prepare()
-        let lock = RecoveryLock(queue)
+        let lock = RecoveryLock(queue, at: queue.tree.recoveryLock)
         _ = try await store.create("/queue/gc-lock", data: lock.identity, mode: .persistent)
         _ = try await store.create("/queue/gc-lock/child", data: nil, mode: .persistent)
         #expect(try await lock.acquire() > 0)

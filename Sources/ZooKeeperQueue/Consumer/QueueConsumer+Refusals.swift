@@ -49,8 +49,25 @@ extension QueueConsumer {
         if error.code == .nodeExists, commit.settlements[number].canTakeAnotherName {
             // A message with that name is left from before a sequence rollover.
             commit.settlements[number].extraRedeliveries += 1
+        } else if error.code == .noNode, let due = commit.settlements[number].due, await creates(DelaySlot(due)) {
+            // The next attempt finds the slot.
         } else if await !restoresMissingFolder(error) {
             handle { $0.fail(&commit, [number], error) }
+        }
+    }
+
+    /// Creates a slot of delayed messages.
+    ///
+    /// - Returns: `false` when it cannot be created.
+    private func creates(_ slot: DelaySlot) async -> Bool {
+        do {
+            try await queue.folders.createSlots([slot])
+            return true
+        } catch let error as ZooKeeperError where error.isRetryable {
+            await error.pauseIfRefusedAtOnce(queue.store)
+            return true
+        } catch {
+            return false
         }
     }
 

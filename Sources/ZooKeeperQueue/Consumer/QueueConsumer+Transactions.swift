@@ -5,6 +5,7 @@ import ZooKeeper
 extension QueueConsumer {
     /// Settles a leased message.
     func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
+        if case .requeue(_, let delay) = kind, delay > .zero { try await readClock() }
         guard try lease.beginSettling(by: kind) else { return }
         // This wait ignores cancellation, because an acknowledgement of completed work is worth waiting for, and
         // every attempt has a deadline.
@@ -14,6 +15,21 @@ extension QueueConsumer {
             let settlement = Settlement(
                 lease: lease, kind: kind, waiter: waiter, since: now, unresolvedBefore: lease.unresolved)
             handle { $0.settles(settlement, now: now) }
+        }
+    }
+
+    /// Reads the ensemble's clock, on which the due time of a requeued message depends.
+    private func readClock() async throws {
+        try await QueueError.translating(while: "settling a message", queue: queue.path) {
+            while !state.clock.isFresh(at: now) {
+                let start = now
+                do {
+                    let stat = try await queue.store.probe(below: queue.tree.root)
+                    handle { $0.clockRead(stat.mtime, sentAt: start, now: now) }
+                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                    // Repeating it is harmless, and it waits for a connection.
+                }
+            }
         }
     }
 
@@ -44,13 +60,14 @@ extension QueueConsumer {
                 return abandon(&commit, error)
             }
             let plan = commit.plan(queue, state.heldLeases)
+            let sentAt = now
             do {
                 let results = try await queue.store.multi(plan.operations)
                 guard results.count > 1, case .set(let stat) = results[1] else {
                     commit.mayBeApplied()
                     return abandon(&commit, QueueError.mismatchedResults)
                 }
-                handle { $0.answered(after: now - start) }
+                handle { $0.answered(stat.mtime, sentAt: sentAt, now: now) }
                 return applied(commit, plan, token: stat.mzxid)
             } catch let error as ZooKeeperError {
                 if error.outcome == .unknown { commit.mayBeApplied() }

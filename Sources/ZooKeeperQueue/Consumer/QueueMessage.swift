@@ -63,10 +63,15 @@ public struct QueueMessage: Sendable {
     /// Requeues the message at its old position, or moves it to the dead letters when it was delivered
     /// ``QueueAttributes/maximumDeliveries`` times.
     ///
-    /// - Parameter reason: is logged, and stored with the dead letter if the message becomes one.
-    /// - Throws: the same errors as ``acknowledge(with:)``.
-    public func requeue(reason: String? = nil) async throws {
-        try await holder.settle(by: .requeue(reason: reason))
+    /// - Parameters:
+    ///   - delay: how long the queue holds the message back: zero to ten years. In that time it blocks no other
+    ///     message. A running ``QueueRecovery`` makes it ready when the delay has passed. Default: zero.
+    ///   - reason: is logged, and stored with the dead letter if the message becomes one.
+    /// - Throws: the same errors as ``acknowledge(with:)``; ``QueueError/Code/invalidArgument`` for an invalid delay,
+    ///   before anything is sent.
+    public func requeue(after delay: Duration = .zero, reason: String? = nil) async throws {
+        try Delivery.validate(delay)
+        try await holder.settle(by: .requeue(reason: reason, delay: delay))
     }
 
     /// Moves the message to the dead letters. Its payload stays intact.

@@ -4,7 +4,7 @@ import ZooKeeper
 struct Settlement {
     enum Kind: Sendable, Hashable {
         case acknowledge([ZooKeeperOperation])
-        case requeue(reason: String?)
+        case requeue(reason: String?, delay: Duration = .zero)
         case deadLetter(reason: String)
         /// Requeued without a delivery: neither its position nor its delivery count changes.
         case release
@@ -18,6 +18,8 @@ struct Settlement {
     let since: Duration
     /// The settlements of the lease that had been sent without a reply before.
     let unresolvedBefore: Set<Kind>
+    /// When the message is due, on the ensemble's clock; `nil` when it is requeued at once.
+    var due: EnsembleTime?
     /// Raised when another node has the name that the message would get.
     var extraRedeliveries = 0
 
@@ -29,7 +31,7 @@ struct Settlement {
         case .release:
             let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
             return [.create(epoch.path(of: name, in: tree), data: Envelope.restored(lease.data))]
-        case .requeue(let reason):
+        case .requeue(let reason, _):
             let redeliveries = lease.name.redeliveries + 1 + extraRedeliveries
             if redeliveries >= maximumDeliveries {
                 let cause = "delivered \(redeliveries) times" + (reason.map { ": \($0)" } ?? "")
@@ -37,7 +39,8 @@ struct Settlement {
                     at: tree.dead(lease.name.with(redeliveries: redeliveries).string), data: lease.data, cause: cause,
                     in: queue.store)
             }
-            let path = epoch.path(of: lease.name.with(redeliveries: redeliveries), in: tree)
+            let name = lease.name.with(redeliveries: redeliveries)
+            let path = due.map { tree.delayed(name.string, due: $0) } ?? epoch.path(of: name, in: tree)
             return [.create(path, data: Envelope.restored(lease.data))]
         case .deadLetter(let reason):
             let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)

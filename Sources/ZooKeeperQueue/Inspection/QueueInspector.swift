@@ -27,6 +27,7 @@ struct QueueInspector: Sendable {
                 // The legacy Python client keeps its one message as the data of this node.
                 statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
             }
+            (statistics.delayed, statistics.nextDueAt) = try await queue.delayedQueue.count()
             return statistics
         }
     }

@@ -20,6 +20,11 @@ public struct QueueStatistics: Sendable, Hashable {
     public var bytes: Int?
     /// Nodes that this process skips because it cannot handle them. See ``MessageQueue/skippedNodes()``.
     public var skipped = 0
+    /// Messages that are delivered later.
+    public var delayed = 0
+    /// When the first delayed message is due; `nil` when there is none. When this time has passed by seconds, no
+    /// recovery is running.
+    public var nextDueAt: EnsembleTime?
 }
 
 /// A ready message that was read without claiming it.

@@ -21,7 +21,9 @@ struct BatchPacker {
         for (index, entry) in entries.enumerated() {
             let size = entry.size + Self.margin
             let isFull = index - start == maximumBatchSize || bytes + size > maximumBytes
-            if index > start, isFull || entry.priority != entries[start].priority {
+            // Delayed messages are stored alone, so that each can be cancelled.
+            let differs = entry.priority != entries[start].priority || entry.due != nil || entries[start].due != nil
+            if index > start, isFull || differs {
                 groups.append(entries[start..<index])
                 (start, bytes) = (index, 0)
             }
@@ -37,6 +39,10 @@ struct BatchPacker {
         var (priority, path) = (-1, "")
         return groups.compactMap { group in
             guard let first = group.first else { return nil }
+            if let due = first.due {
+                let path = tree.delayed(ItemName.prefix(priority: first.priority), due: due)
+                return .create(path, data: first.data, mode: .persistentSequential)
+            }
             if first.priority != priority {
                 priority = first.priority
                 path = tree.item(ItemName.prefix(priority: priority))

@@ -43,6 +43,9 @@ struct BatchTransaction: Sendable {
         }
     }
 
+    /// The slots of the batch's delayed messages.
+    private var slots: Set<DelaySlot> { Set(batch.entries.compactMap { $0.due.map(DelaySlot.init) }) }
+
     // MARK: Results
 
     /// Returns the names of the batch's messages.
@@ -76,6 +79,9 @@ struct BatchTransaction: Sendable {
     func translated(_ error: any Error) -> any Error {
         guard let cause = error as? ZooKeeperError, let index = cause.operationIndex else { return error }
         if index > Self.epochCheck, index < firstNode { return Refusal.bucketsHaveChanged(cause) }
+        if cause.code == .noNode, groups.indices.contains(index - firstNode), !slots.isEmpty {
+            return Refusal.slotsAreMissing(slots, cause)
+        }
         let owner = index - firstNode - groups.count
         guard idOwners.indices.contains(owner) else { return error }
         switch cause.code {
@@ -89,6 +95,8 @@ struct BatchTransaction: Sendable {
     enum Refusal: Error {
         /// A message with this ID was stored before.
         case duplicate(ProducerSequence.Entry)
+        /// A slot of delayed messages does not exist yet, or a folder of the queue was removed.
+        case slotsAreMissing(Set<DelaySlot>, ZooKeeperError)
         /// Another bucket is the current one now.
         case bucketsHaveChanged(ZooKeeperError)
     }

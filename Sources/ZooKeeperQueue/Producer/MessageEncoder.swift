@@ -9,6 +9,7 @@ struct EncodedMessage: Sendable {
     let size: Int
     /// The name of the node that marks the message's ID as stored.
     let id: String?
+    let delivery: Delivery
 }
 
 /// Validates messages and encodes them, before anything is sent.
@@ -33,6 +34,7 @@ struct MessageEncoder: Sendable {
             throw QueueError(
                 .invalidArgument, "The priority must be from 0 to 999, not \(message.priority).")
         }
+        let delivery = try delivery(of: message)
         if let name = message.headers.keys.first(where: { $0.utf8.count > Envelope.maximumHeaderName }) {
             throw QueueError(
                 .invalidArgument,
@@ -49,8 +51,26 @@ struct MessageEncoder: Sendable {
                     + "\(maximumPayloadSize). Store large payloads elsewhere and send a reference, or raise the "
                     + "client's maximumRequestSize.")
         }
-        return EncodedMessage(
-            priority: message.priority, data: data, size: emptyNodeSize + data.count + sizeOfID, id: id)
+        let size = emptyNodeSize + (delivery == .now ? 0 : Self.extraPathOfDelayed) + data.count + sizeOfID
+        return EncodedMessage(priority: message.priority, data: data, size: size, id: id, delivery: delivery)
+    }
+
+    /// How much longer the path of a delayed message is than that of a ready one, in bytes, at most.
+    private static let extraPathOfDelayed = 64
+
+    private func delivery(of message: OutgoingMessage) throws -> Delivery {
+        try Delivery.validate(message.delay)
+        guard let time = message.deliverAt else {
+            return message.delay > .zero ? .after(message.delay, since: store.now) : .now
+        }
+        guard message.delay == .zero else {
+            throw QueueError(.invalidArgument, "A message can have a delay or a time to deliver it, not both.")
+        }
+        guard DelayedName.dueTimes.contains(max(0, time.millisecondsSince1970)) else {
+            throw QueueError(
+                .invalidArgument, "The time to deliver a message must be at most ten years ahead, not in \(time).")
+        }
+        return .at(time)
     }
 
     private func nodeName(of id: String?) throws -> String? {
@@ -75,7 +95,7 @@ struct MessageEncoder: Sendable {
 extension ProducerSequence.Entry {
     init(send: UnresolvedSend, index: Int, _ message: EncodedMessage) {
         self.init(
-            send: send, index: index, priority: message.priority, data: message.data, size: message.size, id: message.id
-        )
+            send: send, index: index, priority: message.priority, data: message.data, size: message.size, id: message.id,
+            delivery: message.delivery)
     }
 }

@@ -17,24 +17,42 @@ public struct OutgoingMessage: Sendable, Hashable {
     /// the ensemble one more node until the window ends.
     public var id: String?
 
-    /// Creates a message from bytes.
-    public init(_ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:], id: String? = nil) {
+    /// How long the queue holds the message back, from the call of `send` on: zero to ten years. Default: zero.
+    ///
+    /// The message is never delivered before its time, by the ensemble's clock. A running ``QueueRecovery`` makes it
+    /// ready, usually within 100 milliseconds after its time. Without one it stays delayed.
+    public var delay: Duration
+    /// The time from which on the message is delivered, by the ensemble's clock: at most ten years ahead. A time that
+    /// has passed means now. Cannot be combined with ``delay``. Default: none.
+    public var deliverAt: EnsembleTime?
+
+    /// Creates a message from bytes. Each property describes its setting.
+    public init(
+        _ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:], id: String? = nil,
+        delay: Duration = .zero, deliverAt: EnsembleTime? = nil
+    ) {
         self.id = id
         self.payload = payload
         self.priority = priority
         self.headers = headers
+        self.delay = delay
+        self.deliverAt = deliverAt
     }
 
-    /// Creates a message from the UTF-8 bytes of a text.
-    public init(_ text: String, priority: Int = 100, headers: [String: String] = [:], id: String? = nil) {
-        self.init(Array(text.utf8), priority: priority, headers: headers, id: id)
+    /// Creates a message from the UTF-8 bytes of a text. Each property describes its setting.
+    public init(
+        _ text: String, priority: Int = 100, headers: [String: String] = [:], id: String? = nil,
+        delay: Duration = .zero, deliverAt: EnsembleTime? = nil
+    ) {
+        self.init(
+            Array(text.utf8), priority: priority, headers: headers, id: id, delay: delay, deliverAt: deliverAt)
     }
 }
 
 /// The result of sending one message.
 public struct SendReceipt: Sendable, Hashable {
     /// The name of the message's node. It is `nil` for a duplicate, and for a message that is stored although the
-    /// reply with its name was lost.
+    /// reply with its name was lost. A delayed message gets another name when it becomes ready.
     public let nodeName: String?
     /// Whether a message with the same ``OutgoingMessage/id`` had already been stored, so this one was not.
     public var isDuplicate = false

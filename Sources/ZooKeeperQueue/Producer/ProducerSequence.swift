@@ -20,6 +20,9 @@ struct ProducerSequence: Sendable {
         let size: Int
         /// The name of the node that marks the message's ID as stored.
         var id: String?
+        var delivery = Delivery.now
+        /// When the message is due, once the producer knows the ensemble's clock; `nil` for a message without a delay.
+        var due: EnsembleTime?
         /// Whether the message may be sent to a queue with a capacity.
         var isAdmitted = false
 
@@ -35,7 +38,7 @@ struct ProducerSequence: Sendable {
     /// The messages of one multi.
     struct Batch {
         let version: Int32
-        let entries: [Entry]
+        var entries: [Entry]
         /// The result of the last attempt: the messages' names, or an error.
         var result: Result<[String?], any Error>?
     }

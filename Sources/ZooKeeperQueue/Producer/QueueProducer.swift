@@ -57,8 +57,9 @@ public actor QueueProducer {
         // message wakes no other thread.
         case .send(let plan):
             Task.immediate {
+                let start = now
                 let reply = await send(plan)
-                handle { $0.answered(plan, reply, now: now) }
+                handle { $0.answered(plan, reply, sentAt: start, now: now) }
             }
         case .maintain: Task.immediate { await maintain() }
         case .resume(let waiter, let result): waiter.resume(with: result)
@@ -276,9 +277,14 @@ public actor QueueProducer {
             try await store.sync(path)
             let version = try await store.exists(path)?.version
             handle { $0.nodeInspected(version, path: path) }
-        case .restoreFolders(let cause, _):
-            try await queue.folders.restoreMissing()
-            handle { $0.foldersRestored(cause) }
+        case .restoreFolders(let cause, _, let slots):
+            let restored = try await queue.folders.restoreMissing()
+            if !slots.isEmpty { try await queue.folders.createSlots(slots) }
+            handle { $0.foldersRestored(cause, isPlanned: !restored && !slots.isEmpty) }
+        case .readClock:
+            let start = now
+            let stat = try await store.probe(below: queue.tree.root)
+            handle { $0.clockRead(stat.mtime, sentAt: start, now: now) }
         case .findDuplicates(let entries, let buckets): try await findDuplicates(entries, buckets)
         case .measureFill(let countingBytes):
             let fill = try await queue.usage.fill(countingBytes: countingBytes)

@@ -5,6 +5,8 @@ struct MessageMove {
     struct Message {
         var path: String
         let data: [UInt8]?
+        /// Whether the server completes the name with the next sequence number.
+        var isNumbered = false
     }
     let from: String
     let version: Int32
@@ -16,19 +18,26 @@ struct MessageMove {
     var operations: [ZooKeeperOperation] {
         [.delete(from, version: version)]
             + messages.flatMap { message in
-                guard let cause else { return [ZooKeeperOperation.create(message.path, data: message.data)] }
+                guard let cause else {
+                    let mode: CreateMode = message.isNumbered ? .persistentSequential : .persistent
+                    return [ZooKeeperOperation.create(message.path, data: message.data, mode: mode)]
+                }
                 return DeadLetter.operations(at: message.path, data: message.data ?? [], cause: cause, in: store)
             }
     }
 
     /// Gives a message another name, because a message from before a sequence rollover has the same one.
-    mutating func takeNextName(ofOperation index: Int) {
+    ///
+    /// - Returns: `false` when the server chooses the name, and refuses because it has no number left.
+    mutating func takeNextName(ofOperation index: Int) -> Bool {
         let index = (index - 1) / (cause == nil ? 1 : 2)
-        guard messages.indices.contains(index) else { return }
+        guard messages.indices.contains(index) else { return true }
+        if messages[index].isNumbered { return false }
         let path = messages[index].path
         let name = NodePath.name(of: path)
         let next =
             ItemName(name).map { $0.with(redeliveries: $0.redeliveries + 1).string } ?? "\(name)-\(RandomName.make())"
         messages[index].path = path.dropLast(name.count) + next
+        return true
     }
 }

@@ -85,8 +85,8 @@ struct MessageMover: Sendable {
     private func resolve(
         _ error: ZooKeeperError, at operation: Int, ofMove failed: Int, in rest: inout [MessageMove]
     ) async throws {
-        if error.code == .nodeExists {
-            rest[failed].takeNextName(ofOperation: operation)
+        if error.code == .nodeExists, operation > 0 {
+            guard rest[failed].takeNextName(ofOperation: operation) else { throw FolderRefusal(cause: error) }
         } else if error.code == .noNode, operation > 0, try await queue.folders.restoreMissing() {
             // The target folder had been removed.
         } else if error.code == .noNode || error.code == .badVersion {

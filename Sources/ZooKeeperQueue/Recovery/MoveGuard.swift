@@ -8,6 +8,9 @@ enum MoveGuard {
     case consumer(FailedConsumer)
     /// The epoch has not changed, so the new names still mean these messages.
     case epoch(SequenceEpoch)
+    /// The epoch has not changed, and no slot of delayed messages was removed since its messages were listed. So the
+    /// name of a delayed message still means that message.
+    case delayed(SequenceEpoch, version: Int32)
 
     /// Adds the operations of the guard to the operations that move messages.
     ///
@@ -24,6 +27,8 @@ enum MoveGuard {
             ]
             return (before.count, before + operations + [.delete(active)])
         case .epoch(let epoch): return (1, [epoch.check(in: tree)] + operations)
+        case .delayed(let epoch, let version):
+            return (2, [epoch.check(in: tree), .check(tree.delayed, version: version)] + operations)
         }
     }
 }

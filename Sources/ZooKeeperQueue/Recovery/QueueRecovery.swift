@@ -40,7 +40,7 @@ public actor QueueRecovery {
     ) {
         self.queue = queue
         self.configuration = configuration
-        lock = RecoveryLock(queue)
+        lock = RecoveryLock(queue, at: queue.tree.recoveryLock)
         mover = MessageMover(queue)
         metrics = SequenceUsageMetrics(queue: queue.path, factory: metricsFactory)
     }
@@ -51,34 +51,21 @@ public actor QueueRecovery {
     /// - Throws: ``QueueError``, with ``QueueError/Code/invalidArgument`` for an invalid ``Configuration`` before anything
     ///   is sent; `CancellationError`. Transactions that were applied by then stay applied, and each of them is complete.
     @discardableResult
-    public func recover() async throws -> RecoveryReport {
+    public func recover() async throws -> RecoveryReport { try await recover(movesDelayed: true) }
+
+    /// - Parameter movesDelayed: whether the pass moves delayed messages too. ``run()`` moves them between the passes.
+    private func recover(movesDelayed: Bool) async throws -> RecoveryReport {
         try configuration.validate()
         if !isPrepared {
             try await queue.prepare()
             isPrepared = true
         }
         return try await QueueError.translating(while: "recovering messages", queue: queue.path) {
-            do {
-                let now = try await lock.acquire()
-                let report = try await withHeartbeats { try await pass(now: now) }
-                await lock.release()
-                return report
-            } catch {
-                await lock.release()
-                throw error
-            }
+            try await lock.hold { now in try await pass(now: now, movesDelayed: movesDelayed) }
         }
     }
 
-    private func withHeartbeats<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
-        try await withThrowingTaskGroup(of: Void.self) { [lock] group in
-            group.addTask { await lock.sendHeartbeats() }
-            defer { group.cancelAll() }
-            return try await body()
-        }
-    }
-
-    private func pass(now: Int64) async throws -> RecoveryReport {
+    private func pass(now: Int64, movesDelayed: Bool) async throws -> RecoveryReport {
         try await queue.folders.restoreMissing()
         // Throws for a format that this release does not know, before any duty runs.
         _ = try await queue.reader.sequenceEpoch()
@@ -89,6 +76,10 @@ public actor QueueRecovery {
             Redelivery(queue: queue, mover: mover, ages: ages),
             SequenceRollover(queue: queue, mover: mover),
         ])
+        if movesDelayed {
+            let now = EnsembleTime(millisecondsSince1970: now)
+            try await pass.run([DueMessages(queue: queue, mover: mover, now: now)])
+        }
         // Unneeded nodes can wait, and looking for them reads the list of all messages.
         if lastCleaning.map({ queue.store.now - $0 >= configuration.cleaningInterval }) ?? true {
             try await pass.run([
@@ -106,7 +97,8 @@ public actor QueueRecovery {
                 "Completed a recovery pass",
                 metadata: [
                     "recovered": "\(report.recovered)", "redelivered": "\(report.redelivered)",
-                    "deadLettered": "\(report.deadLettered)", "consumersRemoved": "\(report.consumersRemoved)",
+                    "deadLettered": "\(report.deadLettered)", "madeReady": "\(report.madeReady)",
+                    "consumersRemoved": "\(report.consumersRemoved)",
                     "producerStatesRemoved": "\(report.producerStatesRemoved)",
                     "incompleteItemsRemoved": "\(report.incompleteItemsRemoved)",
                     "deduplicationIDsExpired": "\(report.deduplicationIDsExpired)",
@@ -139,18 +131,30 @@ extension QueueRecovery: Service {
             throw QueueError(.alreadyRunning, "run() was already called. Create another QueueRecovery to run again.")
         }
         isRunning = true
+        try configuration.validate()
         try await cancelWhenGracefulShutdown {
-            while !Task.isCancelled {
-                do {
-                    try await self.recover()
-                } catch let error as QueueError where error.cause?.isRetryable == true {
-                    // The next pass tries again.
-                } catch is CancellationError {
-                    return
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { [queue = self.queue, mover = self.mover] in
+                    var delayedMover = DelayedMover(queue, mover)
+                    await delayedMover.run()
                 }
-                // A pause is needed, because no event reports a session that ends elsewhere.
-                try? await self.queue.store.sleep(for: self.configuration.interval)
+                defer { group.cancelAll() }
+                try await self.runPasses()
             }
+        }
+    }
+
+    private func runPasses() async throws {
+        while !Task.isCancelled {
+            do {
+                _ = try await recover(movesDelayed: false)
+            } catch let error as QueueError where error.cause?.isRetryable == true {
+                // The next pass tries again.
+            } catch is CancellationError {
+                return
+            }
+            // A pause is needed, because no event reports a session that ends elsewhere.
+            try? await queue.store.sleep(for: configuration.interval)
         }
     }
 }

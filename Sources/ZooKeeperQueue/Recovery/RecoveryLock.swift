@@ -1,20 +1,41 @@
 import ZooKeeper
 
-/// The ephemeral node of the recovery that acts now. It only saves work. It is not what protects messages, because
+/// The ephemeral node of the recovery that acts now, or that moves delayed messages. It only saves work. It is not what protects messages, because
 /// every transaction of a recovery is atomic and has its own guard, so two recoveries at once do no harm.
 struct RecoveryLock {
     private let queue: MessageQueue
+    let path: String
     let identity = Array(RandomName.make().utf8)
 
-    init(_ queue: MessageQueue) { self.queue = queue }
-
-    private var path: String { queue.tree.recoveryLock }
+    init(_ queue: MessageQueue, at path: String) {
+        self.queue = queue
+        self.path = path
+    }
 
     /// How long to wait for a recovery that sends no heartbeat. A recovery that could not release its node while its
     /// session lives would otherwise block all others until the session ends.
     private static let heartbeatTimeout = Duration.seconds(10)
     /// How often the acting recovery sends a heartbeat.
     private static let heartbeatInterval = Duration.seconds(3)
+
+    /// Waits for its turn, and holds the lock while `body` runs.
+    ///
+    /// - Parameter body: receives the ensemble's clock, in milliseconds since 1970.
+    func hold<Result: Sendable>(_ body: (Int64) async throws -> Result) async throws -> Result {
+        do {
+            let now = try await acquire()
+            let result = try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { await sendHeartbeats() }
+                defer { group.cancelAll() }
+                return try await body(now)
+            }
+            await release()
+            return result
+        } catch {
+            await release()
+            throw error
+        }
+    }
 
     /// Waits for its turn. Ignores a lock that can be neither watched nor removed, because
     /// waiting for it would never end.
@@ -29,7 +50,7 @@ struct RecoveryLock {
             }
         } catch let error as ZooKeeperError where error.isRefusal {
             // Without the permission to create nodes below the root, a recovery can do nothing.
-            guard try await queue.reader.names(queue.tree.root).contains("gc-lock") else { throw error }
+            guard try await queue.reader.names(queue.tree.root).contains(NodePath.name(of: path)) else { throw error }
             queue.skipped.skip(path, error)
         }
         return try await queue.store.probe(below: queue.tree.root).mtime
@@ -105,18 +126,28 @@ struct RecoveryLock {
 
     /// Sends heartbeats while a recovery acts, until the task is cancelled or the node belongs to another recovery.
     func sendHeartbeats() async {
-        var version: Int32 = 0
         while (try? await queue.store.sleep(for: Self.heartbeatInterval)) != nil {
             do {
-                // A pass that runs without the lock must not write to the node of another recovery.
-                guard try await isOwn() else { return }
-                version = try await queue.store.set(path, data: identity, version: version).version
+                guard try await sendHeartbeat() != nil else { return }
             } catch let error as ZooKeeperError where error.outcome == .unknown {
-                // The next heartbeat shows whether this one was applied.
-                version += 1
+                // The next heartbeat follows in any case.
             } catch {
                 return
             }
+        }
+    }
+
+    /// Sends one heartbeat.
+    ///
+    /// - Returns: the ensemble's clock, in milliseconds since 1970; `nil` when the node is gone or belongs to another
+    ///   recovery. A pass that runs without the lock must not write to that node.
+    func sendHeartbeat() async throws -> Int64? {
+        do {
+            let node = try await queue.store.get(path)
+            guard node.data == identity else { return nil }
+            return try await queue.store.set(path, data: identity, version: node.stat.version).mtime
+        } catch let error as ZooKeeperError where error.code == .noNode || error.code == .badVersion {
+            return nil
         }
     }
 

@@ -7,6 +7,8 @@ public struct RecoveryReport: Sendable, Hashable {
     /// Messages that were moved to the dead letters, because they had reached their maximum deliveries or have invalid
     /// names.
     public var deadLettered = 0
+    /// Delayed messages that became ready.
+    public var madeReady = 0
     /// Failed consumers whose nodes were removed.
     public var consumersRemoved = 0
     /// Nodes of producers that are gone.
@@ -28,6 +30,7 @@ extension RecoveryReport {
         sum.recovered += other.recovered
         sum.redelivered += other.redelivered
         sum.deadLettered += other.deadLettered
+        sum.madeReady += other.madeReady
         sum.consumersRemoved += other.consumersRemoved
         sum.producerStatesRemoved += other.producerStatesRemoved
         sum.incompleteItemsRemoved += other.incompleteItemsRemoved

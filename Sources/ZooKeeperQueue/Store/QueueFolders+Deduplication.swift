@@ -19,7 +19,7 @@ extension QueueFolders {
     }
 
     /// Creates a node with the permissions of `items`. A recovery that may remove items may then remove it too.
-    private func createLikeItems(_ path: String) async throws {
+    func createLikeItems(_ path: String) async throws {
         try await store.createIfMissing(path, acl: try await store.aclEntries(of: tree.items))
     }
 }

@@ -109,6 +109,7 @@ struct QueueFolders: Sendable {
         for folder in folders {
             for name in try await messages(in: folder) where name.epoch > 0 { number = max(number, name.epoch &+ 1) }
         }
+        for name in try await delayedNames() where name.item.epoch > 0 { number = max(number, name.item.epoch &+ 1) }
         var epoch = SequenceEpoch()
         epoch.number = number
         return number == 0 ? [] : epoch.encoded()

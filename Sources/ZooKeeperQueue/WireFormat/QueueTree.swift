@@ -20,8 +20,12 @@ struct QueueTree: Sendable, Hashable {
     var idle: String { root + "/idle" }
     /// The buckets of deduplication IDs.
     var ids: String { root + "/ids" }
+    /// Messages that are not due yet, by the day and the minute of their due times.
+    var delayed: String { root + "/delayed" }
     /// The lock of the recovery that acts now.
     var recoveryLock: String { root + "/gc-lock" }
+    /// The lock of the recovery that moves delayed messages.
+    var delayedLock: String { root + "/delayed-lock" }
 
     /// The settings that every process must agree on.
     var settings: String { root + "/settings" }
@@ -34,6 +38,12 @@ struct QueueTree: Sendable, Hashable {
     func producer(_ name: String) -> String { "\(producers)/\(name)" }
     func idBucket(_ number: UInt32) -> String { "\(ids)/\(number)" }
     func id(_ name: String, inBucket number: UInt32) -> String { "\(idBucket(number))/\(name)" }
+    func delayedDay(_ day: Int64) -> String { "\(delayed)/\(day)" }
+    func delaySlot(_ slot: DelaySlot) -> String { "\(delayedDay(slot.day))/\(slot.minute)" }
+    /// The path of a delayed message with this name, or with a name that begins so.
+    func delayed(_ name: String, due: EnsembleTime) -> String {
+        "\(delaySlot(DelaySlot(due)))/\(DelayedName.prefix(due: due))\(name)"
+    }
     func idle(_ position: String) -> String { "\(idle)/\(position)" }
     func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
 

@@ -8,6 +8,10 @@ extension ConsumerStateMachine {
 
     /// Adds a caller's settlement. Settlements that arrive during a transaction go out together in the next one.
     mutating func settles(_ settlement: Settlement, now: Duration) {
+        var settlement = settlement
+        if case .requeue(_, let delay) = settlement.kind, delay > .zero {
+            settlement.due = clock.latest(at: now + delay)
+        }
         settlements.append(settlement)
         commitIfNeeded(now: now)
     }
@@ -179,9 +183,17 @@ extension ConsumerStateMachine {
     }
 
     /// Handles the reply to a transaction.
-    mutating func answered(after time: Duration) {
-        lastTransaction = time
+    ///
+    /// - Parameter stamp: the leader's clock, in milliseconds since 1970.
+    mutating func answered(_ stamp: Int64, sentAt: Duration, now: Duration) {
+        clock.observe(stamp, sentAt: sentAt, receivedAt: now)
+        lastTransaction = now - sentAt
         claimLimit.pass(of: queue.store.maximumRequestSize)
+    }
+
+    /// Handles a reading of the ensemble's clock.
+    mutating func clockRead(_ stamp: Int64, sentAt: Duration, now: Duration) {
+        clock.observe(stamp, sentAt: sentAt, receivedAt: now)
     }
 
     /// Handles a transaction that was applied.
@@ -355,7 +367,7 @@ extension ConsumerStateMachine {
     private mutating func succeed(_ settlement: Settlement) {
         emit(.update(settlement.lease, .settled))
         forget(settlement.lease)
-        if case .requeue(let reason) = settlement.kind {
+        if case .requeue(let reason, _) = settlement.kind {
             noteRequeued(settlement)
             emit(
                 .log(

@@ -149,6 +149,7 @@ struct ConsumerStateMachine: Sendable {
     /// Whether a transaction was abandoned that may have been applied.
     var needsHeldLeases = false
     var claimLimit = ClaimLimit()
+    var clock = EnsembleClock()
     /// How long the last transaction took.
     var lastTransaction = Duration.zero
 

@@ -10,7 +10,7 @@ extension ProducerStateMachine {
             // The batch is sent again and refused again, which leads back to this step.
             if let cause = error as? ZooKeeperError { retryLater(cause) }
             return
-        case .restoreFolders(_, let isCertain):
+        case .restoreFolders(_, let isCertain, _):
             // A folder that is missing again was removed in the meantime.
             guard let failure = error as? ZooKeeperError, failure.isRetryable || failure.code == .noNode else {
                 return fail(with: error, isCertain: isCertain)
@@ -40,6 +40,8 @@ extension ProducerStateMachine {
             duplicatesFound([entry])
             deduplication.requireSearch()
             return
+        case .slotsAreMissing(let slots, let cause):
+            return insert(.restoreFolders(cause, isCertain: true, slots: slots))
         case .bucketsHaveChanged(let cause):
             deduplication.forget()
             return retryLater(cause)
@@ -119,10 +121,12 @@ extension ProducerStateMachine {
     private mutating func restoreFolders(_ cause: ZooKeeperError, isCertain: Bool) {
         needsEpoch = true
         deduplication.forget()
-        insert(.restoreFolders(cause, isCertain: isCertain))
+        insert(.restoreFolders(cause, isCertain: isCertain, slots: []))
     }
 
-    mutating func foldersRestored(_ cause: ZooKeeperError) { retryLater(cause) }
+    /// Handles the restoration of folders. A pause follows unless new slots were the reason, because the server may lag
+    /// behind the one that another client used.
+    mutating func foldersRestored(_ cause: ZooKeeperError, isPlanned: Bool) { if !isPlanned { retryLater(cause) } }
 
     /// Fails all waiting messages, because the refusal is not about a single message.
     private mutating func fail(with error: any Error, isCertain: Bool = false) {

@@ -6,7 +6,8 @@ extension ProducerStateMachine {
     /// maintenance that must come first.
     mutating func flush(now: Duration) {
         if maintenance != nil { return }
-        if needsMaintenance {
+        if sequence.isEmpty { hasDelays = false }
+        if needsMaintenance(at: now) {
             if sequence.allCompleted { beginMaintenance() }
             return
         }
@@ -14,17 +15,20 @@ extension ProducerStateMachine {
         admit(now: now)
         while let batch = sequence.nextBatch(overhead: BatchTransaction.overhead) {
             inFlight += 1
-            emit(.send(plan(for: batch, over: name)))
+            emit(.send(plan(for: batch, over: name, now: now)))
         }
         if sequence.isStuck { beginMaintenance() }
     }
 
     /// Whether later batches must wait for maintenance.
-    private var needsMaintenance: Bool {
+    private func needsMaintenance(at now: Duration) -> Bool {
         guard !sequence.isEmpty else { return false }
         return sequence.isHalted || !isPrepared || needsNode || mustReadEpoch || deduplication.needsBuckets
-            || deduplication.needsSearch
+            || deduplication.needsSearch || needsClock(at: now)
     }
+
+    /// Whether the ensemble's clock must be read, because a due time depends on it.
+    func needsClock(at now: Duration) -> Bool { hasDelays && !clock.isFresh(at: now) }
 
     var mustReadEpoch: Bool { needsEpoch || sequenceNumbers != .available }
 
@@ -32,8 +36,12 @@ extension ProducerStateMachine {
     var needsNode: Bool { node.name == nil || sequence.version >= configuration.batchesOfANode }
 
     /// Returns the transaction that stores a batch and increments the version of the producer's node.
-    func plan(for batch: ProducerSequence.Batch, over node: String) -> BatchTransaction {
-        BatchTransaction(
+    func plan(for batch: ProducerSequence.Batch, over node: String, now: Duration) -> BatchTransaction {
+        var batch = batch
+        for index in batch.entries.indices where batch.entries[index].delivery != .now {
+            batch.entries[index].due = batch.entries[index].delivery.due(clock, now: now)
+        }
+        return BatchTransaction(
             batch, sequence: node, epoch: epoch, buckets: deduplication.buckets ?? DeduplicationBuckets(),
             packer: packer,
             in: queue.tree)
@@ -42,8 +50,13 @@ extension ProducerStateMachine {
     // MARK: Events
 
     /// Handles the reply to the first attempt of a batch.
-    mutating func answered(_ plan: BatchTransaction, _ reply: Result<[OperationResult], any Error>, now: Duration) {
+    mutating func answered(
+        _ plan: BatchTransaction, _ reply: Result<[OperationResult], any Error>, sentAt: Duration, now: Duration
+    ) {
         inFlight -= 1
+        if case .success(let results) = reply, case .set(let stat)? = results.first {
+            clock.observe(stat.mtime, sentAt: sentAt, receivedAt: now)
+        }
         for (entries, names) in sequence.completed(plan.batch.version, record(reply, to: plan)) {
             finish(entries, names: names)
         }
@@ -64,6 +77,11 @@ extension ProducerStateMachine {
             budget.noteStored(nodes: plan.groups.count, messages: plan.batch.entries.count)
             return .success(plan.names(results))
         }
+    }
+
+    /// Handles a reading of the ensemble's clock.
+    mutating func clockRead(_ stamp: Int64, sentAt: Duration, now: Duration) {
+        clock.observe(stamp, sentAt: sentAt, receivedAt: now)
     }
 
     mutating func finish(_ entries: [ProducerSequence.Entry], names: [String?]) {

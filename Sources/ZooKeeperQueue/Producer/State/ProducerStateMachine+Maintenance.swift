@@ -19,7 +19,7 @@ extension ProducerStateMachine {
     }
 
     /// What comes next before an unresolved batch is sent again. Each part is tried once for each attempt.
-    enum Resolution: Sendable { case epoch, buckets, transaction }
+    enum Resolution: Sendable { case epoch, buckets, clock, transaction }
 
     /// What comes next while waiting sends are not admitted, and how long the next pause is.
     enum CapacitySearch: Sendable {
@@ -50,7 +50,7 @@ extension ProducerStateMachine {
                 maintenance?.urgent = nil
                 step = urgent
             } else {
-                step = nextStep(of: stage)
+                step = nextStep(of: stage, now: now)
             }
             if let step { return step }
             if case .ended = stage { break }
@@ -69,7 +69,7 @@ extension ProducerStateMachine {
     /// Advances the stage.
     ///
     /// - Returns: the next step; `nil` when there is none, or when the stage has changed and the caller must try again.
-    private mutating func nextStep(of stage: Stage) -> Step? {
+    private mutating func nextStep(of stage: Stage, now: Duration) -> Step? {
         switch stage {
         case .reconciling:
             go(to: .resolving(.epoch))
@@ -79,8 +79,8 @@ extension ProducerStateMachine {
                 go(to: sequence.isEmpty ? .findingDuplicates : .opening)
                 return nil
             }
-            return nextStep(for: batch, part)
-        case .opening: return nextStepOfOpening()
+            return nextStep(for: batch, part, now: now)
+        case .opening: return nextStepOfOpening(now: now)
         case .findingDuplicates:
             go(to: .findingCapacity(.epoch(pause: .milliseconds(50))))
             guard deduplication.needsSearch else { return nil }
@@ -105,14 +105,19 @@ extension ProducerStateMachine {
         return nil
     }
 
-    private mutating func nextStep(for batch: ProducerSequence.Batch, _ part: Resolution) -> Step? {
+    private mutating func nextStep(
+        for batch: ProducerSequence.Batch, _ part: Resolution, now: Duration
+    ) -> Step? {
         switch part {
         case .epoch:
             go(to: .resolving(.buckets))
             return mustReadEpoch ? .readEpoch : nil
         case .buckets:
-            go(to: .resolving(.transaction))
+            go(to: .resolving(.clock))
             return deduplication.needsBuckets ? .readBuckets : nil
+        case .clock:
+            go(to: .resolving(.transaction))
+            return needsClock(at: now) ? .readClock : nil
         case .transaction:
             go(to: .resolving(.epoch))
             if deduplication.needsBuckets {
@@ -123,7 +128,7 @@ extension ProducerStateMachine {
                 renewNode(because: Self.nodeWasRemoved)
                 return nil
             }
-            return .resolve(plan(for: batch, over: name))
+            return .resolve(plan(for: batch, over: name, now: now))
         }
     }
 
@@ -133,13 +138,14 @@ extension ProducerStateMachine {
             path: nil, outcome: .notApplied)
     }
 
-    private mutating func nextStepOfOpening() -> Step? {
+    private mutating func nextStepOfOpening(now: Duration) -> Step? {
         if !isPrepared { return .prepare }
         if mustReadEpoch { return .readEpoch }
         if deduplication.needsBuckets { return .readBuckets }
         // The node changes only here, when no batch is unresolved, because only the batch's
         // own node can resolve a batch.
         guard needsNode else {
+            if needsClock(at: now) { return .readClock }
             go(to: .findingDuplicates)
             return nil
         }

@@ -84,6 +84,9 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     var needsEpoch = true
     var sequenceNumbers = SequenceNumbers.available
     var deduplication = Deduplication.unused
+    var clock = EnsembleClock()
+    /// Whether a message that is not stored yet may have a delay.
+    var hasDelays = false
 
     // MARK: Maintenance and failures
 
@@ -138,6 +141,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         let bytes = messages.reduce(0) { $0 + $1.data.count }
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
+        if messages.contains(where: { $0.delivery != .now }) { hasDelays = true }
         sequence.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
         flush(now: now)
         watch(deadline)

@@ -18,8 +18,11 @@ enum ProducerStep: Sendable {
     case resolve(BatchTransaction)
     /// Reads the version of the producer's node, and reports ``ProducerStateMachine/nodeInspected(_:path:)``.
     case inspectNode(path: String)
-    /// Restores the queue's missing folders, and reports ``ProducerStateMachine/foldersRestored(_:)``.
-    case restoreFolders(ZooKeeperError, isCertain: Bool)
+    /// Restores the queue's missing folders, creates the slots of delayed messages, and reports
+    /// ``ProducerStateMachine/foldersRestored(_:isPlanned:)``.
+    case restoreFolders(ZooKeeperError, isCertain: Bool, slots: Set<DelaySlot>)
+    /// Reads the ensemble's clock, and reports ``ProducerStateMachine/clockRead(_:sentAt:now:)``.
+    case readClock
     /// Finds the messages whose IDs the queue remembers, and reports ``ProducerStateMachine/duplicatesFound(_:)``.
     case findDuplicates([ProducerSequence.Entry], DeduplicationBuckets)
     /// Measures the queue's fill level, and reports ``ProducerStateMachine/fillMeasured(_:now:)``.

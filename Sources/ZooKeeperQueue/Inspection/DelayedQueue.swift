@@ -1,0 +1,106 @@
+import ZooKeeper
+
+/// Lists, cancels and delivers the delayed messages of a queue.
+struct DelayedQueue: Sendable {
+    let queue: MessageQueue
+
+    private var store: any ZooKeeperStore { queue.store }
+    private var tree: QueueTree { queue.tree }
+
+    // MARK: All delayed messages
+
+    func list(limit: Int) async throws -> [DelayedMessage] {
+        try await QueueError.translating(while: "listing delayed messages", queue: queue.path) {
+            var messages: [DelayedMessage] = []
+            try await forEachSlot { slot, names in
+                let names = names.compactMap { DelayedName($0) }.sorted().prefix(limit - messages.count)
+                let nodes = try await queue.reader.readUsable(names.map { "\(slot)/\($0.string)" })
+                messages += zip(names, nodes).compactMap { name, node in node.map { Self.message(name, $0) } }
+                return messages.count < limit
+            }
+            return messages
+        }
+    }
+
+    private static func message(_ name: DelayedName, _ node: Node) -> DelayedMessage {
+        let data = node.data ?? []
+        var envelope = Envelope(headers: [:], payload: data)
+        if case .message(let read) = Envelope.read(data) { envelope = read }
+        return DelayedMessage(
+            nodeName: name.string, dueAt: name.due, priority: name.item.priority,
+            deliveryCount: name.item.redeliveries + 1, payload: envelope.payload, headers: envelope.headers,
+            id: envelope.id)
+    }
+
+    /// Returns the number of delayed messages, and when the first one is due.
+    func count() async throws -> (messages: Int, nextDue: EnsembleTime?) {
+        var (messages, nextDue) = (0, nil as EnsembleTime?)
+        try await forEachSlot { _, names in
+            messages += names.count
+            if nextDue == nil { nextDue = names.compactMap { DelayedName($0)?.due }.min() }
+            return true
+        }
+        return (messages, nextDue)
+    }
+
+    /// Lists one slot after the other, in the order of their times, until `body` returns `false`.
+    private func forEachSlot(_ body: (_ slot: String, _ names: [String]) async throws -> Bool) async throws {
+        for day in try await numbers(in: tree.delayed) {
+            let path = tree.delayedDay(day)
+            for minute in try await numbers(in: path) {
+                let slot = "\(path)/\(minute)"
+                guard try await body(slot, try await queue.reader.usableNames(slot)) else { return }
+            }
+        }
+    }
+
+    private func numbers(in folder: String) async throws -> [Int64] {
+        try await queue.reader.usableNames(folder).compactMap { Int64($0) }.sorted()
+    }
+
+    // MARK: A single message
+
+    func cancel(_ name: String) async throws {
+        let path = try path(of: name)
+        try await QueueError.translating(while: "cancelling a delayed message", queue: queue.path) {
+            // Throws for a tree of a later format, which must be left alone.
+            _ = try await queue.reader.currentEpoch()
+            var wasSent = false
+            while true {
+                do {
+                    return try await store.delete(path, version: nil)
+                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                    wasSent = true
+                } catch let error as ZooKeeperError where error.code == .noNode {
+                    // An earlier attempt whose reply was lost has deleted it, or it has just become ready.
+                    if wasSent { return }
+                    throw notFound
+                }
+            }
+        }
+    }
+
+    func deliverNow(_ name: String) async throws {
+        let path = try path(of: name)
+        try await QueueError.translating(while: "delivering a delayed message", queue: queue.path) {
+            try await queue.prepareExisting()
+            guard try await DueMessages.move(path, of: queue) else { throw notFound }
+        }
+    }
+
+    private func path(of name: String) throws -> String {
+        guard let delayed = DelayedName(name), !name.contains("/") else {
+            throw QueueError(
+                .invalidArgument,
+                "\(name) is not the name of a delayed message. List the delayed messages to see their names.")
+        }
+        return "\(tree.delaySlot(DelaySlot(delayed.due)))/\(name)"
+    }
+
+    private var notFound: QueueError {
+        QueueError(
+            .notFound,
+            "There is no delayed message with this name in \(queue.path). It may have become ready. List the delayed "
+                + "messages to see their names.")
+    }
+}

@@ -1,0 +1,30 @@
+/// When a message is to be delivered.
+enum Delivery: Sendable, Hashable {
+    case now
+    /// This long after a moment of the store's clock.
+    case after(Duration, since: Duration)
+    case at(EnsembleTime)
+
+    /// The longest delay: ten years.
+    static let longestDelay = Duration.seconds(3_653 * 86_400)
+
+    /// Returns the due time on the ensemble's clock; `nil` when the message may be delivered now.
+    ///
+    /// The time of a delay is the latest that the clock can show by then, so the message is never early. The producer
+    /// reads the clock before it sends the first message with a delay.
+    func due(_ clock: EnsembleClock, now: Duration) -> EnsembleTime? {
+        switch self {
+        case .now: return nil
+        case .after(let delay, let start): return clock.latest(at: start + delay)
+        case .at(let time):
+            if let earliest = clock.earliest(at: now), time <= earliest { return nil }
+            return time
+        }
+    }
+
+    /// Throws for a delay outside its limits.
+    static func validate(_ delay: Duration) throws {
+        if delay >= .zero, delay <= longestDelay { return }
+        throw QueueError(.invalidArgument, "The delay must be from zero to ten years, not \(delay).")
+    }
+}

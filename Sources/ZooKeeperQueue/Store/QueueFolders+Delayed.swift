@@ -1,0 +1,28 @@
+import ZooKeeper
+
+/// The folders of delayed messages.
+extension QueueFolders {
+    /// Creates the nodes of slots, and of their days, where they are missing.
+    ///
+    /// They are created when the first message of a slot is sent. A recovery removes them when the slot has passed.
+    func createSlots(_ slots: some Sequence<DelaySlot>) async throws {
+        try await createLikeItems(tree.delayed)
+        var days: Set<Int64> = []
+        for slot in slots {
+            if days.insert(slot.day).inserted { try await createLikeItems(tree.delayedDay(slot.day)) }
+            try await createLikeItems(tree.delaySlot(slot))
+        }
+    }
+
+    /// Returns the names of all delayed messages.
+    func delayedNames() async throws -> [DelayedName] {
+        var names: [DelayedName] = []
+        for day in try await reader.names(tree.delayed).compactMap({ Int64($0) }).sorted() {
+            for minute in try await reader.names(tree.delayedDay(day)).compactMap({ Int64($0) }).sorted() {
+                let slot = "\(tree.delayedDay(day))/\(minute)"
+                names += try await reader.names(slot).compactMap { DelayedName($0) }.sorted()
+            }
+        }
+        return names
+    }
+}
