@@ -4,19 +4,21 @@
 /// trip, and the shortest one tells the most. Between two stamps, the process's monotonic clock measures the time.
 struct EnsembleClock: Sendable {
     private struct Observation {
-        /// The leader's clock, in milliseconds since 1970.
-        let stamp: Int64
+        let stamp: EnsembleTime
         let sentAt: Duration
         let receivedAt: Duration
 
         var uncertainty: Duration { receivedAt - sentAt }
     }
+    /// The observation that tells the most now.
     private var observation: Observation?
+    /// When the clock was last read, whether or not that told more.
+    private var lastReading: Duration?
 
     /// How far two clocks may diverge: a thousandth of the time. That is twice the rate at which system clocks are
     /// adjusted.
     private static let drift = 1_000
-    /// How old an observation may be when a due time depends on it. The leader's clock may have been set since.
+    /// How old the last reading may be when a due time depends on it. The leader's clock may have been set since.
     private static let maximumAge = Duration.seconds(10)
 
     /// Records a stamp of the leader.
@@ -26,6 +28,8 @@ struct EnsembleClock: Sendable {
     ///   - sentAt: when the request was sent, by the store's clock.
     ///   - receivedAt: when the reply arrived.
     mutating func observe(_ stamp: Int64, sentAt: Duration, receivedAt: Duration) {
+        lastReading = receivedAt
+        let stamp = EnsembleTime(millisecondsSince1970: stamp)
         let new = Observation(stamp: stamp, sentAt: sentAt, receivedAt: receivedAt)
         if let old = observation, agrees(new), new.uncertainty > old.uncertainty + drift(since: old, at: receivedAt) {
             return
@@ -33,32 +37,28 @@ struct EnsembleClock: Sendable {
         observation = new
     }
 
-    mutating func forget() { observation = nil }
-
-    /// Whether a due time may depend on the last observation.
+    /// Whether a due time may depend on the last reading.
     func isFresh(at now: Duration) -> Bool {
-        guard let observation else { return false }
-        return now - observation.receivedAt <= Self.maximumAge
+        lastReading.map { now - $0 <= Self.maximumAge } ?? false
     }
 
     /// The earliest time that the ensemble's clock can show now.
     func earliest(at now: Duration) -> EnsembleTime? {
         guard let observation else { return nil }
-        let passed = now - observation.receivedAt - drift(since: observation, at: now)
-        return EnsembleTime(millisecondsSince1970: observation.stamp + Self.milliseconds(passed))
+        return observation.stamp.advanced(by: now - observation.receivedAt - drift(since: observation, at: now))
     }
 
     /// The latest time that the ensemble's clock can show now.
     func latest(at now: Duration) -> EnsembleTime? {
         guard let observation else { return nil }
         // A stamp of whole milliseconds was cut off, and so is the quotient.
-        let passed = now - observation.sentAt + drift(since: observation, at: now)
-        return EnsembleTime(millisecondsSince1970: observation.stamp + Self.milliseconds(passed) + 2)
+        let passed = now - observation.sentAt + drift(since: observation, at: now) + .milliseconds(2)
+        return observation.stamp.advanced(by: passed)
     }
 
     /// How long to wait until the ensemble's clock certainly shows this time.
     func wait(until time: EnsembleTime, at now: Duration) -> Duration? {
-        earliest(at: now).map { .milliseconds(max(0, time.millisecondsSince1970 - $0.millisecondsSince1970)) }
+        earliest(at: now).map { max(.zero, $0.duration(to: time)) }
     }
 
     private func drift(since old: Observation, at now: Duration) -> Duration {
@@ -69,8 +69,7 @@ struct EnsembleClock: Sendable {
     /// server leads.
     private func agrees(_ new: Observation) -> Bool {
         guard let earliest = earliest(at: new.sentAt), let latest = latest(at: new.receivedAt) else { return true }
-        return (earliest.millisecondsSince1970 - 1...latest.millisecondsSince1970 + 1).contains(new.stamp)
+        let tolerance = Duration.milliseconds(1)
+        return new.stamp.advanced(by: tolerance) >= earliest && new.stamp <= latest.advanced(by: tolerance)
     }
-
-    private static func milliseconds(_ duration: Duration) -> Int64 { Int64((duration / .milliseconds(1)).rounded(.down)) }
 }

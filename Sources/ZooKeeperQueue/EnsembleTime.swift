@@ -13,6 +13,15 @@ public struct EnsembleTime: Sendable, Hashable, Comparable {
         .milliseconds(other.millisecondsSince1970) - .milliseconds(millisecondsSince1970)
     }
 
+    /// Returns the moment this much later, or earlier for a negative duration. A fraction of a millisecond is cut off.
+    public func advanced(by duration: Duration) -> EnsembleTime {
+        // A Double of this size is an exact number of milliseconds, 285,000 years.
+        let limit = Double(1 << 53)
+        let milliseconds = Int64(min(max((duration / .milliseconds(1)).rounded(.down), -limit), limit))
+        let (sum, isTooLarge) = millisecondsSince1970.addingReportingOverflow(milliseconds)
+        return EnsembleTime(millisecondsSince1970: isTooLarge ? (milliseconds < 0 ? .min : .max) : sum)
+    }
+
     /// Whether one moment is earlier than the other.
     public static func < (a: EnsembleTime, b: EnsembleTime) -> Bool {
         a.millisecondsSince1970 < b.millisecondsSince1970

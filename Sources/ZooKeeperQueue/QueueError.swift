@@ -41,7 +41,7 @@ public struct QueueError: Error, Sendable {
         /// The message was already acknowledged, requeued or dead-lettered, or another call is settling it. Settle each
         /// message once.
         public static let alreadySettled = Code(description: "alreadySettled")
-        /// A handler did not end within the time limit of ``QueueMessage/process(timeout:cancelsWhenSuspended:_:)``.
+        /// A handler did not end within the time limit of ``QueueMessage/process(retry:timeout:cancelsWhenSuspended:_:)``.
         /// The message is requeued. Raise the limit, or let the handler stop when its task is cancelled.
         public static let handlerTimedOut = Code(description: "handlerTimedOut")
         /// The producer, consumer or client is closed. Create another one.

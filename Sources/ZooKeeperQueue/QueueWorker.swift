@@ -3,7 +3,8 @@ public import ServiceLifecycle
 
 /// A `Service` that runs a handler on each message of a queue.
 ///
-/// It acknowledges a message when the handler returns, and requeues it when the handler throws. When the handler throws
+/// It acknowledges a message when the handler returns, and requeues it when the handler throws: the message comes back
+/// after the delay of the retry policy. When the handler throws
 /// ``RejectedMessage``, the message moves to the dead letters at once. The worker cancels the handler's task when the
 /// lease is lost. At a graceful shutdown it takes no more messages, gives running handlers a
 /// grace period to finish, and requeues the remaining messages.
@@ -16,6 +17,7 @@ public struct QueueWorker: Service {
     private let consumer: QueueConsumer
     private let concurrency: Int
     private let gracePeriod: Duration
+    private let retry: RetryPolicy?
     private let handlerTimeout: Duration?
     private let handler: @Sendable (QueueMessage) async throws -> Void
 
@@ -25,18 +27,20 @@ public struct QueueWorker: Service {
     ///   - consumer: delivers the messages. The worker closes it when the worker ends.
     ///   - concurrency: how many handlers run at once. The consumer's prefetch limits it too. Default: 1.
     ///   - gracePeriod: how long handlers may go on after a graceful shutdown has begun. Default: 30 seconds.
+    ///   - retry: how long the message of a failed handler waits. Default: the queue's ``QueueAttributes/retry``.
     ///   - handlerTimeout: how long a handler may take before its task is cancelled and its message requeued. If the
     ///     handler ignores the cancellation, the message is requeued five seconds later, and this slot of the worker
     ///     stays occupied until the handler ends. Default: no limit.
     ///   - handler: processes one message.
     public init(
         _ consumer: QueueConsumer, concurrency: Int = 1, gracePeriod: Duration = .seconds(30),
-        handlerTimeout: Duration? = nil,
+        retry: RetryPolicy? = nil, handlerTimeout: Duration? = nil,
         handler: @escaping @Sendable (QueueMessage) async throws -> Void
     ) {
         self.consumer = consumer
         self.concurrency = max(1, concurrency)
         self.gracePeriod = gracePeriod
+        self.retry = retry
         self.handlerTimeout = handlerTimeout
         self.handler = handler
     }
@@ -54,6 +58,7 @@ public struct QueueWorker: Service {
     ///
     /// - Throws: ``QueueError`` for errors that retrying cannot fix, such as a missing permission or a deleted queue.
     public func run() async throws {
+        try retry?.validate()
         await consumer.expect(handlers: concurrency)
         let failure = await withTaskGroup(of: End.self) { group in
             group.addTask {
@@ -110,7 +115,7 @@ public struct QueueWorker: Service {
     private func handleAll() async throws {
         for try await message in consumer {
             do {
-                try await message.process(timeout: handlerTimeout) { try await handler($0) }
+                try await message.process(retry: retry, timeout: handlerTimeout) { try await handler($0) }
             } catch {
                 // The message was requeued, or its lease was lost. Neither affects the next message.
                 await report(error, of: message)

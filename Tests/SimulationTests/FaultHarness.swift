@@ -268,7 +268,9 @@ struct FaultHarness: Sendable {
 
     private var finalState: FinalState {
         var finalState = FinalState()
-        let parents: Set = ["items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch", "ids", "delayed"]
+        let parents: Set = [
+            "items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch", "ids", "delayed",
+        ]
         for (path, node) in simulation.zookeeper.nodes where path.hasPrefix("/queue/") {
             let parts = path.split(separator: "/").dropFirst().map(String.init)
             let consumer = simulation.zookeeper.nodes["/queue/consumers/\(parts.dropFirst().first ?? "")"]?.data

@@ -43,7 +43,8 @@ struct OurQueue: QueueUnderTest {
         // order.
         configuration.closingTime = Self.timeout
         let consumer = QueueConsumer(try queue(consumerStore(store)), configuration: configuration)
-        return OurReceiver(consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects, requeueDelay: requeueDelay)
+        return OurReceiver(
+            consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects, requeueDelay: requeueDelay)
     }
 
     func recover(_ store: InMemorySession) async throws {
@@ -82,7 +83,8 @@ private struct OurSender: Sender {
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
-            try await producer.send(contentsOf: payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil, delay: delay) })
+            try await producer.send(
+                contentsOf: payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil, delay: delay) })
             return .stored
         } catch {
             return await resolve(error)
@@ -116,7 +118,9 @@ private struct OurReceiver: Receiver {
     var trackedObject: AnyObject? { consumer }
 
     mutating func next(within limit: Duration) async throws -> (any Delivery)? {
-        try await messages.next(within: limit).map { OurDelivery(message: $0, effects: effects, requeueDelay: requeueDelay) }
+        try await messages.next(within: limit).map {
+            OurDelivery(message: $0, effects: effects, requeueDelay: requeueDelay)
+        }
     }
 
     func close() async { await consumer.close(gracePeriod: .seconds(1)) }
@@ -136,7 +140,7 @@ private struct OurDelivery: Delivery {
         let operations = effects.map { [ZooKeeperOperation.create("\($0)/\(payload)", data: [])] } ?? []
         return await settle { try await message.acknowledge(with: operations) }
     }
-    func requeue() async -> SettleResult { 
+    func requeue() async -> SettleResult {
         await settle { try await message.requeue(after: requeueDelay, reason: "tried") }
     }
     func deadLetter() async -> SettleResult { await settle { try await message.deadLetter(reason: "tried") } }

@@ -289,13 +289,14 @@ struct Scenario: Sendable, CustomStringConvertible {
 
     static let delayed = [sendLater, requeueLater, moveDelayed, keepMovingDelayed]
 
-    static let all = delayed + [
-        sendWithIDs, sendIDsAgain, expireIDs,
-        sendToAFullQueue, rollover, sendDuringRollovers, claimDuringRollovers,
-        send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, continuing, requeue,
-        requeueTooOften,
-        deadLetter, recovery,
-        recoveryBesideLiveConsumer,
-        redeliveryToDeadLetters, registration, shutdown, slowHandler, crash,
-    ]
+    static let all =
+        delayed + [
+            sendWithIDs, sendIDsAgain, expireIDs,
+            sendToAFullQueue, rollover, sendDuringRollovers, claimDuringRollovers,
+            send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, continuing, requeue,
+            requeueTooOften,
+            deadLetter, recovery,
+            recoveryBesideLiveConsumer,
+            redeliveryToDeadLetters, registration, shutdown, slowHandler, crash,
+        ]
 }

@@ -267,7 +267,7 @@ struct ConsumerDriver {
                 paths: machine.queue.tree.consumer(name), sessionID: session.sessionID, name: name)
             handle { $0.registered(registration) }
         }
-        if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), maximumDeliveries: 10) } }
+        if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), attributes: QueueAttributes()) } }
         let mark = machine.listRevision
         if machine.needsList(now: now) {
             beginScan(mark)
@@ -315,7 +315,7 @@ struct ConsumerDriver {
             reading = isValid ? .reads(handle { $0.nextToRead() }, mark) : .begins
         case .full: endScan()
         case .mayHaveMoved:
-            _ = handle { $0.epochRead(SequenceEpoch(), maximumDeliveries: nil) }
+            _ = handle { $0.epochRead(SequenceEpoch(), attributes: nil) }
             handle { $0.foundNothing() }
         }
     }
@@ -507,6 +507,7 @@ struct ConsumerDriver {
             ended(lease, kind, result)
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
+        case .expire(let lease): handedOut.append(lease)
         case .oversee, .becameEmpty, .stopWatchingSession, .skip, .handled, .log: break
         }
     }

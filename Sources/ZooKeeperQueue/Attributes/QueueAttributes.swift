@@ -6,6 +6,14 @@ public struct QueueAttributes: Sendable, Hashable {
     /// How often a message is delivered before it moves to the dead letters: 1 or more. Default: 10.
     public var maximumDeliveries: Int
 
+    /// How long a message waits after a failed delivery: when its handler throws, exceeds its time limit or drops the
+    /// message, and from its second crash on when its consumer crashes. A ``QueueWorker`` can have another policy.
+    /// Default: it is delivered again at once.
+    public var retry: RetryPolicy
+
+    /// What happens to a message that has expired. Default: it moves to the dead letters.
+    public var whenExpired: WhenExpired
+
     /// How long a recovery holds back the message of a failed consumer before it redelivers the message. Default: zero.
     /// The tree stores whole milliseconds.
     public var redeliveryDelay: Duration
@@ -35,15 +43,26 @@ public struct QueueAttributes: Sendable, Hashable {
     /// messages a second, it lasts for 18 hours.
     public var sequenceRolloverThreshold: Int
 
+    /// What happens to a message that has expired. See ``OutgoingMessage/expiresAfter``.
+    public enum WhenExpired: String, Sendable, Hashable, CaseIterable {
+        /// The message moves to the dead letters, with the reason "expired".
+        case deadLetter = "dead-letter"
+        /// The message is deleted.
+        case delete
+    }
+
     /// The lines in the tree whose names this release does not know. They are kept.
     private var unknown: [String: String] = [:]
 
     /// Creates attributes. Each property describes its setting.
     public init(
-        maximumDeliveries: Int = 10, redeliveryDelay: Duration = .zero, deduplicationWindow: Duration = .seconds(600),
-        maximumBatchSize: Int = 1, capacity: QueueCapacity = .init(), sequenceRolloverThreshold: Int = 1_500_000_000
+        maximumDeliveries: Int = 10, retry: RetryPolicy = .immediate, whenExpired: WhenExpired = .deadLetter,
+        redeliveryDelay: Duration = .zero, deduplicationWindow: Duration = .seconds(600), maximumBatchSize: Int = 1,
+        capacity: QueueCapacity = .init(), sequenceRolloverThreshold: Int = 1_500_000_000
     ) {
         self.maximumDeliveries = maximumDeliveries
+        self.retry = retry
+        self.whenExpired = whenExpired
         self.redeliveryDelay = redeliveryDelay
         self.deduplicationWindow = deduplicationWindow
         self.maximumBatchSize = maximumBatchSize
@@ -72,6 +91,7 @@ public struct QueueAttributes: Sendable, Hashable {
         try require(
             Self.thresholds.contains(sequenceRolloverThreshold), "sequenceRolloverThreshold",
             "from 1 to 2,000,000,000", sequenceRolloverThreshold)
+        try retry.validate()
         try capacity.validate()
     }
 
@@ -86,6 +106,8 @@ extension QueueAttributes {
     /// The names in the tree.
     private enum Name {
         static let maximumDeliveries = "maximum-deliveries"
+        static let retry = "retry"
+        static let whenExpired = "expired"
         static let redeliveryDelay = "redelivery-delay-milliseconds"
         static let deduplicationWindow = "id-retention-milliseconds"
         static let maximumBatchSize = "messages-per-node"
@@ -107,6 +129,9 @@ extension QueueAttributes {
         }
         let times = 0...Int(Self.longestTime / .milliseconds(1))
         maximumDeliveries = take(Name.maximumDeliveries, in: 1...Int.max) ?? maximumDeliveries
+        retry = unknown.removeValue(forKey: Name.retry).flatMap { RetryPolicy($0) } ?? retry
+        whenExpired =
+            unknown.removeValue(forKey: Name.whenExpired).flatMap { WhenExpired(rawValue: $0) } ?? whenExpired
         redeliveryDelay = take(Name.redeliveryDelay, in: times).map { .milliseconds($0) } ?? redeliveryDelay
         deduplicationWindow =
             take(Name.deduplicationWindow, in: 1...times.upperBound).map { .milliseconds($0) } ?? deduplicationWindow
@@ -127,6 +152,8 @@ extension QueueAttributes {
         }
         func milliseconds(_ time: Duration) -> String { "\(Int(time / .milliseconds(1)))" }
         write(Name.maximumDeliveries, \.maximumDeliveries) { "\($0)" }
+        write(Name.retry, \.retry) { $0.encoded }
+        write(Name.whenExpired, \.whenExpired) { $0.rawValue }
         write(Name.redeliveryDelay, \.redeliveryDelay, milliseconds)
         // A window of less than a millisecond must not become none.
         write(Name.deduplicationWindow, \.deduplicationWindow) { milliseconds(max($0, .milliseconds(1))) }

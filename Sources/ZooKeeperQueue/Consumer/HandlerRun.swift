@@ -4,13 +4,15 @@ import Synchronization
 final class HandlerRun: Sendable {
     private let message: QueueMessage
     private let limit: Duration?
+    private let retry: RetryPolicy?
     private let timedOut = Atomic(false)
     private let requeued = Atomic(false)
 
     /// How long a cancelled handler may take to end before its message is requeued.
     private static let grace = Duration.seconds(5)
 
-    init(_ message: QueueMessage, limit: Duration?) {
+    init(_ message: QueueMessage, limit: Duration?, retry: RetryPolicy?) {
+        self.retry = retry
         self.message = message
         self.limit = limit
     }
@@ -49,7 +51,7 @@ final class HandlerRun: Sendable {
                         timedOut.store(true, ordering: .releasing)
                         work.cancel()
                         guard (try? await message.sleep(for: Self.grace)) != nil else { return }
-                        if await message.requeueUnended(reason: reason(true)) {
+                        if await message.requeueUnended(reason: reason(true), retry: retry) {
                             requeued.store(true, ordering: .releasing)
                         }
                     }

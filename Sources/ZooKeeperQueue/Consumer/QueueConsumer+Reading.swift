@@ -39,9 +39,8 @@ extension QueueConsumer {
     @discardableResult
     func readEpoch() async throws -> Bool {
         let current = try await queue.reader.sequenceEpoch()
-        let maximumDeliveries =
-            state.needsAttributes(with: current) ? try await queue.attributeStore.read().maximumDeliveries : nil
-        let (changed, isAnother) = handle { $0.epochRead(current, maximumDeliveries: maximumDeliveries) }
+        let attributes = state.needsAttributes(with: current) ? try await queue.attributeStore.read() : nil
+        let (changed, isAnother) = handle { $0.epochRead(current, attributes: attributes) }
         if isAnother { queue.skipped.forget(queue.tree.items) }
         return changed
     }

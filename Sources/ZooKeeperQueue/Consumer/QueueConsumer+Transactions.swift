@@ -18,6 +18,14 @@ extension QueueConsumer {
         }
     }
 
+    /// Returns the settlement of a failed delivery, with the delay of the retry policy.
+    ///
+    /// - Parameter retry: the policy; `nil` means the queue's.
+    func failure(of lease: Lease, _ reason: String, _ retry: RetryPolicy?) -> Settlement.Kind {
+        .requeue(
+            reason: reason, delay: (retry ?? state.attributes.retry).delay(after: lease.name.redeliveries + 1))
+    }
+
     /// Reads the ensemble's clock, on which the due time of a requeued message depends.
     private func readClock() async throws {
         try await QueueError.translating(while: "settling a message", queue: queue.path) {

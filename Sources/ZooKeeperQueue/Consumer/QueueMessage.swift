@@ -4,8 +4,8 @@ public import ZooKeeper
 
 /// A leased message. No other consumer has it while the lease is held.
 ///
-/// Settle it once: call ``acknowledge(with:)``, ``requeue(reason:)`` or ``deadLetter(reason:)``, or let
-/// ``process(timeout:cancelsWhenSuspended:_:)`` do it. A message that is dropped without settling it is requeued.
+/// Settle it once: call ``acknowledge(with:)``, ``requeue(after:reason:)`` or ``deadLetter(reason:)``, or let
+/// ``process(retry:timeout:cancelsWhenSuspended:_:)`` do it. A message that is dropped without settling it is requeued.
 public struct QueueMessage: Sendable {
     private let holder: LeaseHolder
     private var lease: Lease { holder.lease }
@@ -29,6 +29,10 @@ public struct QueueMessage: Sendable {
     /// ``QueueAttributes/maximumDeliveries`` is 2) is claimed alone, and only when a caller waits for it. So a message
     /// that crashes its consumer each time does not take other messages to the dead letters.
     public var deliveryCount: Int { lease.name.redeliveries + 1 }
+    /// The last failed deliveries, the oldest first: up to ten. A delivery whose consumer crashed leaves no reason.
+    public var failures: [DeliveryFailure] { lease.envelope.failures }
+    /// From when on the message is expired. See ``OutgoingMessage/expiresAfter``.
+    public var expiresAt: EnsembleTime? { lease.envelope.expiresAt }
     /// When the message became ready. Requeueing a message resets this time.
     public var enqueuedAt: EnsembleTime { EnsembleTime(millisecondsSince1970: lease.stat.ctime) }
     /// The fencing token of the lease: a number that only grows across the whole ensemble. Of two leases, the
@@ -66,7 +70,7 @@ public struct QueueMessage: Sendable {
     /// - Parameters:
     ///   - delay: how long the queue holds the message back: zero to ten years. In that time it blocks no other
     ///     message. A running ``QueueRecovery`` makes it ready when the delay has passed. Default: zero.
-    ///   - reason: is logged, and stored with the dead letter if the message becomes one.
+    ///   - reason: is logged, and kept with the message: see ``failures``.
     /// - Throws: the same errors as ``acknowledge(with:)``; ``QueueError/Code/invalidArgument`` for an invalid delay,
     ///   before anything is sent.
     public func requeue(after delay: Duration = .zero, reason: String? = nil) async throws {
@@ -90,7 +94,10 @@ public struct QueueMessage: Sendable {
     /// reached, or when the surrounding task is cancelled. When `body` throws after the cancellation of the surrounding
     /// task, the message is requeued without counting the delivery, as at the end of a consumer's grace period.
     ///
+    /// A message that is requeued comes back after the delay of the retry policy.
+    ///
     /// - Parameters:
+    ///   - retry: the retry policy. Default: the queue's ``QueueAttributes/retry``.
     ///   - timeout: how long `body` may take before its task is cancelled. If it has not ended five seconds later, the
     ///     message is requeued although `body` still runs. This method waits for `body` in any case, because its task
     ///     cannot be stopped by force. The ``fencingToken`` protects a store from what it does then. Default: no limit.
@@ -101,10 +108,11 @@ public struct QueueMessage: Sendable {
     /// - Throws: the error of `body`, ``QueueError`` with ``QueueError/Code/handlerTimedOut``, or the same errors as
     ///   ``acknowledge(with:)``.
     public func process<Result: Sendable>(
-        timeout: Duration? = nil, cancelsWhenSuspended: Bool = false,
+        retry: RetryPolicy? = nil, timeout: Duration? = nil, cancelsWhenSuspended: Bool = false,
         _ body: @escaping @Sendable (QueueMessage) async throws -> Result
     ) async throws -> Result {
-        let run = HandlerRun(self, limit: timeout)
+        try retry?.validate()
+        let run = HandlerRun(self, limit: timeout, retry: retry)
         let outcome = await run.outcome(of: body, cancelsWhenSuspended: cancelsWhenSuspended)
         switch outcome {
         case .success where run.wasRequeued: throw run.timedOutError
@@ -122,7 +130,7 @@ public struct QueueMessage: Sendable {
                 } else if Task.isCancelled {
                     .release
                 } else {
-                    .requeue(reason: reason)
+                    await holder.failure(reason, retry)
                 }
             try? await holder.consumer.settle(lease, by: kind)
             if leaseState == .lost { throw Lease.lostError }
@@ -131,9 +139,9 @@ public struct QueueMessage: Sendable {
     }
 
     /// Requeues the message of a handler that goes on although its time is over.
-    func requeueUnended(reason: String) async -> Bool {
+    func requeueUnended(reason: String, retry: RetryPolicy?) async -> Bool {
         do {
-            try await holder.consumer.settle(lease, by: .requeue(reason: reason))
+            try await holder.consumer.settle(lease, by: await holder.failure(reason, retry))
             holder.consumer.queue.logger.warning(
                 "A handler ignores its cancellation",
                 metadata: ["message": "\(nodeName)", "deliveryCount": "\(deliveryCount)", "reason": "\(reason)"])
@@ -167,14 +175,19 @@ private final class LeaseHolder: Sendable {
         settledByCaller.store(true, ordering: .relaxed)
     }
 
+    /// Returns the settlement of a failed delivery.
+    func failure(_ reason: String, _ retry: RetryPolicy?) async -> Settlement.Kind {
+        await consumer.failure(of: lease, reason, retry)
+    }
+
     deinit {
         guard lease.state == .held || lease.state == .suspended else { return }
         let (lease, consumer) = (lease, consumer)
         // An unstructured task, because a deinitializer cannot wait. The consumer's `close()`
         // waits for its settlements.
         Task {
-            await consumer.settleWithRetry(
-                on: .requeue(reason: "the message was dropped without being settled"), for: lease)
+            let kind = await consumer.failure(of: lease, "the message was dropped without being settled", nil)
+            await consumer.settleWithRetry(on: kind, for: lease)
         }
     }
 }

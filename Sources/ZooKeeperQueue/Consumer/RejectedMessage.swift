@@ -4,7 +4,7 @@
 /// guard message.payload.count == 16 else { throw RejectedMessage("not an order ID") }
 /// ```
 ///
-/// It has this effect in ``QueueMessage/process(timeout:cancelsWhenSuspended:_:)`` and in a ``QueueWorker``.
+/// It has this effect in ``QueueMessage/process(retry:timeout:cancelsWhenSuspended:_:)`` and in a ``QueueWorker``.
 public struct RejectedMessage: Error, Sendable, Hashable, CustomStringConvertible {
     /// Why the message was rejected. It is stored as the dead letter's ``DeadLetter/reason``.
     public let reason: String

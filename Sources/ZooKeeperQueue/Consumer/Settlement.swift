@@ -18,6 +18,8 @@ struct Settlement {
     let since: Duration
     /// The settlements of the lease that had been sent without a reply before.
     let unresolvedBefore: Set<Kind>
+    /// The failure of the delivery, which is kept with the message.
+    var failure: DeliveryFailure?
     /// When the message is due, on the ensemble's clock; `nil` when it is requeued at once.
     var due: EnsembleTime?
     /// Raised when another node has the name that the message would get.
@@ -36,17 +38,25 @@ struct Settlement {
             if redeliveries >= maximumDeliveries {
                 let cause = "delivered \(redeliveries) times" + (reason.map { ": \($0)" } ?? "")
                 return DeadLetter.operations(
-                    at: tree.dead(lease.name.with(redeliveries: redeliveries).string), data: lease.data, cause: cause,
-                    in: queue.store)
+                    at: tree.dead(lease.name.with(redeliveries: redeliveries).string), data: data(in: queue),
+                    cause: cause, in: queue.store)
             }
             let name = lease.name.with(redeliveries: redeliveries)
             let path = due.map { tree.delayed(name.string, due: $0) } ?? epoch.path(of: name, in: tree)
-            return [.create(path, data: Envelope.restored(lease.data))]
+            return [.create(path, data: Envelope.restored(data(in: queue)))]
         case .deadLetter(let reason):
             let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
             return DeadLetter.operations(
                 at: tree.dead(name.string), data: lease.data, cause: reason, in: queue.store)
         }
+    }
+
+    /// Returns the data of the message, with the failure of this delivery if it fits.
+    private func data(in queue: MessageQueue) -> [UInt8] {
+        guard let failure else { return lease.data }
+        // The remainder is always enough for the other operations of the transaction.
+        let limit = queue.store.maximumRequestSize - 4_096
+        return lease.envelope.encoded(adding: failure, limit: limit) ?? lease.data
     }
 
     /// Whether the message may return to the ready messages.

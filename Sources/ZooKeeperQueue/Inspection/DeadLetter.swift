@@ -12,6 +12,8 @@ public struct DeadLetter: Sendable, Hashable {
     public let id: String?
     /// Why the message was dead-lettered.
     public let reason: String
+    /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
+    public let failures: [DeliveryFailure]
     /// When the message was dead-lettered.
     public let deadLetteredAt: EnsembleTime
 
@@ -23,20 +25,10 @@ public struct DeadLetter: Sendable, Hashable {
         let letter = ZooKeeperOperation.create(path, data: data)
         // The remainder is always enough for the other operations of the transaction.
         let budget = store.maximumRequestSize - 2 * store.size(of: .create(path, data: [])) - data.count - 1_024
-        let cause = Array(shortened(cause, to: min(maximumCause, max(0, budget))).utf8)
+        let cause = Array(cause.prefix(utf8Count: min(maximumCause, max(0, budget))).utf8)
         return [letter, .create(path + "/cause", data: cause)]
     }
 
     /// The longest cause, in bytes of UTF-8.
     private static let maximumCause = 4_096
-
-    private static func shortened(_ text: String, to count: Int) -> Substring {
-        guard text.utf8.count > count else { return text[...] }
-        // Cut between characters, because the text must stay valid UTF-8.
-        var end = text.utf8.index(text.startIndex, offsetBy: count)
-        while end > text.startIndex, end.samePosition(in: text.unicodeScalars) == nil {
-            end = text.utf8.index(before: end)
-        }
-        return text[..<end]
-    }
 }

@@ -14,4 +14,6 @@ public struct DelayedMessage: Sendable, Hashable {
     public let headers: [String: String]
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
+    /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
+    public let failures: [DeliveryFailure]
 }

@@ -124,7 +124,8 @@ struct QueueInspector: Sendable {
                         nodeName: message.name.string, priority: entry.name.priority,
                         deliveryCount: entry.name.redeliveries + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
-                        id: message.envelope.id, enqueuedAt: EnsembleTime(millisecondsSince1970: node.stat.ctime))
+                        id: message.envelope.id, failures: message.envelope.failures,
+                        enqueuedAt: EnsembleTime(millisecondsSince1970: node.stat.ctime))
                 }
             }
             return messages

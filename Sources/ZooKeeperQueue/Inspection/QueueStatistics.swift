@@ -41,6 +41,8 @@ public struct PeekedMessage: Sendable, Hashable {
     public let headers: [String: String]
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
+    /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
+    public let failures: [DeliveryFailure]
     /// When the message became ready.
     public let enqueuedAt: EnsembleTime
 }

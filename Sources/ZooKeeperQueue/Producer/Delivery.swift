@@ -10,12 +10,12 @@ enum Delivery: Sendable, Hashable {
 
     /// Returns the due time on the ensemble's clock; `nil` when the message may be delivered now.
     ///
-    /// The time of a delay is the latest that the clock can show by then, so the message is never early. The producer
+    /// A delay begins at the latest time that the clock can have shown, so the message is never early. The producer
     /// reads the clock before it sends the first message with a delay.
     func due(_ clock: EnsembleClock, now: Duration) -> EnsembleTime? {
         switch self {
         case .now: return nil
-        case .after(let delay, let start): return clock.latest(at: start + delay)
+        case .after(let delay, let start): return clock.latest(at: start)?.advanced(by: delay)
         case .at(let time):
             if let earliest = clock.earliest(at: now), time <= earliest { return nil }
             return time
@@ -26,5 +26,13 @@ enum Delivery: Sendable, Hashable {
     static func validate(_ delay: Duration) throws {
         if delay >= .zero, delay <= longestDelay { return }
         throw QueueError(.invalidArgument, "The delay must be from zero to ten years, not \(delay).")
+    }
+}
+
+extension ProducerSequence.Entry {
+    /// Sets the times that depend on the ensemble's clock.
+    mutating func setTimes(by clock: EnsembleClock, now: Duration) {
+        due = delivery.due(clock, now: now)
+        if let expiry, let time = expiry.due(clock, now: now) { Envelope.setExpiry(time, in: &data) }
     }
 }

@@ -10,6 +10,10 @@ struct EncodedMessage: Sendable {
     /// The name of the node that marks the message's ID as stored.
     let id: String?
     let delivery: Delivery
+    /// When the message expires, if that depends on the ensemble's clock. The data has a place for the time.
+    var expiry: Delivery?
+    /// Whether the producer must know the ensemble's clock to send the message.
+    var needsClock: Bool { delivery != .now || expiry != nil }
 }
 
 /// Validates messages and encodes them, before anything is sent.
@@ -41,7 +45,10 @@ struct MessageEncoder: Sendable {
                 "A header name has \(name.utf8.count) bytes, but the limit is \(Envelope.maximumHeaderName). Shorten "
                     + "it.")
         }
-        let data = Envelope(headers: message.headers, payload: message.payload, id: message.id).encoded()
+        let expiry = try expiry(of: message)
+        var envelope = Envelope(headers: message.headers, payload: message.payload, id: message.id)
+        envelope.expiresAt = message.expiresAt ?? expiry.map { _ in EnsembleTime(millisecondsSince1970: 0) }
+        let data = envelope.encoded()
         let id = try nodeName(of: message.id)
         let sizeOfID = size(ofID: id)
         guard data.count + sizeOfID <= maximumPayloadSize else {
@@ -52,7 +59,8 @@ struct MessageEncoder: Sendable {
                     + "client's maximumRequestSize.")
         }
         let size = emptyNodeSize + (delivery == .now ? 0 : Self.extraPathOfDelayed) + data.count + sizeOfID
-        return EncodedMessage(priority: message.priority, data: data, size: size, id: id, delivery: delivery)
+        return EncodedMessage(
+            priority: message.priority, data: data, size: size, id: id, delivery: delivery, expiry: expiry)
     }
 
     /// How much longer the path of a delayed message is than that of a ready one, in bytes, at most.
@@ -72,6 +80,29 @@ struct MessageEncoder: Sendable {
         }
         return .at(time)
     }
+
+    /// Returns when the message expires, if that depends on the ensemble's clock.
+    private func expiry(of message: OutgoingMessage) throws -> Delivery? {
+        if let time = message.expiresAt {
+            guard message.expiresAfter == nil else {
+                throw QueueError(.invalidArgument, "A message can expire after a time or at a time, not both.")
+            }
+            if let start = message.deliverAt, time <= start { throw Self.expiresTooEarly }
+            return nil
+        }
+        guard let lifetime = message.expiresAfter else { return nil }
+        guard lifetime > .zero, lifetime <= Delivery.longestDelay * 2 else {
+            throw QueueError(
+                .invalidArgument,
+                "The time after which a message expires must be more than zero and at most twenty years, not "
+                    + "\(lifetime).")
+        }
+        if lifetime <= message.delay { throw Self.expiresTooEarly }
+        return .after(lifetime, since: store.now)
+    }
+
+    private static let expiresTooEarly = QueueError(
+        .invalidArgument, "The message would expire before it is delivered. Let it expire later.")
 
     private func nodeName(of id: String?) throws -> String? {
         guard let id else { return nil }
@@ -95,7 +126,8 @@ struct MessageEncoder: Sendable {
 extension ProducerSequence.Entry {
     init(send: UnresolvedSend, index: Int, _ message: EncodedMessage) {
         self.init(
-            send: send, index: index, priority: message.priority, data: message.data, size: message.size, id: message.id,
-            delivery: message.delivery)
+            send: send, index: index, priority: message.priority, data: message.data, size: message.size,
+            id: message.id,
+            delivery: message.delivery, expiry: message.expiry)
     }
 }

@@ -25,11 +25,21 @@ public struct OutgoingMessage: Sendable, Hashable {
     /// The time from which on the message is delivered, by the ensemble's clock: at most ten years ahead. A time that
     /// has passed means now. Cannot be combined with ``delay``. Default: none.
     public var deliverAt: EnsembleTime?
+    /// How long the message is valid, from the call of `send` on: more than zero, and more than ``delay``. Default: for
+    /// ever.
+    ///
+    /// An expired message is not handed out any more, by the ensemble's clock. It moves to the dead letters or is
+    /// deleted, as ``QueueAttributes/whenExpired`` says.
+    public var expiresAfter: Duration?
+    /// The time from which on the message is expired, by the ensemble's clock, and later than ``deliverAt``. Cannot be
+    /// combined with ``expiresAfter``. Default: none.
+    public var expiresAt: EnsembleTime?
 
     /// Creates a message from bytes. Each property describes its setting.
     public init(
         _ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:], id: String? = nil,
-        delay: Duration = .zero, deliverAt: EnsembleTime? = nil
+        delay: Duration = .zero, deliverAt: EnsembleTime? = nil, expiresAfter: Duration? = nil,
+        expiresAt: EnsembleTime? = nil
     ) {
         self.id = id
         self.payload = payload
@@ -37,15 +47,19 @@ public struct OutgoingMessage: Sendable, Hashable {
         self.headers = headers
         self.delay = delay
         self.deliverAt = deliverAt
+        self.expiresAfter = expiresAfter
+        self.expiresAt = expiresAt
     }
 
     /// Creates a message from the UTF-8 bytes of a text. Each property describes its setting.
     public init(
         _ text: String, priority: Int = 100, headers: [String: String] = [:], id: String? = nil,
-        delay: Duration = .zero, deliverAt: EnsembleTime? = nil
+        delay: Duration = .zero, deliverAt: EnsembleTime? = nil, expiresAfter: Duration? = nil,
+        expiresAt: EnsembleTime? = nil
     ) {
         self.init(
-            Array(text.utf8), priority: priority, headers: headers, id: id, delay: delay, deliverAt: deliverAt)
+            Array(text.utf8), priority: priority, headers: headers, id: id, delay: delay, deliverAt: deliverAt,
+            expiresAfter: expiresAfter, expiresAt: expiresAt)
     }
 }
 

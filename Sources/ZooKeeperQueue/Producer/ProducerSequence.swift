@@ -15,12 +15,13 @@ struct ProducerSequence: Sendable {
         let index: Int
         let priority: Int
         /// The data of the message's node, if the node holds no other message.
-        let data: [UInt8]
+        var data: [UInt8]
         /// The bytes that the create of such a node adds to a multi.
         let size: Int
         /// The name of the node that marks the message's ID as stored.
         var id: String?
         var delivery = Delivery.now
+        var expiry: Delivery?
         /// When the message is due, once the producer knows the ensemble's clock; `nil` for a message without a delay.
         var due: EnsembleTime?
         /// Whether the message may be sent to a queue with a capacity.

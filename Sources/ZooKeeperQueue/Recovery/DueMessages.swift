@@ -6,7 +6,7 @@ import ZooKeeper
 /// A message that was sent with a delay gets the next number in `items`. A message that was requeued with a delay keeps
 /// its name, and so its position. Each move is one transaction, so a message is never in two places or in none.
 ///
-/// Only slots that have begun are listed. An empty slot is removed once it has passed. Its node could come back with the
+/// Only slots that have begun are listed. An empty slot is removed once it has passed. It could come back with the
 /// same sequence numbers, and a name must not mean two messages. So each removal changes the version of `delayed`, and
 /// each move checks the version that was read before the slot was listed.
 struct DueMessages: RecoveryDuty {
@@ -30,9 +30,9 @@ struct DueMessages: RecoveryDuty {
     private var passed: [String] = []
 
     /// How long an empty slot stays after its end, for producers that are just sending a message there.
-    private static let grace: Int64 = 60_000
+    private static let grace = Duration.seconds(60)
     /// How long to wait when the messages cannot be moved now.
-    private static let retryInterval: Int64 = 50
+    private static let retryInterval = Duration.milliseconds(50)
 
     private var store: any ZooKeeperStore { queue.store }
     private var tree: QueueTree { queue.tree }
@@ -97,7 +97,7 @@ struct DueMessages: RecoveryDuty {
     private mutating func lookAgain(at time: EnsembleTime) { nextTime = min(nextTime ?? time, time) }
 
     private mutating func lookAgainSoon() {
-        lookAgain(at: EnsembleTime(millisecondsSince1970: now.millisecondsSince1970 + Self.retryInterval))
+        lookAgain(at: now.advanced(by: Self.retryInterval))
     }
 
     // MARK: Moving
@@ -171,14 +171,14 @@ struct DueMessages: RecoveryDuty {
             if let skipped = queue.skipped.all.first(where: { $0.path == path }) {
                 throw QueueError(.failed, "The message cannot be moved: \(skipped.reason). \(skipped.reason.remedy)")
             }
-            try await queue.store.sleep(for: .milliseconds(retryInterval))
+            try await queue.store.sleep(for: retryInterval)
         }
     }
 
     // MARK: Removing
 
     private mutating func passes(_ path: String, at end: EnsembleTime) {
-        let time = EnsembleTime(millisecondsSince1970: end.millisecondsSince1970 + Self.grace)
+        let time = end.advanced(by: Self.grace)
         if time <= now { passed.append(path) } else { lookAgain(at: time) }
     }
 

@@ -12,6 +12,8 @@ struct MessageMove {
     let version: Int32
     let store: any ZooKeeperStore
     var messages: [Message] = []
+    /// The slot of delayed messages to which the message moves, which may have to be created.
+    var slot: DelaySlot?
     /// Why the messages are dead-lettered; `nil` when they are not.
     var cause: String?
 

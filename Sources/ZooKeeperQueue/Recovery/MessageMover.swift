@@ -87,6 +87,8 @@ struct MessageMover: Sendable {
     ) async throws {
         if error.code == .nodeExists, operation > 0 {
             guard rest[failed].takeNextName(ofOperation: operation) else { throw FolderRefusal(cause: error) }
+        } else if error.code == .noNode, operation > 0, let slot = rest[failed].slot {
+            try await queue.folders.createSlots([slot])
         } else if error.code == .noNode, operation > 0, try await queue.folders.restoreMissing() {
             // The target folder had been removed.
         } else if error.code == .noNode || error.code == .badVersion {

@@ -1,7 +1,8 @@
 import ZooKeeper
 
-/// The ephemeral node of the recovery that acts now, or that moves delayed messages. It only saves work. It is not what protects messages, because
-/// every transaction of a recovery is atomic and has its own guard, so two recoveries at once do no harm.
+/// The ephemeral node of the recovery that acts now, or that moves delayed messages. It only saves work. It is not what
+/// protects messages: every transaction of a recovery is atomic and has its own guard, so two recoveries at once do no
+/// harm.
 struct RecoveryLock {
     private let queue: MessageQueue
     let path: String

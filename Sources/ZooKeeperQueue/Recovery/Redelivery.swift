@@ -25,7 +25,7 @@ struct Redelivery: RecoveryDuty {
             let batch = Array(rest.prefix(MessageMover.batchSize))
             let moves = try await mover.moves(batch, from: tree.partial) { name, node in
                 guard ages.isOlder(node.stat.ctime, than: attributes.redeliveryDelay) else { return nil }
-                return move(of: name, node, epoch, attributes.maximumDeliveries)
+                return move(of: name, node, epoch, attributes)
             }
             report.deadLettered += try await mover.apply(moves.filter { $0.cause != nil }, guardedBy: .nothing).count
             let outcome = try await mover.apply(moves.filter { $0.cause == nil }, guardedBy: .epoch(epoch))
@@ -37,7 +37,7 @@ struct Redelivery: RecoveryDuty {
     }
 
     private func move(
-        of name: String, _ node: Node, _ epoch: SequenceEpoch, _ maximumDeliveries: Int
+        of name: String, _ node: Node, _ epoch: SequenceEpoch, _ attributes: QueueAttributes
     ) -> MessageMove {
         var move = MessageMove(from: tree.partial(name), version: node.stat.version, store: queue.store)
         let data = Envelope.restored(node.data)
@@ -47,9 +47,15 @@ struct Redelivery: RecoveryDuty {
             return move
         }
         let next = item.with(redeliveries: item.redeliveries + 1)
-        if next.redeliveries >= maximumDeliveries {
+        // The first crash may have many reasons. After the second one, the message itself may be the reason.
+        let delay = next.redeliveries > 1 ? attributes.retry.delay(after: next.redeliveries) : .zero
+        if next.redeliveries >= attributes.maximumDeliveries {
             move.messages = [.init(path: tree.dead(next.string), data: data)]
             move.cause = "delivered \(next.redeliveries) times, and its last consumer failed"
+        } else if delay > .zero {
+            let due = EnsembleTime(millisecondsSince1970: ages.now).advanced(by: delay)
+            move.messages = [.init(path: tree.delayed(next.string, due: due), data: data)]
+            move.slot = DelaySlot(due)
         } else {
             move.messages = [.init(path: epoch.path(of: next, in: tree), data: data)]
         }

@@ -13,13 +13,16 @@
 /// | 10 | L | fields, each: tag (1 byte), length N (4 bytes), N bytes |
 /// | 10 + L | rest | payload |
 ///
-/// Tag 1 is a header: the length of its name (2 bytes), its name and its value, both in UTF-8. Tag 128 is the
-/// message's ID in UTF-8. A reader ignores an unknown tag from 128 on. An envelope with an unknown tag below 128
-/// counts as one of an unknown kind.
+/// Tag 1 is a header: the length of its name (2 bytes), its name and its value, both in UTF-8. Tag 128 is the message's
+/// ID in UTF-8. Tag 129 is the time from which on the message is expired, in milliseconds since 1970 (8 bytes). Tag 130
+/// is a ``DeliveryFailure``; of several, the last ten count. A reader ignores an unknown tag from 128 on. An envelope
+/// with an unknown tag below 128 counts as one of an unknown kind.
 struct Envelope: Sendable, Hashable {
     var headers: [String: String]
     var payload: [UInt8]
     var id: String?
+    var expiresAt: EnsembleTime?
+    var failures: [DeliveryFailure] = []
 
     static let magic: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51]
     static let version: UInt8 = 1
@@ -29,6 +32,8 @@ struct Envelope: Sendable, Hashable {
     private static let headerTag: UInt8 = 1
     private static let firstOptionalTag: UInt8 = 128
     private static let idTag: UInt8 = 128
+    private static let expiryTag: UInt8 = 129
+    private static let failureTag: UInt8 = 130
 
     /// The result of decoding a node's data.
     enum Reading: Sendable, Hashable {
@@ -43,8 +48,16 @@ struct Envelope: Sendable, Hashable {
 
     /// Returns the node's data for the message.
     func encoded() -> [UInt8] {
-        if headers.isEmpty, id == nil, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
+        let isBare = headers.isEmpty && id == nil && expiresAt == nil && failures.isEmpty
+        if isBare, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
         var fields: [UInt8] = []
+        func append(_ tag: UInt8, _ bytes: some Collection<UInt8>) {
+            fields.append(tag)
+            fields.append(bigEndian: UInt32(bytes.count))
+            fields += bytes
+        }
+        // The first field, because a producer fills the time in later.
+        if let expiresAt { append(Self.expiryTag, Self.encoded(expiresAt)) }
         for (name, value) in headers.sorted(by: { $0.key < $1.key }) {
             fields.append(Self.headerTag)
             fields.append(bigEndian: UInt32(2 + name.utf8.count + value.utf8.count))
@@ -52,12 +65,37 @@ struct Envelope: Sendable, Hashable {
             fields += name.utf8
             fields += value.utf8
         }
-        if let id {
-            fields.append(Self.idTag)
-            fields.append(bigEndian: UInt32(id.utf8.count))
-            fields += id.utf8
-        }
+        if let id { append(Self.idTag, id.utf8) }
+        for failure in failures { append(Self.failureTag, failure.encoded) }
         return Self.head(kind: Self.singleMessage, fieldsLength: fields.count) + fields + payload
+    }
+
+    private static func encoded(_ time: EnsembleTime) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(bigEndian: time.millisecondsSince1970)
+        return bytes
+    }
+
+    /// Changes the time at which a message expires, in the data of an envelope that has one.
+    static func setExpiry(_ time: EnsembleTime, in data: inout [UInt8]) {
+        let start = headLength + 5
+        guard data.count >= start + 8, data[headLength] == expiryTag else { return }
+        data.replaceSubrange(start..<start + 8, with: encoded(time))
+    }
+
+    /// Returns the data of the message with one more failed delivery. Drops older failures, or all, when the data would
+    /// be too long.
+    ///
+    /// - Returns: `nil` when the data would be too long in any case.
+    func encoded(adding failure: DeliveryFailure, limit: Int) -> [UInt8]? {
+        var envelope = self
+        envelope.failures = Array((failures + [failure]).suffix(DeliveryFailure.maximumCount))
+        while !envelope.failures.isEmpty {
+            let data = envelope.encoded()
+            if data.count <= limit { return data }
+            envelope.failures.removeFirst()
+        }
+        return nil
     }
 
     /// Returns the beginning of an envelope of any kind.
@@ -94,8 +132,7 @@ struct Envelope: Sendable, Hashable {
         let fieldsEnd = headLength + Int(UInt32(bigEndian: data[6..<10]))
         guard fieldsEnd <= data.count else { return bare }
         guard data[4] == version, data[5] == singleMessage else { return .unknown }
-        var headers: [String: String] = [:]
-        var id: String?
+        var envelope = Envelope(headers: [:], payload: [])
         var offset = headLength
         while offset < fieldsEnd {
             guard fieldsEnd - offset >= 5 else { return bare }
@@ -106,15 +143,21 @@ struct Envelope: Sendable, Hashable {
             offset = start + length
             if tag == headerTag {
                 guard let header = header(data[start..<offset]) else { return bare }
-                headers[header.name] = header.value
+                envelope.headers[header.name] = header.value
             } else if tag == idTag {
                 guard let text = String(validating: data[start..<offset], as: UTF8.self) else { return bare }
-                id = text
+                envelope.id = text
+            } else if tag == expiryTag, length == 8 {
+                envelope.expiresAt = EnsembleTime(millisecondsSince1970: Int64(bigEndian: data[start..<offset]))
+            } else if tag == failureTag, let failure = DeliveryFailure(data[start..<offset]) {
+                envelope.failures.append(failure)
+                if envelope.failures.count > DeliveryFailure.maximumCount { envelope.failures.removeFirst() }
             } else if tag < firstOptionalTag {
                 return .unknown
             }
         }
-        return .message(Envelope(headers: headers, payload: Array(data[fieldsEnd...]), id: id))
+        envelope.payload = Array(data[fieldsEnd...])
+        return .message(envelope)
     }
 
     private static func header(_ field: ArraySlice<UInt8>) -> (name: String, value: String)? {

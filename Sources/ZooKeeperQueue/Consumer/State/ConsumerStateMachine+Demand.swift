@@ -87,10 +87,20 @@ extension ConsumerStateMachine {
 
     /// Takes the next message that may be handed out. Returns `nil` while the leases are suspended.
     private mutating func nextBuffered(now: Duration) -> Lease? {
+        while let lease = buffer.first, lease.state == .held, isExpired(lease, now: now) {
+            buffer.removeFirst()
+            emit(.expire(lease))
+        }
         guard let lease = buffer.first, lease.state == .held else { return nil }
         buffer.removeFirst()
         bufferLimit.handedOut(after: now - lease.claimedAt, wasLast: buffer.isEmpty)
         return lease
+    }
+
+    /// Whether a message may have expired, by the ensemble's clock.
+    private func isExpired(_ lease: Lease, now: Duration) -> Bool {
+        guard let time = lease.envelope.expiresAt, let latest = clock.latest(at: now) else { return false }
+        return time <= latest
     }
 
     /// Puts a lease into the buffer, ahead of less urgent ones.

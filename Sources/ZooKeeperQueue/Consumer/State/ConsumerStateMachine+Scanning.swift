@@ -251,13 +251,14 @@ extension ConsumerStateMachine {
 
     /// Whether the settings must be read together with the epoch. The version of `epoch` also
     /// changes when the settings do.
-    func needsAttributes(with current: SequenceEpoch) -> Bool { current != epoch || storedDeliveries == nil }
+    func needsAttributes(with current: SequenceEpoch) -> Bool { current != epoch || storedAttributes == nil }
 
     /// Adopts the epoch that was read. A change invalidates the list and the messages that were read.
     ///
     /// - Returns: whether the epoch has changed, and whether the names in `items` now mean other messages.
-    mutating func epochRead(_ current: SequenceEpoch, maximumDeliveries: Int?) -> (changed: Bool, isAnother: Bool) {
-        if let maximumDeliveries { storedDeliveries = maximumDeliveries }
+    mutating func epochRead(_ current: SequenceEpoch, attributes: QueueAttributes?) -> (changed: Bool, isAnother: Bool)
+    {
+        if let attributes { storedAttributes = attributes }
         needsEpoch = false
         if current == epoch { return (false, false) }
         let isAnother = current.number != epoch.number

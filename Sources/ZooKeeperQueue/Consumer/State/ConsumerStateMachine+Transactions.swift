@@ -9,8 +9,12 @@ extension ConsumerStateMachine {
     /// Adds a caller's settlement. Settlements that arrive during a transaction go out together in the next one.
     mutating func settles(_ settlement: Settlement, now: Duration) {
         var settlement = settlement
-        if case .requeue(_, let delay) = settlement.kind, delay > .zero {
-            settlement.due = clock.latest(at: now + delay)
+        if case .requeue(let reason, let delay) = settlement.kind {
+            if delay > .zero { settlement.due = clock.latest(at: now)?.advanced(by: delay) }
+            if let reason, let time = clock.earliest(at: now) {
+                settlement.failure = DeliveryFailure(
+                    reason: reason, consumer: settlement.lease.registration.name, failedAt: time)
+            }
         }
         settlements.append(settlement)
         commitIfNeeded(now: now)

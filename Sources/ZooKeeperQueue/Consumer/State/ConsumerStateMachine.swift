@@ -35,6 +35,8 @@ struct ConsumerStateMachine: Sendable {
         case becameEmpty
         /// The session's changes no longer concern this consumer.
         case stopWatchingSession
+        /// Settles a message that has expired.
+        case expire(Lease)
         /// Skips a node for a while.
         case skip(path: String, SkippedNode.Reason)
         /// The node was claimed, even if it was skipped before.
@@ -135,8 +137,8 @@ struct ConsumerStateMachine: Sendable {
     var epoch = SequenceEpoch()
     /// Whether the epoch is unknown or over.
     var needsEpoch = true
-    /// The attribute in the tree, once it was read.
-    var storedDeliveries: Int?
+    /// The attributes in the tree, once they were read.
+    var storedAttributes: QueueAttributes?
 
     // MARK: Transactions
 
@@ -173,7 +175,8 @@ struct ConsumerStateMachine: Sendable {
         if case .registered(let registration) = membership { registration } else { nil }
     }
 
-    var maximumDeliveries: Int { storedDeliveries ?? QueueAttributes().maximumDeliveries }
+    var attributes: QueueAttributes { storedAttributes ?? QueueAttributes() }
+    var maximumDeliveries: Int { attributes.maximumDeliveries }
 
     // MARK: Lifecycle events
 

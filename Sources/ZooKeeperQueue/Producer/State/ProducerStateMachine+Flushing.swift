@@ -38,8 +38,8 @@ extension ProducerStateMachine {
     /// Returns the transaction that stores a batch and increments the version of the producer's node.
     func plan(for batch: ProducerSequence.Batch, over node: String, now: Duration) -> BatchTransaction {
         var batch = batch
-        for index in batch.entries.indices where batch.entries[index].delivery != .now {
-            batch.entries[index].due = batch.entries[index].delivery.due(clock, now: now)
+        if hasDelays {
+            for index in batch.entries.indices { batch.entries[index].setTimes(by: clock, now: now) }
         }
         return BatchTransaction(
             batch, sequence: node, epoch: epoch, buckets: deduplication.buckets ?? DeduplicationBuckets(),

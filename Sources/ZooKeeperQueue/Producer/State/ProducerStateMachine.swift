@@ -85,7 +85,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     var sequenceNumbers = SequenceNumbers.available
     var deduplication = Deduplication.unused
     var clock = EnsembleClock()
-    /// Whether a message that is not stored yet may have a delay.
+    /// Whether a message that is not stored yet may have a delay, or expire after a time.
     var hasDelays = false
 
     // MARK: Maintenance and failures
@@ -141,7 +141,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         let bytes = messages.reduce(0) { $0 + $1.data.count }
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
-        if messages.contains(where: { $0.delivery != .now }) { hasDelays = true }
+        if messages.contains(where: { $0.needsClock }) { hasDelays = true }
         sequence.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
         flush(now: now)
         watch(deadline)
