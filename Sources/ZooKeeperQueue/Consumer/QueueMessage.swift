@@ -4,7 +4,7 @@ public import ZooKeeper
 
 /// A leased message. No other consumer has it while the lease is held.
 ///
-/// Settle it once: call ``acknowledge(with:)``, ``requeue(reason:)`` or ``deadLetter(reason:)``, or let
+/// Settle it once: call ``acknowledge(with:)``, ``requeue(after:reason:)`` or ``deadLetter(reason:)``, or let
 /// ``process(timeout:cancelsWhenSuspended:_:)`` do it. A message that is dropped without settling it is requeued.
 public struct QueueMessage: Sendable {
     private let holder: LeaseHolder
