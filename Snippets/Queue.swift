@@ -111,6 +111,13 @@ func resume(_ producer: QueueProducer) async throws {
     // snippet.end
 }
 
+func delay(_ producer: QueueProducer, _ message: QueueMessage) async throws {
+    // snippet.delay
+    try await producer.send(OutgoingMessage("remind order 42", delay: .seconds(3_600)))
+    try await message.requeue(after: .seconds(30), reason: "the bank does not respond")
+    // snippet.end
+}
+
 func withConsumer(_ queue: MessageQueue) async throws {
     // snippet.with-consumer
     try await queue.withConsumer(prefetch: 32) { messages in
