@@ -8,8 +8,8 @@ struct ZKQ: AsyncParsableCommand {
         abstract: "A durable message queue on Apache ZooKeeper.",
         version: "zkq \(Version.full)",
         subcommands: [
-            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Dead.self, Purge.self, Recover.self, Capacity.self,
-            Consumers.self, Doctor.self, GatewayCommand.self,
+            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Delayed.self, Dead.self, Purge.self, Recover.self,
+            Capacity.self, Consumers.self, Doctor.self, GatewayCommand.self,
         ])
 
     static func main() async {

@@ -281,7 +281,7 @@ struct ToolTests {
         let nowhere = Tool(address: "127.0.0.1:1")
         for (command, options) in [
             (["put", "x"], ["--priority"]), (["take"], ["--count", "--wait", "--prefetch", "--hold"]),
-            (["peek"], ["--count"]), (["dead", "list"], ["--count"]),
+            (["peek"], ["--count"]), (["dead", "list"], ["--count"]), (["delayed", "list"], ["--limit"]),
             (["recover"], ["--every", "--maximum-deliveries"]), (["bound"], ["--messages", "--bytes"]),
             (["doctor"], ["--for"]), (["dev"], ["--servers", "--port"]), (["stats"], ["--session-timeout"]),
         ] {
@@ -303,7 +303,8 @@ struct ToolTests {
             try await zkq("bound"), try await zkq("bound", "--messages", "5"), try await zkq("bound", "--none"),
             try await zkq("dead", "list"), try await zkq("dead", "redrive", "--all"),
             try await zkq("dead", "purge", "--yes"), try await zkq("purge", "--yes"), try await zkq("peek"),
-            try await zkq("stats"), try await zkq("doctor", "--for", "0.1"),
+            try await zkq("stats"), try await zkq("doctor", "--for", "0.1"), try await zkq("delayed", "list"),
+            try await zkq("delayed", "cancel", "x"), try await zkq("delayed", "run-now", "--all"),
         ] {
             #expect(!result.isSuccess && result.output.isEmpty)
             #expect(result.error.contains("There is no queue at /queue"), "\(result.error)")

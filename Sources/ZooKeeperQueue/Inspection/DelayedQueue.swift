@@ -34,13 +34,32 @@ struct DelayedQueue: Sendable {
 
     /// Returns the number of delayed messages, and when the first one is due.
     func count() async throws -> (messages: Int, nextDue: EnsembleTime?) {
-        var (messages, nextDue) = (0, nil as EnsembleTime?)
+        var nextDue: EnsembleTime?
         try await forEachSlot { _, names in
-            messages += names.count
-            if nextDue == nil { nextDue = names.compactMap { DelayedName($0)?.due }.min() }
-            return true
+            nextDue = names.compactMap { DelayedName($0)?.due }.min()
+            return nextDue == nil
+        }
+        // Without a delayed message there is nothing to count.
+        if nextDue == nil { return (0, nil) }
+        var messages = 0
+        for day in try await numbers(in: tree.delayed) {
+            messages += try await count(inSlots: try await numbers(in: tree.delayedDay(day)).map { tree.delaySlot(DelaySlot(minute: $0)) })
         }
         return (messages, nextDue)
+    }
+
+    /// Returns the number of messages in the slots. Reads many slots at a time, because a day has up to 1,440.
+    private func count(inSlots slots: [String]) async throws -> Int {
+        var count = 0
+        for start in stride(from: 0, to: slots.count, by: MessageMover.batchSize) {
+            count += try await withThrowingTaskGroup(of: Int.self) { group in
+                for slot in slots.dropFirst(start).prefix(MessageMover.batchSize) {
+                    group.addTask { Int(try await queue.reader.usableStat(slot)?.numChildren ?? 0) }
+                }
+                return try await group.reduce(0, +)
+            }
+        }
+        return count
     }
 
     /// Lists one slot after the other, in the order of their times, until `body` returns `false`.

@@ -169,7 +169,7 @@ struct DueMessages: RecoveryDuty {
             if messages.report.madeReady > 0 { return true }
             // A reply was lost, a rollover ends, or another client was faster.
             if let skipped = queue.skipped.all.first(where: { $0.path == path }) {
-                throw QueueError(.failed, "The message cannot be moved: \(skipped.reason). \(skipped.reason.remedy)")
+                throw QueueError(.failed, "The message cannot be moved: \(skipped.reason). \(skipped.reason.remedy).")
             }
             try await queue.store.sleep(for: retryInterval)
         }

@@ -69,11 +69,18 @@ struct Doctor: AsyncParsableCommand {
         }
     }
 
+    /// How late a delayed message can become ready before the command warns. Recoveries are faster, except for the ten
+    /// seconds in which one takes over from another one that has failed.
+    private static let tolerableDelay = Duration.seconds(5)
+
     private func warnings(_ queue: MessageQueue, _ usage: [SequenceUsage]) async throws -> [String] {
         var warnings: [String] = []
+        // The clock is read first. A message that is counted after that and was due long before is late indeed.
+        let clock = try await queue.readClock()
         let (statistics, capacity) = (try await queue.statistics(), try await queue.attributes().capacity)
         // An estimate from the measurements of the capacity card, per node.
-        let heap = 370 * (statistics.ready + statistics.leased + statistics.deadLettered) + (statistics.bytes ?? 0)
+        let nodes = statistics.ready + statistics.leased + statistics.delayed + statistics.deadLettered
+        let heap = 370 * nodes + (statistics.bytes ?? 0)
         if statistics.ready > 1_000_000 || heap > 512 << 20 {
             warnings.append(
                 "\(statistics.ready) messages are ready. The queue uses about \(heap >> 20) MB of each server's "
@@ -84,6 +91,11 @@ struct Doctor: AsyncParsableCommand {
         }
         if let most = capacity.bytes, let bytes = statistics.bytes, bytes > most / 10 * 9 {
             warnings.append("the queue is nearly full: it uses \(bytes) of \(most) bytes.")
+        }
+        if let late = statistics.nextDueAt?.duration(to: clock), late > Self.tolerableDelay {
+            warnings.append(
+                "a delayed message has been due for \(late.components.seconds) seconds, but no recovery has made it "
+                    + "ready. Run a recovery, for example with \"zkq recover\".")
         }
         for sequence in usage where sequence.kind == .messages && sequence.value > sequence.limit {
             warnings.append(

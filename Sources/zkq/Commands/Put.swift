@@ -4,7 +4,10 @@ import ZooKeeperQueue
 struct Put: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Store messages, and print the name of each one when it is stored.",
-        discussion: "Prints \"-\" for a stored message when the reply with its name was lost.")
+        discussion: """
+            Prints "-" for a stored message when the reply with its name was lost. A delayed message becomes ready when \
+            its time has come and a recovery runs. It gets another name then.
+            """)
 
     @OptionGroup var options: QueueOptions
 
@@ -19,6 +22,24 @@ struct Put: AsyncParsableCommand {
     @Option(
         help: "The deduplication ID of the message. If a message with this ID is already stored, prints \"duplicate\".")
     var id: String?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Hold each message back for this time, such as 500ms, 10s, 5m, 2h or 3d. Without a unit: seconds.",
+            valueName: "delay"),
+        transform: Times.delay)
+    var delay: Duration?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            """
+            Hold each message back until this time by the ensemble's clock: an ISO 8601 time with its time zone, such \
+            as 2026-12-24T18:00:00Z, or milliseconds since 1970. A time that has passed means now.
+            """, valueName: "time"),
+        transform: Times.moment)
+    var at: EnsembleTime?
 
     @Flag(help: "Store each line of stdin as it arrives.")
     var lines = false
@@ -36,6 +57,7 @@ struct Put: AsyncParsableCommand {
         guard id == nil || messages.count == 1 else {
             throw ValidationError("--id requires exactly one message as an argument.")
         }
+        guard delay == nil || at == nil else { throw ValidationError("Pass either --delay or --at, not both.") }
         try check("--priority", priority, from: 0, to: 999)
         if let header = headers.first(where: { !$0.contains("=") || $0.hasPrefix("=") }) {
             throw ValidationError("A header must have the form NAME=VALUE, not \"\(header)\".")
@@ -69,7 +91,10 @@ struct Put: AsyncParsableCommand {
                 let parts = header.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 return (String(parts[0]), String(parts[1]))
             }, uniquingKeysWith: { $1 })
-        let messages = payloads.map { OutgoingMessage($0, priority: priority, headers: headers, id: id) }
+        let messages = payloads.map { payload in
+            OutgoingMessage(
+                payload, priority: priority, headers: headers, id: id, delay: delay ?? .zero, deliverAt: at)
+        }
         do {
             for receipt in try await producer.send(contentsOf: messages) {
                 try StandardOutput.line(receipt.isDuplicate ? "duplicate" : receipt.nodeName ?? "-")

@@ -10,11 +10,15 @@ struct Stats: AsyncParsableCommand {
     var json = false
 
     private struct Line: Encodable {
-        let ready, leased, partial, dead, consumers: Int
+        let ready, leased, partial, delayed, dead, consumers: Int
+        /// When the first delayed message is due, in milliseconds since 1970.
+        let nextDueAt: Int64?
         let oldestAgeSeconds: Double?
         let bytes: Int?
 
-        private enum Key: String, CodingKey { case ready, leased, partial, dead, consumers, oldestAgeSeconds, bytes }
+        private enum Key: String, CodingKey {
+            case ready, leased, partial, delayed, nextDueAt, dead, consumers, oldestAgeSeconds, bytes
+        }
 
         /// Encodes `null` for a missing value, so that every key is always there.
         func encode(to encoder: any Encoder) throws {
@@ -22,6 +26,8 @@ struct Stats: AsyncParsableCommand {
             try container.encode(ready, forKey: .ready)
             try container.encode(leased, forKey: .leased)
             try container.encode(partial, forKey: .partial)
+            try container.encode(delayed, forKey: .delayed)
+            try container.encode(nextDueAt, forKey: .nextDueAt)
             try container.encode(dead, forKey: .dead)
             try container.encode(consumers, forKey: .consumers)
             try container.encode(oldestAgeSeconds, forKey: .oldestAgeSeconds)
@@ -36,12 +42,15 @@ struct Stats: AsyncParsableCommand {
                 let age = try await queue.oldestMessageAge().map { $0 / .milliseconds(1) / 1_000 }
                 let line = Line(
                     ready: statistics.ready, leased: statistics.leased, partial: statistics.recovering,
-                    dead: statistics.deadLettered, consumers: statistics.consumers, oldestAgeSeconds: age,
+                    delayed: statistics.delayed, dead: statistics.deadLettered, consumers: statistics.consumers,
+                    nextDueAt: statistics.nextDueAt?.millisecondsSince1970, oldestAgeSeconds: age,
                     bytes: statistics.bytes)
                 if json { return try StandardOutput.line(try JSON.line(line)) }
                 try StandardOutput.line("ready      \(line.ready)")
                 try StandardOutput.line("leased     \(line.leased)")
                 try StandardOutput.line("partial    \(line.partial)")
+                try StandardOutput.line("delayed    \(line.delayed)")
+                try StandardOutput.line("next due   \(statistics.nextDueAt.map { Times.iso8601($0) } ?? "-")")
                 try StandardOutput.line("dead       \(line.dead)")
                 try StandardOutput.line("consumers  \(line.consumers)")
                 try StandardOutput.line("oldest     \(age.map { "\($0) seconds" } ?? "-")")

@@ -25,6 +25,8 @@ struct MessageLine: Encodable {
     let payload: String?
     let payloadBase64: String?
     var cause: String?
+    /// When a delayed message is due, in milliseconds since 1970.
+    var dueAt: Int64?
 
     init(name: String, id: String?, headers: [String: String], payload: [UInt8]) {
         self.name = name
@@ -45,6 +47,13 @@ struct MessageLine: Encodable {
         self.init(name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload)
         priority = message.priority
         deliveryCount = message.deliveryCount
+    }
+
+    init(_ message: DelayedMessage) {
+        self.init(name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload)
+        priority = message.priority
+        deliveryCount = message.deliveryCount
+        dueAt = message.dueAt.millisecondsSince1970
     }
 
     init(_ letter: DeadLetter) {
