@@ -1,3 +1,5 @@
+import Glibc
+
 /// A moment by the ensemble's clock: the clock of the server that leads, in milliseconds since 1970 in UTC.
 ///
 /// Compare it with other moments of the same ensemble. A machine's own clock can differ from it.
@@ -7,6 +9,13 @@ public struct EnsembleTime: Sendable, Hashable, Comparable {
 
     /// Creates a moment.
     public init(millisecondsSince1970: Int64) { self.millisecondsSince1970 = millisecondsSince1970 }
+
+    /// The clock of this machine, which can differ from the ensemble's.
+    static var ofThisMachine: EnsembleTime {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        return EnsembleTime(millisecondsSince1970: Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000)
+    }
 
     /// Returns the time from this moment to another one. It is negative when the other one is earlier.
     public func duration(to other: EnsembleTime) -> Duration {

@@ -5,9 +5,10 @@ public struct OddNode: Sendable, CustomStringConvertible {
     /// The reason why a node cannot be handled.
     public enum Kind: Sendable, CaseIterable { case unreadable, hasAChild, tooLarge, oddName, unknownVersion }
 
-    /// The folders of a queue, the leases of one consumer, and the lock of the recovery.
+    /// The folders of a queue, the leases of one consumer, the lock of the recovery, a slot of delayed messages, and the
+    /// slots of a day.
     public enum Folder: Sendable, CaseIterable {
-        case items, earlier, partial, consumers, leases, dead, producers, ids, idle, lock
+        case items, earlier, partial, consumers, leases, dead, producers, ids, idle, lock, delayed, slots
     }
 
     /// The reason why the node cannot be handled.
@@ -53,6 +54,10 @@ public struct OddNode: Sendable, CustomStringConvertible {
         case .ids: "\(queue)/ids/\(isOdd ? "notes" : "7")"
         case .idle: "\(queue)/idle/\(isOdd ? "notes" : "0000000000000000000-consumer-0000000000")"
         case .lock: "\(queue)/gc-lock"
+        // In the past, so that these come first.
+        case .delayed: "\(queue)/delayed/19675/28332000/\(isOdd ? "notes" : "1699920000000-\(message)")"
+        // The number is too large for a time.
+        case .slots: "\(queue)/delayed/19675/\(isOdd ? "9223372036854775807" : "28332000")"
         }
     }
 
@@ -68,6 +73,8 @@ public struct OddNode: Sendable, CustomStringConvertible {
             // Clients read this folder only after the first epoch.
             case .earlier: [.set("\(queue)/epoch", data: Array("1 open".utf8))]
             case .ids: [.create("\(queue)/ids", data: [])]
+            case .delayed: ["", "/19675", "/19675/28332000"].map { .create("\(queue)/delayed\($0)", data: []) }
+            case .slots: ["", "/19675"].map { .create("\(queue)/delayed\($0)", data: []) }
             case .leases: ["", "/item"].map { .create("\(queue)/consumers/consumer-0000000000\($0)", data: []) }
             default: []
             }

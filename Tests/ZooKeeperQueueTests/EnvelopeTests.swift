@@ -14,6 +14,16 @@ struct EnvelopeTests {
         #expect(
             Envelope(headers: [:], payload: Array("hi".utf8), id: "x").encoded()
                 == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 6, 128, 0, 0, 0, 1, 0x78, 0x68, 0x69])
+        let time = EnsembleTime(millisecondsSince1970: 1_766_599_200_123)
+        let bytesOfTime: [UInt8] = [0, 0, 1, 0x9B, 0x51, 0x84, 0x8D, 0x7B]
+        #expect(
+            Envelope(headers: [:], payload: Array("hi".utf8), expiresAt: time).encoded()
+                == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 13, 129, 0, 0, 0, 8] + bytesOfTime + [0x68, 0x69])
+        let failure = DeliveryFailure(reason: "no", consumer: "c", failedAt: time)
+        #expect(
+            Envelope(headers: [:], payload: Array("hi".utf8), failures: [failure]).encoded()
+                == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 18, 130, 0, 0, 0, 13] + bytesOfTime
+                + [0, 1, 0x63, 0x6E, 0x6F, 0x68, 0x69])
     }
 
     @Test(
@@ -22,6 +32,12 @@ struct EnvelopeTests {
             Envelope(headers: [:], payload: [1], id: "ü"), Envelope(headers: ["a": "b"], payload: [], id: "x"),
             Envelope(headers: [:], payload: []), Envelope(headers: [:], payload: Envelope.magic),
             Envelope(headers: [:], payload: Envelope.magic + [1, 1, 0, 0, 0, 0]),
+            Envelope(
+                headers: ["a": "b"], payload: [1], id: "x", expiresAt: .init(millisecondsSince1970: -1),
+                failures: [
+                    .init(reason: "", consumer: "", failedAt: .init(millisecondsSince1970: .max)),
+                    .init(reason: "é", consumer: "consumer-0000000001", failedAt: .init(millisecondsSince1970: 0)),
+                ]),
             Envelope(headers: ["": "", "ключ": "値", "b": "c"], payload: [0, 1, 255]),
         ])
     func roundTrip(envelope: Envelope) {

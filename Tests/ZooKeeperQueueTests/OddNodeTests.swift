@@ -48,7 +48,9 @@ struct OddNodeTests {
         try await rolloverContinues(node)
         try await inspectionContinues(node)
         try await deadLettersContinue(node)
-        print("odd node: \(node): consumer, worker, recovery, rollover, peek, dead letters and purge continue")
+        try await delayedMessagesContinue(node)
+        print(
+            "odd node: \(node): consumer, worker, recovery, rollover, peek, dead letters, purge and delays continue")
     }
 
     private func consumerContinues(_ node: OddNode) async throws {
@@ -128,6 +130,29 @@ struct OddNodeTests {
         #expect(try await queue.redriveAll() >= Self.payloads.count)
         try await queue.drain { try await $0.deadLetter(reason: "tried") }
         #expect(try await queue.purgeDeadLetters() >= Self.payloads.count)
+    }
+
+    private func delayedMessagesContinue(_ node: OddNode) async throws {
+        let fixture = try await Fixture(node)
+        let queue = fixture.queue
+        let producer = QueueProducer(queue)
+        try await producer.send(
+            contentsOf: Self.payloads.map { OutgoingMessage($0, delay: .milliseconds($0 == "5" ? 3_600_000 : 1)) })
+        await producer.close()
+        #expect(try await queue.statistics().delayed >= Self.payloads.count)
+        let last = try #require(try await queue.delayedMessages().last)
+        #expect(last.payload == Array("5".utf8))
+        try await queue.deliverNow(last.nodeName)
+        let recovery = QueueRecovery(queue)
+        let received = try await withDeadline("the delayed messages") {
+            var received: [String] = []
+            while received.count < Self.payloads.count {
+                try await recovery.recover()
+                received += ownPayloads(try await queue.drain())
+            }
+            return received
+        }
+        #expect(Set(received) == Set(Self.payloads) && received.count == Self.payloads.count)
     }
 
     @Test("A skipped node is reported, and is delivered once it is repaired")

@@ -42,19 +42,17 @@ struct DelayedQueue: Sendable {
         // Without a delayed message there is nothing to count.
         if nextDue == nil { return (0, nil) }
         var messages = 0
-        for day in try await numbers(in: tree.delayed) {
-            messages += try await count(inSlots: try await numbers(in: tree.delayedDay(day)).map { tree.delaySlot(DelaySlot(minute: $0)) })
-        }
+        for day in try await days() { messages += try await count(in: try await slots(ofDay: day)) }
         return (messages, nextDue)
     }
 
     /// Returns the number of messages in the slots. Reads many slots at a time, because a day has up to 1,440.
-    private func count(inSlots slots: [String]) async throws -> Int {
+    private func count(in slots: [DelaySlot]) async throws -> Int {
         var count = 0
         for start in stride(from: 0, to: slots.count, by: MessageMover.batchSize) {
             count += try await withThrowingTaskGroup(of: Int.self) { group in
                 for slot in slots.dropFirst(start).prefix(MessageMover.batchSize) {
-                    group.addTask { Int(try await queue.reader.usableStat(slot)?.numChildren ?? 0) }
+                    group.addTask { Int(try await queue.reader.usableStat(tree.delaySlot(slot))?.numChildren ?? 0) }
                 }
                 return try await group.reduce(0, +)
             }
@@ -64,17 +62,17 @@ struct DelayedQueue: Sendable {
 
     /// Lists one slot after the other, in the order of their times, until `body` returns `false`.
     private func forEachSlot(_ body: (_ slot: String, _ names: [String]) async throws -> Bool) async throws {
-        for day in try await numbers(in: tree.delayed) {
-            let path = tree.delayedDay(day)
-            for minute in try await numbers(in: path) {
-                let slot = "\(path)/\(minute)"
+        for day in try await days() {
+            for slot in try await slots(ofDay: day).map(tree.delaySlot) {
                 guard try await body(slot, try await queue.reader.usableNames(slot)) else { return }
             }
         }
     }
 
-    private func numbers(in folder: String) async throws -> [Int64] {
-        try await queue.reader.usableNames(folder).compactMap { Int64($0) }.sorted()
+    private func days() async throws -> [Int64] { DelaySlot.days(try await queue.reader.usableNames(tree.delayed)) }
+
+    private func slots(ofDay day: Int64) async throws -> [DelaySlot] {
+        DelaySlot.slots(try await queue.reader.usableNames(tree.delayedDay(day)), ofDay: day)
     }
 
     // MARK: A single message
@@ -111,7 +109,7 @@ struct DelayedQueue: Sendable {
         guard let delayed = DelayedName(name), !name.contains("/") else {
             throw QueueError(
                 .invalidArgument,
-                "\(name) is not the name of a delayed message. List the delayed messages to see their names.")
+                "This is not the name of a delayed message. List the delayed messages to see their names.")
         }
         return "\(tree.delaySlot(DelaySlot(delayed.due)))/\(name)"
     }

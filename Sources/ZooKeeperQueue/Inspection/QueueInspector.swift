@@ -1,4 +1,3 @@
-import Glibc
 import ZooKeeper
 
 /// Reads the state of a queue without changing its messages.
@@ -105,7 +104,7 @@ struct QueueInspector: Sendable {
             }
             for entry in entries {
                 guard let stat = try await reader.usableStat(entry.path(in: tree)) else { continue }
-                return .milliseconds(max(0, Self.milliseconds() - stat.ctime))
+                return max(.zero, EnsembleTime(millisecondsSince1970: stat.ctime).duration(to: .ofThisMachine))
             }
             return nil
         }
@@ -130,11 +129,5 @@ struct QueueInspector: Sendable {
             }
             return messages
         }
-    }
-
-    private static func milliseconds() -> Int64 {
-        var now = timespec()
-        clock_gettime(CLOCK_REALTIME, &now)
-        return Int64(now.tv_sec) * 1_000 + Int64(now.tv_nsec) / 1_000_000
     }
 }

@@ -48,7 +48,7 @@ struct DueMessages: RecoveryDuty {
         }
         isUnused = folder.names.isEmpty
         version = folder.stat.version
-        for day in queue.skipped.usable(folder.names, in: tree.delayed).compactMap({ Int64($0) }).sorted() {
+        for day in DelaySlot.days(queue.skipped.usable(folder.names, in: tree.delayed)) {
             let first = DelaySlot.first(ofDay: day)
             guard first.start <= now else {
                 lookAgain(at: first.start)
@@ -62,13 +62,12 @@ struct DueMessages: RecoveryDuty {
 
     private mutating func run(day: Int64, _ path: String) async throws {
         guard let children = try await list(path) else { return }
-        for minute in queue.skipped.usable(children.names, in: path).compactMap({ Int64($0) }).sorted() {
-            let slot = DelaySlot(minute: minute)
+        for slot in DelaySlot.slots(queue.skipped.usable(children.names, in: path), ofDay: day) {
             guard slot.start <= now else {
                 lookAgain(at: slot.start)
                 break
             }
-            let path = "\(path)/\(minute)"
+            let path = tree.delaySlot(slot)
             try await queue.skipped.handle(path) { try await run(slot, path) }
         }
         if children.names.isEmpty { passes(path, at: DelaySlot.first(ofDay: day + 1).start) }
@@ -157,7 +156,8 @@ struct DueMessages: RecoveryDuty {
         guard let name = DelayedName(NodePath.name(of: path)) else { return false }
         let folder = String(path.dropLast(name.string.utf8.count + 1))
         var hasTried = false
-        while true {
+        let end = queue.store.now + movingLimit
+        while queue.store.now < end {
             try Task.checkCancellation()
             var messages = DueMessages(queue: queue, mover: MessageMover(queue), now: name.due)
             guard let root = try await messages.list(queue.tree.delayed) else { return false }
@@ -173,7 +173,13 @@ struct DueMessages: RecoveryDuty {
             }
             try await queue.store.sleep(for: retryInterval)
         }
+        throw QueueError(
+            .timedOut,
+            "The message stays delayed, because a rollover of the sequence numbers does not end. Run a recovery.")
     }
+
+    /// How long to try to move one message.
+    private static let movingLimit = Duration.seconds(10)
 
     // MARK: Removing
 

@@ -17,10 +17,9 @@ extension QueueFolders {
     /// Returns the names of all delayed messages.
     func delayedNames() async throws -> [DelayedName] {
         var names: [DelayedName] = []
-        for day in try await reader.names(tree.delayed).compactMap({ Int64($0) }).sorted() {
-            for minute in try await reader.names(tree.delayedDay(day)).compactMap({ Int64($0) }).sorted() {
-                let slot = "\(tree.delayedDay(day))/\(minute)"
-                names += try await reader.names(slot).compactMap { DelayedName($0) }.sorted()
+        for day in DelaySlot.days(try await reader.names(tree.delayed)) {
+            for slot in DelaySlot.slots(try await reader.names(tree.delayedDay(day)), ofDay: day) {
+                names += try await reader.names(tree.delaySlot(slot)).compactMap { DelayedName($0) }
             }
         }
         return names

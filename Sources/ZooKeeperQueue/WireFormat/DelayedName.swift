@@ -57,10 +57,25 @@ struct DelaySlot: Sendable, Hashable {
     private static let minutesOfADay: Int64 = 1_440
     private static let millisecondsOfAMinute: Int64 = 60_000
 
-    init(minute: Int64) { self.minute = minute }
+    private init(minute: Int64) { self.minute = minute }
 
     init(_ due: EnsembleTime) {
         minute = min(max(due.millisecondsSince1970, 0), DelayedName.dueTimes.upperBound) / Self.millisecondsOfAMinute
+    }
+
+    /// The slots whose due times have 13 digits.
+    private static let minutes = 0...DelayedName.dueTimes.upperBound / millisecondsOfAMinute
+
+    /// Returns the slots with these names in a day, in order. Leaves out what is not the name of a slot of that day.
+    static func slots(_ names: [String], ofDay day: Int64) -> [DelaySlot] {
+        names.compactMap { name in
+            Int64(name).flatMap { minutes.contains($0) ? DelaySlot(minute: $0) : nil }
+        }.filter { $0.day == day }.sorted { $0.minute < $1.minute }
+    }
+
+    /// Returns the days with these names, in order. Leaves out what is not the name of a day.
+    static func days(_ names: [String]) -> [Int64] {
+        names.compactMap { Int64($0) }.filter { (0...minutes.upperBound / minutesOfADay).contains($0) }.sorted()
     }
 
     /// The number of the day since 1970.
