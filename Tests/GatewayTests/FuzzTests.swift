@@ -25,11 +25,16 @@ struct FuzzTests {
         request("PUT /sessions/v1/00000000-0000-4000-8000-000000000000"),
         request(
             "POST /queues/v1/q/messages", json,
-            #"{"messages":[{"payload":"x","priority":5,"id":"7","headers":{"k":"v"}}]}"#),
+            #"{"messages":[{"payload":"x","priority":5,"id":"7","headers":{"k":"v"},"delayMilliseconds":9}]}"#),
         request("POST /queues/v1/q/messages?priority=5", "Idempotency-Key: 7\r\n", "raw"),
         request("POST /queues/v1/q/leases?count=2&wait=0&seconds=1"),
         request("POST /queues/v1/q/leases/00000000-0000-4000-8000-000000000000/acknowledge?token=1"),
         request("GET /queues/v1/q?age=true"), request("GET /queues/v1/q/messages?limit=5"),
+        request("POST /queues/v1/q/messages?delayMilliseconds=60000", "", "later"),
+        request("POST /queues/v1/q/messages?deliverAt=1", "", "now"), request("GET /queues/v1/q/consumers"),
+        request("GET /queues/v1/q/delayed?limit=5"),
+        request("DELETE /queues/v1/q/delayed/4000000000000-item-100-0000000000"),
+        request("POST /queues/v1/q/delayed/4000000000000-item-100-0000000000/run-now"),
         request("POST /queues/v1/q/dead/item-100-0000000000/redrive"), request("GET /extensions/v1"),
         request(
             "POST /extensions/v1", json,

@@ -41,7 +41,10 @@ struct OpenAPITests {
 
     /// All routes. A new case does not compile until `path(of:)` has it. Add it here too.
     private static let routes: [QueueRoute] =
-        [.queue, .messages, .leases, .dead, .redriveAll, .redrive("{name}")]
+        [
+            .queue, .messages, .leases, .dead, .redriveAll, .redrive("{name}"), .delayed, .delayedMessage("{name}"),
+            .runNow("{name}"), .consumers,
+        ]
         + QueueRoute.LeaseAction.allCases.map { .lease("{lease}", $0) }
 
     /// The segments of a route's path after `/queues/v1`, with the document's placeholders.
@@ -54,6 +57,10 @@ struct OpenAPITests {
         case .dead: ["{queue}", "dead"]
         case .redriveAll: ["{queue}", "dead", "redrive"]
         case .redrive(let name): ["{queue}", "dead", name, "redrive"]
+        case .delayed: ["{queue}", "delayed"]
+        case .delayedMessage(let name): ["{queue}", "delayed", name]
+        case .runNow(let name): ["{queue}", "delayed", name, "run-now"]
+        case .consumers: ["{queue}", "consumers"]
         }
     }
 
@@ -111,8 +118,8 @@ struct OpenAPITests {
 
     /// Returns the path and the query of a request.
     ///
-    /// - Parameter exists: whether the lease and the dead letter in the path exist. Both are new for each request,
-    ///   because an earlier request may have settled them.
+    /// - Parameter exists: whether the lease, the dead letter or the delayed message in the path exists. Each is new for
+    ///   each request, because an earlier request may have settled or removed it.
     private static func path(_ template: String, exists: Bool, _ gateway: TestGateway) async throws -> String {
         let queue = "/queues/v1/q"
         var (lease, token, name) = ("00000000-0000-4000-8000-000000000000", "1", "item-100-2000000000")
@@ -129,6 +136,13 @@ struct OpenAPITests {
             let letters = try await gateway.json("GET", queue + "/dead").fields["messages"] as? [[String: Any]]
             name = try #require(letters?.first?["name"] as? String)
             (lease, token) = keys[0]
+        }
+        if template.contains("delayed/") {
+            name = "9999999999999-item-100-0000000000"
+            if exists {
+                let sent = try await gateway.json("POST", queue + "/messages?delayMilliseconds=3600000", body: "x")
+                name = try #require((sent.fields["messages"] as? [[String: Any]])?.first?["name"] as? String)
+            }
         }
         let path = template.replacing("{queue}", with: "q").replacing("{lease}", with: lease)
             .replacing("{name}", with: name)

@@ -44,13 +44,16 @@ struct OperationsTests {
     func metrics() async throws {
         try await withGateway { gateway in
             #expect(try await gateway("POST", "/queues/v1/a%22b/messages", body: "x").status == 201)
+            let delayed = "/queues/v1/a%22b/messages?delayMilliseconds=3600000"
+            #expect(try await gateway("POST", delayed, body: "x").status == 201)
             #expect(try await gateway("GET", "/nowhere").status == 404)
             let text = try await gateway("GET", "/metrics").body
             for line in [
-                "zookeeper_gateway_requests_total{status=\"2xx\"} 1",
+                "zookeeper_gateway_requests_total{status=\"2xx\"} 2",
                 "zookeeper_gateway_requests_total{status=\"4xx\"} 1",
                 "zookeeper_gateway_connected{endpoint=\"/\"} 1", "zookeeper_gateway_sessions{endpoint=\"/\"} 0",
                 "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/a\\\"b\"} 1",
+                "zookeeper_queue_messages{endpoint=\"/\",place=\"delayed\",queue=\"/a\\\"b\"} 1",
             ] { #expect(text.contains(line + "\n"), "\(text)") }
             #expect(try await gateway("POST", "/metrics").status == 405)
         }
@@ -85,6 +88,8 @@ struct OperationsTests {
                 ("GET", "/queues/v1?x", 400), ("POST", "/queues/v1/q/leases?cuont=5", 400),
                 ("GET", "/queues/v1/q/messages?limit=1&priority=5", 400), ("DELETE", "/queues/v1/q/messages?all", 400),
                 ("POST", "/queues/v1/q/messages?prio=5", 400), ("POST", "/queues/v1/q/dead/redrive?x=", 400),
+                ("POST", "/queues/v1/q/messages?delay=5", 400), ("GET", "/queues/v1/q/consumers?limit=5", 400),
+                ("POST", "/queues/v1/q/leases/x/acknowledge?token=1&delayMilliseconds=5", 400),
                 ("GET", "/extensions/v1?x=1", 400), ("GET", "/metrics?x=1", 400), ("GET", "/health?x=1", 400),
                 ("PUT", "/queues/v1/q/messages?x=1", 405),
                 ("GET", "/znodes/v1/?_=1234", 200), ("POST", "/sessions/v1?op=create&_=1234", 201), ("GET", "/?x", 200),

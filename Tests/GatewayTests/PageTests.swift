@@ -30,7 +30,7 @@ struct PageTests {
                     [
                         "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                         "--user-data-dir=\(profile)", "--virtual-time-budget=6000",
-                    ] + arguments + ["http://\(gateway.host)/#dead"]), output: .string(limit: 1 << 20),
+                    ] + arguments + ["http://\(gateway.host)/#dead,delayed"]), output: .string(limit: 1 << 20),
                 error: .discarded)
         }
         #expect(result.terminationStatus.isSuccess)
@@ -68,6 +68,8 @@ struct PageTests {
                 let producer = QueueProducer(queue)
                 try await producer.send("<script>document.title = 'broken'</script>", priority: 1)
                 try await producer.send(contentsOf: (0..<1_234).map { OutgoingMessage("order \($0)") })
+                let hostile = "<img src=x onerror=\"document.title = 'broken'\">"
+                try await producer.send(OutgoingMessage(hostile, priority: 2, delay: .seconds(3_600)))
                 let consumer = QueueConsumer(queue, configuration: .init(prefetch: 5))
                 var messages = consumer.makeAsyncIterator()
                 let first = try await messages.next()
@@ -89,6 +91,12 @@ struct PageTests {
                 #expect(
                     page.contains(#"<dd data-of="dead">1</dd>"#) && page.contains(#"<dd data-of="consumers">1</dd>"#))
                 #expect(page.contains("<td>item-001-0000000000</td>"), "\(page)")
+                #expect(page.contains(#"<dd data-of="delayed">1</dd>"#) && page.contains("&lt;img src=x"), "\(page)")
+                #expect(!page.contains("<img"), "A delayed message was interpreted as HTML.")
+                #expect(page.contains("-item-002-0000000000</td>"), "\(page)")
+                for label in ["Redrive", "Run now", "Cancel"] {
+                    #expect(page.contains(#"<button type="button">\#(label)</button>"#), "\(label)")
+                }
                 try await screenshot(gateway, "busy")
                 load.cancel()
                 _ = await load.result

@@ -37,7 +37,7 @@ struct QueueHTTPTests {
             _ = try await call(gateway, "POST", "/messages", #"{"messages": [{"payload": "x"}]}"#)
             let counts = try await call(gateway, "GET", "?age=true").fields
             for name in [
-                "ready", "leased", "partial", "dead", "consumers", "created", "oldestAgeSeconds",
+                "ready", "leased", "partial", "dead", "delayed", "consumers", "created", "oldestAgeSeconds",
             ] { #expect(counts[name] != nil, "\(name)") }
             let peeked = try await call(gateway, "GET", "/messages").fields["messages"] as? [Fields] ?? []
             let names = Set(peeked.first?.keys.map { $0 } ?? [])
@@ -48,6 +48,150 @@ struct QueueHTTPTests {
             #expect(try await call(gateway, "POST", path(lease, "dead-letter") + "&reason=r").status == 204)
             let dead = try await call(gateway, "GET", "/dead").fields["messages"] as? [Fields] ?? []
             #expect(Set(dead.first?.keys.map { $0 } ?? []) == ["name", "cause", "time", "headers", "payload"])
+        }
+    }
+
+    @Test("The fields of delayed messages, consumers and leases keep their names")
+    func stableNamesOfDelayedMessages() async throws {
+        try await withGateway { gateway in
+            let message = #"{"payload": "x", "headers": {"k": "v"}, "id": "i", "delayMilliseconds": 3600000}"#
+            _ = try await call(gateway, "POST", "/messages", #"{"messages": [{"payload": "y"}, \#(message)]}"#)
+            let delayed = try await delayed(gateway)
+            let names: Set = ["name", "dueTime", "priority", "deliveryCount", "headers", "id", "payload"]
+            #expect(delayed.count == 1 && Set(delayed[0].keys) == names)
+            let counts = try await call(gateway, "GET", "").fields
+            #expect(counts["nextDueTime"] as? Int == delayed[0]["dueTime"] as? Int && counts["nextDueTime"] != nil)
+            let leased = try await call(gateway, "POST", "/leases").fields["leases"] as? [Fields] ?? []
+            let consumers = try await call(gateway, "GET", "/consumers").fields["consumers"] as? [Fields] ?? []
+            let consumer = try #require(consumers.first)
+            #expect(consumers.count == 1 && Set(consumer.keys) == ["name", "alive", "registrationTime", "leases"])
+            #expect(consumer["alive"] as? Bool == true && consumer["registrationTime"] is Int)
+            let leases = consumer["leases"] as? [Fields] ?? []
+            #expect(leases.count == 1 && Set(leases[0].keys) == ["name", "claimTime"] && leases[0]["claimTime"] is Int)
+            #expect(leases.first?["name"] as? String == leased.first?["name"] as? String)
+        }
+    }
+
+    // MARK: Delayed messages
+
+    private func delayed(_ gateway: TestGateway, _ query: String = "") async throws -> [Fields] {
+        let response = try await call(gateway, "GET", "/delayed" + query)
+        #expect(response.status == 200)
+        return response.fields["messages"] as? [Fields] ?? []
+    }
+
+    private static let hour = 3_600_000
+
+    @Test("Delayed messages are listed by due time, made ready and cancelled")
+    func delayedMessages() async throws {
+        try await withGateway { gateway in
+            let before = Int(Date().timeIntervalSince1970 * 1_000)
+            let dueTime = before + 3 * Self.hour
+            let sent = try await call(
+                gateway, "POST", "/messages",
+                """
+                {"messages": [{"payload": "third", "deliverAt": \(dueTime)}, {"payload": "now", "delayMilliseconds": 0},
+                              {"payloadBase64": "AP8=", "priority": 7, "delayMilliseconds": \(Self.hour)},
+                              {"payload": "past", "deliverAt": 1}]}
+                """)
+            #expect(sent.status == 201)
+            let raw = try await gateway(
+                "POST", "/queues/v1/queue/messages?delayMilliseconds=\(2 * Self.hour)", body: "second")
+            #expect(raw.status == 201)
+            let rawAtTime = try await gateway(
+                "POST", "/queues/v1/queue/messages?deliverAt=\(dueTime + 1)", body: "fourth")
+            #expect(rawAtTime.status == 201)
+
+            let messages = try await delayed(gateway)
+            #expect(messages.map { $0["payload"] as? String } == [nil, "second", "third", "fourth"])
+            #expect(messages[0]["payloadBase64"] as? String == "AP8=" && messages[0]["priority"] as? Int == 7)
+            let dueTimes = messages.map { $0["dueTime"] as? Int ?? 0 }
+            #expect(dueTimes[2...] == [dueTime, dueTime + 1])
+            // Never early, and no more than a minute late.
+            for (index, dueTime) in dueTimes.prefix(2).enumerated() {
+                #expect((0..<60_000).contains(dueTime - before - (index + 1) * Self.hour), "\(dueTime)")
+            }
+            #expect(try await delayed(gateway, "?limit=2").count == 2)
+            let counts = try await call(gateway, "GET", "").fields
+            #expect(counts["delayed"] as? Int == 4 && counts["ready"] as? Int == 2)
+            #expect(counts["nextDueTime"] as? Int == dueTimes[0])
+
+            let names = messages.map { $0["name"] as? String ?? "" }
+            #expect(try await call(gateway, "POST", "/delayed/\(names[0])/run-now").status == 204)
+            #expect(try await call(gateway, "DELETE", "/delayed/\(names[1])").status == 204)
+            for name in names.prefix(2) {
+                for (method, path) in [("POST", "/delayed/\(name)/run-now"), ("DELETE", "/delayed/\(name)")] {
+                    let response = try await call(gateway, method, path)
+                    #expect(response.status == 404 && response.fields["error"] as? String == "notFound", "\(path)")
+                }
+            }
+            let leased = try await call(gateway, "POST", "/leases?count=10")
+            #expect(payloads(leased.fields) == ["-", "now", "past"])
+            #expect(try await delayed(gateway).map { $0["name"] as? String } == [names[2], names[3]])
+        }
+    }
+
+    @Test("A message is requeued with a delay, and keeps its lease when the delay is invalid")
+    func requeueWithDelay() async throws {
+        try await withGateway { gateway in
+            _ = try await call(gateway, "POST", "/messages", #"{"messages": [{"payload": "x"}]}"#)
+            let leases = try await call(gateway, "POST", "/leases").fields["leases"] as? [Fields] ?? []
+            let giveBack = path(try #require(leases.first), "give-back")
+            for delay in ["-1", "x", "315619200001", "99999999999999999999"] {
+                let response = try await call(gateway, "POST", giveBack + "&delayMilliseconds=\(delay)")
+                #expect(response.status == 400 && response.fields["error"] as? String == "invalidArgument", "\(delay)")
+            }
+            #expect(try await call(gateway, "POST", giveBack + "&delayMilliseconds=\(Self.hour)").status == 204)
+            let counts = try await call(gateway, "GET", "").fields
+            #expect(counts["ready"] as? Int == 0 && counts["leased"] as? Int == 0 && counts["delayed"] as? Int == 1)
+            let message = try #require(try await delayed(gateway).first)
+            #expect(message["deliveryCount"] as? Int == 2 && message["payload"] as? String == "x")
+            #expect(try await call(gateway, "POST", "/delayed/\(message["name"] ?? "")/run-now").status == 204)
+            let again = try await call(gateway, "POST", "/leases").fields["leases"] as? [Fields] ?? []
+            #expect(again.first?["deliveryCount"] as? Int == 2)
+            #expect(again.first?["name"] as? String == "item-100-0000000000.1")
+        }
+    }
+
+    @Test("An invalid delay, due time or name of a delayed message is refused, and nothing is stored")
+    func invalidDelays() async throws {
+        try await withGateway { gateway in
+            #expect(try await call(gateway, "POST", "/messages", #"{"messages": []}"#).status == 201)
+            func message(_ fields: String) -> String {
+                #"{"messages": [{"payload": "ok"}, {"payload": "x", \#(fields)}]}"#
+            }
+            for (method, path, body) in [
+                ("POST", "/messages", message(#""delayMilliseconds": -1"#)),
+                ("POST", "/messages", message(#""delayMilliseconds": 315619200001"#)),
+                ("POST", "/messages", message(#""delayMilliseconds": 9223372036854775807"#)),
+                ("POST", "/messages", message(#""delayMilliseconds": 1.5"#)),
+                ("POST", "/messages", message(#""delayMilliseconds": "5""#)),
+                ("POST", "/messages", message(#""delay": 5"#)),
+                ("POST", "/messages", message(#""deliverAt": 9223372036854775807"#)),
+                ("POST", "/messages", message(#""deliverAt": 1, "delayMilliseconds": 1"#)),
+                ("POST", "/delayed/x/run-now", nil), ("DELETE", "/delayed/x", nil), ("DELETE", "/delayed/%00", nil),
+                ("DELETE", "/delayed/%3Cb%3E-item-100-0000000000", nil), ("GET", "/delayed?limit=0", nil),
+                ("GET", "/delayed?limit=101", nil),
+            ] as [(String, String, String?)] {
+                let response = try await call(gateway, method, path, body)
+                #expect(response.status == 400, "\(method) \(path) \(body ?? "")")
+                #expect(
+                    response.fields["error"] as? String == "invalidArgument" && response.fields["message"] is String)
+            }
+            for query in [
+                "delayMilliseconds=-1", "delayMilliseconds=1e3", "delayMilliseconds=", "delayMilliseconds=1.5",
+                "delayMilliseconds=99999999999999999999", "deliverAt=x", "deliverAt=10000000000000",
+                "deliverAt=1&delayMilliseconds=1",
+            ] {
+                let response = try await gateway("POST", "/queues/v1/queue/messages?\(query)", body: "x")
+                #expect(response.status == 400, "\(query)")
+            }
+            #expect(try await delayed(gateway).isEmpty)
+            #expect(try await call(gateway, "GET", "").fields["ready"] as? Int == 0)
+            #expect(try await gateway("GET", "/queues/v1/missing/consumers").status == 404)
+            let missing = "/queues/v1/missing/delayed/4000000000000-item-100-0000000000"
+            #expect(try await gateway("POST", missing + "/run-now").status == 404)
+            #expect(try await gateway("DELETE", missing).status == 404)
         }
     }
 

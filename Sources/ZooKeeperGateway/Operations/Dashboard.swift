@@ -23,6 +23,7 @@ enum Dashboard {
         <div><dt>leased</dt><dd data-of="leased"></dd></div>
         <div><dt>recovering</dt><dd data-of="partial"></dd></div>
         <div><dt>dead letters</dt><dd data-of="dead"></dd></div>
+        <div><dt>delayed</dt><dd data-of="delayed"></dd></div>
         <div><dt>consumers</dt><dd data-of="consumers"></dd></div>
         <div><dt>oldest</dt><dd data-of="oldest"></dd></div>
         <div><dt>in/s</dt><dd data-of="sent"></dd></div>
@@ -30,7 +31,11 @@ enum Dashboard {
         </dl>
         <canvas width="640" height="120" role="img" aria-label="Ready messages and message rates of the last five minutes"></canvas>
         <p class="legend"><span class="ready">ready</span> <span class="sent">in/s</span> <span class="done">out/s</span></p>
-        <details>
+        <details data-list="delayed">
+        <summary>Delayed messages</summary>
+        <table><thead><tr><th>name</th><th>due</th><th>payload</th><th></th></tr></thead><tbody></tbody></table>
+        </details>
+        <details data-list="dead">
         <summary>Dead letters</summary>
         <p><button type="button" class="all">Redrive all</button></p>
         <table><thead><tr><th>name</th><th>reason</th><th>payload</th><th></th></tr></thead><tbody></tbody></table>
@@ -71,6 +76,13 @@ enum Dashboard {
           if (!response.ok) throw new Error(value.message || response.status);
           return value;
         }
+        const lists = {
+          delayed: {
+            detail: message => new Date(message.dueTime).toLocaleString(),
+            actions: [["Run now", "POST", "/run-now"], ["Cancel", "DELETE", ""]],
+          },
+          dead: { detail: message => message.cause, actions: [["Redrive", "POST", "/redrive"]] },
+        };
         function showStatus(text) { document.getElementById("state").textContent = text; }
         function formatAge(seconds) {
           if (seconds == null) return "–";
@@ -81,9 +93,12 @@ enum Dashboard {
           const part = document.getElementById("queue").content.cloneNode(true), section = part.querySelector("section");
           section.querySelector("h2").textContent = path;
           const queue = { path, section, points: [], last: null };
-          section.querySelector("details").addEventListener("toggle", () => showDeadLetters(queue));
-          if (location.hash === "#dead") section.querySelector("details").open = true;
-          section.querySelector(".all").addEventListener("click", () => redrive(queue, "/dead/redrive"));
+          for (const name of Object.keys(lists)) {
+            const details = listOf(queue, name);
+            details.addEventListener("toggle", () => showList(queue, name));
+            if (location.hash.slice(1).split(",").includes(name)) details.open = true;
+          }
+          section.querySelector(".all").addEventListener("click", () => act(queue, "dead", "POST", "/redrive"));
           document.getElementById("queues").append(part);
           queues.set(path, queue);
           return queue;
@@ -100,7 +115,7 @@ enum Dashboard {
             done = Math.max(0, (counts.created - last.created) - (stored(counts) - stored(last))) / seconds;
           }
           queue.last = Object.assign(counts, { now });
-          for (const name of ["ready", "leased", "partial", "dead", "consumers"]) show(queue, name, counts[name]);
+          for (const name of ["ready", "leased", "partial", "dead", "delayed", "consumers"]) show(queue, name, counts[name]);
           show(queue, "oldest", formatAge(counts.oldestAgeSeconds));
           show(queue, "sent", sent.toFixed(1));
           show(queue, "done", done.toFixed(1));
@@ -128,30 +143,35 @@ enum Dashboard {
           context.fillStyle = getComputedStyle(document.body).color; context.font = "11px system-ui";
           context.fillText(`max. ${ready} ready, ${rate.toFixed(1)}/s`, 6, 12);
         }
-        async function showDeadLetters(queue) {
-          if (!queue.section.querySelector("details").open) return;
+        function listOf(queue, name) { return queue.section.querySelector(`[data-list="${name}"]`); }
+        async function showList(queue, name) {
+          const details = listOf(queue, name), list = lists[name];
+          if (!details.open) return;
           try {
-            const { messages } = await call("GET", url(queue.path) + "/dead?limit=50");
-            queue.section.querySelector("tbody").replaceChildren(...messages.map(message => {
-              const row = document.createElement("tr"), button = document.createElement("button");
+            const { messages } = await call("GET", url(queue.path) + `/${name}?limit=50`);
+            details.querySelector("tbody").replaceChildren(...messages.map(message => {
+              const row = document.createElement("tr"), buttons = document.createElement("td");
               const payload = message.payload ?? "base64: " + message.payloadBase64;
-              for (const text of [message.name, message.cause, payload.slice(0, 200)]) {
+              for (const text of [message.name, list.detail(message), payload.slice(0, 200)]) {
                 const cell = document.createElement("td");
                 cell.textContent = text;
                 row.append(cell);
               }
-              button.type = "button"; button.textContent = "Redrive";
-              button.addEventListener("click", () => redrive(queue, "/dead/" + encodeURIComponent(message.name) + "/redrive"));
-              const cell = document.createElement("td");
-              cell.append(button);
-              row.append(cell);
+              for (const [label, method, suffix] of list.actions) {
+                const button = document.createElement("button");
+                button.type = "button"; button.textContent = label;
+                const path = "/" + encodeURIComponent(message.name) + suffix;
+                button.addEventListener("click", () => act(queue, name, method, path));
+                buttons.append(button, " ");
+              }
+              row.append(buttons);
               return row;
             }));
           } catch (error) { showStatus(error.message); }
         }
-        async function redrive(queue, path) {
-          try { await call("POST", url(queue.path) + path); } catch (error) { showStatus(error.message); }
-          await showDeadLetters(queue);
+        async function act(queue, name, method, path) {
+          try { await call(method, url(queue.path) + "/" + name + path); } catch (error) { showStatus(error.message); }
+          await showList(queue, name);
         }
         async function refreshAll() {
           try {

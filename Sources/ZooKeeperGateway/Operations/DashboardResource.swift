@@ -1,7 +1,7 @@
 import HTTPTypes
 
-/// The dashboard, which shows the queues, their counts and their dead letters, and the OpenAPI document. It loads
-/// nothing from other sites.
+/// The dashboard, which shows the queues, their counts, their delayed messages and their dead letters, and the OpenAPI
+/// document. It loads nothing from other sites.
 enum DashboardResource {
     /// Responds to a request for the dashboard or the document.
     ///

@@ -92,7 +92,7 @@ struct OperationsResource {
                 guard let statistics else { continue }
                 for (state, count) in [
                     ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.recovering),
-                    ("dead", statistics.deadLettered),
+                    ("dead", statistics.deadLettered), ("delayed", statistics.delayed),
                 ] {
                     lines.add("zookeeper_queue_messages", queue.merging(["place": state]) { $1 }, count)
                 }

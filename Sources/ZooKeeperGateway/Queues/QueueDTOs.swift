@@ -17,6 +17,8 @@ enum QueueDTOs {
             var priority: Int?
             var headers: [String: String]?
             var id: String?
+            var delayMilliseconds: Int64?
+            var deliverAt: Int64?
 
             /// Returns the message to send.
             ///
@@ -32,12 +34,17 @@ enum QueueDTOs {
                     bytes = Array(data)
                 default: throw InvalidRequest(message: "A message must have either payload or payloadBase64.")
                 }
-                return OutgoingMessage(bytes, priority: priority ?? 100, headers: headers ?? [:], id: id)
+                return OutgoingMessage(
+                    bytes, priority: priority ?? 100, headers: headers ?? [:], id: id,
+                    delay: .milliseconds(delayMilliseconds ?? 0),
+                    deliverAt: deliverAt.map { EnsembleTime(millisecondsSince1970: $0) })
             }
         }
         var messages: [Message]
 
-        private static let names: Set = ["payload", "payloadBase64", "priority", "headers", "id"]
+        private static let names: Set = [
+            "payload", "payloadBase64", "priority", "headers", "id", "delayMilliseconds", "deliverAt",
+        ]
 
         /// Reads the body of a request.
         ///
@@ -61,7 +68,7 @@ enum QueueDTOs {
                 throw InvalidRequest(
                     message:
                         "The body has an unknown field. Send only messages, each with payload or payloadBase64, and "
-                        + "optionally with priority, headers and id.")
+                        + "optionally with priority, headers, id, and delayMilliseconds or deliverAt.")
             }
         }
     }
@@ -155,6 +162,8 @@ enum QueueDTOs {
         let bytes: Int?
         let oldestAgeSeconds: Double?
         let maximumMessages, maximumBytes: Int?
+        let delayed: Int
+        let nextDueTime: Int64?
 
         init(_ statistics: QueueStatistics, _ capacity: QueueCapacity, oldestMessageAge: Duration?) {
             created = statistics.totalEnqueued
@@ -162,6 +171,7 @@ enum QueueDTOs {
             (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.recovering)
             (dead, consumers, bytes) = (statistics.deadLettered, statistics.consumers, statistics.bytes)
             (maximumMessages, maximumBytes) = (capacity.messages, capacity.bytes)
+            (delayed, nextDueTime) = (statistics.delayed, statistics.nextDueAt?.millisecondsSince1970)
         }
     }
 
@@ -183,6 +193,48 @@ enum QueueDTOs {
             }
         }
         let messages: [Message]
+    }
+
+    struct DelayedMessages: Encodable {
+        struct Message: Encodable {
+            private enum Key: String, CodingKey { case name, dueTime, priority, deliveryCount, headers, id }
+            let message: DelayedMessage
+
+            func encode(to encoder: any Encoder) throws {
+                var container = encoder.container(keyedBy: Key.self)
+                try container.encode(message.nodeName, forKey: .name)
+                try container.encode(message.dueAt.millisecondsSince1970, forKey: .dueTime)
+                try container.encode(message.priority, forKey: .priority)
+                try container.encode(message.deliveryCount, forKey: .deliveryCount)
+                try container.encode(message.headers, forKey: .headers)
+                try container.encodeIfPresent(message.id, forKey: .id)
+                try Payload(bytes: message.payload).encode(to: encoder)
+            }
+        }
+        let messages: [Message]
+    }
+
+    struct Consumers: Encodable {
+        struct Lease: Encodable {
+            let name: String
+            let claimTime: Int64
+        }
+
+        struct Consumer: Encodable {
+            let name: String
+            let alive: Bool
+            let registrationTime: Int64
+            let leases: [Lease]
+
+            init(_ consumer: ConsumerInfo) {
+                (name, alive) = (consumer.name, consumer.isAlive)
+                registrationTime = consumer.registeredAt.millisecondsSince1970
+                leases = consumer.leases.map {
+                    Lease(name: $0.nodeName, claimTime: $0.claimedAt.millisecondsSince1970)
+                }
+            }
+        }
+        let consumers: [Consumer]
     }
 
     struct Queues: Encodable { let queues: [String] }

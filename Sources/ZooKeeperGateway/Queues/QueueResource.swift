@@ -51,6 +51,15 @@ struct QueueResource {
             case (.post, .redrive(let name)):
                 try await queue.redrive(name)
                 return GatewayResponse(.noContent)
+            case (.get, .delayed): return try await delayed(queue)
+            case (.delete, .delayedMessage(let name)):
+                try await queue.cancelDelayed(name)
+                return GatewayResponse(.noContent)
+            case (.post, .runNow(let name)):
+                try await queue.deliverNow(name)
+                return GatewayResponse(.noContent)
+            case (.get, .consumers):
+                return try Self.json(.ok, QueueDTOs.Consumers(consumers: try await queue.consumers().map { .init($0) }))
             default: return .methodNotAllowed(route.methods.map(\.rawValue).joined(separator: ", "))
             }
         } catch let error as QueueError {
@@ -92,6 +101,8 @@ struct QueueResource {
 
     private func send(to queue: HTTPQueues.ServedQueue) async throws -> GatewayResponse {
         let priority = try integer("priority", in: 0...999, default: 100)
+        let delay = try milliseconds("delayMilliseconds") ?? 0
+        let time = try milliseconds("deliverAt").map { EnsembleTime(millisecondsSince1970: $0) }
         let receipts: [SendReceipt]
         if request.isJSON {
             let body = try QueueDTOs.Send(reading: request.body)
@@ -112,7 +123,9 @@ struct QueueResource {
                 throw QueueDTOs.InvalidRequest(
                     message: "The Idempotency-Key is not valid. Use only printable ASCII characters.")
             }
-            receipts = [try await queue.producer.send(OutgoingMessage(request.body, priority: priority, id: id))]
+            let message = OutgoingMessage(
+                request.body, priority: priority, id: id, delay: .milliseconds(delay), deliverAt: time)
+            receipts = [try await queue.producer.send(message)]
         }
         return try Self.json(.created, QueueDTOs.Sent(receipts))
     }
@@ -139,6 +152,12 @@ struct QueueResource {
     private func dead(_ queue: MessageQueue) async throws -> GatewayResponse {
         let letters = try await queue.deadLetters(limit: integer("limit", in: 1...Self.maximumLimit, default: 20))
         return try Self.json(.ok, QueueDTOs.DeadLetters(messages: letters.map { .init(letter: $0) }))
+    }
+
+    private func delayed(_ queue: MessageQueue) async throws -> GatewayResponse {
+        let messages = try await queue.delayedMessages(
+            limit: integer("limit", in: 1...Self.maximumLimit, default: 20))
+        return try Self.json(.ok, QueueDTOs.DelayedMessages(messages: messages.map { .init(message: $0) }))
     }
 
     // MARK: Leases
@@ -202,7 +221,10 @@ struct QueueResource {
             return try Self.json(.ok, QueueDTOs.Extended(seconds: seconds))
         case .acknowledge: try await settle(leases, id, message) { try await message.acknowledge() }
         case .requeue:
-            try await settle(leases, id, message) { try await message.requeue(reason: request.query["reason"]) }
+            let delay = try milliseconds("delayMilliseconds") ?? 0
+            try await settle(leases, id, message) {
+                try await message.requeue(after: .milliseconds(delay), reason: request.query["reason"])
+            }
         case .deadLetter:
             try await settle(leases, id, message) {
                 try await message.deadLetter(reason: request.query["reason"] ?? "dead-lettered over HTTP")
@@ -244,6 +266,16 @@ struct QueueResource {
             throw QueueDTOs.InvalidRequest(
                 message: "The query parameter \(name.string) must be a number from \(range.lowerBound) to "
                     + "\(range.upperBound).")
+        }
+        return value
+    }
+
+    /// Returns a number of milliseconds; `nil` when the request has none. The library checks its limits.
+    private func milliseconds(_ name: ExactString) throws -> Int64? {
+        guard let text = request.query[name] else { return nil }
+        guard let value = Int64(text) else {
+            throw QueueDTOs.InvalidRequest(
+                message: "The query parameter \(name.string) must be a whole number of milliseconds.")
         }
         return value
     }

@@ -14,14 +14,19 @@ enum QueueRoute: Hashable {
     case dead
     case redriveAll
     case redrive(String)
+    case delayed
+    case delayedMessage(String)
+    case runNow(String)
+    case consumers
 
     /// The methods that the resource supports.
     var methods: [HTTPRequest.Method] {
         switch self {
-        case .queue: [.get]
+        case .queue, .delayed, .consumers: [.get]
         case .messages: [.get, .post, .delete]
         case .dead: [.get, .delete]
-        case .leases, .lease, .redriveAll, .redrive: [.post]
+        case .delayedMessage: [.delete]
+        case .leases, .lease, .redriveAll, .redrive, .runNow: [.post]
         }
     }
 
@@ -29,13 +34,16 @@ enum QueueRoute: Hashable {
     func queryNames(_ method: HTTPRequest.Method) -> Set<ExactString> {
         switch (self, method) {
         case (.queue, _): ["age"]
-        case (.messages, .get), (.dead, .get): ["limit"]
-        case (.messages, .post): ["priority"]
+        case (.messages, .get), (.dead, .get), (.delayed, _): ["limit"]
+        case (.messages, .post): ["priority", "delayMilliseconds", "deliverAt"]
         case (.leases, _): ["count", "wait", "seconds"]
         case (.lease(_, .acknowledge), _): ["token"]
         case (.lease(_, .extend), _): ["token", "seconds"]
-        case (.lease, _): ["token", "reason"]
-        case (.messages, _), (.dead, _), (.redriveAll, _), (.redrive, _): []
+        case (.lease(_, .requeue), _): ["token", "reason", "delayMilliseconds"]
+        case (.lease(_, .deadLetter), _): ["token", "reason"]
+        case (.messages, _), (.dead, _), (.redriveAll, _), (.redrive, _), (.delayedMessage, _), (.runNow, _),
+            (.consumers, _):
+            []
         }
     }
 
@@ -50,11 +58,15 @@ enum QueueRoute: Hashable {
             return (.lease(id, action), count - 3)
         }
         if at(2) == "dead", let name = at(1), at(0) == "redrive" { return (.redrive(name), count - 3) }
+        if at(2) == "delayed", let name = at(1), at(0) == "run-now" { return (.runNow(name), count - 3) }
         if at(1) == "dead", at(0) == "redrive" { return (.redriveAll, count - 2) }
         switch at(0) {
         case "messages": return (.messages, count - 1)
         case "leases": return (.leases, count - 1)
         case "dead": return (.dead, count - 1)
+        case "delayed": return (.delayed, count - 1)
+        case "consumers": return (.consumers, count - 1)
+        case let name? where at(1) == "delayed": return (.delayedMessage(name), count - 2)
         default: return (.queue, count)
         }
     }
