@@ -64,15 +64,15 @@ struct DelayedQueue: Sendable {
     private func forEachSlot(_ body: (_ slot: String, _ names: [String]) async throws -> Bool) async throws {
         for day in try await days() {
             for slot in try await slots(ofDay: day).map(tree.delaySlot) {
-                guard try await body(slot, try await queue.reader.usableNames(slot)) else { return }
+                guard try await body(slot, try await queue.reader.usableNames(ofFolder: slot)) else { return }
             }
         }
     }
 
-    private func days() async throws -> [Int64] { DelaySlot.days(try await queue.reader.usableNames(tree.delayed)) }
+    private func days() async throws -> [Int64] { DelaySlot.days(try await queue.reader.usableNames(ofFolder: tree.delayed)) }
 
     private func slots(ofDay day: Int64) async throws -> [DelaySlot] {
-        DelaySlot.slots(try await queue.reader.usableNames(tree.delayedDay(day)), ofDay: day)
+        DelaySlot.slots(try await queue.reader.usableNames(ofFolder: tree.delayedDay(day)), ofDay: day)
     }
 
     // MARK: A single message

@@ -57,6 +57,14 @@ struct NodeReader: Sendable {
         skipped.usable(try await namesIfPresent(folder) ?? [], in: folder)
     }
 
+    /// Returns the names of a folder's children without skipped ones; none when the folder does not exist, or when
+    /// ZooKeeper refuses to list it. Then the folder is skipped.
+    func usableNames(ofFolder folder: String) async throws -> [String] {
+        var names: [String] = []
+        try await skipped.handle(folder) { names = try await usableNames(folder) }
+        return names
+    }
+
     // MARK: Several nodes
 
     /// Reads several nodes at once. A node that the client may not read fails the whole request. In that case each node

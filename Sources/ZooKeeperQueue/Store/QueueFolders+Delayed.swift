@@ -17,9 +17,9 @@ extension QueueFolders {
     /// Returns the names of all delayed messages.
     func delayedNames() async throws -> [DelayedName] {
         var names: [DelayedName] = []
-        for day in DelaySlot.days(try await reader.names(tree.delayed)) {
-            for slot in DelaySlot.slots(try await reader.names(tree.delayedDay(day)), ofDay: day) {
-                names += try await reader.names(tree.delaySlot(slot)).compactMap { DelayedName($0) }
+        for day in DelaySlot.days(try await reader.usableNames(ofFolder: tree.delayed)) {
+            for slot in DelaySlot.slots(try await reader.usableNames(ofFolder: tree.delayedDay(day)), ofDay: day) {
+                names += try await reader.usableNames(ofFolder: tree.delaySlot(slot)).compactMap { DelayedName($0) }
             }
         }
         return names
