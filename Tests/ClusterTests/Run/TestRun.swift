@@ -84,6 +84,7 @@ struct TestRun: Sendable {
             let finalState = try await Self.finalState(client)
             var violations =
                 undrained + failedWorkers + Checker(history, finalState: finalState).violations(isOrdered: isOrdered)
+            if !isOrdered { violations += Self.earlyDeliveries(history) }
             let attempted = Summary(history, violations: []).attempted
             if let messages, attempted < producers * messages {
                 violations.append(Violation(.drainedInTime, "the producers attempted only \(attempted) sends"))
@@ -111,7 +112,9 @@ struct TestRun: Sendable {
 
     private func pool(_ cluster: TestCluster, _ folder: String) async throws -> WorkerPool {
         let tasks = ["--concurrency", "\(concurrency)"]
-        let producer = (messages.map { ["--count", "\($0)"] } ?? []) + ["--rest", "\(rest)"] + tasks
+        // Delayed messages come out of order.
+        let delays = isOrdered ? [] : ["--delays"]
+        let producer = (messages.map { ["--count", "\($0)"] } ?? []) + ["--rest", "\(rest)"] + delays + tasks
         let pool = WorkerPool(
             servers: cluster.address, folder: folder, sessionTimeout: sessionTimeout,
             options: [.producer: producer, .consumer: tasks],
@@ -152,7 +155,7 @@ struct TestRun: Sendable {
         let start = ContinuousClock.now
         var last = try await queue.statistics()
         var lastChange = start
-        while last.ready > foreign || last.leased > 0 || last.recovering > 0 {
+        while last.ready > foreign || last.leased > 0 || last.recovering > 0 || last.delayed > 0 {
             if ContinuousClock.now - lastChange > limit {
                 return [Violation(.drainedInTime, "no message moved for \(limit.inSeconds): \(last)")]
             }
@@ -185,6 +188,19 @@ struct TestRun: Sendable {
         }.sorted { $0.time < $1.time }
     }
 
+    /// Deliveries that came before the delay of the message had passed.
+    private static func earlyDeliveries(_ history: [HistoryEvent]) -> [Violation] {
+        var sendings: [String: Int64] = [:]
+        return history.compactMap { event in
+            if event.kind == .sending { sendings[event.message] = sendings[event.message] ?? event.time }
+            guard event.kind == .delivered, let sent = sendings[event.message] else { return nil }
+            let (waited, delay) = (Duration.milliseconds(event.time - sent), Worker.delay(of: event.message))
+            // The history has whole milliseconds.
+            guard waited + .milliseconds(1) < delay else { return nil }
+            return Violation(.neverEarly, "\(event.message): was delivered after \(waited), but its delay is \(delay)")
+        }
+    }
+
     private static func finalState(_ client: ZooKeeperClient) async throws -> FinalState {
         // This session's server may be behind the servers that stored the last writes.
         try await client.sync()
@@ -208,8 +224,10 @@ struct TestRun: Sendable {
             }
             switch (parts[0], parts.count) {
             case ("items", 2), ("earlier", 2): finalState.ready += messages
-            case ("partial", 2), ("consumers", 4): finalState.held += messages
+            case ("partial", 2), ("consumers", 4), ("delayed", 4): finalState.held += messages
             case ("dead", 2): finalState.dead += messages
+            // A slot is removed some time after its end.
+            case ("delayed", 2...3): break
             // Ids stay until the deduplication window has passed, whether their messages are acknowledged or not.
             case ("dead", 3), ("idle", 2), ("ids", 2...3): break
             default: finalState.unneededNodes.append(path)

@@ -21,6 +21,8 @@ struct Worker: AsyncParsableCommand {
     @Option var count = Int.max
     /// The pause of a producer's task after each message, in milliseconds.
     @Option var rest = 0
+    /// Whether a producer sends some messages with a delay.
+    @Flag var delays = false
     /// The number of concurrent tasks.
     @Option var concurrency = 1
 
@@ -74,7 +76,7 @@ struct Worker: AsyncParsableCommand {
     // MARK: Roles
 
     private func produce(_ producer: QueueProducer, _ log: HistoryFile) async throws {
-        let (count, rest, name, concurrency) = (count, rest, name, concurrency)
+        let (count, rest, name, concurrency, delays) = (count, rest, name, concurrency, delays)
         await withTaskGroup(of: Void.self) { group in
             for task in 0..<concurrency {
                 group.addTask {
@@ -83,8 +85,12 @@ struct Worker: AsyncParsableCommand {
                         let digits = String(number)
                         let message = name + "-" + String(repeating: "0", count: max(0, 7 - digits.count)) + digits
                         log.write(.sending, message)
-                        // Every fourth message has an id, which must make no difference.
-                        await Self.send(OutgoingMessage(message, id: number % 4 == 0 ? message : nil), producer, log)
+                        // Every fourth message has an id, and some have an expiry, which must make no difference.
+                        let outgoing = OutgoingMessage(
+                            message, id: number % 4 == 0 ? message : nil,
+                            delay: delays ? Self.delay(of: message) : .zero,
+                            expiresAfter: number % 10 == 3 ? .seconds(3_600) : nil)
+                        await Self.send(outgoing, producer, log)
                         // Limits the rate of the task.
                         if rest > 0 { try? await Task.sleep(for: .milliseconds(rest)) }
                     }
@@ -92,6 +98,14 @@ struct Worker: AsyncParsableCommand {
             }
         }
         await producer.close()
+    }
+
+    /// The delay of a message, which follows from its name: every tenth message waits for up to four seconds.
+    static func delay(of message: String) -> Duration {
+        guard let digits = message.split(separator: "-").last, let number = Int(digits), number % 10 == 7 else {
+            return .zero
+        }
+        return .milliseconds(number / 10 % 5 * 1_000 + 1)
     }
 
     private static func send(_ outgoing: OutgoingMessage, _ producer: QueueProducer, _ log: HistoryFile) async {
@@ -135,7 +149,9 @@ struct Worker: AsyncParsableCommand {
     private static func handle(_ message: QueueMessage, isRequeued: Bool, _ log: HistoryFile) async {
         log.write(.delivered, message)
         if isRequeued {
-            let isDone = (try? await message.requeue(reason: "every 211th")) != nil
+            // Every second one with a delay.
+            let delay = Duration.milliseconds(message.fencingToken % 2 * 1_500)
+            let isDone = (try? await message.requeue(after: delay, reason: "every 211th")) != nil
             return log.write(isDone ? .requeued : .requeueUnknown, message)
         }
         log.write(.acknowledging, message)
