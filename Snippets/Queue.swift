@@ -111,10 +111,11 @@ func resume(_ producer: QueueProducer) async throws {
     // snippet.end
 }
 
-func delay(_ producer: QueueProducer, _ message: QueueMessage) async throws {
+func delay(_ queue: MessageQueue, _ producer: QueueProducer, _ message: QueueMessage) async throws {
     // snippet.delay
-    try await producer.send(OutgoingMessage("remind order 42", delay: .seconds(3_600)))
+    try await producer.send(OutgoingMessage("remind order 42", delay: .seconds(3_600), expiresAfter: .seconds(86_400)))
     try await message.requeue(after: .seconds(30), reason: "the bank does not respond")
+    try await queue.update { $0.retry = .exponential(initial: .seconds(1), maximum: .seconds(600)) }
     // snippet.end
 }
 

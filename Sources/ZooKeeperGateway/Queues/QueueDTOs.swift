@@ -103,6 +103,25 @@ enum QueueDTOs {
         }
     }
 
+    /// The failed deliveries of a message; nothing when there is none.
+    struct Failures: Encodable {
+        private enum Key: String, CodingKey { case failures }
+        private struct Failure: Encodable {
+            let reason, consumer: String
+            let time: Int64
+        }
+        let failures: [DeliveryFailure]
+
+        func encode(to encoder: any Encoder) throws {
+            if failures.isEmpty { return }
+            var container = encoder.container(keyedBy: Key.self)
+            let encoded = failures.map {
+                Failure(reason: $0.reason, consumer: $0.consumer, time: $0.failedAt.millisecondsSince1970)
+            }
+            try container.encode(encoded, forKey: .failures)
+        }
+    }
+
     /// A ready or leased message.
     struct Message: Encodable {
         private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, headers, id }
@@ -112,17 +131,18 @@ enum QueueDTOs {
         let headers: [String: String]
         let id: String?
         let payload: [UInt8]
+        let failures: [DeliveryFailure]
 
         init(_ message: QueueMessage) {
             (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
             (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
-            payload = message.payload
+            (payload, failures) = (message.payload, message.failures)
         }
 
         init(_ message: PeekedMessage) {
             (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
             (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
-            payload = message.payload
+            (payload, failures) = (message.payload, message.failures)
         }
 
         func encode(to encoder: any Encoder) throws {
@@ -134,6 +154,7 @@ enum QueueDTOs {
             try container.encode(headers, forKey: .headers)
             try container.encodeIfPresent(id, forKey: .id)
             try Payload(bytes: payload).encode(to: encoder)
+            try Failures(failures: failures).encode(to: encoder)
         }
     }
 
@@ -190,6 +211,7 @@ enum QueueDTOs {
                 try container.encode(letter.headers, forKey: .headers)
                 try container.encodeIfPresent(letter.id, forKey: .id)
                 try Payload(bytes: letter.payload).encode(to: encoder)
+                try Failures(failures: letter.failures).encode(to: encoder)
             }
         }
         let messages: [Message]
@@ -209,6 +231,7 @@ enum QueueDTOs {
                 try container.encode(message.headers, forKey: .headers)
                 try container.encodeIfPresent(message.id, forKey: .id)
                 try Payload(bytes: message.payload).encode(to: encoder)
+                try Failures(failures: message.failures).encode(to: encoder)
             }
         }
         let messages: [Message]

@@ -69,7 +69,9 @@ struct DelayedQueue: Sendable {
         }
     }
 
-    private func days() async throws -> [Int64] { DelaySlot.days(try await queue.reader.usableNames(ofFolder: tree.delayed)) }
+    private func days() async throws -> [Int64] {
+        DelaySlot.days(try await queue.reader.usableNames(ofFolder: tree.delayed))
+    }
 
     private func slots(ofDay day: Int64) async throws -> [DelaySlot] {
         DelaySlot.slots(try await queue.reader.usableNames(ofFolder: tree.delayedDay(day)), ofDay: day)

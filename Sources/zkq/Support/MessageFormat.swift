@@ -27,8 +27,25 @@ struct MessageLine: Encodable {
     var cause: String?
     /// When a delayed message is due, in milliseconds since 1970.
     var dueAt: Int64?
+    /// The last failed deliveries, the oldest first; `nil` when there is none.
+    let failures: [Failure]?
 
-    init(name: String, id: String?, headers: [String: String], payload: [UInt8]) {
+    struct Failure: Encodable {
+        let reason: String
+        let consumer: String
+        /// Milliseconds since 1970.
+        let failedAt: Int64
+    }
+
+    init(
+        name: String, id: String?, headers: [String: String], payload: [UInt8], failures: [DeliveryFailure]
+    ) {
+        self.failures =
+            failures.isEmpty
+            ? nil
+            : failures.map {
+                Failure(reason: $0.reason, consumer: $0.consumer, failedAt: $0.failedAt.millisecondsSince1970)
+            }
         self.name = name
         self.id = id
         self.headers = headers
@@ -37,27 +54,35 @@ struct MessageLine: Encodable {
     }
 
     init(_ message: QueueMessage) {
-        self.init(name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload)
+        self.init(
+            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
+            failures: message.failures)
         priority = message.priority
         deliveryCount = message.deliveryCount
         fencingToken = message.fencingToken
     }
 
     init(_ message: PeekedMessage) {
-        self.init(name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload)
+        self.init(
+            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
+            failures: message.failures)
         priority = message.priority
         deliveryCount = message.deliveryCount
     }
 
     init(_ message: DelayedMessage) {
-        self.init(name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload)
+        self.init(
+            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
+            failures: message.failures)
         priority = message.priority
         deliveryCount = message.deliveryCount
         dueAt = message.dueAt.millisecondsSince1970
     }
 
     init(_ letter: DeadLetter) {
-        self.init(name: letter.nodeName, id: letter.id, headers: letter.headers, payload: letter.payload)
+        self.init(
+            name: letter.nodeName, id: letter.id, headers: letter.headers, payload: letter.payload,
+            failures: letter.failures)
         cause = letter.reason
     }
 
