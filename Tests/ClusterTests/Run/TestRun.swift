@@ -93,6 +93,9 @@ struct TestRun: Sendable {
             let affected = Set(
                 violations.prefix(20).compactMap { $0.detail.split(separator: ":").first.map(String.init) })
             for event in history where affected.contains(event.message) { printLine("  \(event)") }
+            for violation in violations.prefix(20) where violation.invariant == .orderKept {
+                Self.printNeighbours(of: violation, in: history)
+            }
             let losses = await canary.losses
             for loss in losses { printLine("  THE SERVERS HAVE LOST an acknowledged write: \(loss)") }
             let differences = try await ServerAgreement.differences(client, at: cluster)
@@ -186,6 +189,14 @@ struct TestRun: Sendable {
             let data = FileManager.default.contents(atPath: path) ?? Data()
             return String(decoding: data, as: UTF8.self).split(separator: "\n").compactMap { HistoryEvent(line: $0) }
         }.sorted { $0.time < $1.time }
+    }
+
+    /// Prints what happened around messages that came out of order.
+    private static func printNeighbours(of violation: Violation, in history: [HistoryEvent]) {
+        let names = violation.detail.split(separator: " ").filter { $0.hasPrefix("item-") }.map(String.init)
+        let indices = history.indices.filter { names.contains(history[$0].name) }
+        guard let first = indices.first, let last = indices.last else { return }
+        for event in history[max(0, first - 20)..<min(history.count, last + 20)].prefix(200) { printLine("  \(event)") }
     }
 
     /// Deliveries that came before the delay of the message had passed.
