@@ -1,3 +1,4 @@
+import Simulation
 import Synchronization
 import Testing
 import TestSupport
@@ -188,5 +189,67 @@ struct WaitQueueTests {
             #expect(try await watching.value == 2)
             #expect(client.connection.watches.watchedBytes == 0)
         }
+    }
+
+    @Test(
+        "A closed consumer leaves no position behind, also when the reply came too late that it joined the wait queue")
+    func lateReply() throws {
+        let simulation = Simulation(.fixed)
+        let zookeeper = simulation.zookeeper
+        let left = try simulation.run {
+            let creates = Mutex(0)
+            let (joined, report) = AsyncStream.makeStream(of: Void.self)
+            let store = zookeeper.connect(
+                "consumer", requestTimeout: .seconds(10),
+                faults: { request in
+                    guard request.request == "create", request.path.hasPrefix("/queue/idle/") else { return nil }
+                    report.yield()
+                    return creates.withLock { count in
+                        count += 1
+                        return count == 1 ? .replyTooLate : nil
+                    }
+                })
+            let consumer = QueueConsumer(try MessageQueue(store: store))
+            async let received = consumer.first { _ in true }
+            for await _ in joined { break }
+            // Between the deadline and the moment at which the consumer would join again.
+            try await simulation.clock.sleep(for: .milliseconds(10_500))
+            try await QueueProducer(try MessageQueue(store: zookeeper.connect("producer"))).send("x")
+            try await received?.acknowledge()
+            await consumer.close()
+            let left = try await store.children(of: "/queue/idle").names
+            store.crash()
+            return left
+        }
+        #expect(left == [])
+    }
+
+    @Test("A closed consumer leaves no position behind, however often the connection is lost when it leaves")
+    func lostConnections() throws {
+        let simulation = Simulation(.fixed)
+        let left = try simulation.run {
+            let deletions = Mutex(0)
+            let store = simulation.zookeeper.connect(
+                "consumer",
+                faults: { request in
+                    guard request.request == "delete", request.path.hasPrefix("/queue/idle/") else { return nil }
+                    return deletions.withLock { count in
+                        count += 1
+                        return count <= 5 ? .requestLost : nil
+                    }
+                })
+            let consumer = QueueConsumer(try MessageQueue(store: store))
+            let waiting = Task { for try await _ in consumer { break } }
+            for try await children in store.childrenUpdates(of: "/queue/idle") where children?.names.count == 1 {
+                break
+            }
+            await consumer.close()
+            try await waiting.value
+            let left = try await store.children(of: "/queue/idle").names
+            #expect(deletions.withLock { $0 } >= 4)
+            store.crash()
+            return left
+        }
+        #expect(left == [])
     }
 }

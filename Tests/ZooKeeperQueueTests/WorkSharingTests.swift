@@ -140,4 +140,18 @@ struct WorkSharingTests {
         await producer.close()
         #expect(try await queue.drain(prefetch: 100_000).count == 20_000)
     }
+
+    @Test("A consumer's node without a session has no share of the messages")
+    func nodeWithoutASession() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
+        try await queue.prepare()
+        for path in ["", "/item", "/active"] {
+            _ = try await store.create("/queue/consumers/strange\(path)", data: [], mode: .persistent)
+        }
+        let producer = QueueProducer(queue)
+        try await producer.send(contentsOf: (0..<5).map { OutgoingMessage("\($0)") })
+        await producer.close()
+        #expect(try await queue.drain(prefetch: 2) == (0..<5).map(String.init))
+    }
 }

@@ -75,7 +75,10 @@ extension QueueConsumer {
         let active = try await withThrowingTaskGroup(of: String?.self) {
             [store = queue.store, tree = queue.tree] group in
             for name in unknown {
-                group.addTask { try await store.exists(tree.consumer(name).active) == nil ? nil : name }
+                // A node without a session claims nothing. It would keep a share of the list for ever.
+                group.addTask {
+                    try await store.exists(tree.consumer(name).active)?.ephemeralOwner ?? 0 == 0 ? nil : name
+                }
             }
             return try await group.reduce(into: []) { $0 += [$1].compactMap { $0 } }
         }

@@ -109,19 +109,19 @@ extension QueueConsumer {
         }
     }
 
-    /// Removes a registration or its ephemeral node. Repeats the removal after retryable errors, until
+    /// Removes a registration, its ephemeral node, or a position in the wait queue. Repeats the removal after retryable errors, until
     /// `close()` has no time left.
     ///
     /// A registration that stays counts as a live consumer until the session ends, and no
     /// recovery requeues its messages.
-    private func removeWithRetry(_ remove: @Sendable () async throws -> Void) async {
+    func removeWithRetry(_ remove: @Sendable () async throws -> Void) async {
         while state.phase != .closed {
             do {
                 return try await remove()
             } catch let error as ZooKeeperError where error.isRetryable {
                 await error.pauseIfRefusedAtOnce(queue.store)
             } catch {
-                queue.logger.debug("Could not remove a consumer", metadata: ["error": "\(error)"])
+                queue.logger.debug("Could not remove a consumer's node", metadata: ["error": "\(error)"])
                 return
             }
         }

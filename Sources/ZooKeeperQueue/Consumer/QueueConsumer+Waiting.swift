@@ -47,19 +47,9 @@ extension QueueConsumer {
     func leaveWaitQueue() async {
         guard let left = handle({ $0.leaveWaitQueue() }) else { return }
         let waitQueue = WaitQueue(queue: queue, consumer: "")
-        // Runs in a separate task, which is not cancelled. If the last attempt fails, the position lasts until the
-        // session ends. Until then the second consumer in the wait queue checks the items itself.
-        await Task {
-            for _ in 0..<3 {
-                do {
-                    return try await waitQueue.leave(left)
-                } catch let error as ZooKeeperError where error.isRetryable {
-                    await error.pauseIfRefusedAtOnce(queue.store)
-                } catch {
-                    return
-                }
-            }
-        }.value
+        // Runs in a separate task, which is not cancelled. A position that stays lasts until the session ends. Until then
+        // the second consumer in the wait queue checks the items itself.
+        await Task { await removeWithRetry { try await waitQueue.leave(left) } }.value
     }
 
     private func nextWakeReason(_ waitQueue: WaitQueue) async throws -> WakeReason {

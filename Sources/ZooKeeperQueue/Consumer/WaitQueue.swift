@@ -20,23 +20,33 @@ struct WaitQueue {
     private var tree: QueueTree { queue.tree }
 
     /// Enters the wait queue at its end, or finds the position from an earlier attempt whose reply was lost.
+    ///
+    /// After a lost reply, it does not give up before it has found the position, because the position would stay until
+    /// the session ends, and no consumer would know it.
     func join() async throws -> String {
+        var (mustSync, mayExist) = (false, false)
         while true {
             do {
+                // Read the positions again once this server has caught up with the earlier writes.
+                if mustSync { try await store.sync(tree.idle) }
                 let positions = try await positions()
                 if let own = positions.first(where: { $0.hasSuffix("-" + consumer) }) { return own }
                 let last = positions.compactMap { $0.split(separator: "-").first.flatMap { Int64($0) } }.max() ?? 0
                 let position = Self.name(min(last, .max - 1) + 1, consumer)
-                _ = try await store.create(tree.idle(position), data: [], mode: .ephemeral)
-                return position
+                (mustSync, mayExist) = (true, false)
+                do {
+                    _ = try await store.create(tree.idle(position), data: [], mode: .ephemeral)
+                    return position
+                } catch let error as ZooKeeperError where error.outcome == .unknown {
+                    mayExist = true
+                }
             } catch let error as ZooKeeperError where error.code == .noNode {
                 // The queue is older than the wait queue, or another client has removed the folder.
                 try await queue.folders.restoreMissing()
-            } catch let error as ZooKeeperError
-                where error.code == .nodeExists || error.outcome == .unknown && error.code != .deadlineExceeded
-            {
-                // Read the positions again once this server has caught up with the earlier writes.
-                try await store.sync(tree.idle)
+            } catch let error as ZooKeeperError where error.code == .nodeExists {
+                // Another client has created it, or a server was behind.
+            } catch let error as ZooKeeperError where mayExist && error.isRetryable {
+                await error.pauseIfRefusedAtOnce(store)
             }
         }
     }
