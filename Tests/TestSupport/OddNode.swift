@@ -5,8 +5,8 @@ public struct OddNode: Sendable, CustomStringConvertible {
     /// The reason why a node cannot be handled.
     public enum Kind: Sendable, CaseIterable { case unreadable, hasAChild, tooLarge, oddName, unknownVersion }
 
-    /// The folders of a queue, the leases of one consumer, the lock of the recovery, a slot of delayed messages, and the
-    /// slots of a day.
+    /// The folders of a queue, the leases of one consumer, the lock of the recovery, a slot of delayed messages, and
+    /// the slots of a day.
     public enum Folder: Sendable, CaseIterable {
         case items, earlier, partial, consumers, leases, dead, producers, ids, idle, lock, delayed, slots
     }

@@ -41,20 +41,8 @@ struct DelayTests {
         }
     }
 
-    /// Runs `body` in virtual time, with a queue whose nodes have up to this many messages.
-    private static func simulate<Result: Sendable>(
-        batch: Int = 1, _ body: @escaping @Sendable (Simulation, MessageQueue) async throws -> Result
-    ) throws -> Result {
-        let simulation = Simulation(.fixed, timeLimit: .seconds(400 * 86_400))
-        return try simulation.run {
-            let store = simulation.zookeeper.connect("client")
-            let queue = try MessageQueue(store: store)
-            try await queue.createIfNeeded(.init(maximumBatchSize: batch))
-            let result = try await body(simulation, queue)
-            store.crash()
-            return result
-        }
-    }
+    /// A year and more.
+    private static let timeLimit = Duration.seconds(400 * 86_400)
 
     private static func time(_ store: any ZooKeeperStore) async throws -> EnsembleTime {
         EnsembleTime(millisecondsSince1970: try await store.probe(below: "/queue").mtime)
@@ -65,7 +53,7 @@ struct DelayTests {
         let delays: [(text: String, delay: Int)] = [
             ("c", 90_000), ("a", 1), ("d", 90_000), ("b", 5_000), ("e", 400_000), ("now", 0),
         ]
-        try Self.simulate(batch: batch) { _, queue in
+        try simulateQueue(.init(maximumBatchSize: batch), timeLimit: Self.timeLimit) { _, queue in
             let start = try await Self.time(queue.store)
             let producer = QueueProducer(queue)
             let receipts = try await producer.send(
@@ -84,7 +72,7 @@ struct DelayTests {
 
     @Test("A message that is requeued with a delay blocks no other one, and returns to its place")
     func requeue() throws {
-        try Self.simulate { _, queue in
+        try simulateQueue(timeLimit: Self.timeLimit) { _, queue in
             let producer = QueueProducer(queue)
             for text in ["a", "b", "c"] { try await producer.send(text) }
             await producer.close()
@@ -107,7 +95,7 @@ struct DelayTests {
 
     @Test("A time to deliver is judged by the ensemble's clock, and one that has passed means now")
     func absoluteTimes() throws {
-        try Self.simulate { simulation, queue in
+        try simulateQueue(timeLimit: Self.timeLimit) { simulation, queue in
             // The clock of the machine differs from the ensemble's by a day.
             simulation.zookeeper.jumpServerClock(by: .seconds(86_400))
             let start = try await Self.time(queue.store)
@@ -124,7 +112,7 @@ struct DelayTests {
 
     @Test("Slots and days are removed when they have passed")
     func removedSlots() throws {
-        try Self.simulate { simulation, queue in
+        try simulateQueue(timeLimit: Self.timeLimit) { simulation, queue in
             let start = try await Self.time(queue.store)
             let producer = QueueProducer(queue)
             for days in [0, 1, 40, 364] {
@@ -151,7 +139,7 @@ struct DelayTests {
 
     @Test("Another recovery goes on within ten seconds when the one that moves delayed messages fails")
     func moverFails() throws {
-        try Self.simulate { simulation, queue in
+        try simulateQueue(timeLimit: Self.timeLimit) { simulation, queue in
             let producer = QueueProducer(queue)
             try await producer.send(OutgoingMessage("x", delay: .seconds(20)))
             let first = simulation.zookeeper.connect("first", sessionTimeout: .seconds(60))
@@ -174,7 +162,7 @@ struct DelayTests {
 
     @Test("One recovery pass makes ready what is due")
     func onePass() throws {
-        try Self.simulate { simulation, queue in
+        try simulateQueue(timeLimit: Self.timeLimit) { simulation, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: [.init("soon", delay: .seconds(5)), .init("late", delay: .seconds(60))])
             await producer.close()

@@ -67,10 +67,14 @@ struct EnvelopeTests {
         ] as [[UInt8]])
     func unknownVersion(bytes: [UInt8]) { #expect(Envelope.read(bytes) == .unknown) }
 
-    @Test("Unknown optional fields are skipped")
+    @Test("Unknown and invalid optional fields are skipped, and kept when the message is encoded again")
     func optionalFields() {
-        let bytes = Envelope.magic + [1, 1, 0, 0, 0, 6, 129, 0, 0, 0, 1, 42, 7]
-        #expect(Envelope.read(bytes) == .message(Envelope(headers: [:], payload: [7])))
+        for tag: UInt8 in [129, 130, 131, 255] {
+            let field: [UInt8] = [tag, 0, 0, 0, 1, 42]
+            let bytes = Envelope.magic + [1, 1, 0, 0, 0, 6] + field + [7]
+            let envelope = Envelope(headers: [:], payload: [7], unknownFields: field)
+            #expect(Envelope.read(bytes) == .message(envelope) && envelope.encoded() == bytes)
+        }
     }
 
     @Test("Random bytes can be read, and a decoded envelope can be encoded again")

@@ -9,25 +9,11 @@ import ZooKeeperTestKit
 /// Messages that are not delivered any more after a time.
 @Suite(.timeLimit(.minutes(2)))
 struct ExpiryTests {
-    private static func simulate<Result: Sendable>(
-        _ attributes: QueueAttributes, _ body: @escaping @Sendable (Simulation, MessageQueue) async throws -> Result
-    ) throws -> Result {
-        let simulation = Simulation(.fixed)
-        return try simulation.run {
-            let store = simulation.zookeeper.connect("client")
-            let queue = try MessageQueue(store: store)
-            try await queue.createIfNeeded(attributes)
-            let result = try await body(simulation, queue)
-            store.crash()
-            return result
-        }
-    }
-
     @Test(
         "An expired message is not handed out, and becomes a dead letter or is deleted",
         arguments: QueueAttributes.WhenExpired.allCases, [1, 10])
     func expired(_ whenExpired: QueueAttributes.WhenExpired, batch: Int) throws {
-        try Self.simulate(.init(whenExpired: whenExpired, maximumBatchSize: batch)) { simulation, queue in
+        try simulateQueue(.init(whenExpired: whenExpired, maximumBatchSize: batch)) { simulation, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: [
                 .init("short", expiresAfter: .seconds(5)), .init("long", expiresAfter: .seconds(500)),
@@ -46,7 +32,7 @@ struct ExpiryTests {
 
     @Test("A message that expires in the buffer of a consumer is not handed out")
     func expiredInTheBuffer() throws {
-        try Self.simulate(.init()) { simulation, queue in
+        try simulateQueue(.init()) { simulation, queue in
             let producer = QueueProducer(queue)
             try await producer.send(contentsOf: [
                 .init("first"), .init("second", expiresAfter: .seconds(5)), .init("third"),

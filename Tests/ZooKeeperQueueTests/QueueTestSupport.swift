@@ -1,6 +1,8 @@
+import Simulation
 import Testing
 import TestSupport
 import ZooKeeper
+import ZooKeeperTestKit
 
 @testable import ZooKeeperQueue
 
@@ -22,6 +24,22 @@ func withAnotherClient<Result>(
     let configuration = try ZooKeeperConfiguration(
         servers: client.address, sessionTimeout: .seconds(5), requestTimeout: .seconds(20))
     return try await ZooKeeperClient.withClient(configuration: configuration, body)
+}
+
+/// Runs `body` in virtual time, with a new queue in memory.
+func simulateQueue<Result: Sendable>(
+    _ attributes: QueueAttributes = .init(), timeLimit: Duration = .seconds(7_200),
+    _ body: @escaping @Sendable (Simulation, MessageQueue) async throws -> Result
+) throws -> Result {
+    let simulation = Simulation(.fixed, timeLimit: timeLimit)
+    return try simulation.run {
+        let store = simulation.zookeeper.connect("client")
+        let queue = try MessageQueue(store: store)
+        try await queue.createIfNeeded(attributes)
+        let result = try await body(simulation, queue)
+        store.crash()
+        return result
+    }
 }
 
 extension MessageQueue {

@@ -12,20 +12,6 @@ import ZooKeeperTestKit
 struct RetryTests {
     private struct CardServiceDown: Error {}
 
-    private static func simulate<Result: Sendable>(
-        _ attributes: QueueAttributes, _ body: @escaping @Sendable (Simulation, MessageQueue) async throws -> Result
-    ) throws -> Result {
-        let simulation = Simulation(.fixed)
-        return try simulation.run {
-            let store = simulation.zookeeper.connect("client")
-            let queue = try MessageQueue(store: store)
-            try await queue.createIfNeeded(attributes)
-            let result = try await body(simulation, queue)
-            store.crash()
-            return result
-        }
-    }
-
     /// Runs `body` beside a recovery.
     private static func recovering<Result: Sendable>(
         _ queue: MessageQueue, _ body: () async throws -> Result
@@ -41,7 +27,7 @@ struct RetryTests {
         "A failing handler's message waits longer after each failure, and then becomes a dead letter with its failures")
     func backoff() throws {
         let policy = RetryPolicy.exponential(initial: .seconds(10), factor: 3, maximum: .seconds(60), jitter: 0)
-        try Self.simulate(.init(maximumDeliveries: 5, retry: policy)) { simulation, queue in
+        try simulateQueue(.init(maximumDeliveries: 5, retry: policy)) { simulation, queue in
             let producer = QueueProducer(queue)
             for text in ["bad", "good"] { try await producer.send(text) }
             await producer.close()
@@ -81,7 +67,7 @@ struct RetryTests {
 
     @Test("A worker's policy replaces the queue's")
     func workersPolicy() throws {
-        try Self.simulate(.init(retry: .constant(.seconds(3_000)))) { simulation, queue in
+        try simulateQueue(.init(retry: .constant(.seconds(3_000)))) { simulation, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
             await producer.close()
@@ -109,7 +95,7 @@ struct RetryTests {
 
     @Test("The message of a crashed consumer follows the policy from the second crash on")
     func crashes() throws {
-        try Self.simulate(.init(retry: .constant(.seconds(100), jitter: 0))) { simulation, queue in
+        try simulateQueue(.init(retry: .constant(.seconds(100), jitter: 0))) { simulation, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
             await producer.close()
@@ -134,7 +120,7 @@ struct RetryTests {
 
     @Test("A message keeps the last ten failures, and none where they do not fit")
     func boundedFailures() throws {
-        try Self.simulate(.init(maximumDeliveries: 50)) { _, queue in
+        try simulateQueue(.init(maximumDeliveries: 50)) { _, queue in
             let producer = QueueProducer(queue)
             try await producer.send("x")
             let large = [UInt8](repeating: 1, count: producer.maximumPayloadSize)

@@ -45,8 +45,8 @@ extension DeliveryFailure {
 }
 
 extension String {
-    /// Returns as much of the beginning as fits into this many bytes of UTF-8. Cuts between characters, because the text
-    /// must stay valid UTF-8.
+    /// Returns as much of the beginning as fits into this many bytes of UTF-8. Cuts between characters, because the
+    /// text must stay valid UTF-8.
     func prefix(utf8Count count: Int) -> Substring {
         guard utf8.count > count else { return self[...] }
         var end = utf8.index(startIndex, offsetBy: Swift.max(0, count))

@@ -49,7 +49,9 @@ extension QueueConsumer {
         if error.code == .nodeExists, commit.settlements[number].canTakeAnotherName {
             // A message with that name is left from before a sequence rollover.
             commit.settlements[number].extraRedeliveries += 1
-        } else if error.code == .noNode, let due = commit.settlements[number].due, await creates(DelaySlot(due)) {
+        } else if error.code == .noNode,
+            let slot = commit.settlements[number].slot(maximumDeliveries: commit.maximumDeliveries), await creates(slot)
+        {
             // The next attempt finds the slot.
         } else if await !restoresMissingFolder(error) {
             handle { $0.fail(&commit, [number], error) }

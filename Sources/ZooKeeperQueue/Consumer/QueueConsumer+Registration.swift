@@ -109,8 +109,8 @@ extension QueueConsumer {
         }
     }
 
-    /// Removes a registration, its ephemeral node, or a position in the wait queue. Repeats the removal after retryable errors, until
-    /// `close()` has no time left.
+    /// Removes a registration, its ephemeral node, or a position in the wait queue. Repeats the removal after retryable
+    /// errors, until `close()` has no time left.
     ///
     /// A registration that stays counts as a live consumer until the session ends, and no
     /// recovery requeues its messages.

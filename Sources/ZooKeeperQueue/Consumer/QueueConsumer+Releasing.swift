@@ -40,6 +40,19 @@ extension QueueConsumer {
         }
     }
 
+    /// Settles an expired message. When ZooKeeper refuses that, returns the message and skips it for a while, because it
+    /// would occupy one of the leases that the consumer may hold.
+    func expire(_ lease: Lease) async {
+        let kind: Settlement.Kind =
+            state.attributes.whenExpired == .delete ? .acknowledge([]) : .deadLetter(reason: "expired")
+        await settleWithRetry(on: kind, for: lease)
+        guard lease.state == .held || lease.state == .suspended else { return }
+        await settleWithRetry(on: .release, for: lease)
+        queue.skipped.skip(
+            state.epoch.path(of: lease.name, in: queue.tree),
+            .refused("it has expired, and cannot be moved to the dead letters or deleted"))
+    }
+
     /// Requeues the buffered messages after the last iterator is gone, because no caller will ask for them.
     func iteratorEnded() async {
         guard await staysIdle(), state.phase == .open, !iterators.isPositive else { return }

@@ -5,7 +5,8 @@ import ZooKeeper
 extension QueueConsumer {
     /// Settles a leased message.
     func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
-        if case .requeue(_, let delay) = kind, delay > .zero { try await readClock() }
+        // In a task that is not cancelled: a message must not lose its delay because its handler was cancelled.
+        if case .requeue(_, let delay) = kind, delay > .zero { try await Task { try await readClock() }.value }
         guard try lease.beginSettling(by: kind) else { return }
         // This wait ignores cancellation, because an acknowledgement of completed work is worth waiting for, and
         // every attempt has a deadline.

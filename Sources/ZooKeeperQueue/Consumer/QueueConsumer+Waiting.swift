@@ -47,8 +47,8 @@ extension QueueConsumer {
     func leaveWaitQueue() async {
         guard let left = handle({ $0.leaveWaitQueue() }) else { return }
         let waitQueue = WaitQueue(queue: queue, consumer: "")
-        // Runs in a separate task, which is not cancelled. A position that stays lasts until the session ends. Until then
-        // the second consumer in the wait queue checks the items itself.
+        // Runs in a separate task, which is not cancelled. A position that stays lasts until the session ends, and until
+        // then the second consumer in the wait queue checks the items itself.
         await Task { await removeWithRetry { try await waitQueue.leave(left) } }.value
     }
 

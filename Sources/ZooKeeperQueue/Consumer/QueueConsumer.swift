@@ -92,11 +92,8 @@ public actor QueueConsumer {
         case .stopWatchingSession:
             sessionWatch?.cancel()
             sessionWatch = nil
-        case .expire(let lease):
-            let kind: Settlement.Kind =
-                state.attributes.whenExpired == .delete ? .acknowledge([]) : .deadLetter(reason: "expired")
-            // An unstructured task, because its caller goes on. `close()` waits for its settlement.
-            Task { await settleWithRetry(on: kind, for: lease) }
+        // An unstructured task, because its caller goes on. `close()` waits for its settlement.
+        case .expire(let lease): Task { await expire(lease) }
         case .skip(let path, let reason): queue.skipped.skip(path, reason)
         case .handled(let path): queue.skipped.handled(path)
         case .log(let level, let message, let metadata):

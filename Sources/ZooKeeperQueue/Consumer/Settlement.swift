@@ -34,8 +34,7 @@ struct Settlement {
             let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
             return [.create(epoch.path(of: name, in: tree), data: Envelope.restored(lease.data))]
         case .requeue(let reason, _):
-            let redeliveries = lease.name.redeliveries + 1 + extraRedeliveries
-            if redeliveries >= maximumDeliveries {
+            if isLastDelivery(maximumDeliveries) {
                 let cause = "delivered \(redeliveries) times" + (reason.map { ": \($0)" } ?? "")
                 return DeadLetter.operations(
                     at: tree.dead(lease.name.with(redeliveries: redeliveries).string), data: data(in: queue),
@@ -49,6 +48,16 @@ struct Settlement {
             return DeadLetter.operations(
                 at: tree.dead(name.string), data: lease.data, cause: reason, in: queue.store)
         }
+    }
+
+    /// The delivery count that a requeued message has in its name.
+    private var redeliveries: Int { lease.name.redeliveries + 1 + extraRedeliveries }
+
+    private func isLastDelivery(_ maximumDeliveries: Int) -> Bool { redeliveries >= maximumDeliveries }
+
+    /// The slot of delayed messages that receives the message; `nil` when the message does not become a delayed one.
+    func slot(maximumDeliveries: Int) -> DelaySlot? {
+        isLastDelivery(maximumDeliveries) ? nil : due.map { DelaySlot($0) }
     }
 
     /// Returns the data of the message, with the failure of this delivery if it fits.

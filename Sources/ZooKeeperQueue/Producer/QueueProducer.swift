@@ -207,8 +207,9 @@ public actor QueueProducer {
 
     /// Sends the waiting messages, removes the producer's node from the tree, and refuses further messages.
     ///
-    /// Messages that cannot be stored by their deadlines fail as usual. When no server responds, the method gives up the
-    /// removal after five seconds, and a recovery removes the node later. A second call waits for the same completion.
+    /// Messages that cannot be stored by their deadlines fail as usual. When no server responds, the method gives up
+    /// the removal after five seconds, and a recovery removes the node later. A second call waits for the same
+    /// completion.
     public func close() async {
         if handle({ $0.close() }) { await withCheckedContinuation { idleWaiters.append($0) } }
         while let timer {

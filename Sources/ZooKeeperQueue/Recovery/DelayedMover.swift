@@ -3,8 +3,8 @@ import ZooKeeper
 
 /// Keeps moving delayed messages to the ready messages when they are due.
 ///
-/// Of several recoveries, the one that holds the lock moves the messages. It sleeps until the next due time, and watches
-/// the folders in which an earlier one can appear. A queue without delayed messages costs one watch.
+/// Of several recoveries, the one that holds the lock moves the messages. It sleeps until the next due time, and
+/// watches the folders in which an earlier one can appear. A queue without delayed messages costs one watch.
 struct DelayedMover {
     private let queue: MessageQueue
     private let mover: MessageMover
@@ -35,7 +35,7 @@ struct DelayedMover {
         while !Task.isCancelled {
             do {
                 try await untilUsed()
-                try await lock.hold { _ in try await moveUntilUnused() }
+                try await lock.hold { try await moveUntilUnused($0) }
             } catch let error as ZooKeeperError where error.code == .closed {
                 return
             } catch let error as ZooKeeperError where error.isRetryable {
@@ -60,8 +60,8 @@ struct DelayedMover {
     }
 
     /// Runs one cycle after the other, until there are no delayed messages or another recovery has the lock.
-    private mutating func moveUntilUnused() async throws {
-        while let now = try await readClock() {
+    private mutating func moveUntilUnused(_ turn: RecoveryLock.Turn) async throws {
+        while let now = try await readClock(turn) {
             var due = DueMessages(queue: queue, mover: mover, now: now)
             try await due.run()
             if due.isUnused { return }
@@ -74,10 +74,12 @@ struct DelayedMover {
     }
 
     /// Returns the earliest time that the ensemble's clock can show; `nil` when another recovery has the lock.
-    private mutating func readClock() async throws -> EnsembleTime? {
+    private mutating func readClock(_ turn: RecoveryLock.Turn) async throws -> EnsembleTime? {
         let start = store.now
         if readAt.map({ start - $0 > Self.maximumAge }) ?? true {
-            guard let stamp = try await lock.sendHeartbeat() else { return nil }
+            let reading =
+                turn.hasLock ? try await lock.sendHeartbeat() : try await store.probe(below: queue.tree.root).mtime
+            guard let stamp = reading else { return nil }
             clock.observe(stamp, sentAt: start, receivedAt: store.now)
             readAt = store.now
         }

@@ -23,6 +23,8 @@ struct DueMessages: RecoveryDuty {
     private(set) var listed: [String: Int64?] = [:]
     /// Whether the tree holds no delayed message.
     private(set) var isUnused = false
+    /// Whether a transaction was sent that moves messages.
+    private var hasTried = false
     private var epoch = SequenceEpoch()
     /// The version of `delayed`.
     private var version: Int32 = 0
@@ -31,6 +33,8 @@ struct DueMessages: RecoveryDuty {
 
     /// How long an empty slot stays after its end, for producers that are just sending a message there.
     private static let grace = Duration.seconds(60)
+    /// How long to wait for a rollover when the sequence numbers are used up.
+    private static let rolloverPause = Duration.seconds(1)
     /// How long to wait when the messages cannot be moved now.
     private static let retryInterval = Duration.milliseconds(50)
 
@@ -47,6 +51,9 @@ struct DueMessages: RecoveryDuty {
             return
         }
         isUnused = folder.names.isEmpty
+        if isUnused { return }
+        // Throws for a tree of a later format, which must be left alone.
+        epoch = try await queue.reader.sequenceEpoch()
         version = folder.stat.version
         for day in DelaySlot.days(queue.skipped.usable(folder.names, in: tree.delayed)) {
             let first = DelaySlot.first(ofDay: day)
@@ -102,15 +109,16 @@ struct DueMessages: RecoveryDuty {
     // MARK: Moving
 
     private mutating func move(_ names: [DelayedName], from folder: String) async throws {
-        epoch = try await queue.reader.sequenceEpoch()
         // A producer waits for the end of a rollover too.
-        guard epoch.phase != .closing, try await hasNumbers(names.count) else { return lookAgainSoon() }
+        guard epoch.phase != .closing else { return lookAgainSoon() }
+        guard try await hasNumbers(names.count) else { return lookAgain(at: now.advanced(by: Self.rolloverPause)) }
         let (reader, size) = (self, MessageMover.batchSize)
         var next = try await moves(names.prefix(size), from: folder)
         for start in stride(from: 0, to: names.count, by: size) {
             let moves = next
             // Reads the next messages while these ones move.
             async let following = reader.moves(names.dropFirst(start + size).prefix(size), from: folder)
+            hasTried = true
             let outcome = try await mover.apply(moves, guardedBy: .delayed(epoch, version: version))
             report.madeReady += outcome.count
             if outcome.count < moves.count { lookAgainSoon() }
@@ -161,11 +169,12 @@ struct DueMessages: RecoveryDuty {
             try Task.checkCancellation()
             var messages = DueMessages(queue: queue, mover: MessageMover(queue), now: name.due)
             guard let root = try await messages.list(queue.tree.delayed) else { return false }
+            messages.epoch = try await queue.reader.sequenceEpoch()
             messages.version = root.stat.version
             // After an attempt without a result, a message that is gone was moved.
             guard try await queue.store.exists(path) != nil else { return hasTried }
-            hasTried = true
             try await messages.move([name], from: folder)
+            hasTried = hasTried || messages.hasTried
             if messages.report.madeReady > 0 { return true }
             // A reply was lost, a rollover ends, or another client was faster.
             if let skipped = queue.skipped.all.first(where: { $0.path == path }) {

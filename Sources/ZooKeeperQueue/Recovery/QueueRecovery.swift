@@ -61,7 +61,7 @@ public actor QueueRecovery {
             isPrepared = true
         }
         return try await QueueError.translating(while: "recovering messages", queue: queue.path) {
-            try await lock.hold { now in try await pass(now: now, movesDelayed: movesDelayed) }
+            try await lock.hold { turn in try await pass(now: turn.now, movesDelayed: movesDelayed) }
         }
     }
 

@@ -19,16 +19,22 @@ struct RecoveryLock {
     /// How often the acting recovery sends a heartbeat.
     private static let heartbeatInterval = Duration.seconds(3)
 
+    /// A recovery's turn.
+    struct Turn: Sendable {
+        /// The ensemble's clock when the turn began, in milliseconds since 1970.
+        let now: Int64
+        /// Whether the recovery has the lock. It acts without the lock when it can neither watch nor remove it.
+        var hasLock = true
+    }
+
     /// Waits for its turn, and holds the lock while `body` runs.
-    ///
-    /// - Parameter body: receives the ensemble's clock, in milliseconds since 1970.
-    func hold<Result: Sendable>(_ body: (Int64) async throws -> Result) async throws -> Result {
+    func hold<Result: Sendable>(_ body: (Turn) async throws -> Result) async throws -> Result {
         do {
-            let now = try await acquire()
+            let turn = try await acquire()
             let result = try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { await sendHeartbeats() }
+                if turn.hasLock { group.addTask { await sendHeartbeats() } }
                 defer { group.cancelAll() }
-                return try await body(now)
+                return try await body(turn)
             }
             await release()
             return result
@@ -40,21 +46,19 @@ struct RecoveryLock {
 
     /// Waits for its turn. Ignores a lock that can be neither watched nor removed, because
     /// waiting for it would never end.
-    ///
-    /// - Returns: the ensemble's clock, in milliseconds since 1970.
-    func acquire() async throws -> Int64 {
+    func acquire() async throws -> Turn {
         do {
             if !queue.skipped.contains(path) {
                 let now = try await acquireInTurn()
                 queue.skipped.handled(path)
-                return now
+                return Turn(now: now)
             }
         } catch let error as ZooKeeperError where error.isRefusal {
             // Without the permission to create nodes below the root, a recovery can do nothing.
             guard try await queue.reader.names(queue.tree.root).contains(NodePath.name(of: path)) else { throw error }
             queue.skipped.skip(path, error)
         }
-        return try await queue.store.probe(below: queue.tree.root).mtime
+        return Turn(now: try await queue.store.probe(below: queue.tree.root).mtime, hasLock: false)
     }
 
     private func acquireInTurn() async throws -> Int64 {

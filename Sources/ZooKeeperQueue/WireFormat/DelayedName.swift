@@ -48,8 +48,8 @@ extension DelayedName: Comparable {
 
 /// A part of the time, of which a node holds the delayed messages: a minute, or the day that it belongs to.
 ///
-/// Slots keep every list short. A queue with a million messages over a year has a list of 365 days, lists of up to 1,440
-/// minutes, and a few messages in each minute.
+/// Slots keep every list short. A queue with a million messages over a year has a list of 365 days, lists of up to
+/// 1,440 minutes, and a few messages in each minute.
 struct DelaySlot: Sendable, Hashable {
     /// The number of the minute since 1970.
     let minute: Int64

@@ -23,6 +23,8 @@ struct Envelope: Sendable, Hashable {
     var id: String?
     var expiresAt: EnsembleTime?
     var failures: [DeliveryFailure] = []
+    /// The optional fields of later releases, with their tags and lengths. A message that is stored again keeps them.
+    var unknownFields: [UInt8] = []
 
     static let magic: [UInt8] = [0x8F, 0x5A, 0x4B, 0x51]
     static let version: UInt8 = 1
@@ -48,7 +50,7 @@ struct Envelope: Sendable, Hashable {
 
     /// Returns the node's data for the message.
     func encoded() -> [UInt8] {
-        let isBare = headers.isEmpty && id == nil && expiresAt == nil && failures.isEmpty
+        let isBare = headers.isEmpty && id == nil && expiresAt == nil && failures.isEmpty && unknownFields.isEmpty
         if isBare, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
         var fields: [UInt8] = []
         func append(_ tag: UInt8, _ bytes: some Collection<UInt8>) {
@@ -67,6 +69,7 @@ struct Envelope: Sendable, Hashable {
         }
         if let id { append(Self.idTag, id.utf8) }
         for failure in failures { append(Self.failureTag, failure.encoded) }
+        fields += unknownFields
         return Self.head(kind: Self.singleMessage, fieldsLength: fields.count) + fields + payload
     }
 
@@ -154,6 +157,8 @@ struct Envelope: Sendable, Hashable {
                 if envelope.failures.count > DeliveryFailure.maximumCount { envelope.failures.removeFirst() }
             } else if tag < firstOptionalTag {
                 return .unknown
+            } else {
+                envelope.unknownFields += data[(start - 5)..<offset]
             }
         }
         envelope.payload = Array(data[fieldsEnd...])
