@@ -19,6 +19,7 @@ struct ExhaustiveFaultTests {
 
     @Test("Every promise is kept with any fault at any call of a protocol", arguments: Scenario.all, [1, 3])
     func oneFault(_ scenario: Scenario, maximumBatchSize: Int) async {
+        guard maximumBatchSize == 1 || scenario.dependsOnBatches else { return }
         let queue = makeQueue(scenario, maximumBatchSize)
         let (calls, result) = scenario.run(queue)
         #expect(result.passed, "without a fault: \(result.violations)")

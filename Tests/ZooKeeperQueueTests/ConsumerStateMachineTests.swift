@@ -92,6 +92,22 @@ struct ConsumerStateMachineTests {
         #expect(!actions.contains { if case .rescan = $0 { true } else { false } })
     }
 
+    @Test("A transaction whose claims were dropped does not give up the position in the wait queue")
+    func droppedClaims() throws {
+        var machine = try machine()
+        let registration = Registration(
+            paths: machine.queue.tree.consumer("consumer-1"), sessionID: 1, name: "consumer-1")
+        machine.registered(registration)
+        machine.joined("0000000000000000001-consumer-1")
+        var transaction = ConsumerTransaction(registration: registration, epoch: SequenceEpoch(), maximumDeliveries: 10)
+        transaction.position = machine.position.name
+        let plan = transaction.plan(machine.queue, machine.heldLeases)
+        #expect(!plan.operations.contains { $0.path.hasPrefix("/queue/idle/") })
+        let connected = SessionState(phase: .connected, sessionID: 1, timeout: .seconds(10), expirations: 0)
+        machine.applied(transaction, plan, token: 1, session: connected, now: .zero)
+        #expect(machine.position == .waiting("0000000000000000001-consumer-1"))
+    }
+
     @Test("When the session ends, every lease is lost, and waiting callers are woken")
     func sessionEnd() throws {
         var machine = try machine()

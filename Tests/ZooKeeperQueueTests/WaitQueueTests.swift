@@ -252,4 +252,35 @@ struct WaitQueueTests {
         }
         #expect(left == [])
     }
+
+    @Test("A consumer's next position never has the name of its last one")
+    func names() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
+        try await queue.prepare()
+        let waitQueue = WaitQueue(queue: queue, consumer: "consumer-0000000007")
+        var former: String?
+        for number in 1...3 {
+            let position = try await waitQueue.join(after: former)
+            #expect(position == "000000000000000000\(number)-consumer-0000000007")
+            try await waitQueue.leave(position)
+            former = position
+        }
+    }
+
+    @Test("A consumer that leaves the tree gives up every position with its name")
+    func forgottenPosition() async throws {
+        let store = InMemoryZooKeeper().connect()
+        let queue = try MessageQueue(store: store)
+        try await QueueProducer(queue).send("x")
+        let consumer = QueueConsumer(queue)
+        try await consumer.first { _ in true }?.acknowledge()
+        // The consumer does not know of them, as after a lost reply.
+        for name in ["0000000000000000001-consumer-0000000000", "0000000000000000002-consumer-0000000001"] {
+            _ = try await store.create("/queue/idle/\(name)", data: [], mode: .ephemeral)
+        }
+        await consumer.close()
+        #expect(try await store.children(of: "/queue/idle").names == ["0000000000000000002-consumer-0000000001"])
+        store.close()
+    }
 }

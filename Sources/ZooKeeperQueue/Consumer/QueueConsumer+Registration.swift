@@ -94,6 +94,9 @@ extension QueueConsumer {
 
     func remove(_ registration: Registration) async {
         handle { $0.leaves() }
+        // The consumer has usually left the wait queue before. A lost reply may have hidden a position from it.
+        let waitQueue = WaitQueue(queue: queue, consumer: registration.name)
+        await removeWithRetry { try await waitQueue.leaveEvery() }
         await removeWithRetry { [store = queue.store] in try await registration.remove(from: store) }
     }
 

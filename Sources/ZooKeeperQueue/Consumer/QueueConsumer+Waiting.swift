@@ -35,7 +35,8 @@ extension QueueConsumer {
         do {
             // Never abandoned halfway: a position without a consumer would keep other
             // consumers from becoming the first.
-            let name = try await Task { try await waitQueue.join() }.value
+            let former = state.formerPosition
+            let name = try await Task { try await waitQueue.join(after: former) }.value
             handle { $0.joined(name) }
         } catch let error as ZooKeeperError where error.code == .noAuth {
             // Without the permission for the wait queue, a consumer waits alone, as consumers of older releases do.

@@ -4,8 +4,9 @@ import ZooKeeper
 ///
 /// A position is an ephemeral node, named by a ticket and by its consumer. The first consumer watches the items, and
 /// every other one watches the position before its own, as in ZooKeeper's recipe for locks. A ticket is one more than
-/// the largest ticket seen. Two consumers may draw the same ticket, and then their names decide. When two consumers
-/// consider themselves the first, both try to claim a message, and one of them gets it.
+/// the largest ticket seen, also of the consumer's earlier positions: a late reply that concerns one of them must not be
+/// taken for one about the current position. Two consumers may draw the same ticket, and then their names decide. When
+/// two consumers consider themselves the first, both try to claim a message, and one of them gets it.
 ///
 /// https://zookeeper.apache.org/doc/r3.8.0/recipes.html#sc_recipes_Locks
 struct WaitQueue {
@@ -21,9 +22,11 @@ struct WaitQueue {
 
     /// Enters the wait queue at its end, or finds the position from an earlier attempt whose reply was lost.
     ///
+    /// - Parameter former: the consumer's last position.
+    ///
     /// After a lost reply, it does not give up before it has found the position, because the position would stay until
     /// the session ends, and no consumer would know it.
-    func join() async throws -> String {
+    func join(after former: String?) async throws -> String {
         var (mustSync, mayExist) = (false, false)
         while true {
             do {
@@ -31,7 +34,7 @@ struct WaitQueue {
                 if mustSync { try await store.sync(tree.idle) }
                 let positions = try await positions()
                 if let own = positions.first(where: { $0.hasSuffix("-" + consumer) }) { return own }
-                let last = positions.compactMap { $0.split(separator: "-").first.flatMap { Int64($0) } }.max() ?? 0
+                let last = (positions + [former].compactMap { $0 }).compactMap(Self.ticket).max() ?? 0
                 let position = Self.name(min(last, .max - 1) + 1, consumer)
                 (mustSync, mayExist) = (true, false)
                 do {
@@ -124,6 +127,13 @@ struct WaitQueue {
         }
     }
 
+    /// Gives up every position of the consumer, which is leaving the tree.
+    func leaveEvery() async throws {
+        for position in try await store.children(of: tree.idle).names where position.hasSuffix("-" + consumer) {
+            try await leave(position)
+        }
+    }
+
     /// Returns the positions in order, without nodes that are not positions.
     private func positions() async throws -> [String] {
         let names = try await store.children(of: tree.idle).names
@@ -132,6 +142,10 @@ struct WaitQueue {
             queue.skipped.skip(tree.idle(name), .unknownName)
             return false
         }.sorted()
+    }
+
+    private static func ticket(_ position: String) -> Int64? {
+        position.split(separator: "-").first.flatMap { Int64($0) }
     }
 
     private static func isPosition(_ name: String) -> Bool {

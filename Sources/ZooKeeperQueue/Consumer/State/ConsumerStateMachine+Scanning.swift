@@ -218,7 +218,7 @@ extension ConsumerStateMachine {
 
     // MARK: The wait queue
 
-    mutating func joined(_ name: String) { position = .waiting(name) }
+    mutating func joined(_ name: String) { (position, formerPosition) = (.waiting(name), name) }
 
     mutating func barred() { position = .barred }
 

@@ -213,7 +213,8 @@ extension ConsumerStateMachine {
         // The session may have ended while the reply was on its way. A recovery then requeues the claimed messages.
         guard registration == commit.registration else { return }
         heldLeases = plan.heldLeases
-        if let left = commit.position { positionIsGone(left) }
+        // The transaction gives up the position together with claims, which may have been dropped since.
+        if let left = commit.position, !commit.claims.isEmpty { positionIsGone(left) }
         for node in commit.claims {
             emit(.handled(path: node.entry.path(in: queue.tree)))
             for message in node.messages {

@@ -127,6 +127,8 @@ struct ConsumerStateMachine: Sendable {
     /// Whether other consumers are idle, so that nothing is claimed until a caller waits for it.
     var yieldsToIdle = false
     var position = Position.outside
+    /// The last position, which may still be in the tree.
+    var formerPosition: String?
     /// The most messages, and the most bytes, that one of the last nodes read had.
     var largest = (messages: 1, bytes: MessageNode.assumedSize)
     /// Items that an older producer was seen to be still writing.
