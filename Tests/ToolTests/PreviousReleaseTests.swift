@@ -1,4 +1,5 @@
 import Foundation
+import Subprocess
 import SystemPackage
 import TestSupport
 import Testing
@@ -15,10 +16,50 @@ enum PreviousRelease {
     static var isBuilt: Bool { FileManager.default.isExecutableFile(atPath: path.string) }
 }
 
+extension QueueStatistics {
+    fileprivate var isEmpty: Bool { ready == 0 && leased == 0 }
+}
+
 /// Tests the tool of the previous release and this one on one queue.
 @Suite(.timeLimit(.minutes(2)), .enabled(if: PreviousRelease.isBuilt, "make test builds the previous release"))
 struct PreviousReleaseTests {
     private func lines(_ release: String, _ round: Int) -> [String] { (1...200).map { "\(release)-\(round)-\($0)" } }
+
+    /// Sends with both releases in five rounds, and waits for a rollover in each, because both consumers must be running
+    /// during it.
+    private func sendDuringRollovers(_ old: Tool, _ new: Tool, _ client: ZooKeeperClient) async throws {
+        for round in 1...5 {
+            async let oldPut = old("put", "--lines", input: lines("old", round).joined(separator: "\n"))
+            async let newPut = new("put", "--lines", input: lines("new", round).joined(separator: "\n"))
+            for result in [try await oldPut, try await newPut] {
+                #expect(result.isSuccess && result.lines.count == 200, "\(result.error)")
+            }
+            for try await node in client.dataUpdates(of: "/queue/epoch") {
+                if let node, try SequenceEpoch(node).number >= round { break }
+            }
+        }
+    }
+
+    /// Takes messages until `sending` has ended and the queue is empty. A limit in seconds, such as `--wait` has, would
+    /// end it too early on a busy machine.
+    ///
+    /// - Returns: the payloads.
+    private func take(_ tool: Tool, until sending: Task<Void, any Error>, isEmpty queue: MessageQueue) async throws
+        -> [String]
+    {
+        var lines: [String] = []
+        _ = try await tool.started("take") { pid, output in
+            async let stopped: Void = {
+                defer { kill(pid, SIGTERM) }
+                try await sending.value
+                // A count of several folders, of which no single watch tells.
+                while try await !queue.statistics().isEmpty { try await Task.sleep(for: .milliseconds(50)) }
+            }()
+            for try await line in output { lines.append(line) }
+            try await stopped
+        }
+        return lines
+    }
 
     @Test("Both releases share a queue during sequence rollovers, and take each message once")
     func sharedQueue() async throws {
@@ -32,22 +73,12 @@ struct PreviousReleaseTests {
             }
             var taken: [String] = []
             _ = try await old.started("recover", "--every", "0.1") { _, _ in
-                async let oldTake = old("take", "--wait", "4")
-                async let newTake = new("take", "--wait", "4")
-                for round in 1...5 {
-                    async let oldPut = old("put", "--lines", input: lines("old", round).joined(separator: "\n"))
-                    async let newPut = new("put", "--lines", input: lines("new", round).joined(separator: "\n"))
-                    for result in [try await oldPut, try await newPut] {
-                        #expect(result.isSuccess && result.lines.count == 200, "\(result.error)")
-                    }
-                    // Wait for a rollover in each round, because both consumers must be running during it.
-                    for try await node in client.dataUpdates(of: "/queue/epoch") {
-                        if let node, try SequenceEpoch(node).number >= round { break }
-                    }
-                }
-                for result in [try await oldTake, try await newTake] {
-                    #expect(result.isSuccess && result.lines.count > 100, "\(result.lines.count) \(result.error)")
-                    taken += result.lines
+                let sending = Task { try await sendDuringRollovers(old, new, client) }
+                async let oldTake = take(old, until: sending, isEmpty: queue)
+                async let newTake = take(new, until: sending, isEmpty: queue)
+                for lines in [try await oldTake, try await newTake] {
+                    #expect(lines.count > 100)
+                    taken += lines
                 }
             }
             recovering.cancel()
