@@ -15,6 +15,9 @@ public struct QueueError: Error, Sendable {
         /// The queue has reached its capacity and does not accept the message. See ``QueueCapacity``. Let consumers
         /// catch up, purge the queue, or raise its capacity.
         public static let queueFull = Code(description: "queueFull")
+        /// Sending to the queue is paused. Nothing was sent. Send again when the pause has ended. See
+        /// ``QueueAttributes/paused``.
+        public static let paused = Code(description: "paused")
         /// The producer has reached its limit of waiting messages and accepts no more. Nothing was sent. Wait until
         /// earlier sends return, or raise the limit.
         public static let overloaded = Code(description: "overloaded")

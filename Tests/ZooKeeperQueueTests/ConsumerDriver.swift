@@ -267,7 +267,7 @@ struct ConsumerDriver {
                 paths: machine.queue.tree.consumer(name), sessionID: session.sessionID, name: name)
             handle { $0.registered(registration) }
         }
-        if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), attributes: QueueAttributes()) } }
+        if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), attributes: QueueAttributes(), read: $0.epochReadBegins()) } }
         let mark = machine.listRevision
         if machine.needsList(now: now) {
             beginScan(mark)
@@ -315,7 +315,7 @@ struct ConsumerDriver {
             reading = isValid ? .reads(handle { $0.nextToRead() }, mark) : .begins
         case .full: endScan()
         case .mayHaveMoved:
-            _ = handle { $0.epochRead(SequenceEpoch(), attributes: nil) }
+            _ = handle { $0.epochRead(SequenceEpoch(), attributes: nil, read: $0.epochReadBegins()) }
             handle { $0.foundNothing() }
         }
     }
@@ -460,7 +460,7 @@ struct ConsumerDriver {
         expect(actions, .becameEmpty, if: held > 0 && machine.leases.isEmpty)
         expect(actions, .oversee, if: !wasOverseen && machine.needsOversight)
         expect(
-            actions, .stopWatchingSession,
+            actions, .stopWatching,
             if: before["membership"] == "registered" && machine.registration == nil)
         for (name, state) in machine.states where before[name] != state {
             transitions.insert("\(name): \(before[name] ?? "") → \(state)")
@@ -508,7 +508,7 @@ struct ConsumerDriver {
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
         case .expire(let lease): handedOut.append(lease)
-        case .oversee, .becameEmpty, .stopWatchingSession, .skip, .handled, .log: break
+        case .oversee, .becameEmpty, .stopWatching, .skip, .handled, .log: break
         }
     }
 

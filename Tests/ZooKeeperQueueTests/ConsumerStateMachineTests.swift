@@ -139,7 +139,7 @@ struct ConsumerStateMachineTests {
             if case .update(let lease, .lost) = action { lease } else { nil }
         }
         #expect(lost.count == 2 && lost.contains { $0 === handedOut })
-        #expect(actions.contains { if case .stopWatchingSession = $0 { true } else { false } })
+        #expect(actions.contains { if case .stopWatching = $0 { true } else { false } })
         #expect(actions.contains { if case .becameEmpty = $0 { true } else { false } })
         #expect(actions.contains { if case .wake = $0 { true } else { false } })
     }

@@ -43,6 +43,21 @@ public struct QueueAttributes: Sendable, Hashable {
     /// messages a second, it lasts for 18 hours.
     public var sequenceRolloverThreshold: Int
 
+    /// What is paused, for all members. Default: nothing.
+    ///
+    /// While sending is paused, a send throws ``QueueError/Code/paused``. While consuming is paused, consumers hand out
+    /// no message, and requeue those that they have not handed out. The messages that handlers hold are settled as
+    /// usual. Running members notice a change at once, and continue when the pause ends.
+    public var paused: Set<Activity>
+
+    /// An activity that can be paused.
+    public enum Activity: String, Sendable, Hashable, CaseIterable {
+        /// Sending messages. Delayed messages still become ready, and messages are still redelivered.
+        case send
+        /// Handing out messages.
+        case consume
+    }
+
     /// What happens to a message that has expired. See ``OutgoingMessage/expiresAfter``.
     public enum WhenExpired: String, Sendable, Hashable, CaseIterable {
         /// The message moves to the dead letters, with the reason "expired".
@@ -58,7 +73,7 @@ public struct QueueAttributes: Sendable, Hashable {
     public init(
         maximumDeliveries: Int = 10, retry: RetryPolicy = .immediate, whenExpired: WhenExpired = .deadLetter,
         redeliveryDelay: Duration = .zero, deduplicationWindow: Duration = .seconds(600), maximumBatchSize: Int = 1,
-        capacity: QueueCapacity = .init(), sequenceRolloverThreshold: Int = 1_500_000_000
+        capacity: QueueCapacity = .init(), sequenceRolloverThreshold: Int = 1_500_000_000, paused: Set<Activity> = []
     ) {
         self.maximumDeliveries = maximumDeliveries
         self.retry = retry
@@ -68,6 +83,7 @@ public struct QueueAttributes: Sendable, Hashable {
         self.maximumBatchSize = maximumBatchSize
         self.capacity = capacity
         self.sequenceRolloverThreshold = sequenceRolloverThreshold
+        self.paused = paused
     }
 
     /// Takes over the lines of stored attributes that this release does not know, because a change must keep them.
@@ -114,6 +130,7 @@ extension QueueAttributes {
         static let maximumMessages = "maximum-messages"
         static let maximumBytes = "maximum-bytes"
         static let sequenceRolloverThreshold = "rollover-threshold"
+        static let paused = "paused"
     }
 
     /// Reads the data of the node: lines of the form `name=value` in UTF-8. An attribute whose line is missing or
@@ -140,6 +157,8 @@ extension QueueAttributes {
         capacity.bytes = take(Name.maximumBytes, in: 1...Int.max)
         sequenceRolloverThreshold =
             take(Name.sequenceRolloverThreshold, in: Self.thresholds) ?? sequenceRolloverThreshold
+        let activities = unknown.removeValue(forKey: Name.paused) ?? ""
+        paused = Set(activities.split(separator: ",").compactMap { Activity(rawValue: String($0)) })
     }
 
     /// Returns the data of the node. A default is not written, because each member knows it.
@@ -161,6 +180,7 @@ extension QueueAttributes {
         lines[Name.maximumMessages] = capacity.messages.map { "\($0)" }
         lines[Name.maximumBytes] = capacity.bytes.map { "\($0)" }
         write(Name.sequenceRolloverThreshold, \.sequenceRolloverThreshold) { "\($0)" }
+        write(Name.paused, \.paused) { $0.map(\.rawValue).sorted().joined(separator: ",") }
         return Array(lines.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined().utf8)
     }
 }

@@ -8,6 +8,7 @@ extension QueueConsumer {
                 if let old = handle({ $0.registrationToRenew() }) { await leave(old) }
                 let registration = try await register()
                 if state.needsEpoch { try await readEpoch() }
+                if state.isPaused { continue }
                 let revision = state.listRevision
                 if state.needsList(now: now) {
                     guard let found = try await scan(registration) else { return }
@@ -38,11 +39,28 @@ extension QueueConsumer {
     /// - Returns: whether the epoch has changed.
     @discardableResult
     func readEpoch() async throws -> Bool {
+        let read = handle { $0.epochReadBegins() }
         let current = try await queue.reader.sequenceEpoch()
         let attributes = state.needsAttributes(with: current) ? try await queue.attributeStore.read() : nil
-        let (changed, isAnother) = handle { $0.epochRead(current, attributes: attributes) }
+        let (changed, isAnother) = handle { $0.epochRead(current, attributes: attributes, read: read) }
         if isAnother { queue.skipped.forget(queue.tree.items) }
         return changed
+    }
+
+    /// Handles a change of the epoch that the watch reports. A consumer at work would learn of it at its next
+    /// transaction, but a pause also concerns a consumer that sends none.
+    func epochChanged(_ node: Node?) async {
+        guard let node, node.stat.version != state.epoch.version || state.needsEpoch else { return }
+        while state.registration != nil, !Task.isCancelled {
+            do {
+                try await readEpoch()
+                return
+            } catch let error as ZooKeeperError where error.isRetryable {
+                await error.pauseIfRefusedAtOnce(queue.store)
+            } catch {
+                return handle { $0.epochIsUnknown() }
+            }
+        }
     }
 
     /// Restores missing folders, after ZooKeeper has reported one.

@@ -15,7 +15,7 @@ extension QueueConsumer {
         // Never abandoned halfway: its nodes would look like a live consumer until the session ends.
         let registration = try await Task { try await makeRegistration() }.value
         handle { $0.registered(registration) }
-        watchSession()
+        startWatching()
         return registration
     }
 

@@ -13,10 +13,14 @@ extension QueueConsumer {
         }
     }
 
-    /// Requeues the buffer if other consumers are idle, and otherwise looks for more urgent messages.
+    /// Requeues the buffer during a pause and if other consumers are idle, and otherwise looks for more urgent messages.
     ///
     /// - Returns: how long it took to list the ready messages.
     private func checkBuffer() async -> Duration {
+        if state.isPaused {
+            await releaseBuffered()
+            return .zero
+        }
         guard let registration = state.registration, state.hasOldMessages(now: now) else { return .zero }
         do {
             let waitQueue = WaitQueue(queue: queue, consumer: registration.name)

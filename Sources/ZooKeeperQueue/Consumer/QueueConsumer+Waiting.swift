@@ -13,7 +13,7 @@ extension QueueConsumer {
     func scan(_ registration: Registration) async throws -> Scan.Findings? {
         defer { needsNoRescans() }
         let waitQueue = WaitQueue(queue: queue, consumer: registration.name)
-        while !Task.isCancelled, state.registration == registration {
+        while !Task.isCancelled, !state.isPaused, state.registration == registration {
             switch try await nextWakeReason(waitQueue) {
             case .found(let found): return found
             case .rescan: continue

@@ -32,7 +32,7 @@ public actor QueueConsumer {
     private var reader: Task<Void, Never>?
     private var committer: Task<Void, Never>?
     private var overseer: Task<Void, Never>?
-    private var sessionWatch: Task<Void, Never>?
+    private var watches: [Task<Void, Never>] = []
     /// Removes the last registration from the tree.
     private var leaving: Task<Void, Never>?
     private var closing: Task<Void, Never>?
@@ -89,9 +89,7 @@ public actor QueueConsumer {
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
         case .becameEmpty: becameEmpty()
-        case .stopWatchingSession:
-            sessionWatch?.cancel()
-            sessionWatch = nil
+        case .stopWatching: stopWatching()
         // An unstructured task, because its caller goes on. `close()` waits for its settlement.
         case .expire(let lease): Task { await expire(lease) }
         case .skip(let path, let reason): queue.skipped.skip(path, reason)
@@ -121,12 +119,21 @@ public actor QueueConsumer {
         }
     }
 
-    func watchSession() {
-        let states = queue.store.sessionStates
-        sessionWatch?.cancel()
-        sessionWatch = Task { [weak self] in
-            for await _ in states { await self?.sessionChanged() }
-        }
+    /// Watches what a registered consumer depends on: its session, and the epoch, which changes when the queue is
+    /// paused or resumed.
+    func startWatching() {
+        let (states, epochs) = (queue.store.sessionStates, queue.store.dataUpdates(of: queue.tree.epoch))
+        stopWatching()
+        watches = [
+            Task { [weak self] in for await _ in states { await self?.sessionChanged() } },
+            // The sequence throws when the epoch cannot be read. The next transaction reports the same error.
+            Task { [weak self] in try? await { for try await node in epochs { await self?.epochChanged(node) } }() },
+        ]
+    }
+
+    private func stopWatching() {
+        for watch in watches { watch.cancel() }
+        watches = []
     }
 
     private func sessionChanged() { handle { $0.sessionChanged(queue.store.sessionState) } }

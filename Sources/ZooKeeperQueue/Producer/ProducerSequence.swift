@@ -309,6 +309,11 @@ struct ProducerSequence: Sendable {
     /// Removes all waiting messages.
     mutating func removeWaiting() -> [Entry] { removeWaiting(from: waiting.startIndex) }
 
+    /// Removes the messages of sends of which nothing is stored.
+    mutating func removeUnbegun() -> [Entry] {
+        removeWaiting(from: waiting.firstIndex { !hasBegun($0.send) } ?? waiting.endIndex)
+    }
+
     /// Removes the messages that wait to be admitted.
     mutating func removeUnadmitted() -> [Entry] { hasUnadmitted ? removeWaiting(from: firstUnadmitted) : [] }
 

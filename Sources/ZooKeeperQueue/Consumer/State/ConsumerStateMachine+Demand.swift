@@ -27,6 +27,7 @@ extension ConsumerStateMachine {
     /// Returns the response to a request at this moment.
     mutating func answer(_ request: MessageRequest, now: Duration) -> Response {
         guard phase == .open else { return .nothing }
+        if isPaused, let deadline = request.deadline, deadline <= now { return .nothing }
         if let lease = nextBuffered(now: now) {
             // The demand must decrease before more messages are claimed.
             demand -= 1
@@ -85,8 +86,9 @@ extension ConsumerStateMachine {
         configuration.pullsOnDemand ? demand - buffer.count : prefetch - leases.count + ends
     }
 
-    /// Takes the next message that may be handed out. Returns `nil` while the leases are suspended.
+    /// Takes the next message that may be handed out. Returns `nil` while the leases are suspended, and during a pause.
     private mutating func nextBuffered(now: Duration) -> Lease? {
+        if isPaused { return nil }
         while let lease = buffer.first, lease.state == .held, isExpired(lease, now: now) {
             buffer.removeFirst()
             emit(.expire(lease))
@@ -126,7 +128,7 @@ extension ConsumerStateMachine {
     static let oversightPeriod = Duration.seconds(1)
 
     /// Whether the buffer must be checked, because messages wait in it.
-    var needsOversight: Bool { phase == .open && !buffer.isEmpty && !configuration.pullsOnDemand }
+    var needsOversight: Bool { phase == .open && !buffer.isEmpty && (!configuration.pullsOnDemand || isPaused) }
 
     /// Whether the first message of the buffer has waited long enough for a check.
     func hasOldMessages(now: Duration) -> Bool {

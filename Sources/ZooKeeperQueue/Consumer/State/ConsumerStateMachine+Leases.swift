@@ -16,6 +16,8 @@ extension ConsumerStateMachine {
         membership = .registered(registration)
         heldLeases = HeldLeases()
         needsHeldLeases = false
+        // The attributes may be outdated. Then the first value of the watch on the epoch differs.
+        pause(attributes.paused.contains(.consume))
         emit(.log(.debug, "Registered a consumer", ["consumer": "\(registration.paths.path)"]))
     }
 
@@ -35,8 +37,7 @@ extension ConsumerStateMachine {
     /// Handles the end of the registration's session, which ends all its leases.
     mutating func lose(_ lost: Registration) {
         guard registration == lost else { return }
-        membership = .unregistered
-        emit(.stopWatchingSession)
+        unregister()
         // This consumer itself was seen to live under its old name.
         seenActive = [:]
         let held = leases.values
@@ -123,9 +124,14 @@ extension ConsumerStateMachine {
     /// Begins to leave the tree. Forgets the messages that were read, because a caller that comes back in the meantime
     /// must start the reader, which registers the consumer again.
     mutating func leaves() {
-        membership = .unregistered
+        unregister()
         heldLeases = HeldLeases()
         forgetList()
-        emit(.stopWatchingSession)
+    }
+
+    private mutating func unregister() {
+        membership = .unregistered
+        isPaused = false
+        emit(.stopWatching)
     }
 }

@@ -23,7 +23,7 @@ extension ConsumerStateMachine {
     var wantsToRead: Bool {
         phase == .open && failure == nil && iterators.isPositive && toClaim < readAhead
             && prepared.reduce(0) { $0 + $1.data.count } < 4 * queue.store.maximumRequestSize
-            && !yieldsToIdle
+            && !yieldsToIdle && !isPaused
     }
 
     /// How many messages to read ahead of their claims. More than one, because the reply to a read arrives after that
@@ -253,19 +253,51 @@ extension ConsumerStateMachine {
     /// changes when the settings do.
     func needsAttributes(with current: SequenceEpoch) -> Bool { current != epoch || storedAttributes == nil }
 
+    /// Begins to read the epoch.
+    ///
+    /// - Returns: the number of the read.
+    mutating func epochReadBegins() -> Int {
+        epochReads.begun += 1
+        return epochReads.begun
+    }
+
     /// Adopts the epoch that was read. A change invalidates the list and the messages that were read.
     ///
+    /// - Parameter read: the number of the read. A result that arrives after that of a later read is ignored.
     /// - Returns: whether the epoch has changed, and whether the names in `items` now mean other messages.
-    mutating func epochRead(_ current: SequenceEpoch, attributes: QueueAttributes?) -> (changed: Bool, isAnother: Bool)
-    {
+    mutating func epochRead(_ current: SequenceEpoch, attributes: QueueAttributes?, read: Int) -> (
+        changed: Bool, isAnother: Bool
+    ) {
+        if read < epochReads.adopted { return (false, false) }
+        epochReads.adopted = read
         if let attributes { storedAttributes = attributes }
         needsEpoch = false
+        pause(registration != nil && self.attributes.paused.contains(.consume))
         if current == epoch { return (false, false) }
         let isAnother = current.number != epoch.number
         if isAnother { incomplete = [] }
         epoch = current
         forgetList()
         return (true, isAnother)
+    }
+
+    /// Handles an epoch that cannot be read. The reader or the next transaction meets the same error.
+    mutating func epochIsUnknown() {
+        needsEpoch = true
+        pause(false)
+    }
+
+    /// Pauses or resumes. The buffer is requeued by the next check of the buffer.
+    mutating func pause(_ isPaused: Bool) {
+        if self.isPaused == isPaused { return }
+        self.isPaused = isPaused
+        if isPaused {
+            forgetList()
+            emit(.oversee)
+        } else {
+            readIfNeeded()
+        }
+        wake()
     }
 
     // MARK: Shares

@@ -109,7 +109,8 @@ extension ConsumerStateMachine {
         _ ends: [Settlement], _ operations: Int, _ used: Int, now: Duration
     ) -> [MessageNode] {
         if yieldsToIdle, waiters.isEmpty { return [] }
-        guard let registration, phase == .open, failure == nil, iterators.isPositive, let first = prepared.first
+        guard let registration, phase == .open, failure == nil, !isPaused, iterators.isPositive,
+            let first = prepared.first
         else { return [] }
         var slots = max(free(endingWith: ends.count), urgentSlots)
         guard slots > 0, !ends.isEmpty || buffer.isEmpty || slots >= (prefetch + 1) / 2 || urgentSlots > 0 else {
@@ -263,10 +264,13 @@ extension ConsumerStateMachine {
     mutating func abandon(_ commit: inout ConsumerTransaction, _ error: any Error) {
         if commit.isUnresolved { needsHeldLeases = true }
         fail(&commit, Array(commit.settlements.indices), error)
-        if !commit.claims.isEmpty {
-            dropClaims(&commit)
-            failed(error)
-        }
+        if !commit.claims.isEmpty { claimsFailed(&commit, error) }
+    }
+
+    /// Removes the claims because of an error that retrying cannot fix.
+    mutating func claimsFailed(_ commit: inout ConsumerTransaction, _ error: any Error) {
+        dropClaims(&commit)
+        failed(error)
     }
 
     /// Skips one message that cannot be claimed. The others are sent again at once.
@@ -341,8 +345,7 @@ extension ConsumerStateMachine {
             if error.concernsOneNode {
                 skipClaim(number, of: &commit, SkippedNode.Reason(error))
             } else {
-                failed(error)
-                dropClaims(&commit)
+                claimsFailed(&commit, error)
             }
         }
         return .handled

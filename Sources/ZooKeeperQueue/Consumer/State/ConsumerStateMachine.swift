@@ -33,8 +33,8 @@ struct ConsumerStateMachine: Sendable {
         case settlingFailed(Lease)
         /// The consumer holds no more messages.
         case becameEmpty
-        /// The session's changes no longer concern this consumer.
-        case stopWatchingSession
+        /// Changes of the session and the epoch no longer concern this consumer.
+        case stopWatching
         /// Settles a message that has expired.
         case expire(Lease)
         /// Skips a node for a while.
@@ -139,8 +139,13 @@ struct ConsumerStateMachine: Sendable {
     var epoch = SequenceEpoch()
     /// Whether the epoch is unknown or over.
     var needsEpoch = true
+    /// How many reads of the epoch have begun, and the last one whose result was adopted.
+    var epochReads = (begun: 0, adopted: 0)
     /// The attributes in the tree, once they were read.
     var storedAttributes: QueueAttributes?
+    /// Whether consuming was paused when the attributes were read. An unregistered consumer does not know, because
+    /// nothing would tell it that the pause has ended.
+    var isPaused = false
 
     // MARK: Transactions
 

@@ -82,6 +82,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     var epoch = SequenceEpoch()
     /// Whether the epoch must be read before anything is sent.
     var needsEpoch = true
+    /// Whether sending was paused when the settings were read.
+    var isPaused = false
     var sequenceNumbers = SequenceNumbers.available
     var deduplication = Deduplication.unused
     var clock = EnsembleClock()
@@ -142,6 +144,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
         if messages.contains(where: { $0.needsClock }) { hasDelays = true }
+        // No transaction is sent whose epoch check would reveal the end of a pause.
+        if isPaused { needsEpoch = true }
         sequence.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
         flush(now: now)
         watch(deadline)
