@@ -25,7 +25,8 @@ struct FuzzTests {
         request("PUT /sessions/v1/00000000-0000-4000-8000-000000000000"),
         request(
             "POST /queues/v1/q/messages", json,
-            #"{"messages":[{"payload":"x","priority":5,"id":"7","headers":{"k":"v"},"delayMilliseconds":9}]}"#),
+            #"{"messages":[{"payload":"x","priority":5,"id":"7","headers":{"k":"v"},"delayMilliseconds":9,"expiresAt":9}]}"#
+        ),
         request("POST /queues/v1/q/messages?priority=5", "Idempotency-Key: 7\r\n", "raw"),
         request("POST /queues/v1/q/leases?count=2&wait=0&seconds=1"),
         request("POST /queues/v1/q/leases/00000000-0000-4000-8000-000000000000/acknowledge?token=1"),

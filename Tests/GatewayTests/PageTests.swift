@@ -74,6 +74,7 @@ struct PageTests {
                 var messages = consumer.makeAsyncIterator()
                 let first = try await messages.next()
                 try await first?.deadLetter(reason: "<b>no</b> such customer")
+                try await messages.next()?.requeue(after: .seconds(3_600), reason: "<i>busy</i>")
                 let held = try await messages.next()
                 #expect(held != nil)
                 // Messages arrive and are acknowledged while the dashboard is open.
@@ -91,9 +92,12 @@ struct PageTests {
                 #expect(
                     page.contains(#"<dd data-of="dead">1</dd>"#) && page.contains(#"<dd data-of="consumers">1</dd>"#))
                 #expect(page.contains("<td>item-001-0000000000</td>"), "\(page)")
-                #expect(page.contains(#"<dd data-of="delayed">1</dd>"#) && page.contains("&lt;img src=x"), "\(page)")
+                #expect(page.contains(#"<dd data-of="delayed">2</dd>"#) && page.contains("&lt;img src=x"), "\(page)")
                 #expect(!page.contains("<img"), "A delayed message was interpreted as HTML.")
                 #expect(page.contains("-item-002-0000000000</td>"), "\(page)")
+                #expect(
+                    page.contains("<summary>failures: 1</summary>")
+                        && page.contains(": &lt;i&gt;busy&lt;/i&gt;</li>") && !page.contains("<i>"), "\(page)")
                 for label in ["Redrive", "Run now", "Cancel"] {
                     #expect(page.contains(#"<button type="button">\#(label)</button>"#), "\(label)")
                 }

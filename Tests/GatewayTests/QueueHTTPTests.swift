@@ -196,6 +196,68 @@ struct QueueHTTPTests {
         }
     }
 
+    // MARK: Expiry
+
+    @Test("A message expires after a time or at a time, and each list of messages says when")
+    func expiry() async throws {
+        try await withGateway { gateway in
+            let time = 4_102_444_800_000
+            let sent = try await call(
+                gateway, "POST", "/messages",
+                """
+                {"messages": [{"payload": "first"}, {"payload": "past", "expiresAt": 1},
+                              {"payload": "second", "expiresAt": \(time)},
+                              {"payload": "later", "delayMilliseconds": \(Self.hour),
+                               "expiresAfterMilliseconds": \(2 * Self.hour)}]}
+                """)
+            #expect(sent.status == 201)
+            for query in ["expiresAt=\(time + 1)", "expiresAfterMilliseconds=\(Self.hour)"] {
+                let raw = try await gateway("POST", "/queues/v1/queue/messages?\(query)", body: "raw")
+                #expect(raw.status == 201)
+            }
+            func expiries(_ messages: [Fields]) -> [Int?] { messages.map { $0["expiresAt"] as? Int } }
+            let peeked = try await call(gateway, "GET", "/messages").fields["messages"] as? [Fields] ?? []
+            try #require(peeked.count == 5)
+            #expect(expiries(peeked).dropLast() == [nil, 1, time, time + 1] && expiries(peeked)[4] != nil)
+            let message = try #require(try await delayed(gateway).first)
+            let lifetime = (message["expiresAt"] as? Int ?? 0) - (message["dueTime"] as? Int ?? 0)
+            #expect(((Self.hour - 1_000)...(Self.hour + 1_000)).contains(lifetime), "\(lifetime)")
+
+            let leased = try await call(gateway, "POST", "/leases?count=10").fields
+            let leases = leased["leases"] as? [Fields] ?? []
+            try #require(payloads(leased) == ["first", "second", "raw", "raw"])
+            #expect(expiries(leases) == [nil, time, time + 1, expiries(peeked)[4]])
+            // The expired message is settled in the same transaction, or an earlier one.
+            #expect(try await call(gateway, "POST", path(leases[0], "acknowledge")).status == 204)
+            let dead = try await call(gateway, "GET", "/dead").fields["messages"] as? [Fields] ?? []
+            #expect(dead.map { $0["cause"] as? String } == ["expired"] && expiries(dead) == [1])
+        }
+    }
+
+    @Test("An invalid expiry is refused, and nothing is stored")
+    func invalidExpiry() async throws {
+        try await withGateway { gateway in
+            for (name, value) in [
+                ("expiresAfterMilliseconds", "0"), ("expiresAfterMilliseconds", "-1"),
+                ("expiresAfterMilliseconds", "631238400001"), ("expiresAfterMilliseconds", "1.5"),
+                ("expiresAfterMilliseconds", "9223372036854775808"), ("expiresAt", "x"),
+                ("expiresAt", "5&expiresAfterMilliseconds=5"), ("expiresAt", "5&deliverAt=5"),
+                ("expiresAfterMilliseconds", "5&delayMilliseconds=5"),
+            ] {
+                let query = "\(name)=\(value)"
+                let raw = try await gateway("POST", "/queues/v1/queue/messages?\(query)", body: "x")
+                #expect(raw.status == 400 && raw.body.contains("invalidArgument"), "\(query)")
+                let fields = query.split(separator: "&").map { $0.split(separator: "=") }
+                let body = fields.map { #""\#($0[0])": \#($0[1])"# }.joined(separator: ", ")
+                let json = #"{"messages": [{"payload": "ok"}, {"payload": "x", \#(body)}]}"#
+                let response = try await call(gateway, "POST", "/messages", json)
+                #expect(response.status == 400 && response.fields["error"] as? String == "invalidArgument", "\(json)")
+            }
+            // Not even the queue was created.
+            #expect(try await call(gateway, "GET", "").status == 404)
+        }
+    }
+
     @Test("Messages are sent, peeked at, leased, settled and redriven")
     func messageLifecycle() async throws {
         try await withGateway { gateway in

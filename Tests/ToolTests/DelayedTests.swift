@@ -6,7 +6,7 @@ import Testing
 import ZooKeeper
 import ZooKeeperQueue
 
-/// Tests the commands for delayed messages.
+/// Tests the commands for delayed messages and for messages that expire.
 @Suite(.timeLimit(.minutes(2)))
 struct DelayedTests {
     private struct Line: Decodable {
@@ -14,6 +14,7 @@ struct DelayedTests {
         let id: String?
         let priority, deliveryCount: Int
         let dueAt: Int64
+        let expiresAt: Int64?
         let payload: String?
     }
 
@@ -108,6 +109,24 @@ struct DelayedTests {
         #expect(try await zkq("take", "--wait", "0").output == "past\npast\n")
     }
 
+    @Test("zkq put lets a message expire after a time or at a time, and JSON says when")
+    func expiry() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        #expect(try await zkq("put", "--expires-at", "1000000000000", "past").isSuccess)
+        #expect(try await zkq("put", "--expires-at", "2100-01-01T00:00:00Z", "ready").isSuccess)
+        #expect(try await zkq("put", "--delay", "1h", "--expires", "2h", "later").isSuccess)
+        let message = try #require(try await delayed(zkq).first)
+        let lifetime = (message.expiresAt ?? 0) - message.dueAt
+        #expect((3_599_000...3_601_000).contains(lifetime), "\(lifetime)")
+        let peeked = try await zkq("peek", "--format", "json").lines
+        #expect(peeked.map { $0.contains(#""expiresAt":1000000000000,"#) } == [true, false], "\(peeked)")
+
+        let taken = try await zkq("take", "--wait", "0", "--format", "json").lines
+        #expect(taken.count == 1 && taken[0].contains(#""expiresAt":4102444800000,"#), "\(taken)")
+        #expect(try await zkq("dead", "list").output.hasSuffix("\texpired\tpast\n"))
+        #expect(try await zkq("dead", "list", "--format", "json").output.contains(#""expiresAt":1000000000000,"#))
+    }
+
     @Test("Delays, times and selections that are invalid are refused before anything is sent")
     func invalidArguments() async throws {
         let nowhere = Tool(address: "127.0.0.1:1")
@@ -116,7 +135,13 @@ struct DelayedTests {
             ["put", "--delay", "4000d", "x"], ["put", "--at", "-1", "x"], ["put", "--at", "1798135200", "x"],
             ["put", "--at", "2026-12-24T18:00:00", "x"], ["put", "--at", "2026-02-30T18:00:00Z", "x"],
             ["put", "--at", "2026-12-24T18:00:00Z ", "x"],
-            ["put", "--delay", "1s", "--at", "2026-12-24T18:00:00Z", "x"], ["delayed", "cancel"],
+            ["put", "--delay", "1s", "--at", "2026-12-24T18:00:00Z", "x"],
+            ["put", "--expires", "0", "x"], ["put", "--expires", "10x", "x"], ["put", "--expires", "7307d", "x"],
+            ["put", "--expires", "-1s", "x"], ["put", "--expires-at", "1798135200", "x"],
+            ["put", "--expires", "1s", "--expires-at", "2026-12-24T18:00:00Z", "x"],
+            ["put", "--expires", "60s", "--delay", "1m", "x"],
+            ["put", "--expires-at", "2026-12-24T18:00:00Z", "--at", "2026-12-24T18:00:00Z", "x"],
+            ["delayed", "cancel"],
             ["delayed", "cancel", "--id", "i", "name"], ["delayed", "run-now"],
             ["delayed", "run-now", "--all", "name"],
         ] {

@@ -61,6 +61,7 @@ enum Dashboard {
         .legend span::before { content: "■ "; } .ready::before { color: var(--ready); }
         .sent::before { color: var(--sent); } .done::before { color: var(--done); }
         table { border-collapse: collapse; font-size: .85rem; width: 100%; display: block; overflow-x: auto; }
+        td ol { margin: .25rem 0 0; padding-left: 1.25rem; }
         td, th { border-top: 1px solid var(--line); padding: .3rem .5rem .3rem 0; text-align: left; vertical-align: top; }
         td { overflow-wrap: anywhere; } button { font: inherit; padding: .25rem .75rem; white-space: nowrap; }
         """
@@ -144,28 +145,34 @@ enum Dashboard {
           context.fillText(`max. ${ready} ready, ${rate.toFixed(1)}/s`, 6, 12);
         }
         function listOf(queue, name) { return queue.section.querySelector(`[data-list="${name}"]`); }
+        // A string becomes a text node, never HTML.
+        function element(name, ...content) {
+          const node = document.createElement(name);
+          node.append(...content);
+          return node;
+        }
+        function failuresOf({ failures = [] }) {
+          if (!failures.length) return [];
+          const items = failures.map(({ time, consumer, reason }) =>
+            element("li", `${new Date(time).toLocaleString()}, ${consumer.slice(0, 200)}: ${reason}`));
+          return [element("details", element("summary", `failures: ${failures.length}`), element("ol", ...items))];
+        }
         async function showList(queue, name) {
           const details = listOf(queue, name), list = lists[name];
           if (!details.open) return;
           try {
             const { messages } = await call("GET", url(queue.path) + `/${name}?limit=50`);
             details.querySelector("tbody").replaceChildren(...messages.map(message => {
-              const row = document.createElement("tr"), buttons = document.createElement("td");
-              const payload = message.payload ?? "base64: " + message.payloadBase64;
-              for (const text of [message.name, list.detail(message), payload.slice(0, 200)]) {
-                const cell = document.createElement("td");
-                cell.textContent = text;
-                row.append(cell);
-              }
+              const payload = message.payload ?? "base64: " + message.payloadBase64, buttons = element("td");
               for (const [label, method, suffix] of list.actions) {
-                const button = document.createElement("button");
-                button.type = "button"; button.textContent = label;
+                const button = element("button", label);
+                button.type = "button";
                 const path = "/" + encodeURIComponent(message.name) + suffix;
                 button.addEventListener("click", () => act(queue, name, method, path));
                 buttons.append(button, " ");
               }
-              row.append(buttons);
-              return row;
+              const detail = element("td", list.detail(message), ...failuresOf(message));
+              return element("tr", element("td", message.name), detail, element("td", payload.slice(0, 200)), buttons);
             }));
           } catch (error) { showStatus(error.message); }
         }

@@ -19,6 +19,8 @@ enum QueueDTOs {
             var id: String?
             var delayMilliseconds: Int64?
             var deliverAt: Int64?
+            var expiresAfterMilliseconds: Int64?
+            var expiresAt: Int64?
 
             /// Returns the message to send.
             ///
@@ -37,13 +39,16 @@ enum QueueDTOs {
                 return OutgoingMessage(
                     bytes, priority: priority ?? 100, headers: headers ?? [:], id: id,
                     delay: .milliseconds(delayMilliseconds ?? 0),
-                    deliverAt: deliverAt.map { EnsembleTime(millisecondsSince1970: $0) })
+                    deliverAt: deliverAt.map { EnsembleTime(millisecondsSince1970: $0) },
+                    expiresAfter: expiresAfterMilliseconds.map { .milliseconds($0) },
+                    expiresAt: expiresAt.map { EnsembleTime(millisecondsSince1970: $0) })
             }
         }
         var messages: [Message]
 
         private static let names: Set = [
             "payload", "payloadBase64", "priority", "headers", "id", "delayMilliseconds", "deliverAt",
+            "expiresAfterMilliseconds", "expiresAt",
         ]
 
         /// Reads the body of a request.
@@ -68,7 +73,8 @@ enum QueueDTOs {
                 throw InvalidRequest(
                     message:
                         "The body has an unknown field. Send only messages, each with payload or payloadBase64, and "
-                        + "optionally with priority, headers, id, and delayMilliseconds or deliverAt.")
+                        + "optionally with priority, headers, id, delayMilliseconds or deliverAt, and "
+                        + "expiresAfterMilliseconds or expiresAt.")
             }
         }
     }
@@ -124,10 +130,11 @@ enum QueueDTOs {
 
     /// A ready or leased message.
     struct Message: Encodable {
-        private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, headers, id }
+        private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, expiresAt, headers, id }
         let name: String
         let priority, deliveryCount: Int
         let enqueueTime: Int64
+        let expiresAt: Int64?
         let headers: [String: String]
         let id: String?
         let payload: [UInt8]
@@ -137,12 +144,14 @@ enum QueueDTOs {
             (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
             (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
             (payload, failures) = (message.payload, message.failures)
+            expiresAt = message.expiresAt?.millisecondsSince1970
         }
 
         init(_ message: PeekedMessage) {
             (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
             (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
             (payload, failures) = (message.payload, message.failures)
+            expiresAt = message.expiresAt?.millisecondsSince1970
         }
 
         func encode(to encoder: any Encoder) throws {
@@ -151,6 +160,7 @@ enum QueueDTOs {
             try container.encode(priority, forKey: .priority)
             try container.encode(deliveryCount, forKey: .deliveryCount)
             try container.encode(enqueueTime, forKey: .enqueueTime)
+            try container.encodeIfPresent(expiresAt, forKey: .expiresAt)
             try container.encode(headers, forKey: .headers)
             try container.encodeIfPresent(id, forKey: .id)
             try Payload(bytes: payload).encode(to: encoder)
@@ -200,7 +210,7 @@ enum QueueDTOs {
 
     struct DeadLetters: Encodable {
         struct Message: Encodable {
-            private enum Key: String, CodingKey { case name, cause, time, headers, id }
+            private enum Key: String, CodingKey { case name, cause, time, expiresAt, headers, id }
             let letter: DeadLetter
 
             func encode(to encoder: any Encoder) throws {
@@ -208,6 +218,7 @@ enum QueueDTOs {
                 try container.encode(letter.nodeName, forKey: .name)
                 try container.encode(letter.reason, forKey: .cause)
                 try container.encode(letter.deadLetteredAt.millisecondsSince1970, forKey: .time)
+                try container.encodeIfPresent(letter.expiresAt?.millisecondsSince1970, forKey: .expiresAt)
                 try container.encode(letter.headers, forKey: .headers)
                 try container.encodeIfPresent(letter.id, forKey: .id)
                 try Payload(bytes: letter.payload).encode(to: encoder)
@@ -219,13 +230,16 @@ enum QueueDTOs {
 
     struct DelayedMessages: Encodable {
         struct Message: Encodable {
-            private enum Key: String, CodingKey { case name, dueTime, priority, deliveryCount, headers, id }
+            private enum Key: String, CodingKey {
+                case name, dueTime, expiresAt, priority, deliveryCount, headers, id
+            }
             let message: DelayedMessage
 
             func encode(to encoder: any Encoder) throws {
                 var container = encoder.container(keyedBy: Key.self)
                 try container.encode(message.nodeName, forKey: .name)
                 try container.encode(message.dueAt.millisecondsSince1970, forKey: .dueTime)
+                try container.encodeIfPresent(message.expiresAt?.millisecondsSince1970, forKey: .expiresAt)
                 try container.encode(message.priority, forKey: .priority)
                 try container.encode(message.deliveryCount, forKey: .deliveryCount)
                 try container.encode(message.headers, forKey: .headers)

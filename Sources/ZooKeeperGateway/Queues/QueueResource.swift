@@ -103,6 +103,8 @@ struct QueueResource {
         let priority = try integer("priority", in: 0...999, default: 100)
         let delay = try milliseconds("delayMilliseconds") ?? 0
         let time = try milliseconds("deliverAt").map { EnsembleTime(millisecondsSince1970: $0) }
+        let lifetime = try milliseconds("expiresAfterMilliseconds").map { Duration.milliseconds($0) }
+        let expiry = try milliseconds("expiresAt").map { EnsembleTime(millisecondsSince1970: $0) }
         let receipts: [SendReceipt]
         if request.isJSON {
             let body = try QueueDTOs.Send(reading: request.body)
@@ -124,7 +126,8 @@ struct QueueResource {
                     message: "The Idempotency-Key is not valid. Use only printable ASCII characters.")
             }
             let message = OutgoingMessage(
-                request.body, priority: priority, id: id, delay: .milliseconds(delay), deliverAt: time)
+                request.body, priority: priority, id: id, delay: .milliseconds(delay), deliverAt: time,
+                expiresAfter: lifetime, expiresAt: expiry)
             receipts = [try await queue.producer.send(message)]
         }
         return try Self.json(.created, QueueDTOs.Sent(receipts))

@@ -35,7 +35,8 @@ enum QueueRoute: Hashable {
         switch (self, method) {
         case (.queue, _): ["age"]
         case (.messages, .get), (.dead, .get), (.delayed, _): ["limit"]
-        case (.messages, .post): ["priority", "delayMilliseconds", "deliverAt"]
+        case (.messages, .post):
+            ["priority", "delayMilliseconds", "deliverAt", "expiresAfterMilliseconds", "expiresAt"]
         case (.leases, _): ["count", "wait", "seconds"]
         case (.lease(_, .acknowledge), _): ["token"]
         case (.lease(_, .extend), _): ["token", "seconds"]

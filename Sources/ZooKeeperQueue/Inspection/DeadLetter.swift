@@ -14,6 +14,9 @@ public struct DeadLetter: Sendable, Hashable {
     public let reason: String
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
     public let failures: [DeliveryFailure]
+    /// From when on the message is expired. A message that is redriven after this time expires again: send its payload
+    /// as a new message instead. See ``OutgoingMessage/expiresAfter``.
+    public let expiresAt: EnsembleTime?
     /// When the message was dead-lettered.
     public let deadLetteredAt: EnsembleTime
 

@@ -24,7 +24,7 @@ struct DeadLetterQueue: Sendable {
                     DeadLetter(
                         nodeName: name, payload: envelope.payload, headers: envelope.headers,
                         id: envelope.id, reason: String(decoding: cause, as: UTF8.self),
-                        failures: envelope.failures,
+                        failures: envelope.failures, expiresAt: envelope.expiresAt,
                         deadLetteredAt: EnsembleTime(millisecondsSince1970: node.stat.ctime)))
             }
             return letters

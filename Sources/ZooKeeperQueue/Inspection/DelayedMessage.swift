@@ -16,4 +16,6 @@ public struct DelayedMessage: Sendable, Hashable {
     public let id: String?
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
     public let failures: [DeliveryFailure]
+    /// From when on the message is expired. See ``OutgoingMessage/expiresAfter``.
+    public let expiresAt: EnsembleTime?
 }

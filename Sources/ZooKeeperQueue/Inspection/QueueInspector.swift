@@ -124,6 +124,7 @@ struct QueueInspector: Sendable {
                         deliveryCount: entry.name.redeliveries + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
                         id: message.envelope.id, failures: message.envelope.failures,
+                        expiresAt: message.envelope.expiresAt,
                         enqueuedAt: EnsembleTime(millisecondsSince1970: node.stat.ctime))
                 }
             }

@@ -43,6 +43,8 @@ public struct PeekedMessage: Sendable, Hashable {
     public let id: String?
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
     public let failures: [DeliveryFailure]
+    /// From when on the message is expired. See ``OutgoingMessage/expiresAfter``.
+    public let expiresAt: EnsembleTime?
     /// When the message became ready.
     public let enqueuedAt: EnsembleTime
 }

@@ -41,6 +41,23 @@ struct Put: AsyncParsableCommand {
         transform: Times.moment)
     var at: EnsembleTime?
 
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            """
+            Let each message expire after this time, in the form of --delay. An expired message is not delivered: it \
+            becomes a dead letter or is deleted, as the queue's attributes say.
+            """, valueName: "duration"),
+        transform: Times.lifetime)
+    var expires: Duration?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp(
+            "Let each message expire at this time by the ensemble's clock, in the form of --at.", valueName: "time"),
+        transform: Times.moment)
+    var expiresAt: EnsembleTime?
+
     @Flag(help: "Store each line of stdin as it arrives.")
     var lines = false
 
@@ -58,11 +75,19 @@ struct Put: AsyncParsableCommand {
             throw ValidationError("--id requires exactly one message as an argument.")
         }
         guard delay == nil || at == nil else { throw ValidationError("Pass either --delay or --at, not both.") }
+        guard expires == nil || expiresAt == nil else {
+            throw ValidationError("Pass either --expires or --expires-at, not both.")
+        }
+        if let expires, let delay, expires <= delay { throw Self.expiresTooEarly }
+        if let expiresAt, let at, expiresAt <= at { throw Self.expiresTooEarly }
         try check("--priority", priority, from: 0, to: 999)
         if let header = headers.first(where: { !$0.contains("=") || $0.hasPrefix("=") }) {
             throw ValidationError("A header must have the form NAME=VALUE, not \"\(header)\".")
         }
     }
+
+    private static let expiresTooEarly = ValidationError(
+        "The message would expire before it is delivered. Let it expire later.")
 
     func run() async throws {
         try await withInterruption { [self] in
@@ -93,7 +118,8 @@ struct Put: AsyncParsableCommand {
             }, uniquingKeysWith: { $1 })
         let messages = payloads.map { payload in
             OutgoingMessage(
-                payload, priority: priority, headers: headers, id: id, delay: delay ?? .zero, deliverAt: at)
+                payload, priority: priority, headers: headers, id: id, delay: delay ?? .zero, deliverAt: at,
+                expiresAfter: expires, expiresAt: expiresAt)
         }
         do {
             for receipt in try await producer.send(contentsOf: messages) {

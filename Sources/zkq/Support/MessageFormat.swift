@@ -27,6 +27,8 @@ struct MessageLine: Encodable {
     var cause: String?
     /// When a delayed message is due, in milliseconds since 1970.
     var dueAt: Int64?
+    /// When the message expires, in milliseconds since 1970; `nil` when it does not.
+    let expiresAt: Int64?
     /// The last failed deliveries, the oldest first; `nil` when there is none.
     let failures: [Failure]?
 
@@ -38,7 +40,8 @@ struct MessageLine: Encodable {
     }
 
     init(
-        name: String, id: String?, headers: [String: String], payload: [UInt8], failures: [DeliveryFailure]
+        name: String, id: String?, headers: [String: String], payload: [UInt8], failures: [DeliveryFailure],
+        expiresAt: EnsembleTime?
     ) {
         self.failures =
             failures.isEmpty
@@ -46,6 +49,7 @@ struct MessageLine: Encodable {
             : failures.map {
                 Failure(reason: $0.reason, consumer: $0.consumer, failedAt: $0.failedAt.millisecondsSince1970)
             }
+        self.expiresAt = expiresAt?.millisecondsSince1970
         self.name = name
         self.id = id
         self.headers = headers
@@ -56,7 +60,7 @@ struct MessageLine: Encodable {
     init(_ message: QueueMessage) {
         self.init(
             name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
-            failures: message.failures)
+            failures: message.failures, expiresAt: message.expiresAt)
         priority = message.priority
         deliveryCount = message.deliveryCount
         fencingToken = message.fencingToken
@@ -65,7 +69,7 @@ struct MessageLine: Encodable {
     init(_ message: PeekedMessage) {
         self.init(
             name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
-            failures: message.failures)
+            failures: message.failures, expiresAt: message.expiresAt)
         priority = message.priority
         deliveryCount = message.deliveryCount
     }
@@ -73,7 +77,7 @@ struct MessageLine: Encodable {
     init(_ message: DelayedMessage) {
         self.init(
             name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
-            failures: message.failures)
+            failures: message.failures, expiresAt: message.expiresAt)
         priority = message.priority
         deliveryCount = message.deliveryCount
         dueAt = message.dueAt.millisecondsSince1970
@@ -82,7 +86,7 @@ struct MessageLine: Encodable {
     init(_ letter: DeadLetter) {
         self.init(
             name: letter.nodeName, id: letter.id, headers: letter.headers, payload: letter.payload,
-            failures: letter.failures)
+            failures: letter.failures, expiresAt: letter.expiresAt)
         cause = letter.reason
     }
 

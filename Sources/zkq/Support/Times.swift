@@ -14,13 +14,31 @@ enum Times {
     ///
     /// - Throws: `ValidationError`.
     static func delay(_ text: String) throws -> Duration {
+        guard let delay = try duration(text, upTo: longestDelay) else {
+            throw ValidationError("A delay can have at most 3653d.")
+        }
+        return delay
+    }
+
+    /// Parses the time after which a message expires. It has the form of a delay, and can be twice as long.
+    ///
+    /// - Throws: `ValidationError`.
+    static func lifetime(_ text: String) throws -> Duration {
+        guard let lifetime = try duration(text, upTo: 2 * longestDelay), lifetime > .zero else {
+            throw ValidationError(
+                "The time after which a message expires must be more than zero and at most twenty years (7306d).")
+        }
+        return lifetime
+    }
+
+    /// Parses a duration. Returns `nil` when it exceeds the limit.
+    private static func duration(_ text: String, upTo milliseconds: Double) throws -> Duration? {
         let number = text.prefix { ("0"..."9").contains($0) || $0 == "." }
         guard let unit = millisecondsOfUnits[text.dropFirst(number.count)], let value = Double(number) else {
             throw ValidationError(
-                "A delay is a number and one of the units ms, s, m, h and d, such as 500ms, 10s or 3d.")
+                "A duration is a number and one of the units ms, s, m, h and d, such as 500ms, 10s or 3d.")
         }
-        guard value * unit <= longestDelay else { throw ValidationError("A delay can have at most 3653d.") }
-        return .milliseconds(value * unit)
+        return value * unit <= milliseconds ? .milliseconds(value * unit) : nil
     }
 
     /// Parses a moment: an ISO 8601 time with its time zone, or milliseconds since 1970.
