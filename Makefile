@@ -15,7 +15,7 @@ endif
 RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections -Xcc -fdata-sections \
     -Xlinker --gc-sections -Xlinker --no-export-dynamic
 
-.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-check setup build examples \
+.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-delays benchmark-check setup build examples \
     lint format docs clean
 
 ## A narrated end-to-end run against a real ZooKeeper that it starts.
@@ -97,11 +97,18 @@ benchmark-gateway: setup
 	swift build --package-path Benchmarks -c release --product gateway-load
 	Benchmarks/.build/release/gateway-load --tools .build/release --rounds 6 --output Benchmarks/Results/gateway.md
 
+## Measures how late delayed messages are received: about half a minute. YEAR=1000000 also stores this many messages
+## that are due within a year, which takes minutes, and counts the requests of an idle recovery.
+benchmark-delays: setup
+	swift build --package-path Benchmarks -c release --product delay-load
+	Benchmarks/.build/release/delay-load $(if $(YEAR),--year $(YEAR)) --output Benchmarks/Results/delays.md
+
 ## Checks that the benchmarks run, with numbers that are too small for a meaningful result.
 benchmark-check: setup
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/compare --rounds 1 --messages 1000 --ones 50 --depth 5000 \
 	    --scenarios throughput backlog consumers memory ensemble
+	Benchmarks/.build/release/delay-load --cold --random 30 --burst 100 --others 900 --year 1000
 	$(RELEASE) --product zkq
 	Benchmarks/.build/release/gateway-load --tools .build/release --rounds 2 --seconds 1 --connections 50
 

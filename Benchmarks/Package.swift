@@ -18,13 +18,15 @@ let package = Package(
         .executableTarget(
             name: "floor", path: "Sources/Floor", cSettings: [.define("THREADED")],
             linkerSettings: [.linkedLibrary("zookeeper_mt")]),
+        .target(
+            name: "LoadSupport", dependencies: [.product(name: "CoreMetrics", package: "swift-metrics")]),
         .executableTarget(
             name: "queue-load",
             dependencies: [
+                "LoadSupport",
                 .product(name: "ZooKeeper", package: "zookeeper-queue"),
                 .product(name: "ZooKeeperQueue", package: "zookeeper-queue"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
             path: "Sources/QueueLoad"
@@ -39,8 +41,20 @@ let package = Package(
             path: "Sources/Compare"
         ),
         .executableTarget(
+            name: "delay-load",
+            dependencies: [
+                "LoadSupport",
+                .product(name: "ZooKeeper", package: "zookeeper-queue"),
+                .product(name: "ZooKeeperQueue", package: "zookeeper-queue"),
+                .product(name: "ZooKeeperServer", package: "zookeeper-queue"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/DelayLoad"
+        ),
+        .executableTarget(
             name: "gateway-load",
             dependencies: [
+                "LoadSupport",
                 .product(name: "ZooKeeper", package: "zookeeper-queue"),
                 .product(name: "ZooKeeperQueue", package: "zookeeper-queue"),
                 .product(name: "ZooKeeperServer", package: "zookeeper-queue"),

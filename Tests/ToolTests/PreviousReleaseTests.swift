@@ -88,6 +88,107 @@ struct PreviousReleaseTests {
         }
     }
 
+    /// A line of the old release's `take --format json`.
+    private struct Delivery: Decodable {
+        let payload: String
+        let headers: [String: String]
+        let deliveryCount: Int
+    }
+
+    @Test("Only the new recovery makes delayed messages ready, and the old release receives them intact")
+    func delayedMessages() async throws {
+        let new = Tool(address: try await TestServer.address())
+        let old = Tool(address: new.address, path: PreviousRelease.path)
+        try await ZooKeeperClient.withClient(configuration: .init(servers: new.address)) { client in
+            let queue = try MessageQueue(client)
+            try await queue.createIfNeeded(.init(sequenceRolloverThreshold: 2))
+            #expect(try await old("put", "--header", "a=b", "failed").isSuccess)
+            try await queue.drain { try await $0.requeue(after: .seconds(2), reason: "busy") }
+            #expect(try await new("put", "--delay", "2s", "sent").isSuccess)
+            let producer = QueueProducer(queue)
+            try await producer.send(contentsOf: [
+                OutgoingMessage("valid", expiresAfter: .seconds(3_600)),
+                OutgoingMessage("expired", expiresAfter: .milliseconds(1)),
+                OutgoingMessage("both", delay: .seconds(4), expiresAfter: .seconds(3_600)),
+            ])
+            await producer.close()
+            let delayed = try await queue.delayedMessages()
+            try #require(delayed.map(\.payload) == ["failed", "sent", "both"].map { Array($0.utf8) })
+            #expect(delayed[0].failures.map(\.reason) == ["busy"])
+
+            // The time for which the messages wait. No event announces its end, because no recovery makes them ready.
+            let wait = try await queue.readClock().duration(to: delayed[1].dueAt)
+            try await Task.sleep(for: wait)
+            #expect(try await old("recover", "--once").isSuccess)
+            // The old release ignores an expiry.
+            #expect(try await old("take", "--wait", "0").output == "valid\nexpired\n")
+            #expect(try await queue.delayedMessages() == delayed)
+
+            // The same pass rolls the sequence numbers over, so the requeued message becomes ready in `earlier`.
+            let report = try await QueueRecovery(queue).recover()
+            #expect(report.madeReady >= 2 && report.sequenceRollovers == 1)
+            let recovering = Task { try await QueueRecovery(queue).run() }
+            var deliveries: [Delivery] = []
+            _ = try await old.started("recover", "--every", "0.1") { _, _ in
+                _ = try await old.started("take", "--count", "3", "--format", "json") { _, lines in
+                    for try await line in lines {
+                        let delivery = try JSONDecoder().decode(Delivery.self, from: Data(line.utf8))
+                        let due = delayed.first { $0.payload == Array(delivery.payload.utf8) }?.dueAt
+                        // The server has this machine's clock.
+                        #expect(EnsembleTime.ofThisMachine >= (try #require(due)), "\(line)")
+                        deliveries.append(delivery)
+                    }
+                }
+            }
+            recovering.cancel()
+            try await recovering.value
+            #expect(deliveries.map(\.payload) == ["failed", "sent", "both"])
+            #expect(deliveries.map(\.deliveryCount) == [2, 1, 1])
+            #expect(deliveries.map(\.headers) == [["a": "b"], [:], [:]])
+            let left = try await queue.statistics()
+            #expect(left.isEmpty && left.delayed == 0 && left.deadLettered == 0)
+        }
+    }
+
+    @Test("The old recovery keeps a message's expiry and failures, and the old purge leaves delayed messages alone")
+    func unknownFields() async throws {
+        let address = try await TestServer.address()
+        let old = Tool(address: address, path: PreviousRelease.path)
+        try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
+            let queue = try MessageQueue(client)
+            let producer = QueueProducer(queue)
+            let expiry = try await queue.readClock().advanced(by: .seconds(3_600))
+            try await producer.send(contentsOf: [
+                OutgoingMessage("failed", expiresAt: expiry), OutgoingMessage("later", delay: .seconds(3_600)),
+            ])
+            try await queue.withConsumer { consumer in
+                var messages = consumer.makeAsyncIterator()
+                try await #require(try await messages.next()).requeue(reason: "busy")
+            }
+            // A consumer whose session ends while it holds the message.
+            try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { crashing in
+                var messages = QueueConsumer(try MessageQueue(crashing)).makeAsyncIterator()
+                let message = try #require(try await messages.next())
+                await crashing.close()
+                _ = message
+            }
+            let recovery = try await old("recover", "--once")
+            #expect(recovery.output.hasPrefix("recovered 1, redelivered 1, dead-lettered 0,"), "\(recovery)")
+            let payloads = try await queue.drain { message in
+                #expect(message.deliveryCount == 3 && message.expiresAt == expiry)
+                #expect(message.failures.map(\.reason) == ["busy"])
+                try await message.acknowledge()
+            }
+            #expect(payloads == ["failed"])
+
+            try await producer.send("purged")
+            await producer.close()
+            #expect(try await old("purge", "--yes").output == "1\n")
+            #expect(try await queue.delayedMessages().map(\.payload) == [Array("later".utf8)])
+            #expect(try await queue.drain().isEmpty)
+        }
+    }
+
     @Test("Both releases refuse a queue of a later format")
     func laterFormat() async throws {
         let new = Tool(address: try await TestServer.address())

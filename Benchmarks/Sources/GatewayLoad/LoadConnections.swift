@@ -1,3 +1,4 @@
+import LoadSupport
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -43,8 +44,6 @@ struct LoadConnections {
         return Double(done.value) / (start.duration(to: .now) / .seconds(1))
     }
 }
-
-struct LoadError: Error, CustomStringConvertible { let description: String }
 
 /// Drives one connection: sends the next request when the response is complete.
 private final class LoadHandler: ChannelInboundHandler {

@@ -1,3 +1,4 @@
+import LoadSupport
 import ZooKeeper
 import ZooKeeperQueue
 

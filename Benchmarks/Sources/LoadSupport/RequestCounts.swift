@@ -2,18 +2,20 @@ import CoreMetrics
 import Synchronization
 
 /// Counts a client's requests by kind, from the client's metrics.
-final class RequestCounts: MetricsFactory {
+package final class RequestCounts: MetricsFactory {
     private let counts = Mutex<[String: Int]>([:])
 
+    package init() {}
+
     /// Returns the counts since the last call, and resets them.
-    func take() -> [String: Int] {
+    package func take() -> [String: Int] {
         counts.withLock { counts in
             defer { counts = [:] }
             return counts
         }
     }
 
-    func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
+    package func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         let kind =
             switch label {
             case "zookeeper_client_requests": ""
@@ -22,13 +24,15 @@ final class RequestCounts: MetricsFactory {
             }
         return Handler(name: (dimensions.first?.1 ?? "") + kind, owner: self)
     }
-    func makeRecorder(label: String, dimensions: [(String, String)], aggregate: Bool) -> any RecorderHandler {
+    package func makeRecorder(
+        label: String, dimensions: [(String, String)], aggregate: Bool
+    ) -> any RecorderHandler { NOOPMetricsHandler.instance }
+    package func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler {
         NOOPMetricsHandler.instance
     }
-    func makeTimer(label: String, dimensions: [(String, String)]) -> any TimerHandler { NOOPMetricsHandler.instance }
-    func destroyCounter(_ handler: any CounterHandler) {}
-    func destroyRecorder(_ handler: any RecorderHandler) {}
-    func destroyTimer(_ handler: any TimerHandler) {}
+    package func destroyCounter(_ handler: any CounterHandler) {}
+    package func destroyRecorder(_ handler: any RecorderHandler) {}
+    package func destroyTimer(_ handler: any TimerHandler) {}
 
     private final class Handler: CounterHandler {
         let name: String
