@@ -156,6 +156,7 @@ struct PreviousReleaseTests {
         let old = Tool(address: address, path: PreviousRelease.path)
         try await ZooKeeperClient.withClient(configuration: .init(servers: address)) { client in
             let queue = try MessageQueue(client)
+            try await queue.createIfNeeded()
             let producer = QueueProducer(queue)
             let expiry = try await queue.readClock().advanced(by: .seconds(3_600))
             try await producer.send(contentsOf: [

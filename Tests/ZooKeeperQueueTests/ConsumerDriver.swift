@@ -38,6 +38,10 @@ struct ConsumerDriver {
     private var items: Set<String> = [] { didSet { itemsVersion += 1 } }
     private var itemsVersion = 0
     private var leased: Set<String> = []
+    /// The leases that a recovery took away while the session lived.
+    private var taken: Set<String> = []
+    /// When the consumer's node has changed last.
+    private var changedAt = Duration.zero
     /// How each lease was settled in the tree.
     private var ends: [ObjectIdentifier: Settlement.Kind] = [:]
     private var nextNumber = 0
@@ -82,7 +86,7 @@ struct ConsumerDriver {
     /// Plays one random event.
     mutating func step() {
         now += .milliseconds(roll(40))
-        switch roll(42) {
+        switch roll(44) {
         case 0...3: create()
         case 4: if let stolen = items.sorted().randomElement(using: &random) { items.remove(stolen) }
         case 5...9: request()
@@ -92,6 +96,8 @@ struct ConsumerDriver {
         case 18: handle { $0.wake() }
         case 19: now += .seconds(roll(3))
         case 40: shareBuffer()
+        case 41: isSilent()
+        case 42: handle { [now] in $0.renewalIsDue(now: now) }
         case 20...29: advanceReader()
         default: advanceCommitter()
         }
@@ -105,6 +111,7 @@ struct ConsumerDriver {
         handle { [session] in $0.sessionChanged(session) }
         for _ in 0..<20_000 {
             now += .milliseconds(5)
+            handle { [now] in $0.renewalIsDue(now: now) }
             if requests.isEmpty, !items.isEmpty || !machine.buffer.isEmpty { request() }
             serveRequests()
             settleOne()
@@ -153,6 +160,9 @@ struct ConsumerDriver {
                 if !everHandedOut.insert(ObjectIdentifier(lease)).inserted {
                     violations.append("\(lease.name.string) was handed out twice")
                 }
+                if taken.contains(lease.node) {
+                    violations.append("\(lease.name.string) was handed out after it was taken away")
+                }
                 if lease.state != .held {
                     violations.append("\(lease.name.string) was handed out in the state \(lease.state)")
                 }
@@ -195,7 +205,7 @@ struct ConsumerDriver {
         let waiter = SettlementWaiter { _ in }
         settling.append((lease, kind, waiter))
         let settlement = Settlement(
-            lease: lease, kind: kind, waiter: waiter, since: now, unresolvedBefore: lease.unresolved)
+            lease: lease, kind: kind, waiter: waiter, since: now)
         handle { [now] in $0.settles(settlement, now: now) }
     }
 
@@ -229,6 +239,19 @@ struct ConsumerDriver {
         items.formUnion(leased)
         leased = []
         version = 0
+    }
+
+    /// Lets time pass during which the consumer does nothing. A recovery may take leases after the lease timeout.
+    private mutating func isSilent() {
+        now += .seconds(20 + roll(60))
+        guard now - changedAt >= .seconds(60) else { return }
+        for name in leased.sorted() where roll(3) == 0 {
+            leased.remove(name)
+            taken.insert(name)
+            if let item = ItemName(name), item.redeliveries < 8 {
+                items.insert(item.with(redeliveries: item.redeliveries + 1).string)
+            }
+        }
     }
 
     // MARK: The reader
@@ -267,7 +290,11 @@ struct ConsumerDriver {
                 paths: machine.queue.tree.consumer(name), sessionID: session.sessionID, name: name)
             handle { $0.registered(registration) }
         }
-        if machine.needsEpoch { _ = handle { $0.epochRead(SequenceEpoch(), attributes: QueueAttributes(), read: $0.epochReadBegins()) } }
+        if machine.needsEpoch {
+            _ = handle {
+                $0.epochRead(SequenceEpoch(), attributes: QueueAttributes(), read: $0.epochReadBegins())
+            }
+        }
         let mark = machine.listRevision
         if machine.needsList(now: now) {
             beginScan(mark)
@@ -343,7 +370,7 @@ struct ConsumerDriver {
         case .toResolve(var transaction, let plan, let wasApplied):
             if machine.registration != transaction.registration { return sessionEnded(&transaction) }
             if wasApplied {
-                apply(transaction, plan)
+                applied(transaction, plan)
                 return endCommit()
             }
             transaction.isCertainlyNotApplied()
@@ -361,6 +388,12 @@ struct ConsumerDriver {
             let error = refusal(.noNode)
             let outcome = handle { $0.refusedClaim(number, of: &transaction, at: 0, error) }
             if outcome != .handled { violations.append("a missing message was handled as a lost registration") }
+            return continueCommit(transaction)
+        }
+        if let number = transaction.settlements.firstIndex(where: { taken.contains($0.lease.node) }) {
+            transaction.isCertainlyNotApplied()
+            let error = refusal(.noNode)
+            handle { $0.refusedLease([number], of: &transaction, error) }
             return continueCommit(transaction)
         }
         switch fault {
@@ -402,6 +435,7 @@ struct ConsumerDriver {
     /// Applies a transaction to the tree.
     private mutating func change(_ transaction: ConsumerTransaction) {
         version += 1
+        changedAt = now
         for settlement in transaction.settlements {
             let lease = settlement.lease
             if leased.remove(lease.node) == nil { violations.append("\(lease.node) was settled twice") }
@@ -420,9 +454,16 @@ struct ConsumerDriver {
     }
 
     private mutating func apply(_ transaction: ConsumerTransaction, _ plan: ConsumerTransaction.Plan) {
-        handle { [now, session] in
-            $0.answered(1_700_000_000_000, sentAt: now - .milliseconds(1), now: now)
-            $0.applied(transaction, plan, token: 1, session: session, now: now)
+        handle { [now] in $0.answered(1_700_000_000_000, sentAt: now - .milliseconds(1), now: now) }
+        applied(transaction, plan)
+    }
+
+    private mutating func applied(_ transaction: ConsumerTransaction, _ plan: ConsumerTransaction.Plan) {
+        handle { [now, session] in $0.applied(transaction, plan, token: 1, session: session, now: now) }
+        if transaction.renews {
+            handle { [leased, session] in
+                $0.leasesListed(leased, of: transaction.registration, session: session)
+            }
         }
     }
 
@@ -432,8 +473,7 @@ struct ConsumerDriver {
         for settlement in transaction.settlements {
             handle { $0.leaseWasLost(settlement) }
         }
-        transaction.settlements = []
-        handle { $0.dropClaims(&transaction) }
+        handle { $0.drop(&transaction) }
         endCommit()
     }
 
@@ -508,7 +548,7 @@ struct ConsumerDriver {
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
         case .expire(let lease): handedOut.append(lease)
-        case .oversee, .becameEmpty, .stopWatching, .skip, .handled, .log: break
+        case .oversee, .renew, .restartRenewal, .becameEmpty, .stopWatching, .skip, .handled, .log: break
         }
     }
 
@@ -551,7 +591,8 @@ struct ConsumerDriver {
             violations.append("\(lease.name.string) is buffered without a lease")
         }
         let known: LeaseState = session.phase == .suspended ? .suspended : .held
-        if machine.registration?.sessionID == session.sessionID {
+        // After a silence, only the leases that the consumer has begun since are held.
+        if !machine.wasSilent, machine.registration?.sessionID == session.sessionID {
             for lease in machine.leases.values where lease.state != known {
                 violations.append("\(lease.name.string) is \(lease.state) instead of \(known)")
             }
@@ -561,7 +602,8 @@ struct ConsumerDriver {
                 violations.append("\(lease.name.string) has no lease, but is \(lease.state)")
             }
         }
-        if machine.buffer.first?.state == .held, !waiting.isEmpty, case .idle = committing {
+        // After a silence, the next renewal makes the buffer available.
+        if machine.buffer.first?.state == .held, !machine.wasSilent, !waiting.isEmpty, case .idle = committing {
             violations.append("a caller waits although a message is buffered")
         }
         if machine.leases.count > machine.configuration.prefetch + 10 * ConsumerStateMachine.maximumUrgent {
@@ -575,7 +617,7 @@ struct ConsumerDriver {
         if machine.waiters != waiting { violations.append("the set of waiting requests is wrong") }
         // A transaction in flight may change the tree at any time.
         if case .idle = committing, machine.registration?.sessionID == session.sessionID {
-            if Set(machine.leases.keys) != leased {
+            if Set(machine.leases.keys).subtracting(taken) != leased {
                 violations.append(
                     "the consumer holds \(machine.leases.keys.sorted()), but the tree has \(leased.sorted())")
             }
@@ -585,7 +627,7 @@ struct ConsumerDriver {
         }
         // For every waiting caller, some event must still be expected.
         if !waiting.isEmpty, case .idle = reading, case .idle = committing, machine.buffer.first?.state != .suspended,
-            machine.free() > 0
+            machine.free() > 0, !machine.wasSilent
         {
             violations.append("a caller waits, but nothing is in progress")
         }

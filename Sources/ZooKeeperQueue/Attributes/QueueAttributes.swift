@@ -18,6 +18,16 @@ public struct QueueAttributes: Sendable, Hashable {
     /// The tree stores whole milliseconds.
     public var redeliveryDelay: Duration
 
+    /// How long a consumer that holds messages may send nothing before a recovery takes its leases away, although its
+    /// session lives: at least a second. Default: 60 seconds. `nil` means that it keeps its leases as long as its session
+    /// lives. The tree stores whole milliseconds.
+    ///
+    /// A session lives as long as the client's own threads do, also in a process whose other threads are all blocked. A
+    /// consumer therefore renews its leases, with at most one write in each third of this time, however many leases it
+    /// holds and however long its handlers run. A value below the session timeout ends leases sooner than the session
+    /// when a consumer loses its connection.
+    public var leaseTimeout: Duration?
+
     /// The deduplication window: the least time for which the queue remembers a message's ``OutgoingMessage/id``, by
     /// the ensemble's clock. An ID can be remembered for twice as long. Default: ten minutes. The tree stores whole
     /// milliseconds.
@@ -72,13 +82,15 @@ public struct QueueAttributes: Sendable, Hashable {
     /// Creates attributes. Each property describes its setting.
     public init(
         maximumDeliveries: Int = 10, retry: RetryPolicy = .immediate, whenExpired: WhenExpired = .deadLetter,
-        redeliveryDelay: Duration = .zero, deduplicationWindow: Duration = .seconds(600), maximumBatchSize: Int = 1,
-        capacity: QueueCapacity = .init(), sequenceRolloverThreshold: Int = 1_500_000_000, paused: Set<Activity> = []
+        redeliveryDelay: Duration = .zero, leaseTimeout: Duration? = .seconds(60),
+        deduplicationWindow: Duration = .seconds(600), maximumBatchSize: Int = 1, capacity: QueueCapacity = .init(),
+        sequenceRolloverThreshold: Int = 1_500_000_000, paused: Set<Activity> = []
     ) {
         self.maximumDeliveries = maximumDeliveries
         self.retry = retry
         self.whenExpired = whenExpired
         self.redeliveryDelay = redeliveryDelay
+        self.leaseTimeout = leaseTimeout
         self.deduplicationWindow = deduplicationWindow
         self.maximumBatchSize = maximumBatchSize
         self.capacity = capacity
@@ -99,6 +111,11 @@ public struct QueueAttributes: Sendable, Hashable {
         try require(
             redeliveryDelay >= .zero && redeliveryDelay <= Self.longestTime, "redeliveryDelay",
             "from zero to 100 years", redeliveryDelay)
+        if let leaseTimeout {
+            try require(
+                leaseTimeout >= .seconds(1) && leaseTimeout <= Self.longestTime, "leaseTimeout",
+                "from one second to 100 years, or nil", leaseTimeout)
+        }
         try require(
             deduplicationWindow > .zero && deduplicationWindow <= Self.longestTime, "deduplicationWindow",
             "more than zero and at most 100 years", deduplicationWindow)
@@ -125,6 +142,7 @@ extension QueueAttributes {
         static let retry = "retry"
         static let whenExpired = "expired"
         static let redeliveryDelay = "redelivery-delay-milliseconds"
+        static let leaseTimeout = "lease-timeout-milliseconds"
         static let deduplicationWindow = "id-retention-milliseconds"
         static let maximumBatchSize = "messages-per-node"
         static let maximumMessages = "maximum-messages"
@@ -150,6 +168,9 @@ extension QueueAttributes {
         whenExpired =
             unknown.removeValue(forKey: Name.whenExpired).flatMap { WhenExpired(rawValue: $0) } ?? whenExpired
         redeliveryDelay = take(Name.redeliveryDelay, in: times).map { .milliseconds($0) } ?? redeliveryDelay
+        // Zero stands for no timeout.
+        leaseTimeout =
+            take(Name.leaseTimeout, in: times).map { $0 == 0 ? nil : .milliseconds($0) } ?? leaseTimeout
         deduplicationWindow =
             take(Name.deduplicationWindow, in: 1...times.upperBound).map { .milliseconds($0) } ?? deduplicationWindow
         maximumBatchSize = take(Name.maximumBatchSize, in: Self.batchSizes) ?? maximumBatchSize
@@ -174,6 +195,7 @@ extension QueueAttributes {
         write(Name.retry, \.retry) { $0.encoded }
         write(Name.whenExpired, \.whenExpired) { $0.rawValue }
         write(Name.redeliveryDelay, \.redeliveryDelay, milliseconds)
+        write(Name.leaseTimeout, \.leaseTimeout) { milliseconds($0 ?? .zero) }
         // A window of less than a millisecond must not become none.
         write(Name.deduplicationWindow, \.deduplicationWindow) { milliseconds(max($0, .milliseconds(1))) }
         write(Name.maximumBatchSize, \.maximumBatchSize) { "\($0)" }

@@ -15,12 +15,17 @@ struct ConsumerTransaction {
     var claims: [MessageNode] = []
     /// The position in the wait queue of idle consumers that the transaction gives up.
     var position: String?
+    /// Whether the transaction is sent also, or only, to renew the consumer's leases. See
+    /// ``ConsumerStateMachine/nextRenewal``.
+    var renews = false
     /// Whether an attempt was sent without a reply, so it may have been applied.
     var isUnresolved = false
     /// Whether the messages of a batch are requeued one by one, because another node has the batch's name.
     var releasesSingly = false
 
-    var isEmpty: Bool { settlements.isEmpty && claims.isEmpty }
+    var isEmpty: Bool { settlements.isEmpty && claims.isEmpty && !renews }
+
+    mutating func clear() { (settlements, claims, renews) = ([], [], false) }
 
     /// Records a refusal which shows that no earlier attempt of this transaction was applied either.
     ///
@@ -29,9 +34,7 @@ struct ConsumerTransaction {
     /// for the case that the caller tries again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
-        for settlement in settlements where settlement.waiter != nil {
-            settlement.lease.unresolved = settlement.unresolvedBefore
-        }
+        for settlement in settlements where settlement.waiter != nil { settlement.lease.restoreUnresolved() }
     }
 
     /// Records that an attempt was sent without a reply.
@@ -191,6 +194,12 @@ struct HeldLeases {
     mutating func found(_ node: Node) {
         version = node.stat.version
         progress = BatchSettlements(node.data)
+    }
+
+    /// Forgets a leased node that is gone.
+    mutating func drop(_ node: String) {
+        progress.forget(node)
+        batches[node] = nil
     }
 
     /// Records that a node is leased.

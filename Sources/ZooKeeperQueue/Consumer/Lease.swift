@@ -28,6 +28,8 @@ final class Lease: Sendable {
         var settler: SettlementWaiter?
         /// The settlements that were sent without a reply. One of them may have been applied.
         var unresolved: Set<Settlement.Kind> = []
+        /// Those that were sent before the settlement in progress, or the last one.
+        var unresolvedBefore: Set<Settlement.Kind> = []
         var waiters: [UInt64: CheckedContinuation<LeaseState, Never>] = [:]
         var nextWaiter: UInt64 = 0
     }
@@ -76,6 +78,7 @@ final class Lease: Sendable {
                         .alreadySettled, "Another call is already settling the message. This call changed nothing.")
                 }
                 state.isSettling = true
+                state.unresolvedBefore = state.unresolved
                 return true
             }
         }
@@ -101,9 +104,21 @@ final class Lease: Sendable {
         set { storage.withLock { $0.unresolved = newValue } }
     }
 
+    /// Records that the settlement in progress was certainly not applied so far.
+    func restoreUnresolved() { storage.withLock { $0.unresolved = $0.unresolvedBefore } }
+
+    /// Records that earlier settlements of this kind were certainly not applied.
+    func wasNotApplied(_ kind: Settlement.Kind) {
+        storage.withLock { state in
+            state.unresolved.remove(kind)
+            state.unresolvedBefore.remove(kind)
+        }
+    }
+
     static let lostError = QueueError(
         .leaseLost,
-        "Lease lost: the session ended, and the message has been or will be redelivered. Nothing was changed.")
+        "Lease lost: the session ended or the lease was taken away, and the message has been or will be redelivered. Nothing was changed."
+    )
 
     static let unknownError = unknownOutcome("The lease ended before a response arrived.")
 

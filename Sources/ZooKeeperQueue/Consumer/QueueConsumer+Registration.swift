@@ -84,7 +84,8 @@ extension QueueConsumer {
     /// - Returns: the session that owns the node; `nil` when that session has ended in the meantime.
     private func activate(_ paths: ConsumerPaths) async throws -> Int64? {
         do {
-            return try await queue.store.create(paths.active, data: [], mode: .ephemeral).stat.ephemeralOwner
+            return try await queue.store.create(paths.active, data: ConsumerPaths.renewing, mode: .ephemeral).stat
+                .ephemeralOwner
         } catch let error as ZooKeeperError where error.code == .nodeExists {
             return try await queue.store.exists(paths.active)?.ephemeralOwner
         }

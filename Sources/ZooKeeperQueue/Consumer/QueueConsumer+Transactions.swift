@@ -13,8 +13,7 @@ extension QueueConsumer {
         try await withCheckedThrowingContinuation { continuation in
             let waiter = SettlementWaiter { continuation.resume(with: $0) }
             lease.waitsForSettlement(waiter)
-            let settlement = Settlement(
-                lease: lease, kind: kind, waiter: waiter, since: now, unresolvedBefore: lease.unresolved)
+            let settlement = Settlement(lease: lease, kind: kind, waiter: waiter, since: now)
             handle { $0.settles(settlement, now: now) }
         }
     }
@@ -65,7 +64,7 @@ extension QueueConsumer {
                 await unanswered(&commit, error, since: start)
                 if state.phase == .closed { return abandon(&commit, error) }
                 continue
-            } catch where !commit.claims.isEmpty && !commit.isUnresolved {
+            } catch  where !commit.claims.isEmpty && !commit.isUnresolved {
                 // The settlements may not need the epoch.
                 handle { $0.claimsFailed(&commit, error) }
                 continue
@@ -81,7 +80,7 @@ extension QueueConsumer {
                     return abandon(&commit, QueueError.mismatchedResults)
                 }
                 handle { $0.answered(stat.mtime, sentAt: sentAt, now: now) }
-                return applied(commit, plan, token: stat.mzxid)
+                return await applied(commit, plan, token: stat.mzxid)
             } catch let error as ZooKeeperError {
                 if error.outcome == .unknown { commit.mayBeApplied() }
                 if error.isRetryable {
@@ -100,8 +99,9 @@ extension QueueConsumer {
 
     func abandon(_ commit: inout ConsumerTransaction, _ error: any Error) { handle { $0.abandon(&commit, error) } }
 
-    private func applied(_ commit: ConsumerTransaction, _ plan: ConsumerTransaction.Plan, token: Int64) {
+    private func applied(_ commit: ConsumerTransaction, _ plan: ConsumerTransaction.Plan, token: Int64) async {
         handle { $0.applied(commit, plan, token: token, session: queue.store.sessionState, now: now) }
+        if commit.renews { await checkLeases(of: commit.registration) }
     }
 
     private func unanswered(_ commit: inout ConsumerTransaction, _ error: ZooKeeperError, since start: Duration) async {
@@ -133,8 +133,7 @@ extension QueueConsumer {
     /// Tries each part separately, because the refusal does not name the refused part.
     func carryOutSingly(_ commit: inout ConsumerTransaction) async {
         for part in commit.parts { await carryOut(part) }
-        commit.settlements = []
-        commit.claims = []
+        commit.clear()
     }
 
     // MARK: Servers that refuse large requests
@@ -181,9 +180,8 @@ extension QueueConsumer {
                     found: node.stat.version, expected: expected, isUnresolved: commit.isUnresolved)
                 {
                 case .applied:
-                    applied(commit, commit.plan(queue, state.heldLeases), token: node.stat.mzxid)
-                    commit.settlements = []
-                    commit.claims = []
+                    await applied(commit, commit.plan(queue, state.heldLeases), token: node.stat.mzxid)
+                    return commit.clear()
                 case .notApplied: commit.isCertainlyNotApplied()
                 case .changedByAnotherClient where commit.isUnresolved:
                     return await nodeWasChanged(&commit, found: node.stat.version)
@@ -243,8 +241,7 @@ extension QueueConsumer {
             }
             handle { $0.leaseWasLost(settlement) }
         }
-        commit.settlements = []
-        handle { $0.dropClaims(&commit) }
+        handle { $0.drop(&commit) }
     }
 
     /// Whether the consumer certainly did not end the lease: the lease still exists, and no request of an ended

@@ -32,6 +32,7 @@ public actor QueueConsumer {
     private var reader: Task<Void, Never>?
     private var committer: Task<Void, Never>?
     private var overseer: Task<Void, Never>?
+    private var renewer: Task<Void, Never>?
     private var watches: [Task<Void, Never>] = []
     /// Removes the last registration from the tree.
     private var leaving: Task<Void, Never>?
@@ -80,6 +81,9 @@ public actor QueueConsumer {
             // The task may have ended by now.
             if state.isCommitting { committer = task }
         case .oversee: overseeIfNeeded()
+        case .renew: renewIfNeeded()
+        // The task that ends starts the next one.
+        case .restartRenewal: if let renewer { renewer.cancel() } else { renewIfNeeded() }
         case .rescan: rescans?.yield()
         case .wake:
             let waiting = waiters
@@ -118,6 +122,18 @@ public actor QueueConsumer {
             overseeIfNeeded()
         }
     }
+
+    private func renewIfNeeded() {
+        guard renewer == nil, state.nextRenewal != nil else { return }
+        renewer = Task {
+            await renewLeases()
+            renewer = nil
+            renewIfNeeded()
+        }
+    }
+
+    /// Waits for the transaction in progress.
+    func transactionsEnd() async { await committer?.value }
 
     /// Watches what a registered consumer depends on: its session, and the epoch, which changes when the queue is
     /// paused or resumed.
@@ -231,6 +247,8 @@ public actor QueueConsumer {
         await releaseBuffered()
         await untilEmpty(within: gracePeriod)
         await release(Array(state.leases.values))
+        renewer?.cancel()
+        await renewer?.value
         await leaving?.value
         await deregister()
     }

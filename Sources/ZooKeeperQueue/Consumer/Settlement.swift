@@ -16,8 +16,6 @@ struct Settlement {
     var waiter: SettlementWaiter?
     /// When the settlement was requested, by the store's clock.
     let since: Duration
-    /// The settlements of the lease that had been sent without a reply before.
-    let unresolvedBefore: Set<Kind>
     /// The failure of the delivery, which is kept with the message.
     var failure: DeliveryFailure?
     /// When the message is due, on the ensemble's clock; `nil` when it is requeued at once.
@@ -67,6 +65,9 @@ struct Settlement {
         let limit = queue.store.maximumRequestSize - 4_096
         return lease.envelope.encoded(adding: failure, limit: limit) ?? lease.data
     }
+
+    /// Records that no attempt of this settlement was applied, and that none will be.
+    func wasNotApplied() { lease.wasNotApplied(kind) }
 
     /// Whether the message may return to the ready messages.
     var mayRequeue: Bool {

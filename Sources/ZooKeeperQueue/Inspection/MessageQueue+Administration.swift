@@ -16,6 +16,19 @@ extension MessageQueue {
         try await deadLetterQueue.list(limit: limit)
     }
 
+    /// Takes the lease of a node away from the consumer that holds it, at an operator's request. A recovery then
+    /// redelivers the node's unsettled messages, and each counts a delivery.
+    ///
+    /// The consumer learns of it when it settles a message of the node or renews its leases: the lease is then
+    /// ``LeaseState/lost``. Its handler may go on until then, as after a lost session.
+    ///
+    /// - Parameter nodeName: the name of the leased node. See ``ConsumerInfo/Lease/nodeName``.
+    /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when no consumer holds the node,
+    ///   ``QueueError/Code/invalidArgument`` when its consumer belongs to a release that does not notice.
+    public func releaseLease(ofNode nodeName: String) async throws {
+        try await LeaseRelease(queue: self).release(nodeName)
+    }
+
     /// Moves a dead letter back to its old position in the queue. Its delivery count starts again.
     ///
     /// - Parameter nodeName: the dead letter's ``DeadLetter/nodeName``.

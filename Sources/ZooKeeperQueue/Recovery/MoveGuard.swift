@@ -5,7 +5,12 @@ enum MoveGuard {
     case nothing
     /// The consumer that holds the messages has failed. Each transaction creates the consumer's ephemeral node and
     /// deletes it again, which fails while the consumer lives. So no transaction takes messages from a live consumer.
-    case consumer(FailedConsumer)
+    /// A consumer that completes its registration after it was read, and then settles messages, changes the version of
+    /// its node.
+    case failedConsumer(ObservedConsumer)
+    /// The consumer that holds the messages has sent no transaction since it was read. The version of its node stays, so
+    /// the consumer can still tell whether a transaction of its own was applied.
+    case silentConsumer(ObservedConsumer)
     /// The epoch has not changed, so the new names still mean these messages.
     case epoch(SequenceEpoch)
     /// The epoch has not changed, and no slot of delayed messages was removed since its messages were listed. So the
@@ -20,7 +25,9 @@ enum MoveGuard {
     ) {
         switch self {
         case .nothing: return (0, operations)
-        case .consumer(let consumer):
+        case .silentConsumer(let consumer):
+            return (1, [.check(consumer.paths.path, version: consumer.version)] + operations)
+        case .failedConsumer(let consumer):
             let active = consumer.paths.active
             let before: [ZooKeeperOperation] = [
                 .create(active, data: []), .check(consumer.paths.path, version: consumer.version),
@@ -31,14 +38,4 @@ enum MoveGuard {
             return (2, [epoch.check(in: tree), .check(tree.delayed, version: version)] + operations)
         }
     }
-}
-
-/// A failed consumer, as read from the tree.
-///
-/// A consumer that completes its registration after the read, and then settles messages,
-/// changes the version of its node.
-struct FailedConsumer {
-    let paths: ConsumerPaths
-    let version: Int32
-    let progress: BatchSettlements
 }

@@ -62,6 +62,8 @@ struct ConsumerPaths: Sendable, Hashable {
     let path: String
     /// An ephemeral node that exists while the consumer's session lives.
     var active: String { path + "/active" }
+    /// The data of that node when the consumer renews its leases, and finds out when one was taken away.
+    static let renewing = Array("renews".utf8)
     /// The parent of the consumer's leases.
     var item: String { path + "/item" }
     func lease(_ name: String) -> String { "\(item)/\(name)" }

@@ -28,6 +28,7 @@ extension ConsumerStateMachine {
     mutating func answer(_ request: MessageRequest, now: Duration) -> Response {
         guard phase == .open else { return .nothing }
         if isPaused, let deadline = request.deadline, deadline <= now { return .nothing }
+        let wasReading = isReading
         if let lease = nextBuffered(now: now) {
             // The demand must decrease before more messages are claimed.
             demand -= 1
@@ -38,7 +39,6 @@ extension ConsumerStateMachine {
             self.failure = nil
             return .failure(failure)
         }
-        let wasReading = isReading
         readIfNeeded()
         let foundNothing = didScan && scans >= request.neededScan && prepared.isEmpty && claiming.isEmpty
         // No scan begins while the consumer holds as many leases as it may.
@@ -89,6 +89,11 @@ extension ConsumerStateMachine {
     /// Takes the next message that may be handed out. Returns `nil` while the leases are suspended, and during a pause.
     private mutating func nextBuffered(now: Duration) -> Lease? {
         if isPaused { return nil }
+        noticeSilence(now: now)
+        if wasSilent {
+            commitIfNeeded(now: now)
+            return nil
+        }
         while let lease = buffer.first, lease.state == .held, isExpired(lease, now: now) {
             buffer.removeFirst()
             emit(.expire(lease))

@@ -26,6 +26,7 @@ extension ConsumerStateMachine {
         guard let registration else { return }
         if session.sessionID != registration.sessionID || session.phase == .closed { return lose(registration) }
         switch session.phase {
+        case .connected where wasSilent: break
         case .suspended: for lease in leases.values { emit(.update(lease, .suspended)) }
         case .connected:
             for lease in leases.values { emit(.update(lease, .held)) }
@@ -87,13 +88,23 @@ extension ConsumerStateMachine {
     mutating func heldLeasesRead(_ node: Node, of registration: Registration) -> Int32? {
         guard self.registration == registration else { return nil }
         needsHeldLeases = false
-        let outcome = TransactionOutcome(found: node.stat.version, expected: heldLeases.version, isUnresolved: true)
-        if outcome == .rolledBack { return node.stat.version }
+        switch TransactionOutcome(found: node.stat.version, expected: heldLeases.version, isUnresolved: true) {
+        case .rolledBack: return node.stat.version
+        case .notApplied: for settlement in abandoned { settlement.wasNotApplied() }
+        case .applied:
+            for settlement in abandoned {
+                settlement.lease.unresolved = [settlement.kind]
+                emit(.update(settlement.lease, .settled))
+                forget(settlement.lease)
+            }
+        case .changedByAnotherClient: break
+        }
+        abandoned = []
         heldLeases.found(node)
         return nil
     }
 
-    mutating func skipHeldLeasesRead() { needsHeldLeases = false }
+    mutating func skipHeldLeasesRead() { (needsHeldLeases, abandoned) = (false, []) }
 
     mutating func heldLeasesFound(_ node: Node, of registration: Registration) {
         if self.registration == registration { heldLeases.found(node) }
@@ -131,7 +142,7 @@ extension ConsumerStateMachine {
 
     private mutating func unregister() {
         membership = .unregistered
-        isPaused = false
+        (isPaused, needsRenewal, wasSilent, abandoned) = (false, false, false, [])
         emit(.stopWatching)
     }
 }

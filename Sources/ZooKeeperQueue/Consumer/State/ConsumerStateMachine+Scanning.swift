@@ -270,7 +270,10 @@ extension ConsumerStateMachine {
     ) {
         if read < epochReads.adopted { return (false, false) }
         epochReads.adopted = read
-        if let attributes { storedAttributes = attributes }
+        if let attributes {
+            if attributes.leaseTimeout != self.attributes.leaseTimeout { emit(.restartRenewal) }
+            storedAttributes = attributes
+        }
         needsEpoch = false
         pause(registration != nil && self.attributes.paused.contains(.consume))
         if current == epoch { return (false, false) }

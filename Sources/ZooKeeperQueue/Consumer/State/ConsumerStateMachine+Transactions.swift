@@ -66,6 +66,9 @@ extension ConsumerStateMachine {
                 commit.position = position.name
             }
         }
+        if needsRenewal, registration == self.registration, nextRenewal != nil {
+            (commit.renews, needsRenewal) = (true, false)
+        }
         claiming = commit.claims
         if !claiming.isEmpty { readIfNeeded() }
         return commit.isEmpty ? nil : commit
@@ -192,6 +195,8 @@ extension ConsumerStateMachine {
     /// - Parameter stamp: the leader's clock, in milliseconds since 1970.
     mutating func answered(_ stamp: Int64, sentAt: Duration, now: Duration) {
         clock.observe(stamp, sentAt: sentAt, receivedAt: now)
+        noticeSilence(now: sentAt)
+        renewedAt = sentAt
         lastTransaction = now - sentAt
         claimLimit.pass(of: queue.store.maximumRequestSize)
     }
@@ -226,6 +231,7 @@ extension ConsumerStateMachine {
             }
         }
         emit(.oversee)
+        emit(.renew)
         if !commit.claims.isEmpty { sessionChanged(session) }
         readIfNeeded()
     }
@@ -243,10 +249,15 @@ extension ConsumerStateMachine {
             // The caller has waited long enough, and may try again.
             for index in commit.settlements.indices { fail(&commit.settlements[index], error) }
         }
-        if !commit.isUnresolved {
-            commit.settlements = []
-            dropClaims(&commit)
-        }
+        guard !commit.isUnresolved else { return }
+        for settlement in commit.settlements { settlement.wasNotApplied() }
+        drop(&commit)
+    }
+
+    /// Removes everything from a transaction that is not sent.
+    mutating func drop(_ commit: inout ConsumerTransaction) {
+        commit.clear()
+        dropClaims(&commit)
     }
 
     private static let notSent = ZooKeeperError(
@@ -262,7 +273,11 @@ extension ConsumerStateMachine {
 
     /// Abandons the transaction, because its outcome cannot be determined or its error cannot be fixed.
     mutating func abandon(_ commit: inout ConsumerTransaction, _ error: any Error) {
-        if commit.isUnresolved { needsHeldLeases = true }
+        if commit.isUnresolved {
+            needsHeldLeases = true
+            abandoned = commit.settlements
+        }
+        commit.renews = false
         fail(&commit, Array(commit.settlements.indices), error)
         if !commit.claims.isEmpty { claimsFailed(&commit, error) }
     }
@@ -317,8 +332,14 @@ extension ConsumerStateMachine {
     /// failed for another reason.
     mutating func refusedLease(_ numbers: [Int], of commit: inout ConsumerTransaction, _ error: ZooKeeperError) {
         guard error.code == .noNode else { return fail(&commit, numbers, error) }
-        for number in numbers { leaseIsGone(commit.settlements[number]) }
+        let nodes = Set(numbers.map { commit.settlements[$0].lease.node })
+        for number in numbers {
+            // Nothing of this transaction was applied, so the lease was taken away.
+            commit.settlements[number].wasNotApplied()
+            leaseIsGone(commit.settlements[number])
+        }
         commit.remove(numbers)
+        if registration == commit.registration { for node in nodes { leaseIsTaken(node) } }
     }
 
     enum ClaimRefusal: Sendable, Hashable {
@@ -358,8 +379,7 @@ extension ConsumerStateMachine {
             emit(.update(settlement.lease, .lost))
             resume(settlement, with: .failure(error))
         }
-        commit.settlements = []
-        dropClaims(&commit)
+        drop(&commit)
     }
 
     /// Tells the caller of a settlement that its lease ended with the session. By now it is known whether earlier
@@ -404,7 +424,10 @@ extension ConsumerStateMachine {
             + "nothing.")
 
     mutating func fail(_ commit: inout ConsumerTransaction, _ numbers: [Int], _ error: any Error) {
-        for number in numbers { fail(&commit.settlements[number], error) }
+        for number in numbers {
+            if !commit.isUnresolved { commit.settlements[number].wasNotApplied() }
+            fail(&commit.settlements[number], error)
+        }
         commit.remove(numbers)
     }
 

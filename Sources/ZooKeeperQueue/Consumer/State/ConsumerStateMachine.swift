@@ -21,6 +21,10 @@ struct ConsumerStateMachine: Sendable {
         indirect case commit(ConsumerTransaction)
         /// Starts the periodic check of the buffer.
         case oversee
+        /// Starts to renew the leases.
+        case renew
+        /// Starts again to renew the leases, because the lease timeout has changed.
+        case restartRenewal
         /// Wakes the reader while it waits for messages to read.
         case rescan
         /// Resumes all waiting callers, which then check the state again.
@@ -157,6 +161,14 @@ struct ConsumerStateMachine: Sendable {
     var heldLeases = HeldLeases()
     /// Whether a transaction was abandoned that may have been applied.
     var needsHeldLeases = false
+    /// The settlements of that transaction.
+    var abandoned: [Settlement] = []
+    /// When the last applied transaction was sent, which renewed the leases.
+    var renewedAt = Duration.zero
+    /// Whether the next transaction must renew the leases, and find out which of them still exist.
+    var needsRenewal = false
+    /// Whether the consumer was silent for longer than the lease timeout, and does not know yet which leases still exist.
+    var wasSilent = false
     var claimLimit = ClaimLimit()
     var clock = EnsembleClock()
     /// How long the last transaction took.
@@ -213,6 +225,7 @@ struct ConsumerStateMachine: Sendable {
         phase = .closed
         let held = Array(leases.values)
         for lease in held { emit(.update(lease, .lost)) }
+        emit(.restartRenewal)
         return held
     }
 
