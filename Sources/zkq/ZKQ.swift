@@ -9,7 +9,8 @@ struct ZKQ: AsyncParsableCommand {
         version: "zkq \(Version.full)",
         subcommands: [
             Dev.self, Put.self, Take.self, Peek.self, Stats.self, Delayed.self, Dead.self, Purge.self, Recover.self,
-            Capacity.self, Consumers.self, Doctor.self, GatewayCommand.self,
+            Capacity.self, Pause.self, Resume.self, Drain.self, Consumers.self, Release.self, Doctor.self,
+            GatewayCommand.self,
         ])
 
     static func main() async {

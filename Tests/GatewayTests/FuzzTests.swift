@@ -37,6 +37,8 @@ struct FuzzTests {
         request("DELETE /queues/v1/q/delayed/4000000000000-item-100-0000000000"),
         request("POST /queues/v1/q/delayed/4000000000000-item-100-0000000000/run-now"),
         request("POST /queues/v1/q/dead/item-100-0000000000/redrive"), request("GET /extensions/v1"),
+        request("POST /queues/v1/q/consumers/leases/item-100-0000000000/release"),
+        request("POST /queues/v1/q/resume", json, #"{"activities":["send"]}"#),
         request(
             "POST /extensions/v1", json,
             #"{"session":"00000000-0000-4000-8000-000000000000","number":1,"call":{"multi":{"operations":[{"delete":{"path":"/a"}}]}}}"#

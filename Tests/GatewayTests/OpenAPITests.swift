@@ -43,7 +43,7 @@ struct OpenAPITests {
     private static let routes: [QueueRoute] =
         [
             .queue, .messages, .leases, .dead, .redriveAll, .redrive("{name}"), .delayed, .delayedMessage("{name}"),
-            .runNow("{name}"), .consumers,
+            .runNow("{name}"), .consumers, .release("{node}"), .pause, .resume,
         ]
         + QueueRoute.LeaseAction.allCases.map { .lease("{lease}", $0) }
 
@@ -61,6 +61,9 @@ struct OpenAPITests {
         case .delayedMessage(let name): ["{queue}", "delayed", name]
         case .runNow(let name): ["{queue}", "delayed", name, "run-now"]
         case .consumers: ["{queue}", "consumers"]
+        case .release(let node): ["{queue}", "consumers", "leases", node, "release"]
+        case .pause: ["{queue}", "pause"]
+        case .resume: ["{queue}", "resume"]
         }
     }
 
@@ -94,7 +97,8 @@ struct OpenAPITests {
             for operation in operations {
                 for exists in [true, false] {
                     let path = try await Self.path(operation.template, exists: exists, gateway)
-                    let body = operation.method == "GET" ? nil : "x"
+                    let isPause = ["/pause", "/resume"].contains { path.hasSuffix($0) }
+                    let body = isPause ? #"{"activities": ["send"]}"# : operation.method == "GET" ? nil : "x"
                     let response = try await gateway(operation.method, path, body: body)
                     #expect(
                         operation.statuses.contains("\(response.status)"), "\(operation.method) \(path): \(response)")
@@ -123,7 +127,10 @@ struct OpenAPITests {
     private static func path(_ template: String, exists: Bool, _ gateway: TestGateway) async throws -> String {
         let queue = "/queues/v1/q"
         var (lease, token, name) = ("00000000-0000-4000-8000-000000000000", "1", "item-100-2000000000")
+        var node = name
         if exists {
+            // An earlier request may have paused the queue.
+            _ = try await gateway("POST", queue + "/resume")
             for _ in 0..<2 { #expect(try await gateway("POST", queue + "/messages", body: "x").status == 201) }
             let leases = try await gateway.json("POST", queue + "/leases?count=2").fields["leases"] as? [[String: Any]]
             let keys = (leases ?? []).compactMap { lease -> (id: String, token: String)? in
@@ -136,6 +143,7 @@ struct OpenAPITests {
             let letters = try await gateway.json("GET", queue + "/dead").fields["messages"] as? [[String: Any]]
             name = try #require(letters?.first?["name"] as? String)
             (lease, token) = keys[0]
+            node = try #require(leases?.first?["name"] as? String)
         }
         if template.contains("delayed/") {
             name = "9999999999999-item-100-0000000000"
@@ -145,7 +153,7 @@ struct OpenAPITests {
             }
         }
         let path = template.replacing("{queue}", with: "q").replacing("{lease}", with: lease)
-            .replacing("{name}", with: name)
+            .replacing("{name}", with: name).replacing("{node}", with: node)
         return template.contains("{lease}") ? path + "?token=\(token)" : path
     }
 }

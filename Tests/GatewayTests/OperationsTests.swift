@@ -46,14 +46,18 @@ struct OperationsTests {
             #expect(try await gateway("POST", "/queues/v1/a%22b/messages", body: "x").status == 201)
             let delayed = "/queues/v1/a%22b/messages?delayMilliseconds=3600000"
             #expect(try await gateway("POST", delayed, body: "x").status == 201)
+            let consuming = #"{"activities": ["consume"]}"#
+            #expect(try await gateway("POST", "/queues/v1/a%22b/pause", body: consuming).status == 200)
             #expect(try await gateway("GET", "/nowhere").status == 404)
             let text = try await gateway("GET", "/metrics").body
             for line in [
-                "zookeeper_gateway_requests_total{status=\"2xx\"} 2",
+                "zookeeper_gateway_requests_total{status=\"2xx\"} 3",
                 "zookeeper_gateway_requests_total{status=\"4xx\"} 1",
                 "zookeeper_gateway_connected{endpoint=\"/\"} 1", "zookeeper_gateway_sessions{endpoint=\"/\"} 0",
                 "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/a\\\"b\"} 1",
                 "zookeeper_queue_messages{endpoint=\"/\",place=\"delayed\",queue=\"/a\\\"b\"} 1",
+                "zookeeper_queue_paused{activity=\"send\",endpoint=\"/\",queue=\"/a\\\"b\"} 0",
+                "zookeeper_queue_paused{activity=\"consume\",endpoint=\"/\",queue=\"/a\\\"b\"} 1",
             ] { #expect(text.contains(line + "\n"), "\(text)") }
             #expect(try await gateway("POST", "/metrics").status == 405)
         }

@@ -30,7 +30,8 @@ struct PageTests {
                     [
                         "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                         "--user-data-dir=\(profile)", "--virtual-time-budget=6000",
-                    ] + arguments + ["http://\(gateway.host)/#dead,delayed"]), output: .string(limit: 1 << 20),
+                    ] + arguments + ["http://\(gateway.host)/#consumers,dead,delayed"]),
+                output: .string(limit: 1 << 20),
                 error: .discarded)
         }
         #expect(result.terminationStatus.isSuccess)
@@ -48,15 +49,20 @@ struct PageTests {
         }
     }
 
-    @Test("The dashboard shows an empty queue")
+    @Test("The dashboard shows an empty queue, and what is paused")
     func emptyQueue() async throws {
         try await withGateway { gateway in
             try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
-                try await MessageQueue(client, path: "/orders").prepare()
+                let queue = try MessageQueue(client, path: "/orders")
+                try await queue.createIfNeeded(.init(paused: [.send]))
+                let page = try await open(gateway, "--dump-dom")
+                #expect(page.contains("<h2>/orders</h2>") && page.contains(#"<dd data-of="ready">0</dd>"#), "\(page)")
+                for text in ["Paused: sending</strong>", "Resume sending</button>", "Pause consuming</button>"] {
+                    #expect(page.contains(text), "\(text) \(page)")
+                }
+                try await queue.update { $0.paused = [] }
+                try await screenshot(gateway, "empty")
             }
-            let page = try await open(gateway, "--dump-dom")
-            #expect(page.contains("<h2>/orders</h2>") && page.contains(#"<dd data-of="ready">0</dd>"#), "\(page)")
-            try await screenshot(gateway, "empty")
         }
     }
 
@@ -98,7 +104,7 @@ struct PageTests {
                 #expect(
                     page.contains("<summary>failures: 1</summary>")
                         && page.contains(": &lt;i&gt;busy&lt;/i&gt;</li>") && !page.contains("<i>"), "\(page)")
-                for label in ["Redrive", "Run now", "Cancel"] {
+                for label in ["Redrive", "Run now", "Cancel", "Release"] {
                     #expect(page.contains(#"<button type="button">\#(label)</button>"#), "\(label)")
                 }
                 try await screenshot(gateway, "busy")

@@ -38,6 +38,7 @@ struct QueueHTTPTests {
             let counts = try await call(gateway, "GET", "?age=true").fields
             for name in [
                 "ready", "leased", "partial", "dead", "delayed", "consumers", "created", "oldestAgeSeconds",
+                "paused",
             ] { #expect(counts[name] != nil, "\(name)") }
             let peeked = try await call(gateway, "GET", "/messages").fields["messages"] as? [Fields] ?? []
             let names = Set(peeked.first?.keys.map { $0 } ?? [])
@@ -258,6 +259,29 @@ struct QueueHTTPTests {
         }
     }
 
+    // MARK: Pausing
+
+    @Test("A paused queue refuses messages and leases none until it is resumed")
+    func pause() async throws {
+        try await withGateway { gateway in
+            _ = try await call(gateway, "POST", "/messages", #"{"messages": [{"payload": "x"}]}"#)
+            #expect(try await call(gateway, "POST", "/pause").fields["paused"] as? [String] == ["consume", "send"])
+            let refused = try await gateway("POST", "/queues/v1/queue/messages", body: "y")
+            #expect(refused.status == 503 && refused.headers[.retryAfter] == "1")
+            #expect(refused.body.contains(#""error":"paused""#), "\(refused.body)")
+            let leases = try await call(gateway, "POST", "/leases")
+            #expect(leases.status == 200 && payloads(leases.fields).isEmpty)
+
+            let resumed = try await call(gateway, "POST", "/resume", #"{"activities": ["send"]}"#)
+            #expect(resumed.status == 200 && resumed.fields["paused"] as? [String] == ["consume"])
+            #expect(try await call(gateway, "GET", "").fields["paused"] as? [String] == ["consume"])
+            #expect(try await gateway("POST", "/queues/v1/queue/messages", body: "y").status == 201)
+            let waiting = Task { payloads(try await call(gateway, "POST", "/leases?wait=30").fields) }
+            #expect(try await call(gateway, "POST", "/resume", "{}").fields["paused"] as? [String] == [])
+            #expect(try await waiting.value == ["x"])
+        }
+    }
+
     @Test("Messages are sent, peeked at, leased, settled and redriven")
     func messageLifecycle() async throws {
         try await withGateway { gateway in
@@ -475,7 +499,9 @@ struct QueueHTTPTests {
                 ("POST", "/%2e%2e/messages", "x", 400),
                 ("POST", "/a%2Fb/messages", "x", 400), ("POST", "//messages", "x", 400),
                 ("POST", "/leases/x/acknowledge?token=1", nil, 404), ("GET", "/x", nil, 404), ("GET", "/y", nil, 404),
-                ("GET", "/messages?limit=101", nil, 400),
+                ("GET", "/messages?limit=101", nil, 400), ("POST", "/pause", nil, 404), ("POST", "/resume", "{", 400),
+                ("POST", "/pause", #"{"activities": ["sleep"]}"#, 400), ("POST", "/pause", #"{"all": true}"#, 400),
+                ("POST", "/consumers/leases/item-100-2000000000/release", nil, 404),
             ] as [(String, String, String?, Int)] {
                 let response = try await call(gateway, method, path, body)
                 #expect(response.status == status, "\(method) \(path) \(body ?? "")")

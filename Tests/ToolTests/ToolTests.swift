@@ -283,7 +283,8 @@ struct ToolTests {
             (["put", "x"], ["--priority"]), (["take"], ["--count", "--wait", "--prefetch", "--hold"]),
             (["peek"], ["--count"]), (["dead", "list"], ["--count"]), (["delayed", "list"], ["--limit"]),
             (["recover"], ["--every", "--maximum-deliveries"]), (["bound"], ["--messages", "--bytes"]),
-            (["doctor"], ["--for"]), (["dev"], ["--servers", "--port"]), (["stats"], ["--session-timeout"]),
+            (["doctor"], ["--for"]), (["drain"], ["--timeout"]), (["dev"], ["--servers", "--port"]),
+            (["stats"], ["--session-timeout"]),
         ] {
             for option in options {
                 let result = try await run(
@@ -305,6 +306,7 @@ struct ToolTests {
             try await zkq("dead", "purge", "--yes"), try await zkq("purge", "--yes"), try await zkq("peek"),
             try await zkq("stats"), try await zkq("doctor", "--for", "0.1"), try await zkq("delayed", "list"),
             try await zkq("delayed", "cancel", "x"), try await zkq("delayed", "run-now", "--all"),
+            try await zkq("pause"), try await zkq("resume"), try await zkq("drain"), try await zkq("release", "x"),
         ] {
             #expect(!result.isSuccess && result.output.isEmpty)
             #expect(result.error.contains("There is no queue at /queue"), "\(result.error)")

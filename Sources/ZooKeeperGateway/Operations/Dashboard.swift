@@ -31,6 +31,11 @@ enum Dashboard {
         </dl>
         <canvas width="640" height="120" role="img" aria-label="Ready messages and message rates of the last five minutes"></canvas>
         <p class="legend"><span class="ready">ready</span> <span class="sent">in/s</span> <span class="done">out/s</span></p>
+        <p class="pause" hidden><button type="button" data-activity="send"></button> <button type="button" data-activity="consume"></button> <strong></strong></p>
+        <details data-list="consumers">
+        <summary>Consumers</summary>
+        <table><thead><tr><th>consumer</th><th>state</th><th>lease</th><th>age</th><th></th></tr></thead><tbody></tbody></table>
+        </details>
         <details data-list="delayed">
         <summary>Delayed messages</summary>
         <table><thead><tr><th>name</th><th>due</th><th>payload</th><th></th></tr></thead><tbody></tbody></table>
@@ -60,6 +65,7 @@ enum Dashboard {
         .legend { font-size: .75rem; margin: .25rem 0 .5rem; }
         .legend span::before { content: "■ "; } .ready::before { color: var(--ready); }
         .sent::before { color: var(--sent); } .done::before { color: var(--done); }
+        .pause { margin: 0 0 .5rem; } .pause strong { margin-left: .5rem; }
         table { border-collapse: collapse; font-size: .85rem; width: 100%; display: block; overflow-x: auto; }
         td ol { margin: .25rem 0 0; padding-left: 1.25rem; }
         td, th { border-top: 1px solid var(--line); padding: .3rem .5rem .3rem 0; text-align: left; vertical-align: top; }
@@ -70,19 +76,27 @@ enum Dashboard {
         "use strict";
         const interval = 2000, maximumPoints = 150, queues = new Map();
         const url = path => "queues/v1" + path.split("/").map(encodeURIComponent).join("/");
-        async function call(method, path) {
-          const response = await fetch(path, { method, headers: { Accept: "application/json" } });
+        async function call(method, path, content) {
+          const headers = { Accept: "application/json" };
+          if (content) headers["Content-Type"] = "application/json";
+          const response = await fetch(path, { method, headers, body: content && JSON.stringify(content) });
           if (response.status === 204) return {};
           const value = await response.json();
           if (!response.ok) throw new Error(value.message || response.status);
           return value;
         }
+        const activities = { send: "sending", consume: "consuming" };
         const lists = {
+          consumers: { query: "", rows: consumerRows },
           delayed: {
+            query: "?limit=50", rows: messageRows,
             detail: message => new Date(message.dueTime).toLocaleString(),
             actions: [["Run now", "POST", "/run-now"], ["Cancel", "DELETE", ""]],
           },
-          dead: { detail: message => message.cause, actions: [["Redrive", "POST", "/redrive"]] },
+          dead: {
+            query: "?limit=50", rows: messageRows,
+            detail: message => message.cause, actions: [["Redrive", "POST", "/redrive"]],
+          },
         };
         function showStatus(text) { document.getElementById("state").textContent = text; }
         function formatAge(seconds) {
@@ -100,6 +114,8 @@ enum Dashboard {
             if (location.hash.slice(1).split(",").includes(name)) details.open = true;
           }
           section.querySelector(".all").addEventListener("click", () => act(queue, "dead", "POST", "/redrive"));
+          for (const button of section.querySelectorAll("[data-activity]"))
+            button.addEventListener("click", () => changePause(queue, button.dataset.activity));
           document.getElementById("queues").append(part);
           queues.set(path, queue);
           return queue;
@@ -120,9 +136,29 @@ enum Dashboard {
           show(queue, "oldest", formatAge(counts.oldestAgeSeconds));
           show(queue, "sent", sent.toFixed(1));
           show(queue, "done", done.toFixed(1));
+          showPause(queue);
           queue.points.push({ ready: counts.ready, sent, done });
           if (queue.points.length > maximumPoints) queue.points.shift();
           draw(queue);
+        }
+        function showPause(queue) {
+          const part = queue.section.querySelector(".pause"), { paused } = queue.last;
+          for (const button of part.querySelectorAll("button")) {
+            const activity = button.dataset.activity;
+            button.textContent = (paused.includes(activity) ? "Resume " : "Pause ") + activities[activity];
+          }
+          const names = Object.keys(activities).filter(activity => paused.includes(activity));
+          part.querySelector("strong").textContent =
+            names.length ? "Paused: " + names.map(name => activities[name]).join(" and ") : "";
+          part.hidden = false;
+        }
+        async function changePause(queue, activity) {
+          const action = queue.last.paused.includes(activity) ? "/resume" : "/pause";
+          try {
+            const { paused } = await call("POST", url(queue.path) + action, { activities: [activity] });
+            queue.last.paused = paused;
+            showPause(queue);
+          } catch (error) { showStatus(error.message); }
         }
         function draw(queue) {
           const canvas = queue.section.querySelector("canvas"), box = canvas.getBoundingClientRect();
@@ -161,20 +197,41 @@ enum Dashboard {
           const details = listOf(queue, name), list = lists[name];
           if (!details.open) return;
           try {
-            const { messages } = await call("GET", url(queue.path) + `/${name}?limit=50`);
-            details.querySelector("tbody").replaceChildren(...messages.map(message => {
-              const payload = message.payload ?? "base64: " + message.payloadBase64, buttons = element("td");
-              for (const [label, method, suffix] of list.actions) {
-                const button = element("button", label);
-                button.type = "button";
-                const path = "/" + encodeURIComponent(message.name) + suffix;
-                button.addEventListener("click", () => act(queue, name, method, path));
-                buttons.append(button, " ");
-              }
-              const detail = element("td", list.detail(message), ...failuresOf(message));
-              return element("tr", element("td", message.name), detail, element("td", payload.slice(0, 200)), buttons);
-            }));
+            const response = await call("GET", url(queue.path) + "/" + name + list.query);
+            details.querySelector("tbody").replaceChildren(...list.rows(queue, name, response));
           } catch (error) { showStatus(error.message); }
+        }
+        function row(...cells) {
+          return element("tr", ...cells.map(cell => element("td", ...[cell].flat())));
+        }
+        function actionButton(queue, name, label, method, path) {
+          const button = element("button", label);
+          button.type = "button";
+          button.addEventListener("click", () => act(queue, name, method, path));
+          return button;
+        }
+        function messageRows(queue, name, { messages }) {
+          const { detail, actions } = lists[name];
+          return messages.map(message => {
+            const payload = message.payload ?? "base64: " + message.payloadBase64;
+            const path = "/" + encodeURIComponent(message.name);
+            const buttons = actions.flatMap(([label, method, suffix]) =>
+              [actionButton(queue, name, label, method, path + suffix), " "]);
+            return row(message.name, [detail(message), ...failuresOf(message)], payload.slice(0, 200), buttons);
+          });
+        }
+        // Shows the ten oldest leases of each consumer, because a handler that hangs holds one of them.
+        function consumerRows(queue, name, { consumers }) {
+          return consumers.flatMap(consumer => {
+            const state = consumer.alive ? "alive" : "failed";
+            if (!consumer.leases.length) return [row(consumer.name, state, "–", "–", "")];
+            return consumer.leases.slice(0, 10).map(lease => {
+              const age = formatAge(Math.max(0, (Date.now() - lease.claimTime) / 1000));
+              const path = `/leases/${encodeURIComponent(lease.name)}/release`;
+              const button = consumer.alive ? actionButton(queue, name, "Release", "POST", path) : "";
+              return row(consumer.name, state, lease.name, age, button);
+            });
+          });
         }
         async function act(queue, name, method, path) {
           try { await call(method, url(queue.path) + "/" + name + path); } catch (error) { showStatus(error.message); }

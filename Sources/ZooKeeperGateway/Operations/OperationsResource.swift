@@ -85,6 +85,8 @@ struct OperationsResource {
         var readable = MetricLines()
         readable.type(
             "zookeeper_gateway_queue_readable", "gauge", "Whether the messages of a served queue can be counted.")
+        var paused = MetricLines()
+        paused.type("zookeeper_queue_paused", "gauge", "Whether an activity of a served queue is paused.")
         for endpoint in endpoints {
             for (path, statistics) in await endpoint.queues.statistics() {
                 let queue = ["endpoint": endpoint.name, "queue": path]
@@ -96,9 +98,13 @@ struct OperationsResource {
                 ] {
                     lines.add("zookeeper_queue_messages", queue.merging(["place": state]) { $1 }, count)
                 }
+                for activity in QueueAttributes.Activity.allCases {
+                    let labels = queue.merging(["activity": activity.rawValue]) { $1 }
+                    paused.add("zookeeper_queue_paused", labels, statistics.paused.contains(activity) ? 1 : 0)
+                }
             }
         }
-        return lines.text + readable.text
+        return lines.text + readable.text + paused.text
     }
 }
 

@@ -195,6 +195,7 @@ enum QueueDTOs {
         let maximumMessages, maximumBytes: Int?
         let delayed: Int
         let nextDueTime: Int64?
+        let paused: [String]
 
         init(_ statistics: QueueStatistics, _ capacity: QueueCapacity, oldestMessageAge: Duration?) {
             created = statistics.totalEnqueued
@@ -203,7 +204,38 @@ enum QueueDTOs {
             (dead, consumers, bytes) = (statistics.deadLettered, statistics.consumers, statistics.bytes)
             (maximumMessages, maximumBytes) = (capacity.messages, capacity.bytes)
             (delayed, nextDueTime) = (statistics.delayed, statistics.nextDueAt?.millisecondsSince1970)
+            paused = Paused(statistics.paused).paused
         }
+    }
+
+    struct Activities: Decodable {
+        private let activities: [String]?
+
+        /// Reads the body of a request. A request without activities means all of them.
+        ///
+        /// - Throws: ``InvalidRequest`` that says what is wrong.
+        static func reading(_ body: [UInt8]) throws(InvalidRequest) -> Set<QueueAttributes.Activity> {
+            if body.isEmpty { return Set(QueueAttributes.Activity.allCases) }
+            let data = Data(body)
+            guard let names = try? JSONDecoder().decode(JSONNames.self, from: data).names,
+                names.isSubset(of: ["activities"]), let fields = try? JSONDecoder().decode(Activities.self, from: data)
+            else {
+                throw InvalidRequest(
+                    message: "The body is not JSON of the form {\"activities\": [\"send\", \"consume\"]}.")
+            }
+            let texts = fields.activities ?? QueueAttributes.Activity.allCases.map(\.rawValue)
+            let activities = texts.compactMap(QueueAttributes.Activity.init)
+            guard activities.count == texts.count else {
+                throw InvalidRequest(message: "The body has an unknown activity. The activities are send and consume.")
+            }
+            return Set(activities)
+        }
+    }
+
+    struct Paused: Encodable {
+        let paused: [String]
+
+        init(_ activities: Set<QueueAttributes.Activity>) { paused = activities.map(\.rawValue).sorted() }
     }
 
     struct Peeked: Encodable { let messages: [Message] }

@@ -60,12 +60,17 @@ struct QueueResource {
                 return GatewayResponse(.noContent)
             case (.get, .consumers):
                 return try Self.json(.ok, QueueDTOs.Consumers(consumers: try await queue.consumers().map { .init($0) }))
+            case (.post, .release(let name)):
+                try await queue.releaseLease(ofNode: name)
+                return GatewayResponse(.noContent)
+            case (.post, .pause): return try await changePaused(queue) { $0.formUnion($1) }
+            case (.post, .resume): return try await changePaused(queue) { $0.subtract($1) }
             default: return .methodNotAllowed(route.methods.map(\.rawValue).joined(separator: ", "))
             }
         } catch let error as QueueError {
             var response = GatewayResponse.problem(
                 Self.status(error.code), Self.name(of: error.code), message(for: error))
-            if error.code == .queueFull { response.headers[.retryAfter] = "1" }
+            if [.queueFull, .paused].contains(error.code) { response.headers[.retryAfter] = "1" }
             return response
         } catch let error as QueueDTOs.InvalidRequest {
             return .problem(.badRequest, "invalidArgument", error.message)
@@ -161,6 +166,18 @@ struct QueueResource {
         let messages = try await queue.delayedMessages(
             limit: integer("limit", in: 1...Self.maximumLimit, default: 20))
         return try Self.json(.ok, QueueDTOs.DelayedMessages(messages: messages.map { .init(message: $0) }))
+    }
+
+    /// Changes what is paused.
+    ///
+    /// - Parameter change: receives what is paused, and the activities of the request.
+    private func changePaused(
+        _ queue: MessageQueue,
+        _ change: (inout Set<QueueAttributes.Activity>, Set<QueueAttributes.Activity>) -> Void
+    ) async throws -> GatewayResponse {
+        let activities = try QueueDTOs.Activities.reading(request.body)
+        let attributes = try await queue.update { change(&$0.paused, activities) }
+        return try Self.json(.ok, QueueDTOs.Paused(attributes.paused))
     }
 
     // MARK: Leases
@@ -293,7 +310,7 @@ struct QueueResource {
         case .queueFull, .overloaded: .tooManyRequests
         case .quotaExceeded: .init(code: 507, reasonPhrase: "Insufficient Storage")
         case .unsupportedFormat: .notImplemented
-        case .timedOut, .closed: .serviceUnavailable
+        case .timedOut, .closed, .paused: .serviceUnavailable
         case .outcomeUnknown: .gatewayTimeout
         default: .badGateway
         }

@@ -18,6 +18,9 @@ enum QueueRoute: Hashable {
     case delayedMessage(String)
     case runNow(String)
     case consumers
+    case release(String)
+    case pause
+    case resume
 
     /// The methods that the resource supports.
     var methods: [HTTPRequest.Method] {
@@ -26,7 +29,7 @@ enum QueueRoute: Hashable {
         case .messages: [.get, .post, .delete]
         case .dead: [.get, .delete]
         case .delayedMessage: [.delete]
-        case .leases, .lease, .redriveAll, .redrive, .runNow: [.post]
+        case .leases, .lease, .redriveAll, .redrive, .runNow, .release, .pause, .resume: [.post]
         }
     }
 
@@ -43,7 +46,7 @@ enum QueueRoute: Hashable {
         case (.lease(_, .requeue), _): ["token", "reason", "delayMilliseconds"]
         case (.lease(_, .deadLetter), _): ["token", "reason"]
         case (.messages, _), (.dead, _), (.redriveAll, _), (.redrive, _), (.delayedMessage, _), (.runNow, _),
-            (.consumers, _):
+            (.consumers, _), (.release, _), (.pause, _), (.resume, _):
             []
         }
     }
@@ -58,6 +61,9 @@ enum QueueRoute: Hashable {
         if at(2) == "leases", let id = at(1), let action = at(0).flatMap(LeaseAction.init) {
             return (.lease(id, action), count - 3)
         }
+        if at(3) == "consumers", at(2) == "leases", let name = at(1), at(0) == "release" {
+            return (.release(name), count - 4)
+        }
         if at(2) == "dead", let name = at(1), at(0) == "redrive" { return (.redrive(name), count - 3) }
         if at(2) == "delayed", let name = at(1), at(0) == "run-now" { return (.runNow(name), count - 3) }
         if at(1) == "dead", at(0) == "redrive" { return (.redriveAll, count - 2) }
@@ -67,6 +73,8 @@ enum QueueRoute: Hashable {
         case "dead": return (.dead, count - 1)
         case "delayed": return (.delayed, count - 1)
         case "consumers": return (.consumers, count - 1)
+        case "pause": return (.pause, count - 1)
+        case "resume": return (.resume, count - 1)
         case let name? where at(1) == "delayed": return (.delayedMessage(name), count - 2)
         default: return (.queue, count)
         }

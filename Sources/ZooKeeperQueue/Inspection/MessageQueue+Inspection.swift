@@ -1,5 +1,6 @@
 extension MessageQueue {
-    /// Returns message counts by state. Costs a few reads and one for each consumer, however long the queue is.
+    /// Returns message counts by state, and what is paused. Costs a few reads and one for each consumer, however long
+    /// the queue is.
     ///
     /// - Throws: ``QueueError``; ``QueueError/Code/queueNotFound`` when there is no queue.
     public func statistics() async throws -> QueueStatistics { try await inspector.statistics() }

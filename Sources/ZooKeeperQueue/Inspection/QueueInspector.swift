@@ -27,6 +27,7 @@ struct QueueInspector: Sendable {
                 statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
             }
             (statistics.delayed, statistics.nextDueAt) = try await queue.delayedQueue.count()
+            statistics.paused = try await queue.attributeStore.read().paused
             return statistics
         }
     }

@@ -25,6 +25,8 @@ public struct QueueStatistics: Sendable, Hashable {
     /// When the first delayed message is due; `nil` when there is none. When this time has passed by seconds, no
     /// recovery is running.
     public var nextDueAt: EnsembleTime?
+    /// What is paused. See ``QueueAttributes/paused``.
+    public var paused: Set<QueueAttributes.Activity> = []
 }
 
 /// A ready message that was read without claiming it.

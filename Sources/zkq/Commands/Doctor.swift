@@ -55,7 +55,7 @@ struct Doctor: AsyncParsableCommand {
                 let (now, end) = (try await queue.sequenceUsage(), clock.now)
                 let lines = zip(before, now).map { Line($0, $1, start.duration(to: end) / .seconds(1)) }
                 if json {
-                    for warning in try await warnings(queue, now) { StandardError.line("warning: \(warning)") }
+                    for remark in try await remarks(queue, now) { StandardError.line(remark) }
                     return try StandardOutput.line(try JSON.line(lines))
                 }
                 let rows = [["counter", "value", "end", "a second", "left", "at the end"]] + lines.map(\.columns)
@@ -64,7 +64,7 @@ struct Doctor: AsyncParsableCommand {
                     let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
                     try StandardOutput.line((cells + [row[5]]).joined(separator: "  "))
                 }
-                for warning in try await warnings(queue, now) { try StandardOutput.line("warning: \(warning)") }
+                for remark in try await remarks(queue, now) { try StandardOutput.line(remark) }
             }
         }
     }
@@ -73,7 +73,9 @@ struct Doctor: AsyncParsableCommand {
     /// seconds in which one takes over from another one that has failed.
     private static let tolerableDelay = Duration.seconds(5)
 
-    private func warnings(_ queue: MessageQueue, _ usage: [SequenceUsage]) async throws -> [String] {
+    /// Returns the lines of the notes, which are no faults, and of the warnings.
+    private func remarks(_ queue: MessageQueue, _ usage: [SequenceUsage]) async throws -> [String] {
+        var notes: [String] = []
         var warnings: [String] = []
         // The clock is read first. A message that is counted after that and was due long before is late indeed.
         let clock = try await queue.readClock()
@@ -91,6 +93,17 @@ struct Doctor: AsyncParsableCommand {
         }
         if let most = capacity.bytes, let bytes = statistics.bytes, bytes > most / 10 * 9 {
             warnings.append("the queue is nearly full: it uses \(bytes) of \(most) bytes.")
+        }
+        if statistics.paused.contains(.send) {
+            notes.append("sending is paused. To continue, run \"zkq resume --send\".")
+        }
+        if statistics.paused.contains(.consume) {
+            let remedy = "To continue, run \"zkq resume --consume\"."
+            if statistics.ready > 0 {
+                warnings.append("consuming is paused, but messages are ready: \(statistics.ready). \(remedy)")
+            } else {
+                notes.append("consuming is paused. \(remedy)")
+            }
         }
         if let late = statistics.nextDueAt?.duration(to: clock), late > Self.tolerableDelay {
             warnings.append(
@@ -114,6 +127,6 @@ struct Doctor: AsyncParsableCommand {
         for (server, version) in await ServerVersion.reported(by: addresses) {
             if let warning = version.warning { warnings.append("\(server): \(warning)") }
         }
-        return warnings
+        return notes.map { "note: \($0)" } + warnings.map { "warning: \($0)" }
     }
 }

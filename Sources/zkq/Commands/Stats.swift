@@ -2,7 +2,7 @@ import ArgumentParser
 import ZooKeeperQueue
 
 struct Stats: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Print message counts by state.")
+    static let configuration = CommandConfiguration(abstract: "Print message counts by state, and what is paused.")
 
     @OptionGroup var options: QueueOptions
 
@@ -15,9 +15,10 @@ struct Stats: AsyncParsableCommand {
         let nextDueAt: Int64?
         let oldestAgeSeconds: Double?
         let bytes: Int?
+        let paused: [String]
 
         private enum Key: String, CodingKey {
-            case ready, leased, partial, delayed, nextDueAt, dead, consumers, oldestAgeSeconds, bytes
+            case ready, leased, partial, delayed, nextDueAt, dead, consumers, oldestAgeSeconds, bytes, paused
         }
 
         /// Encodes `null` for a missing value, so that every key is always there.
@@ -32,6 +33,7 @@ struct Stats: AsyncParsableCommand {
             try container.encode(consumers, forKey: .consumers)
             try container.encode(oldestAgeSeconds, forKey: .oldestAgeSeconds)
             try container.encode(bytes, forKey: .bytes)
+            try container.encode(paused, forKey: .paused)
         }
     }
 
@@ -44,7 +46,7 @@ struct Stats: AsyncParsableCommand {
                     ready: statistics.ready, leased: statistics.leased, partial: statistics.recovering,
                     delayed: statistics.delayed, dead: statistics.deadLettered, consumers: statistics.consumers,
                     nextDueAt: statistics.nextDueAt?.millisecondsSince1970, oldestAgeSeconds: age,
-                    bytes: statistics.bytes)
+                    bytes: statistics.bytes, paused: statistics.paused.map(\.rawValue).sorted())
                 if json { return try StandardOutput.line(try JSON.line(line)) }
                 try StandardOutput.line("ready      \(line.ready)")
                 try StandardOutput.line("leased     \(line.leased)")
@@ -55,6 +57,8 @@ struct Stats: AsyncParsableCommand {
                 try StandardOutput.line("consumers  \(line.consumers)")
                 try StandardOutput.line("oldest     \(age.map { "\($0) seconds" } ?? "-")")
                 try StandardOutput.line("bytes      \(line.bytes.map { "\($0)" } ?? "-")")
+                let paused = line.paused.isEmpty ? "-" : line.paused.joined(separator: ", ")
+                try StandardOutput.line("paused     \(paused)")
             }
         }
     }

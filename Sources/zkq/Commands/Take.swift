@@ -78,22 +78,33 @@ struct Take: AsyncParsableCommand {
 
     /// Returns the next message, or `nil` when the wait is over.
     ///
-    /// - Throws: ``ToolError`` when messages are still ready, and no consumer takes one during a second wait. While
-    ///   other consumers take messages, they may also take the remaining ones, so this is not an error.
+    /// - Throws: ``ToolError`` when messages are still ready, and consuming is paused or no consumer takes one during a
+    ///   second wait. While other consumers take messages, they may also take the remaining ones, so this is not an
+    ///   error.
     private func next(_ messages: inout QueueConsumer.Iterator, of queue: MessageQueue) async throws -> QueueMessage? {
         guard let wait else { return try await messages.next() }
         if let message = try await messages.next(within: .seconds(wait)) { return message }
         if Task.isCancelled { return nil }
         let before = try await queue.statistics()
         if before.ready == 0 { return nil }
+        try checkPause(before)
         let patience = min(max(wait.rounded(.up), 2), 10)
         if let message = try await messages.next(within: .seconds(patience)) { return message }
         if Task.isCancelled { return nil }
         let now = try await queue.statistics()
+        if now.ready == 0 { return nil }
+        try checkPause(now)
         // A message that was created and is no longer ready was claimed.
-        if now.ready == 0 || now.totalEnqueued - now.ready != before.totalEnqueued - before.ready { return nil }
+        if now.totalEnqueued - now.ready != before.totalEnqueued - before.ready { return nil }
         throw ToolError(
             "Messages are left: \(now.ready) ready, but none could be claimed within \(Int(patience)) seconds. To find "
                 + "the reason, run \"zkq doctor\", or use --log-level info.")
+    }
+
+    private func checkPause(_ statistics: QueueStatistics) throws {
+        guard statistics.paused.contains(.consume) else { return }
+        throw ToolError(
+            "Messages are left: \(statistics.ready) ready, but consuming is paused. To continue, run \"zkq resume "
+                + "--consume\".")
     }
 }

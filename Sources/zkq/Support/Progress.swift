@@ -19,4 +19,9 @@ final class Progress: Sendable {
         let bar = String(repeating: "#", count: filled) + String(repeating: " ", count: 30 - filled)
         StandardError.write("\r\(label) [\(bar)] \(done)/\(total)\(percent == 100 ? "\n" : "")")
     }
+
+    /// Ends the line of an incomplete bar, because a message can follow.
+    func end() {
+        if (0..<100).contains(shown.withLock { $0 }) { StandardError.write("\n") }
+    }
 }
