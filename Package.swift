@@ -185,6 +185,8 @@ let package = Package(
             ],
             path: "Tests/ClusterTests"
         ),
+        .executableTarget(
+            name: "wedged-consumer", dependencies: ["ZooKeeper", "ZooKeeperQueue"], path: "Tests/WedgedConsumer"),
         .testTarget(
             name: "ZooKeeperTests",
             dependencies: [
@@ -252,7 +254,7 @@ let package = Package(
         .testTarget(
             name: "ToolTests",
             dependencies: [
-                "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "zkq",
+                "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer", "wedged-consumer", "zkq",
                 .product(name: "HTTPTypes", package: "swift-http-types", condition: extras),
                 .product(name: "HummingbirdTesting", package: "hummingbird", condition: extras),
                 .product(name: "NIOCore", package: "swift-nio", condition: extras),

@@ -10,7 +10,8 @@ struct ExhaustiveFaultTests {
     private func makeQueue(_ scenario: Scenario, _ maximumBatchSize: Int) -> OurQueue {
         OurQueue(
             attributes: .init(
-                maximumDeliveries: scenario.maximumDeliveries, deduplicationWindow: .seconds(60),
+                maximumDeliveries: scenario.maximumDeliveries, leaseTimeout: scenario.leaseTimeout,
+                deduplicationWindow: .seconds(60),
                 maximumBatchSize: maximumBatchSize, capacity: scenario.capacity,
                 sequenceRolloverThreshold: scenario.sequenceRolloverThreshold),
             effects: scenario.expectedNodes.isEmpty ? nil : "/effects", delay: scenario.delay,

@@ -27,7 +27,7 @@ struct FaultHarness: Sendable {
 
     init(_ queue: any QueueUnderTest, _ order: Simulation.Order = .fixed) {
         self.queue = queue
-        monitor = InvariantMonitor(requeueDelay: queue.requeueDelay)
+        monitor = InvariantMonitor(requeueDelay: queue.requeueDelay, leaseTimeout: queue.leaseTimeout)
         simulation = Simulation(order) { [monitor] in monitor.observe($0) }
     }
 
@@ -198,11 +198,13 @@ struct FaultHarness: Sendable {
     }
 
     /// Runs recovery passes for the given time.
-    func recover(_ store: InMemorySession, for time: Duration) async throws {
+    func recover(
+        _ store: InMemorySession, for time: Duration, every period: Duration = Self.recoveryPeriod
+    ) async throws {
         let end = simulation.clock.now.offset + time
         while simulation.clock.now.offset < end {
             try? await queue.recover(store)
-            try await simulation.clock.sleep(for: Self.recoveryPeriod)
+            try await simulation.clock.sleep(for: period)
         }
     }
 

@@ -29,6 +29,17 @@ struct InterceptingStore: ZooKeeperStore {
         return store
     }
 
+    /// Returns a store that raises the version of a live consumer's node when it takes the consumer's leases, instead of
+    /// checking that version.
+    static func touchingConsumers(_ session: InMemorySession) -> InterceptingStore {
+        InterceptingStore(session: session) { session, operations in
+            guard case .check(let path, let version)? = operations.first, path.hasPrefix("/queue/consumers/") else {
+                return try await session.multi(operations)
+            }
+            return try await session.multi([.set(path, data: [], version: version)] + operations.dropFirst())
+        }
+    }
+
     /// Returns a store that moves a delayed message in two steps: it deletes the message, and then creates it again.
     static func movingInTwoSteps(_ session: InMemorySession) -> InterceptingStore {
         InterceptingStore(session: session) { session, operations in

@@ -7,7 +7,8 @@ import ZooKeeperTestKit
 /// Observes every change of the tree, and reports a change that no correct queue can make.
 ///
 /// A message is the node that contains its payload. It is in one location at a time. Only a live consumer that holds
-/// the message's lease can remove it. No process can take a lease from a live consumer.
+/// the message's lease can remove it. No process can take a lease from a live consumer, unless the consumer was silent
+/// for the lease timeout.
 final class InvariantMonitor: Sendable {
     private struct Location: Hashable {
         enum Kind { case ready, delayed, leased, partial, dead }
@@ -25,6 +26,8 @@ final class InvariantMonitor: Sendable {
     private struct State {
         var locations: [String: Location] = [:]
         var owners: [String: Int64] = [:]
+        /// When each consumer\'s node has changed last, in milliseconds since 1970.
+        var changes: [String: Int64] = [:]
         var violations: [Violation] = []
         /// The number of claims of each message, without those whose message was released under the same name.
         var claims: [String: Int] = [:]
@@ -32,9 +35,12 @@ final class InvariantMonitor: Sendable {
     private let root = "/queue"
     /// The delay of requeued messages.
     private let requeueDelay: Duration
+    private let leaseTimeout: Duration?
     private let state = Mutex(State())
 
-    init(requeueDelay: Duration = .zero) { self.requeueDelay = requeueDelay }
+    init(requeueDelay: Duration = .zero, leaseTimeout: Duration? = nil) {
+        (self.requeueDelay, self.leaseTimeout) = (requeueDelay, leaseTimeout)
+    }
 
     var violations: [Violation] { state.withLock { $0.violations } }
     func claims(of payload: String) -> Int { state.withLock { $0.claims[payload] ?? 0 } }
@@ -43,6 +49,7 @@ final class InvariantMonitor: Sendable {
         state.withLock { state in
             var locations: [String: Location] = [:]
             var owners: [String: Int64] = [:]
+            var changes: [String: Int64] = [:]
             for (exactPath, node) in transaction.nodes {
                 let path = exactPath.string
                 guard path.hasPrefix(root + "/") else { continue }
@@ -50,6 +57,7 @@ final class InvariantMonitor: Sendable {
                 if parts.count == 3, parts[0] == "consumers", parts[2] == "active" {
                     owners[parts[1]] = node.stat.ephemeralOwner
                 }
+                if parts.count == 2, parts[0] == "consumers" { changes[parts[1]] = node.stat.mtime }
                 guard let location = Self.location(path, parts), let data = node.data, !data.isEmpty else { continue }
                 let consumer = location.consumer.flatMap {
                     transaction.nodes[ExactString("\(root)/consumers/\($0)")]?.data
@@ -69,7 +77,7 @@ final class InvariantMonitor: Sendable {
                         name: location.kind == .delayed ? location.name : message.name, createdAt: node.stat.ctime)
                 }
             }
-            defer { (state.locations, state.owners) = (locations, owners) }
+            defer { (state.locations, state.owners, state.changes) = (locations, owners, changes) }
             // No process is responsible for nodes that the servers lose or restore.
             if transaction.isRollback { return }
             for (payload, before) in state.locations {
@@ -115,8 +123,10 @@ final class InvariantMonitor: Sendable {
                     .lostLeaseChangesNothing, "was settled by a session that does not own its consumer, or has ended")
             }
         case (.leased, .partial?):
-            if let consumer = before.consumer, state.owners[consumer] != nil {
-                report(.oneLease, "was taken from a live consumer")
+            guard let after, let consumer = before.consumer, state.owners[consumer] != nil else { return }
+            let silence = Duration.milliseconds(after.createdAt - (state.changes[consumer] ?? 0))
+            if leaseTimeout.map({ silence < $0 }) ?? true {
+                report(.oneLease, "was taken from a live consumer that was silent for \(silence)")
             }
         case (.leased, .leased?): report(.oneLease, "moved from \(before.path) to \(after?.path ?? "")")
         default: break

@@ -85,6 +85,15 @@ struct NegativeControlTests {
         #expect(found.contains { $0.invariant == .neverEarly }, "\(found)")
     }
 
+    @Test("A recovery that touches the version of the consumer whose leases it takes makes a lost request look applied")
+    func touchedVersion() async {
+        var queue = OurQueue(attributes: .init(leaseTimeout: .seconds(3)))
+        queue.recoveryStore = { InterceptingStore.touchingConsumers($0) }
+        let found = await found(in: queue, [.silentConsumer], \.byHistory)
+        print("a touched version: \(found)")
+        #expect(found[.acknowledgedIsFinal] != nil, "\(found)")
+    }
+
     /// Without a fault, the algorithm handles one message at a time correctly.
     @Test("The legacy client's algorithm loses a message when a reply is lost")
     func legacyAlgorithm() async throws {

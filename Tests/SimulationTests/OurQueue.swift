@@ -11,6 +11,7 @@ struct OurQueue: QueueUnderTest {
     var effects: String?
     var delay = Duration.zero
     var requeueDelay = Duration.zero
+    var leaseTimeout: Duration? { attributes.leaseTimeout }
     /// Whether each message is sent with its payload as its id.
     var sendsIDs = false
     /// The store of producers.

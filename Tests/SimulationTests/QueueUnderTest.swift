@@ -12,11 +12,14 @@ protocol QueueUnderTest: Sendable {
     /// The delay of messages that are sent, and of messages that are requeued.
     var delay: Duration { get }
     var requeueDelay: Duration { get }
+    /// How long a live consumer may be silent before a recovery takes its leases; `nil` means for ever.
+    var leaseTimeout: Duration? { get }
 }
 
 extension QueueUnderTest {
     var delay: Duration { .zero }
     var requeueDelay: Duration { .zero }
+    var leaseTimeout: Duration? { nil }
 
     func keepRecovering(_ store: InMemorySession) async throws {
         while true {

@@ -15,6 +15,8 @@ struct Scenario: Sendable, CustomStringConvertible {
     var capacity = QueueCapacity()
     /// Whether messages are sent with ids, which are stored for at least a minute.
     var sendsIDs = false
+    /// How long a consumer may be silent before a recovery takes its leases.
+    var leaseTimeout = Duration.seconds(60)
     /// The delay of messages that are sent, and of messages that are requeued.
     var delay = Duration.zero
     var requeueDelay = Duration.zero
@@ -290,10 +292,45 @@ struct Scenario: Sendable, CustomStringConvertible {
         try await recovered
     }
 
+    /// The process is stopped for so long that a recovery takes its leases, and continues in the same session. A request
+    /// that takes longer than the lease timeout has the same effect.
+    static let silentConsumer = Scenario(
+        description: "the leases of a silent consumer", isOrdered: false, leaseTimeout: leaseTimeout
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
+        async let consumed: Void = harness.consume(by: name, store, prefetch: 2) { delivery in
+            guard delivery.payload == "b" else { return .acknowledge }
+            store.pause(for: .seconds(8))
+            return .hold(.seconds(9))
+        }
+        async let recovered: Void = harness.recover(harness.session("recovery"), for: .seconds(20), every: .seconds(1))
+        try await harness.clock.sleep(for: .seconds(7))
+        try await harness.consume(by: "other", harness.session("other"), prefetch: 1, idle: .seconds(5))
+        _ = try await (consumed, recovered)
+    }
+
+    static let takeLeases = Scenario(
+        description: "take the leases of a silent consumer", isOrdered: false, leaseTimeout: leaseTimeout
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
+        let silent = harness.session("silent")
+        async let consumed: Void = harness.consume(by: "silent", silent, prefetch: 2) { delivery in
+            guard delivery.payload == "b" else { return .acknowledge }
+            silent.pause(for: .seconds(8))
+            return .hold(.seconds(9))
+        }
+        try await harness.recover(store, for: .seconds(8), every: .seconds(1))
+        try await consumed
+    }
+
+    private static let leaseTimeout = Duration.seconds(3)
+
+    static let leases = [silentConsumer, takeLeases]
+
     static let delayed = [sendLater, requeueLater, moveDelayed, keepMovingDelayed]
 
     static let all =
-        delayed + [
+        delayed + leases + [
             sendWithIDs, sendIDsAgain, expireIDs,
             sendToAFullQueue, rollover, sendDuringRollovers, claimDuringRollovers,
             send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, continuing, requeue,

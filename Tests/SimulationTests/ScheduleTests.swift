@@ -12,11 +12,15 @@ struct ScheduleTests {
     private static let seed = environment["SEED"].flatMap(UInt64.init) ?? UInt64.random(in: 0...UInt64.max)
 
     /// Every second schedule stores two messages in a node. In every third one, the sequence numbers roll over after a
-    /// few messages. Every fifth one sends with a delay, and every seventh one requeues with one.
+    /// few messages. Every fourth one has a short lease timeout. Every fifth one sends with a delay, and every seventh
+    /// one requeues with one.
     private static func makeQueue(_ seed: UInt64) -> OurQueue {
         var queue = OurQueue()
         queue.attributes.maximumBatchSize = seed.isMultiple(of: 2) ? 2 : 1
         if seed.isMultiple(of: 3) { queue.attributes.sequenceRolloverThreshold = 1 + Int(seed / 3 % 3) }
+        if seed % 4 == 1 {
+            queue.attributes.leaseTimeout = .milliseconds(1_000 + Int(seed / 4 % 5_000))
+        }
         if seed.isMultiple(of: 5) { queue.delay = .milliseconds(1 + Int(seed / 5 % 15_000)) }
         if seed.isMultiple(of: 7) { queue.requeueDelay = .milliseconds(1 + Int(seed / 7 % 15_000)) }
         return queue

@@ -195,8 +195,10 @@ struct ConsumerDriver {
     }
 
     private mutating func settle(_ lease: Lease, by kind: Settlement.Kind) {
+        let attempt: Int
         do {
-            guard try lease.beginSettling(by: kind) else { return }
+            guard let number = try lease.beginSettling(by: kind) else { return }
+            attempt = number
         } catch {
             let isHeld = lease.state == .held || lease.state == .suspended
             if isHeld { violations.append("\(lease.name.string) is held, but cannot be settled: \(error)") }
@@ -204,8 +206,7 @@ struct ConsumerDriver {
         }
         let waiter = SettlementWaiter { _ in }
         settling.append((lease, kind, waiter))
-        let settlement = Settlement(
-            lease: lease, kind: kind, waiter: waiter, since: now)
+        let settlement = Settlement(lease: lease, kind: kind, attempt: attempt, waiter: waiter, since: now)
         handle { [now] in $0.settles(settlement, now: now) }
     }
 

@@ -29,18 +29,17 @@ struct ConsumerTransaction {
 
     /// Records a refusal which shows that no earlier attempt of this transaction was applied either.
     ///
-    /// An abandoned transaction without a reply may still have been applied, so its settlements return to what was
-    /// unresolved before this one. A settlement whose caller was already told that no reply arrived stays unresolved,
-    /// for the case that the caller tries again.
+    /// A settlement whose caller was already told that no reply arrived stays unresolved, for the case that the caller
+    /// tries again, because the transaction is sent again.
     mutating func isCertainlyNotApplied() {
         isUnresolved = false
-        for settlement in settlements where settlement.waiter != nil { settlement.lease.restoreUnresolved() }
+        for settlement in settlements where settlement.waiter != nil { settlement.wasNotApplied() }
     }
 
     /// Records that an attempt was sent without a reply.
     mutating func mayBeApplied() {
         isUnresolved = true
-        for settlement in settlements { settlement.lease.unresolved.insert(settlement.kind) }
+        for settlement in settlements { settlement.isUnresolved() }
     }
 
     /// Each settlement and each claim as a separate transaction.

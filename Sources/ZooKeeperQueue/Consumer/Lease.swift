@@ -26,10 +26,11 @@ final class Lease: Sendable {
         var isSettling = false
         /// The caller of the last settlement.
         var settler: SettlementWaiter?
-        /// The settlements that were sent without a reply. One of them may have been applied.
-        var unresolved: Set<Settlement.Kind> = []
-        /// Those that were sent before the settlement in progress, or the last one.
-        var unresolvedBefore: Set<Settlement.Kind> = []
+        /// How many settlements have begun.
+        var attempts = 0
+        /// The settlements that were sent without a reply, by their numbers. One of them may have been applied.
+        var unresolved: [Int: Settlement.Kind] = [:]
+        var unresolvedKinds: Set<Settlement.Kind> { Set(unresolved.values) }
         var waiters: [UInt64: CheckedContinuation<LeaseState, Never>] = [:]
         var nextWaiter: UInt64 = 0
     }
@@ -60,17 +61,17 @@ final class Lease: Sendable {
 
     /// Begins a settlement. Only one can be in progress at a time, and only one can succeed.
     ///
-    /// - Returns: `false` when the message is settled already by an earlier attempt of the same kind, whose caller was
-    ///   told that no response arrived.
+    /// - Returns: the number of the attempt; `nil` when the message is settled already by an earlier attempt of the same
+    ///   kind, whose caller was told that no response arrived.
     /// - Throws: ``QueueError/Code/leaseLost``, ``QueueError/Code/outcomeUnknown`` when the lease is lost and an
     ///   earlier attempt may have been applied, ``QueueError/Code/alreadySettled``.
-    func beginSettling(by kind: Settlement.Kind) throws -> Bool {
+    func beginSettling(by kind: Settlement.Kind) throws -> Int? {
         try storage.withLock { state in
             switch state.lease {
             case .lost: throw state.unresolved.isEmpty ? Self.lostError : Self.unknownError
-            case .settled where state.unresolved == [kind]:
-                state.unresolved = []
-                return false
+            case .settled where state.unresolvedKinds == [kind]:
+                state.unresolved = [:]
+                return nil
             case .settled: throw QueueError(.alreadySettled, "The message is already settled. Nothing was changed.")
             case .held, .suspended:
                 guard !state.isSettling else {
@@ -78,8 +79,8 @@ final class Lease: Sendable {
                         .alreadySettled, "Another call is already settling the message. This call changed nothing.")
                 }
                 state.isSettling = true
-                state.unresolvedBefore = state.unresolved
-                return true
+                state.attempts += 1
+                return state.attempts
             }
         }
     }
@@ -98,22 +99,20 @@ final class Lease: Sendable {
     /// Records that the settlement failed. It may be tried again unless the lease is lost.
     func settlingFailed() { storage.withLock { $0.isSettling = false } }
 
-    /// The settlements without a reply. One of them may have been applied.
-    var unresolved: Set<Settlement.Kind> {
-        get { storage.withLock { $0.unresolved } }
-        set { storage.withLock { $0.unresolved = newValue } }
-    }
+    /// The kinds of the settlements without a reply. One of them may have been applied.
+    var unresolved: Set<Settlement.Kind> { storage.withLock { $0.unresolvedKinds } }
 
-    /// Records that the settlement in progress was certainly not applied so far.
-    func restoreUnresolved() { storage.withLock { $0.unresolved = $0.unresolvedBefore } }
+    /// Records that an attempt was sent without a reply.
+    func isUnresolved(_ attempt: Int, by kind: Settlement.Kind) { storage.withLock { $0.unresolved[attempt] = kind } }
 
-    /// Records that earlier settlements of this kind were certainly not applied.
-    func wasNotApplied(_ kind: Settlement.Kind) {
-        storage.withLock { state in
-            state.unresolved.remove(kind)
-            state.unresolvedBefore.remove(kind)
-        }
-    }
+    /// Records that an attempt was certainly not applied.
+    func wasNotApplied(_ attempt: Int) { storage.withLock { $0.unresolved[attempt] = nil } }
+
+    /// Records that an attempt was applied whose caller was told that no response arrived.
+    func wasApplied(_ attempt: Int, by kind: Settlement.Kind) { storage.withLock { $0.unresolved = [attempt: kind] } }
+
+    /// Records that no attempt was applied.
+    func nothingWasApplied() { storage.withLock { $0.unresolved = [:] } }
 
     static let lostError = QueueError(
         .leaseLost,

@@ -8,15 +8,17 @@ extension QueueConsumer {
         guard let index = error.operationIndex, plan.parts.indices.contains(index) else {
             return await refusedAsAWhole(&commit, error)
         }
-        if case .session = plan.parts[index], error.code == .noNode { return await sessionHasEnded(&commit) }
-        if case .registration = plan.parts[index] {
-            if error.code == .badVersion { return await resolve(&commit) }
-            if error.code == .noNode { return await sessionHasEnded(&commit) }
-        }
-        // The consumer's node had the expected version, so no earlier attempt was applied.
-        commit.isCertainlyNotApplied()
         switch plan.parts[index] {
-        case .session, .registration: abandon(&commit, error)
+        case .session where error.code == .noNode, .registration where error.code == .noNode:
+            return await sessionHasEnded(&commit)
+        case .registration where error.code == .badVersion: return await resolve(&commit)
+        // The refusal does not tell whether the consumer's node had the expected version.
+        case .session, .registration: return abandon(&commit, error)
+        // The node had that version, so no earlier attempt was applied.
+        default: commit.isCertainlyNotApplied()
+        }
+        switch plan.parts[index] {
+        case .session, .registration: break
         case .epoch:
             if error.code == .badVersion {
                 handle { $0.epochIsOver(&commit) }

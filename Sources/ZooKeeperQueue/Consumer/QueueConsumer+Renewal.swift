@@ -4,16 +4,12 @@ import ZooKeeper
 /// own threads keep its session alive.
 extension QueueConsumer {
     func renewLeases() async {
-        while !Task.isCancelled, let time = state.nextRenewal {
-            if time > now {
-                // A timer is needed, because the absence of transactions is no event.
-                guard (try? await queue.store.sleep(for: time - now)) != nil else { return }
-                continue
-            }
-            handle { $0.renewalIsDue(now: now) }
-            await transactionsEnd()
-            // A transaction that was refused has renewed nothing, and is tried again after a pause.
-            if state.nextRenewal == time, (try? await queue.store.sleep(for: .milliseconds(500))) == nil { return }
+        while !Task.isCancelled, let time = state.nextRenewal, let timeout = state.attributes.leaseTimeout {
+            // A timer is needed, because the absence of transactions is no event. The consumer looks again before a
+            // renewal without a reply becomes a silence, and tries a refused one again.
+            let pause = time > now ? time - now : timeout / 12
+            if time <= now { handle { $0.renewalIsDue(now: now) } }
+            guard (try? await queue.store.sleep(for: pause)) != nil else { return }
         }
     }
 

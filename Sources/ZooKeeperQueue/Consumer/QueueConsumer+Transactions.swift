@@ -7,13 +7,13 @@ extension QueueConsumer {
     func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
         // In a task that is not cancelled: a message must not lose its delay because its handler was cancelled.
         if case .requeue(_, let delay) = kind, delay > .zero { try await Task { try await readClock() }.value }
-        guard try lease.beginSettling(by: kind) else { return }
+        guard let attempt = try lease.beginSettling(by: kind) else { return }
         // This wait ignores cancellation, because an acknowledgement of completed work is worth waiting for, and
         // every attempt has a deadline.
         try await withCheckedThrowingContinuation { continuation in
             let waiter = SettlementWaiter { continuation.resume(with: $0) }
             lease.waitsForSettlement(waiter)
-            let settlement = Settlement(lease: lease, kind: kind, waiter: waiter, since: now)
+            let settlement = Settlement(lease: lease, kind: kind, attempt: attempt, waiter: waiter, since: now)
             handle { $0.settles(settlement, now: now) }
         }
     }
@@ -237,7 +237,7 @@ extension QueueConsumer {
         for settlement in commit.settlements {
             settlement.lease.update(.lost)
             if !settlement.lease.unresolved.isEmpty, await isStillLeased(settlement.lease) {
-                settlement.lease.unresolved = []
+                settlement.lease.nothingWasApplied()
             }
             handle { $0.leaseWasLost(settlement) }
         }

@@ -132,9 +132,6 @@ public actor QueueConsumer {
         }
     }
 
-    /// Waits for the transaction in progress.
-    func transactionsEnd() async { await committer?.value }
-
     /// Watches what a registered consumer depends on: its session, and the epoch, which changes when the queue is
     /// paused or resumed.
     func startWatching() {

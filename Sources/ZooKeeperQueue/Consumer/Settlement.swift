@@ -12,6 +12,8 @@ struct Settlement {
 
     let lease: Lease
     let kind: Kind
+    /// The number of the attempt to settle the lease.
+    let attempt: Int
     /// The caller that waits; `nil` once it was told the result.
     var waiter: SettlementWaiter?
     /// When the settlement was requested, by the store's clock.
@@ -66,8 +68,11 @@ struct Settlement {
         return lease.envelope.encoded(adding: failure, limit: limit) ?? lease.data
     }
 
-    /// Records that no attempt of this settlement was applied, and that none will be.
-    func wasNotApplied() { lease.wasNotApplied(kind) }
+    /// Records that the settlement was sent without a reply.
+    func isUnresolved() { lease.isUnresolved(attempt, by: kind) }
+
+    /// Records that the settlement was certainly not applied.
+    func wasNotApplied() { lease.wasNotApplied(attempt) }
 
     /// Whether the message may return to the ready messages.
     var mayRequeue: Bool {

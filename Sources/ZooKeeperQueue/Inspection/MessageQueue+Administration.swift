@@ -54,14 +54,4 @@ extension MessageQueue {
     {
         try await deadLetterQueue.purge(progress: progress)
     }
-
-    /// Takes the lease of a node from the consumer that holds it; a recovery then redelivers its messages.
-    ///
-    /// - Parameter nodeName: the lease's ``ConsumerInfo/Lease/nodeName``.
-    /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when no consumer holds the lease, and
-    ///   ``QueueError/Code/invalidArgument`` when the consumer is of an older release.
-    public func releaseLease(ofNode nodeName: String) async throws {
-        throw QueueError(
-            .notFound, "No consumer of \(path) holds a lease of this node. List the consumers to see their leases.")
-    }
 }

@@ -93,7 +93,7 @@ extension ConsumerStateMachine {
         case .notApplied: for settlement in abandoned { settlement.wasNotApplied() }
         case .applied:
             for settlement in abandoned {
-                settlement.lease.unresolved = [settlement.kind]
+                settlement.lease.wasApplied(settlement.attempt, by: settlement.kind)
                 emit(.update(settlement.lease, .settled))
                 forget(settlement.lease)
             }

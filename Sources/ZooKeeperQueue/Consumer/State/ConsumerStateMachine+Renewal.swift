@@ -14,25 +14,26 @@ extension ConsumerStateMachine {
         return renewedAt + timeout / 3
     }
 
-    /// Requests a renewal, which goes out with the next transaction.
+    /// Requests a renewal, which goes out with the next transaction, unless one is in progress.
     mutating func renewalIsDue(now: Duration) {
         guard let nextRenewal, nextRenewal <= now else { return }
         noticeSilence(now: now)
-        needsRenewal = true
+        if !isRenewing { needsRenewal = true }
         commitIfNeeded(now: now)
     }
 
-    /// Suspends the leases when the consumer was silent for so long that a recovery may have taken them. They are held
-    /// again once the consumer has renewed them and has seen that they still exist.
+    /// Suspends the leases when the consumer was silent for two thirds of the lease timeout, because a recovery may soon
+    /// take them, or has taken them. They are held again once the consumer has renewed them and has seen that they still
+    /// exist.
     mutating func noticeSilence(now: Duration) {
-        guard !leases.isEmpty, let timeout = attributes.leaseTimeout, now - renewedAt >= timeout else { return }
-        needsRenewal = true
+        guard !leases.isEmpty, let timeout = attributes.leaseTimeout, now - renewedAt >= timeout * 2 / 3 else { return }
+        if !isRenewing { needsRenewal = true }
         if wasSilent { return }
         wasSilent = true
         for lease in leases.values { emit(.update(lease, .suspended)) }
         emit(
             .log(
-                .warning, "A consumer was silent for longer than the lease timeout",
+                .warning, "A consumer was silent for most of the lease timeout",
                 ["silence": "\(now - renewedAt)"]))
     }
 

@@ -37,6 +37,7 @@ extension ConsumerStateMachine {
     /// Handles the end of a transaction, as a whole or in parts.
     mutating func transactionEnded() {
         claiming = []
+        isRenewing = false
         wake()
     }
 
@@ -67,7 +68,7 @@ extension ConsumerStateMachine {
             }
         }
         if needsRenewal, registration == self.registration, nextRenewal != nil {
-            (commit.renews, needsRenewal) = (true, false)
+            (commit.renews, isRenewing, needsRenewal) = (true, true, false)
         }
         claiming = commit.claims
         if !claiming.isEmpty { readIfNeeded() }
@@ -179,12 +180,13 @@ extension ConsumerStateMachine {
         dropSettled(&commit)
     }
 
-    /// Removes messages of batches that an earlier transaction has settled, although no caller was told.
+    /// Removes messages that an earlier transaction has settled, although no caller was told.
     private mutating func dropSettled(_ commit: inout ConsumerTransaction) {
         guard !commit.isUnresolved, registration == commit.registration else { return }
         let gone = commit.settlements.indices.filter { index in
             let lease = commit.settlements[index].lease
-            return lease.index.map { heldLeases.progress.isSettled($0, of: lease.node) } ?? false
+            return lease.state == .settled
+                || lease.index.map { heldLeases.progress.isSettled($0, of: lease.node) } ?? false
         }
         for index in gone { leaseIsGone(commit.settlements[index]) }
         commit.remove(gone)

@@ -167,7 +167,9 @@ struct ConsumerStateMachine: Sendable {
     var renewedAt = Duration.zero
     /// Whether the next transaction must renew the leases, and find out which of them still exist.
     var needsRenewal = false
-    /// Whether the consumer was silent for longer than the lease timeout, and does not know yet which leases still exist.
+    /// Whether the transaction in progress does that.
+    var isRenewing = false
+    /// Whether the consumer was silent for most of the lease timeout, and does not know yet which leases still exist.
     var wasSilent = false
     var claimLimit = ClaimLimit()
     var clock = EnsembleClock()
