@@ -46,6 +46,9 @@ public final class InMemoryZooKeeper: Sendable {
         ensemble = Mutex(Ensemble(time: timeline.milliseconds))
     }
 
+    /// The clock of the servers, in milliseconds since 1970.
+    package var milliseconds: Int64 { timeline.milliseconds }
+
     /// Opens a session, as one process would have it.
     ///
     /// - Parameters:

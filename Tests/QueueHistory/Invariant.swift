@@ -11,4 +11,5 @@ package enum Invariant: Int, Sendable, Hashable, CaseIterable {
     case drainedInTime
     case nothingLeftBehind
     case neverEarly
+    case neverExpired
 }

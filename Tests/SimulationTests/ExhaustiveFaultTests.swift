@@ -15,7 +15,7 @@ struct ExhaustiveFaultTests {
                 maximumBatchSize: maximumBatchSize, capacity: scenario.capacity,
                 sequenceRolloverThreshold: scenario.sequenceRolloverThreshold),
             effects: scenario.expectedNodes.isEmpty ? nil : "/effects", delay: scenario.delay,
-            requeueDelay: scenario.requeueDelay, sendsIDs: scenario.sendsIDs)
+            requeueDelay: scenario.requeueDelay, expiry: scenario.expiry, sendsIDs: scenario.sendsIDs)
     }
 
     @Test("Every promise is kept with any fault at any call of a protocol", arguments: Scenario.all, [1, 3])

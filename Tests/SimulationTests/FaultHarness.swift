@@ -115,6 +115,7 @@ struct FaultHarness: Sendable {
             do {
                 guard let delivery = try await receiver.next(within: idle) else { break }
                 record(.delivered, name, delivery)
+                checkExpiry(delivery)
                 leaseTracker.begin(delivery, store)
                 let action = decide(delivery)
                 if case .abandon = action { held.append(delivery) }
@@ -128,6 +129,13 @@ struct FaultHarness: Sendable {
         // A consumer that a live process closes requeues the messages that it holds, and these deliveries do not count.
         if store.sessionState.phase != .closed { for delivery in held { record(.interrupted, name, delivery) } }
         await receiver.close()
+    }
+
+    private func checkExpiry(_ delivery: any Delivery) {
+        let now = simulation.zookeeper.milliseconds
+        guard let time = delivery.expiresAt, time <= now else { return }
+        leaseTracker.report(
+            Violation(.neverExpired, "\(delivery.payload) was handed out \(now - time) ms after it had expired"))
     }
 
     /// Returns a consumer, which no task may hold at the end.

@@ -11,6 +11,8 @@ struct OurQueue: QueueUnderTest {
     var effects: String?
     var delay = Duration.zero
     var requeueDelay = Duration.zero
+    /// How long after its send a message expires.
+    var expiry: Duration?
     var leaseTimeout: Duration? { attributes.leaseTimeout }
     /// Whether each message is sent with its payload as its id.
     var sendsIDs = false
@@ -35,7 +37,7 @@ struct OurQueue: QueueUnderTest {
         configuration.minimumBatch = 1
         return OurSender(
             producer: QueueProducer(try queue(producerStore(store)), configuration: configuration),
-            sendsIDs: sendsIDs, delay: delay)
+            sendsIDs: sendsIDs, delay: delay, expiry: expiry)
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
@@ -80,12 +82,15 @@ private struct OurSender: Sender {
     let producer: QueueProducer
     let sendsIDs: Bool
     let delay: Duration
+    let expiry: Duration?
     var trackedObject: AnyObject? { producer }
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
             try await producer.send(
-                contentsOf: payloads.map { OutgoingMessage($0, id: sendsIDs ? $0 : nil, delay: delay) })
+                contentsOf: payloads.map {
+                    OutgoingMessage($0, id: sendsIDs ? $0 : nil, delay: delay, expiresAfter: expiry)
+                })
             return .stored
         } catch {
             return await resolve(error)
@@ -135,6 +140,7 @@ private struct OurDelivery: Delivery {
     var token: Int64 { message.fencingToken }
     var deliveryCount: Int { message.deliveryCount }
     var name: String { message.nodeName }
+    var expiresAt: Int64? { message.expiresAt?.millisecondsSince1970 }
     var isHeld: Bool { message.leaseState == .held }
 
     func acknowledge() async -> SettleResult {

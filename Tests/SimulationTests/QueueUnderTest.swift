@@ -54,6 +54,10 @@ extension Receiver {
     var trackedObject: AnyObject? { nil }
 }
 
+extension Delivery {
+    var expiresAt: Int64? { nil }
+}
+
 enum SettleResult: Sendable {
     case done, lost, unknown
     /// An error that must not happen.
@@ -70,6 +74,8 @@ protocol Delivery: Sendable {
     var token: Int64 { get }
     var deliveryCount: Int { get }
     var name: String { get }
+    /// From when on the message is expired, in milliseconds since 1970.
+    var expiresAt: Int64? { get }
     /// Whether the consumer believes to hold the lease.
     var isHeld: Bool { get }
     func acknowledge() async -> SettleResult

@@ -20,6 +20,8 @@ struct Scenario: Sendable, CustomStringConvertible {
     /// The delay of messages that are sent, and of messages that are requeued.
     var delay = Duration.zero
     var requeueDelay = Duration.zero
+    /// How long after its send a message expires.
+    var expiry: Duration?
     /// Whether the number of messages in a node makes a difference. A message that is sent with a delay is alone in its
     /// node.
     var dependsOnBatches: Bool { delay == .zero }
@@ -323,14 +325,41 @@ struct Scenario: Sendable, CustomStringConvertible {
         try await consumed
     }
 
+    /// The handlers take longer than the lease timeout, so the process renews its leases beside a recovery.
+    static let renewLeases = Scenario(
+        description: "renew leases", isOrdered: false, leaseTimeout: leaseTimeout
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
+        async let consumed: Void = harness.consume(by: name, store, prefetch: 2) { _ in .hold(.seconds(5)) }
+        async let recovered: Void = harness.recover(harness.session("recovery"), for: .seconds(20), every: .seconds(1))
+        _ = try await (consumed, recovered)
+    }
+
     private static let leaseTimeout = Duration.seconds(3)
 
-    static let leases = [silentConsumer, takeLeases]
+    static let leases = [silentConsumer, takeLeases, renewLeases]
+
+    /// One message expires in the buffer, and the others before they are claimed.
+    static let expire = Scenario(description: "expire", isOrdered: false, expiry: .seconds(7)) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
+        try await harness.consume(by: name, store, prefetch: 2) { _ in .hold(.seconds(8)) }
+    }
+
+    /// Without consumers, the recovery settles expired messages.
+    static let sweepExpired = Scenario(
+        description: "sweep expired messages", isOrdered: false, expiry: .seconds(7)
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
+        for _ in 0..<2 {
+            try? await harness.queue.recover(store)
+            try await harness.clock.sleep(for: .seconds(31))
+        }
+    }
 
     static let delayed = [sendLater, requeueLater, moveDelayed, keepMovingDelayed]
 
     static let all =
-        delayed + leases + [
+        delayed + leases + [expire, sweepExpired] + [
             sendWithIDs, sendIDsAgain, expireIDs,
             sendToAFullQueue, rollover, sendDuringRollovers, claimDuringRollovers,
             send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, continuing, requeue,

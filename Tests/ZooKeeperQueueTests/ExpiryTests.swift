@@ -25,6 +25,9 @@ struct ExpiryTests {
             let letters = try await queue.deadLetters()
             #expect(letters.map(\.reason) == (whenExpired == .deadLetter ? ["expired"] : []))
             #expect(letters.allSatisfy { $0.payload == Array("short".utf8) })
+            // A message that is redriven does not expire again.
+            #expect(try await queue.redriveAll() == letters.count)
+            #expect(try await queue.drain() == letters.map { _ in "short" })
             let statistics = try await queue.statistics()
             #expect(statistics.ready == 0 && statistics.leased == 0 && statistics.consumers == 0)
         }
@@ -44,6 +47,55 @@ struct ExpiryTests {
             }
             #expect(payloads == ["first", "third"])
             #expect(try await queue.deadLetters().count == 1)
+        }
+    }
+
+    @Test(
+        "A recovery settles the expired messages of a queue that hands out none",
+        arguments: QueueAttributes.WhenExpired.allCases, [1, 10])
+    func sweep(_ whenExpired: QueueAttributes.WhenExpired, batch: Int) throws {
+        try simulateQueue(.init(whenExpired: whenExpired, maximumBatchSize: batch)) { simulation, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(contentsOf: (0..<30).map { .init("\($0)", expiresAfter: .seconds(5)) })
+            try await producer.send(contentsOf: (0..<10).map { .init("later \($0)", expiresAfter: .seconds(600)) })
+            try await producer.send("for ever")
+            await producer.close()
+            // A consumer that is paused hands out nothing either.
+            try await queue.update { $0.paused = [.consume] }
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            #expect(try await messages.next(within: .zero) == nil)
+            let recovery = QueueRecovery(queue)
+            #expect(try await recovery.recover().expired == 0)
+            try await simulation.clock.sleep(for: .seconds(61))
+            #expect(try await recovery.recover().expired == 30)
+            await consumer.close()
+            try await simulation.clock.sleep(for: .seconds(600))
+            #expect(try await recovery.recover().expired == 10)
+            let letters = try await queue.deadLetters()
+            #expect(letters.count == (whenExpired == .deadLetter ? 40 : 0))
+            #expect(letters.allSatisfy { $0.reason == "expired" })
+            try await queue.update { $0.paused = [] }
+            #expect(try await queue.drain() == ["for ever"])
+        }
+    }
+
+    @Test("Sweeps that follow each other reach every part of a long queue")
+    func longQueue() throws {
+        try simulateQueue { simulation, queue in
+            let producer = QueueProducer(queue)
+            let count = ExpirySweep.maximumNodes + 500
+            try await producer.send(contentsOf: (0..<ExpirySweep.maximumNodes).map { OutgoingMessage("\($0)") })
+            try await producer.send(contentsOf: (0..<500).map { .init("e\($0)", expiresAfter: .seconds(5)) })
+            await producer.close()
+            let recovery = QueueRecovery(queue)
+            var expired = 0
+            for _ in 0..<2 {
+                try await simulation.clock.sleep(for: .seconds(61))
+                expired += try await recovery.recover().expired
+            }
+            #expect(expired == 500)
+            #expect(try await queue.statistics().ready == count - 500)
         }
     }
 

@@ -20,6 +20,8 @@ struct ConsumerTransaction {
     var renews = false
     /// Whether an attempt was sent without a reply, so it may have been applied.
     var isUnresolved = false
+    /// When the first attempt was sent, by the store's clock.
+    var sentAt: Duration?
     /// Whether the messages of a batch are requeued one by one, because another node has the batch's name.
     var releasesSingly = false
 

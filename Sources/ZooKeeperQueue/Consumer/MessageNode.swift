@@ -19,6 +19,8 @@ struct MessageNode: Sendable {
     }
 
     var name: ItemName { entry.name }
+    /// Whether one of the messages expires at some time.
+    var expires: Bool { messages.contains { $0.envelope.expiresAt != nil } }
 
     /// The assumed size of a node, in bytes, before one was read. It keeps the first read of long messages small.
     static let assumedSize = 64 << 10

@@ -41,6 +41,16 @@ extension QueueConsumer {
         }
     }
 
+    /// Reads the ensemble's clock, because no reply has told how late it is, and claimed messages may have expired. If
+    /// that fails, the clock is only known to have shown the stamp at some time since the transaction was sent.
+    private func readClock(after commit: ConsumerTransaction, _ stat: Stat) async {
+        do {
+            try await readClock()
+        } catch {
+            handle { $0.clockRead(stat.mtime, sentAt: commit.sentAt ?? .zero, now: now) }
+        }
+    }
+
     /// How often in a row the connection breaks at one transaction before its size is suspected. A server closes the
     /// connection at a request that is larger than its `jute.maxbuffer`.
     private static let suspiciousBreaks = 2
@@ -73,6 +83,7 @@ extension QueueConsumer {
             }
             let plan = commit.plan(queue, state.heldLeases)
             let sentAt = now
+            commit.sentAt = commit.sentAt ?? sentAt
             do {
                 let results = try await queue.store.multi(plan.operations)
                 guard results.count > 1, case .set(let stat) = results[1] else {
@@ -180,6 +191,7 @@ extension QueueConsumer {
                     found: node.stat.version, expected: expected, isUnresolved: commit.isUnresolved)
                 {
                 case .applied:
+                    if commit.claims.contains(where: \.expires) { await readClock(after: commit, node.stat) }
                     await applied(commit, commit.plan(queue, state.heldLeases), token: node.stat.mzxid)
                     return commit.clear()
                 case .notApplied: commit.isCertainlyNotApplied()

@@ -14,8 +14,8 @@ public struct DeadLetter: Sendable, Hashable {
     public let reason: String
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
     public let failures: [DeliveryFailure]
-    /// From when on the message is expired. A message that is redriven after this time expires again: send its payload
-    /// as a new message instead. See ``OutgoingMessage/expiresAfter``.
+    /// When the message expires or has expired; `nil` when it never does. A message that is redriven does not expire any
+    /// more.
     public let expiresAt: EnsembleTime?
     /// When the message was dead-lettered.
     public let deadLetteredAt: EnsembleTime

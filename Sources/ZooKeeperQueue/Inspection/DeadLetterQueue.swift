@@ -139,7 +139,7 @@ struct DeadLetterQueue: Sendable {
                     _ = try await store.multi([
                         .delete(tree.cause(ofDead: name)), .delete(tree.dead(name), version: node.stat.version),
                         epoch.check(in: tree),
-                        .create(epoch.path(of: item, in: tree), data: Envelope.restored(node.data)),
+                        .create(epoch.path(of: item, in: tree), data: Envelope.redriven(node.data)),
                     ])
                     return true
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {

@@ -29,7 +29,8 @@ extension MessageQueue {
         try await LeaseRelease(queue: self).release(nodeName)
     }
 
-    /// Moves a dead letter back to its old position in the queue. Its delivery count starts again.
+    /// Moves a dead letter back to its old position in the queue. Its delivery count starts again, and it does not expire
+    /// any more.
     ///
     /// - Parameter nodeName: the dead letter's ``DeadLetter/nodeName``.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such dead letter.

@@ -16,6 +16,9 @@ struct MessageMove {
     var slot: DelaySlot?
     /// Why the messages are dead-lettered; `nil` when they are not.
     var cause: String?
+    /// How many messages end with the node without being moved.
+    var deleted = 0
+    var count: Int { messages.count + deleted }
 
     var operations: [ZooKeeperOperation] {
         [.delete(from, version: version)]

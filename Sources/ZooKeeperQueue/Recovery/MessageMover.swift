@@ -10,7 +10,7 @@ struct MessageMover: Sendable {
     struct Outcome {
         /// `true` unless the guard no longer holds, in which case the caller must stop.
         var isComplete = true
-        /// How many messages were moved.
+        /// How many messages were moved, or deleted.
         var count = 0
     }
 
@@ -46,7 +46,7 @@ struct MessageMover: Sendable {
                 _ = try await store.multi(operations)
                 limit.pass(of: store.maximumRequestSize)
                 for move in batch { queue.skipped.handled(move.from) }
-                outcome.count += batch.reduce(0) { $0 + $1.messages.count }
+                outcome.count += batch.reduce(0) { $0 + $1.count }
                 rest.removeFirst(batch.count)
             } catch let error as ZooKeeperError {
                 if error.outcome == .unknown {

@@ -76,15 +76,17 @@ public actor QueueRecovery {
             Redelivery(queue: queue, mover: mover, ages: ages),
             SequenceRollover(queue: queue, mover: mover),
         ])
+        let time = EnsembleTime(millisecondsSince1970: now)
         if movesDelayed {
-            let now = EnsembleTime(millisecondsSince1970: now)
-            try await pass.run([DueMessages(queue: queue, mover: mover, now: now)])
+            try await pass.run([DueMessages(queue: queue, mover: mover, now: time)])
         }
         // Unneeded nodes can wait, and looking for them reads the list of all messages.
         if lastCleaning.map({ queue.store.now - $0 >= configuration.cleaningInterval }) ?? true {
             try await pass.run([
                 ProducerStateCleanup(queue: queue, ages: ages, retention: configuration.producerStateRetention),
                 IncompleteItemCleanup(queue: queue, ages: ages, age: configuration.incompleteItemAge),
+                ExpirySweep(
+                    queue: queue, mover: mover, now: time, interval: configuration.cleaningInterval),
             ])
             await recordSequenceUsage()
             lastCleaning = queue.store.now
@@ -98,6 +100,7 @@ public actor QueueRecovery {
                 metadata: [
                     "recovered": "\(report.recovered)", "redelivered": "\(report.redelivered)",
                     "deadLettered": "\(report.deadLettered)", "madeReady": "\(report.madeReady)",
+                    "expired": "\(report.expired)",
                     "consumersRemoved": "\(report.consumersRemoved)",
                     "producerStatesRemoved": "\(report.producerStatesRemoved)",
                     "incompleteItemsRemoved": "\(report.incompleteItemsRemoved)",

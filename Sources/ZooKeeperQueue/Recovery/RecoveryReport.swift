@@ -7,6 +7,8 @@ public struct RecoveryReport: Sendable, Hashable {
     /// Messages that were moved to the dead letters, because they had reached their maximum deliveries or have invalid
     /// names.
     public var deadLettered = 0
+    /// Expired messages that were moved to the dead letters or deleted, because the queue has no consumer or is paused.
+    public var expired = 0
     /// Delayed messages that became ready.
     public var madeReady = 0
     /// Failed consumers whose nodes were removed.
@@ -30,6 +32,7 @@ extension RecoveryReport {
         sum.recovered += other.recovered
         sum.redelivered += other.redelivered
         sum.deadLettered += other.deadLettered
+        sum.expired += other.expired
         sum.madeReady += other.madeReady
         sum.consumersRemoved += other.consumersRemoved
         sum.producerStatesRemoved += other.producerStatesRemoved

@@ -122,6 +122,16 @@ struct Envelope: Sendable, Hashable {
         return data
     }
 
+    /// Returns a dead letter's data for writing it into `items` again: without its expiry, which may have made it a dead
+    /// letter.
+    static func redriven(_ data: [UInt8]?) -> [UInt8] {
+        guard let data, case .message(var envelope) = read(data), envelope.expiresAt != nil else {
+            return restored(data)
+        }
+        envelope.expiresAt = nil
+        return envelope.encoded()
+    }
+
     /// The longest name of a header in bytes, because its length field has two bytes.
     static let maximumHeaderName = Int(UInt16.max)
 
