@@ -321,7 +321,7 @@ struct Scenario: Sendable, CustomStringConvertible {
             silent.pause(for: .seconds(8))
             return .hold(.seconds(9))
         }
-        try await harness.recover(store, for: .seconds(8), every: .seconds(1))
+        try await harness.recover(store, for: .seconds(8), every: .seconds(2))
         try await consumed
     }
 
@@ -330,8 +330,8 @@ struct Scenario: Sendable, CustomStringConvertible {
         description: "renew leases", isOrdered: false, leaseTimeout: leaseTimeout
     ) { harness, store in
         try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
-        async let consumed: Void = harness.consume(by: name, store, prefetch: 2) { _ in .hold(.seconds(5)) }
-        async let recovered: Void = harness.recover(harness.session("recovery"), for: .seconds(20), every: .seconds(1))
+        async let consumed: Void = harness.consume(by: name, store, prefetch: 2) { _ in .hold(.seconds(4)) }
+        async let recovered: Void = harness.recover(harness.session("recovery"), for: .seconds(16), every: .seconds(1))
         _ = try await (consumed, recovered)
     }
 
