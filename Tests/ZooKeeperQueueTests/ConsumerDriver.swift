@@ -38,6 +38,7 @@ struct ConsumerDriver {
     private var items: Set<String> = [] { didSet { itemsVersion += 1 } }
     private var itemsVersion = 0
     private var leased: Set<String> = []
+    private var attributes = QueueAttributes()
     /// The leases that a recovery took away while the session lived.
     private var taken: Set<String> = []
     /// When the consumer's node has changed last.
@@ -86,7 +87,7 @@ struct ConsumerDriver {
     /// Plays one random event.
     mutating func step() {
         now += .milliseconds(roll(40))
-        switch roll(44) {
+        switch roll(46) {
         case 0...3: create()
         case 4: if let stolen = items.sorted().randomElement(using: &random) { items.remove(stolen) }
         case 5...9: request()
@@ -97,6 +98,7 @@ struct ConsumerDriver {
         case 19: now += .seconds(roll(3))
         case 40: shareBuffer()
         case 41: isSilent()
+        case 43: pauseOrResume()
         case 42: handle { [now] in $0.renewalIsDue(now: now) }
         case 20...29: advanceReader()
         default: advanceCommitter()
@@ -106,6 +108,7 @@ struct ConsumerDriver {
 
     /// Lets all work complete, without faults.
     mutating func settleDown() {
+        if !attributes.paused.isEmpty { pauseOrResume() }
         session = SessionState(
             phase: .connected, sessionID: session.sessionID, timeout: .seconds(10), expirations: 0)
         handle { [session] in $0.sessionChanged(session) }
@@ -163,6 +166,7 @@ struct ConsumerDriver {
                 if taken.contains(lease.node) {
                     violations.append("\(lease.name.string) was handed out after it was taken away")
                 }
+                if machine.isPaused { violations.append("\(lease.name.string) was handed out during a pause") }
                 if lease.state != .held {
                     violations.append("\(lease.name.string) was handed out in the state \(lease.state)")
                 }
@@ -221,6 +225,15 @@ struct ConsumerDriver {
             settle(lease, by: .release)
         }
         handle { [now] in $0.batchingEnds(now: now) }
+    }
+
+    /// Handles a change of the attributes, as the watch on the epoch does.
+    private mutating func pauseOrResume() {
+        attributes.paused = attributes.paused.isEmpty ? [.consume] : []
+        guard machine.registration != nil else { return }
+        handle { [now, attributes] in
+            _ = $0.epochRead(SequenceEpoch(), attributes: attributes, read: $0.epochReadBegins(), now: now)
+        }
     }
 
     private mutating func changeSession() {
@@ -290,10 +303,14 @@ struct ConsumerDriver {
             let registration = Registration(
                 paths: machine.queue.tree.consumer(name), sessionID: session.sessionID, name: name)
             handle { $0.registered(registration) }
+            // The first value of the watch on the epoch.
+            handle { [now, attributes] in
+                _ = $0.epochRead(SequenceEpoch(), attributes: attributes, read: $0.epochReadBegins(), now: now)
+            }
         }
         if machine.needsEpoch {
-            _ = handle {
-                $0.epochRead(SequenceEpoch(), attributes: QueueAttributes(), read: $0.epochReadBegins())
+            _ = handle { [now, attributes] in
+                $0.epochRead(SequenceEpoch(), attributes: attributes, read: $0.epochReadBegins(), now: now)
             }
         }
         let mark = machine.listRevision
@@ -343,7 +360,9 @@ struct ConsumerDriver {
             reading = isValid ? .reads(handle { $0.nextToRead() }, mark) : .begins
         case .full: endScan()
         case .mayHaveMoved:
-            _ = handle { $0.epochRead(SequenceEpoch(), attributes: nil, read: $0.epochReadBegins()) }
+            _ = handle { [now] in
+                $0.epochRead(SequenceEpoch(), attributes: nil, read: $0.epochReadBegins(), now: now)
+            }
             handle { $0.foundNothing() }
         }
     }
@@ -549,7 +568,8 @@ struct ConsumerDriver {
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
         case .expire(let lease): handedOut.append(lease)
-        case .oversee, .renew, .restartRenewal, .becameEmpty, .stopWatching, .skip, .handled, .log: break
+        case .oversee, .restartOversight, .renew, .restartRenewal, .becameEmpty, .stopWatching, .skip, .handled, .log:
+            break
         }
     }
 
@@ -604,7 +624,9 @@ struct ConsumerDriver {
             }
         }
         // After a silence, the next renewal makes the buffer available.
-        if machine.buffer.first?.state == .held, !machine.wasSilent, !waiting.isEmpty, case .idle = committing {
+        if machine.buffer.first?.state == .held, !machine.wasSilent, !machine.isPaused, !waiting.isEmpty,
+            case .idle = committing
+        {
             violations.append("a caller waits although a message is buffered")
         }
         if machine.leases.count > machine.configuration.prefetch + 10 * ConsumerStateMachine.maximumUrgent {
@@ -628,7 +650,7 @@ struct ConsumerDriver {
         }
         // For every waiting caller, some event must still be expected.
         if !waiting.isEmpty, case .idle = reading, case .idle = committing, machine.buffer.first?.state != .suspended,
-            machine.free() > 0, !machine.wasSilent
+            machine.free() > 0, !machine.wasSilent, !machine.isPaused
         {
             violations.append("a caller waits, but nothing is in progress")
         }

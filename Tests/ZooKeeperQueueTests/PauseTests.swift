@@ -37,27 +37,51 @@ struct PauseTests {
             let pausing = Task {
                 while !Task.isCancelled {
                     try await queue.update { $0.paused = $0.paused.isEmpty ? [.send] : [] }
+                    try await Task.sleep(for: .milliseconds(2))
                 }
             }
-            let stored = try await withThrowingTaskGroup(of: String?.self) { group in
-                for number in 0..<2_000 {
-                    group.addTask {
-                        do {
-                            try await producer.send("\(number)")
-                            return "\(number)"
-                        } catch let error as QueueError where error.code == .paused {
-                            return nil
+            var stored: Set<String> = []
+            for round in 0..<40 {
+                stored.formUnion(
+                    try await withThrowingTaskGroup(of: String?.self) { group in
+                        for number in 0..<50 {
+                            group.addTask {
+                                do {
+                                    try await producer.send("\(round) \(number)")
+                                    return "\(round) \(number)"
+                                } catch let error as QueueError where error.code == .paused {
+                                    return nil
+                                }
+                            }
                         }
-                    }
-                }
-                return try await group.reduce(into: Set<String>()) { $0.formUnion([$1].compactMap { $0 }) }
+                        return try await group.reduce(into: Set<String>()) { $0.formUnion([$1].compactMap { $0 }) }
+                    })
             }
             pausing.cancel()
-            _ = await pausing.result
+            await #expect(throws: CancellationError.self) { try await pausing.value }
             await producer.close()
             try await queue.update { $0.paused = [] }
             let taken = try await queue.drain()
             #expect(taken.count == stored.count && Set(taken) == stored)
+            #expect(!stored.isEmpty && stored.count < 2_000)
+        }
+    }
+
+    @Test("A batch whose request was lost is not stored during the pause that refuses the rest of its send")
+    func partOfASend() throws {
+        try simulateQueue { simulation, queue in
+            // The first attempt of the first batch does not reach a server.
+            let store = simulation.zookeeper.connect(
+                "producer", faults: { call in call.number == 6 ? .requestLost : nil })
+            let producer = QueueProducer(try MessageQueue(store: store))
+            try await producer.send("before")
+            try await queue.update { $0.paused = [.send] }
+            await expect(.paused) {
+                try await producer.send(contentsOf: (0..<2_500).map { OutgoingMessage("\($0)") })
+            }
+            try await queue.store.sleep(for: .seconds(60))
+            #expect(try await queue.statistics().ready == 1)
+            await producer.close()
         }
     }
 
@@ -93,11 +117,13 @@ struct PauseTests {
             try await queue.update { $0.paused = [] }
             var numbers = [0]
             if let message = try await waiting.value {
+                #expect(message.deliveryCount == 1)
                 numbers.append(try #require(Int(String(decoding: message.payload, as: UTF8.self))))
                 try await message.acknowledge()
             }
             await late.close()
             while numbers.count < 10, let message = try await messages.next() {
+                #expect(message.deliveryCount == 1)
                 numbers.append(try #require(Int(String(decoding: message.payload, as: UTF8.self))))
                 try await message.acknowledge()
             }

@@ -8,7 +8,8 @@ extension MessageQueue {
         }
     }
 
-    /// Changes the queue's attributes for all members. Running members apply the change at their next transaction.
+    /// Changes the queue's attributes for all members. Running producers apply the change at their next transaction, and
+    /// consumers at once.
     ///
     /// ```swift
     /// try await queue.update { $0.capacity = .init(messages: 100_000) }

@@ -1,7 +1,7 @@
 /// The settings of a queue that all its members share. They are stored in the queue's tree.
 ///
 /// Pass them to ``MessageQueue/createIfNeeded(_:)`` when the queue is created, and change them later with
-/// ``MessageQueue/update(_:)``. Running members apply a change at their next transaction.
+/// ``MessageQueue/update(_:)``. Running producers apply a change at their next transaction, and consumers at once.
 public struct QueueAttributes: Sendable, Hashable {
     /// How often a message is delivered before it moves to the dead letters: 1 or more. Default: 10.
     public var maximumDeliveries: Int
@@ -56,8 +56,9 @@ public struct QueueAttributes: Sendable, Hashable {
     /// What is paused, for all members. Default: nothing.
     ///
     /// While sending is paused, a send throws ``QueueError/Code/paused``. While consuming is paused, consumers hand out
-    /// no message, and requeue those that they have not handed out. The messages that handlers hold are settled as
-    /// usual. Running members notice a change at once, and continue when the pause ends.
+    /// no message, and return those that they have not handed out. The messages that handlers hold are settled as
+    /// usual. A send of several messages of which some are stored goes on. Running members notice a change at once, and
+    /// continue when the pause ends.
     public var paused: Set<Activity>
 
     /// An activity that can be paused.
@@ -78,6 +79,8 @@ public struct QueueAttributes: Sendable, Hashable {
 
     /// The lines in the tree whose names this release does not know. They are kept.
     private var unknown: [String: String] = [:]
+    /// The paused activities that this release does not know.
+    private var unknownPaused: Set<String> = []
 
     /// Creates attributes. Each property describes its setting.
     public init(
@@ -99,7 +102,9 @@ public struct QueueAttributes: Sendable, Hashable {
     }
 
     /// Takes over the lines of stored attributes that this release does not know, because a change must keep them.
-    mutating func keepUnknown(of stored: QueueAttributes) { unknown = stored.unknown }
+    mutating func keepUnknown(of stored: QueueAttributes) {
+        (unknown, unknownPaused) = (stored.unknown, stored.unknownPaused)
+    }
 
     /// Throws for a value outside its limits.
     func validate() throws {
@@ -169,8 +174,8 @@ extension QueueAttributes {
             unknown.removeValue(forKey: Name.whenExpired).flatMap { WhenExpired(rawValue: $0) } ?? whenExpired
         redeliveryDelay = take(Name.redeliveryDelay, in: times).map { .milliseconds($0) } ?? redeliveryDelay
         // Zero stands for no timeout.
-        leaseTimeout =
-            take(Name.leaseTimeout, in: times).map { $0 == 0 ? nil : .milliseconds($0) } ?? leaseTimeout
+        let timeout = take(Name.leaseTimeout, in: 0...times.upperBound)
+        if let timeout, timeout == 0 || timeout >= 1_000 { leaseTimeout = timeout == 0 ? nil : .milliseconds(timeout) }
         deduplicationWindow =
             take(Name.deduplicationWindow, in: 1...times.upperBound).map { .milliseconds($0) } ?? deduplicationWindow
         maximumBatchSize = take(Name.maximumBatchSize, in: Self.batchSizes) ?? maximumBatchSize
@@ -178,8 +183,9 @@ extension QueueAttributes {
         capacity.bytes = take(Name.maximumBytes, in: 1...Int.max)
         sequenceRolloverThreshold =
             take(Name.sequenceRolloverThreshold, in: Self.thresholds) ?? sequenceRolloverThreshold
-        let activities = unknown.removeValue(forKey: Name.paused) ?? ""
-        paused = Set(activities.split(separator: ",").compactMap { Activity(rawValue: String($0)) })
+        let words = (unknown.removeValue(forKey: Name.paused) ?? "").split { $0 == "," || $0 == " " }.map(String.init)
+        paused = Set(words.compactMap { Activity(rawValue: $0) })
+        unknownPaused = Set(words.filter { Activity(rawValue: $0) == nil })
     }
 
     /// Returns the data of the node. A default is not written, because each member knows it.
@@ -202,7 +208,8 @@ extension QueueAttributes {
         lines[Name.maximumMessages] = capacity.messages.map { "\($0)" }
         lines[Name.maximumBytes] = capacity.bytes.map { "\($0)" }
         write(Name.sequenceRolloverThreshold, \.sequenceRolloverThreshold) { "\($0)" }
-        write(Name.paused, \.paused) { $0.map(\.rawValue).sorted().joined(separator: ",") }
+        let words = unknownPaused.union(paused.map(\.rawValue)).sorted()
+        if !words.isEmpty { lines[Name.paused] = words.joined(separator: ",") }
         return Array(lines.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined().utf8)
     }
 }

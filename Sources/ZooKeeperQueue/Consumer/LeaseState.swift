@@ -2,13 +2,15 @@
 public enum LeaseState: Sendable, Hashable {
     /// The message is leased to this consumer, and to no other.
     case held
-    /// The lease is suspended: the ensemble has not responded for two thirds of the session timeout, so the lease may
-    /// end soon. It becomes held again, or lost.
+    /// The lease is suspended, because it may end soon: the ensemble has not responded for two thirds of the session
+    /// timeout, or the consumer could not renew the lease for two thirds of ``QueueAttributes/leaseTimeout``. It becomes
+    /// held again, or lost.
     ///
-    /// The lease is suspended before any other consumer can claim the message, as long as the
-    /// clocks run at the same rate.
+    /// The lease is suspended before any other consumer can claim the message, as long as the clocks run at the same rate
+    /// and this process runs Swift tasks. In a process that does not, it is suspended as soon as tasks run again.
     case suspended
-    /// The consumer no longer holds the lease: its session has ended, and the message has been or will be redelivered.
+    /// The consumer no longer holds the lease: its session has ended, or the lease was taken away. The message has been or
+    /// will be redelivered.
     case lost
     /// This consumer has acknowledged, requeued or dead-lettered the message.
     case settled

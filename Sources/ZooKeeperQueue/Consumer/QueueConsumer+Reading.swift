@@ -42,7 +42,7 @@ extension QueueConsumer {
         let read = handle { $0.epochReadBegins() }
         let current = try await queue.reader.sequenceEpoch()
         let attributes = state.needsAttributes(with: current) ? try await queue.attributeStore.read() : nil
-        let (changed, isAnother) = handle { $0.epochRead(current, attributes: attributes, read: read) }
+        let (changed, isAnother) = handle { $0.epochRead(current, attributes: attributes, read: read, now: now) }
         if isAnother { queue.skipped.forget(queue.tree.items) }
         return changed
     }

@@ -133,7 +133,8 @@ extension QueueConsumer {
             // Without the `sync`, the read may overtake a transaction that is still on its way between the servers.
             try await queue.store.sync(registration.paths.path)
             let node = try await queue.store.get(registration.paths.path)
-            return handle { $0.heldLeasesRead(node, of: registration) }
+            let isAtomic = try await queue.store.capabilities.contains(.transactions)
+            return handle { $0.heldLeasesRead(node, of: registration, isAtomic: isAtomic) }
         } catch let error as ZooKeeperError where error.code == .noNode {
             // The transaction itself will find that the registration is gone.
             handle { $0.skipHeldLeasesRead() }

@@ -170,7 +170,8 @@ extension QueueConsumer {
         case .found(let found): return .found(found)
         case .full: return .full
         case .mayHaveMoved:
-            if try await readEpoch() { return .rescan }
+            // Another task may adopt the change first.
+            if try await readEpoch() || state.scanIsOutdated { return .rescan }
             handle { $0.foundNothing() }
             return nil
         }

@@ -17,8 +17,9 @@ import ZooKeeper
 /// Several tasks may iterate over one consumer. Each message goes to one of them. When the last iterator is dropped,
 /// claimed messages that were not handed out are requeued at their old positions.
 ///
-/// A lease lasts as long as the client's session. Run a ``QueueRecovery`` in at least one process, because it requeues
-/// the messages of failed consumers.
+/// A lease lasts as long as the client's session, if this process runs Swift tasks in each
+/// ``QueueAttributes/leaseTimeout``. Run a ``QueueRecovery`` in at least one process, because it requeues the messages of
+/// failed consumers.
 public actor QueueConsumer {
     nonisolated let queue: MessageQueue
     nonisolated let configuration: QueueConsumer.Configuration
@@ -81,6 +82,8 @@ public actor QueueConsumer {
             // The task may have ended by now.
             if state.isCommitting { committer = task }
         case .oversee: overseeIfNeeded()
+        // The task that ends starts the next one.
+        case .restartOversight: overseer?.cancel()
         case .renew: renewIfNeeded()
         // The task that ends starts the next one.
         case .restartRenewal: if let renewer { renewer.cancel() } else { renewIfNeeded() }
@@ -125,22 +128,41 @@ public actor QueueConsumer {
 
     private func renewIfNeeded() {
         guard renewer == nil, state.nextRenewal != nil else { return }
-        renewer = Task {
-            await renewLeases()
-            renewer = nil
-            renewIfNeeded()
+        let store = queue.store
+        // A weak reference, because a consumer that is dropped must end at once.
+        renewer = Task { [weak self] in
+            while let pause = await self?.renewLeases() {
+                // A timer is needed, because the absence of transactions is no event.
+                guard (try? await store.sleep(for: pause)) != nil else { break }
+            }
+            await self?.renewerEnded()
         }
+    }
+
+    private func renewerEnded() {
+        renewer = nil
+        renewIfNeeded()
     }
 
     /// Watches what a registered consumer depends on: its session, and the epoch, which changes when the queue is
     /// paused or resumed.
     func startWatching() {
-        let (states, epochs) = (queue.store.sessionStates, queue.store.dataUpdates(of: queue.tree.epoch))
+        let (store, path, states) = (queue.store, queue.tree.epoch, queue.store.sessionStates)
         stopWatching()
         watches = [
             Task { [weak self] in for await _ in states { await self?.sessionChanged() } },
-            // The sequence throws when the epoch cannot be read. The next transaction reports the same error.
-            Task { [weak self] in try? await { for try await node in epochs { await self?.epochChanged(node) } }() },
+            Task { [weak self] in
+                while !Task.isCancelled {
+                    do {
+                        for try await node in store.dataUpdates(of: path) { await self?.epochChanged(node) }
+                        return
+                    } catch {
+                        // The consumer could miss the end of a pause, so it reads the epoch itself, and watches again.
+                        await self?.epochWatchFailed()
+                        guard (try? await store.sleep(for: .seconds(1))) != nil else { return }
+                    }
+                }
+            },
         ]
     }
 
@@ -148,6 +170,8 @@ public actor QueueConsumer {
         for watch in watches { watch.cancel() }
         watches = []
     }
+
+    private func epochWatchFailed() { handle { $0.epochIsUnknown() } }
 
     private func sessionChanged() { handle { $0.sessionChanged(queue.store.sessionState) } }
 

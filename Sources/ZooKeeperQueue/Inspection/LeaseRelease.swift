@@ -17,18 +17,28 @@ struct LeaseRelease {
             try await queue.prepareExisting()
             // Throws for a format that this release does not know.
             _ = try await queue.reader.sequenceEpoch()
+            guard try await store.capabilities.contains(.transactions) else {
+                throw QueueError(
+                    .invalidArgument, "Releasing a lease requires a store with transactions. Use another store.")
+            }
             let mover = LeaseMover(queue: queue, mover: MessageMover(queue))
-            for attempt in 0..<Self.attempts {
-                guard let consumer = try await holder(of: name) else {
+            var consumers: [ConsumerPaths]?
+            var isUncertain = false
+            for _ in 0..<Self.attempts {
+                guard let consumer = try await holder(of: name, among: consumers) else {
                     // After a lost reply, the lease of a transaction that was applied is gone.
-                    if attempt > 0 { return }
+                    if isUncertain { return }
                     throw QueueError(
                         .notFound,
                         "No consumer of \(queue.path) holds a node with this name. List the consumers to see what they "
                             + "hold.")
                 }
                 // A consumer that sends a transaction in between keeps the lease, so try again.
-                if try await mover.move([name], from: consumer, isAlive: true).count > 0 { return }
+                let outcome = try await mover.move([name], from: consumer, isAlive: true)
+                if outcome.count > 0 { return }
+                isUncertain = isUncertain || outcome.isUncertain
+                // Another consumer may receive the message meanwhile, and keeps it.
+                consumers = [consumer.paths]
             }
             throw QueueError(
                 .timedOut,
@@ -38,12 +48,14 @@ struct LeaseRelease {
     }
 
     /// Returns the consumer that holds a node.
-    private func holder(of name: String) async throws -> ObservedConsumer? {
-        for consumer in try await queue.reader.usableNames(tree.consumers).map(tree.consumer) {
+    private func holder(of name: String, among consumers: [ConsumerPaths]?) async throws -> ObservedConsumer? {
+        let all = try await queue.reader.usableNames(tree.consumers).map(tree.consumer)
+        for consumer in consumers ?? all {
             guard let node = try await queue.reader.usableNode(consumer.path),
                 try await queue.reader.usableStat(consumer.lease(name)) != nil
             else { continue }
-            if let active = try await queue.reader.usableNode(consumer.active), active.data != ConsumerPaths.renewing {
+            let active = try await queue.reader.read([consumer.active])[0]
+            if !active.isMissing, active.node?.data != ConsumerPaths.renewing {
                 throw QueueError(
                     .invalidArgument,
                     "The consumer \(NodePath.name(of: consumer.path)) belongs to a release or a client that does not "

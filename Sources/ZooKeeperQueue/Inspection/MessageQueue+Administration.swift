@@ -20,11 +20,13 @@ extension MessageQueue {
     /// redelivers the node's unsettled messages, and each counts a delivery.
     ///
     /// The consumer learns of it when it settles a message of the node or renews its leases: the lease is then
-    /// ``LeaseState/lost``. Its handler may go on until then, as after a lost session.
+    /// ``LeaseState/lost``. Its handler may go on until then, as after a lost session, and a message of the node that
+    /// waits in the consumer's buffer may still be handed out.
     ///
     /// - Parameter nodeName: the name of the leased node. See ``ConsumerInfo/Lease/nodeName``.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when no consumer holds the node,
-    ///   ``QueueError/Code/invalidArgument`` when its consumer belongs to a release that does not notice.
+    ///   ``QueueError/Code/invalidArgument`` when its consumer belongs to a release that does not notice, or the store has
+    ///   no transactions, ``QueueError/Code/timedOut`` when the consumer sends transactions all the time.
     public func releaseLease(ofNode nodeName: String) async throws {
         try await LeaseRelease(queue: self).release(nodeName)
     }

@@ -27,7 +27,8 @@ struct QueueInspector: Sendable {
                 statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
             }
             (statistics.delayed, statistics.nextDueAt) = try await queue.delayedQueue.count()
-            statistics.paused = try await queue.attributeStore.read().paused
+            // A client that may not read the settings still sees the counts.
+            statistics.paused = QueueAttributes(try await reader.usableNode(tree.settings)?.data).paused
             return statistics
         }
     }

@@ -5,8 +5,8 @@ import ZooKeeper
 /// consumers whose session lives, but which do not renew them.
 ///
 /// A consumer has failed when its ephemeral node is gone. Each transaction proves that again: it creates the ephemeral
-/// node and deletes it, which fails while the consumer lives. So a recovery cannot take messages from a live consumer,
-/// however outdated its view is.
+/// node and deletes it, which fails while the consumer lives. So such a transaction takes no message from a live
+/// consumer, however outdated the recovery's view is.
 ///
 /// A consumer is wedged when it holds leases and its node has not changed for the lease timeout, by the ensemble's clock
 /// and by this process's own. Each transaction checks that the node is still unchanged, so a consumer that renews its
@@ -23,7 +23,6 @@ struct ConsumerRecovery: RecoveryDuty {
 
     private var store: any ZooKeeperStore { queue.store }
     private var tree: QueueTree { queue.tree }
-    private var leases: LeaseMover { LeaseMover(queue: queue, mover: mover) }
 
     mutating func run() async throws {
         let timeout = try await LeaseTimeout(queue, ages)
@@ -33,9 +32,12 @@ struct ConsumerRecovery: RecoveryDuty {
             let paths = tree.consumer(name)
             try await queue.skipped.handle(paths.path) {
                 // This read only saves work. The guard in each transaction protects a live consumer.
-                guard let active = try await queue.reader.node(paths.active) else { return try await recover(paths) }
-                if let timeout, active.data == ConsumerPaths.renewing {
-                    try await takeLeases(of: paths, after: timeout)
+                switch try await queue.reader.read([paths.active])[0] {
+                case .missing: try await recover(paths)
+                case .node(let active) where active.data == ConsumerPaths.renewing:
+                    if let timeout { try await takeLeases(of: paths, after: timeout) }
+                // The consumer lives. It belongs to another release or client.
+                case .node, .refused: break
                 }
             }
         }
@@ -47,9 +49,9 @@ struct ConsumerRecovery: RecoveryDuty {
         }
         guard let node = try await queue.reader.node(paths.path) else { return }
         let usable = queue.skipped.usable(names, in: paths.item)
-        let outcome = try await leases.move(usable, from: .init(paths, node), isAlive: false)
-        report.recovered += outcome.count
-        guard outcome.isComplete, try await moveLegacyMessage(paths), usable.count == names.count else { return }
+        guard try await move(usable, from: .init(paths, node), isAlive: false), try await moveLegacyMessage(paths),
+            usable.count == names.count
+        else { return }
         // The node of a consumer that lives or holds a message by now has a child, so it cannot be deleted.
         if try await store.attempt([.delete(paths.item), .delete(paths.path)], tolerating: .notEmpty, .noNode) {
             report.consumersRemoved += 1
@@ -63,12 +65,28 @@ struct ConsumerRecovery: RecoveryDuty {
             timeout.isEstablished
         else { return }
         let names = try await queue.reader.usableNames(paths.item)
-        if names.isEmpty { return }
-        let outcome = try await leases.move(names, from: .init(paths, node), isAlive: true)
-        report.recovered += outcome.count
+        let before = report.recovered
+        _ = try await move(names, from: .init(paths, node), isAlive: true)
+        if report.recovered == before { return }
         queue.logger.warning(
             "Took the leases of a consumer that does not renew them",
-            metadata: ["consumer": "\(paths.path)", "messages": "\(outcome.count)"])
+            metadata: ["consumer": "\(paths.path)", "messages": "\(report.recovered - before)"])
+    }
+
+    /// Moves leased messages of a consumer to `partial`.
+    ///
+    /// - Returns: `false` when the consumer has changed.
+    private mutating func move(_ names: [String], from consumer: ObservedConsumer, isAlive: Bool) async throws -> Bool {
+        let leases = LeaseMover(queue: queue, mover: mover)
+        var rest = names.sorted()[...]
+        while !rest.isEmpty {
+            let batch = rest.prefix(MessageMover.batchSize)
+            let outcome = try await leases.move(Array(batch), from: consumer, isAlive: isAlive)
+            report.recovered += outcome.count
+            guard outcome.isComplete else { return false }
+            rest = rest.dropFirst(batch.count)
+        }
+        return true
     }
 
     /// Removes the node of a consumer that failed in the middle of its registration.
@@ -113,13 +131,23 @@ private struct LeaseTimeout {
     /// Whether it has been the same for so long that each consumer has renewed its leases in time.
     let isEstablished: Bool
 
-    /// Returns `nil` when the queue has none.
+    /// The least time to wait after a change, during which a consumer may have been disconnected from the ensemble.
+    private static let grace = Duration.seconds(60)
+
+    /// Returns `nil` when the queue has no timeout, or the client may not read it. A store without transactions cannot
+    /// take leases from live consumers, because it cannot check that a consumer is silent and move a message at once.
     init?(_ queue: MessageQueue, _ ages: NodeAges) async throws {
-        let settings = try await queue.reader.node(queue.tree.settings)
-        guard let duration = QueueAttributes(settings?.data).leaseTimeout else { return nil }
+        guard try await queue.store.capabilities.contains(.transactions) else { return nil }
+        let reading = try await queue.reader.read([queue.tree.settings])[0]
+        if case .refused = reading { return nil }
+        guard let duration = QueueAttributes(reading.node?.data).leaseTimeout else { return nil }
         self.duration = duration
-        isEstablished =
-            settings.map { ages.hasExpired(queue.tree.settings, $0.stat, since: $0.stat.mtime, after: duration) }
-            ?? true
+        // The settings of a queue at its creation are known to each consumer.
+        guard let stat = reading.node?.stat, stat.version > 0 else {
+            isEstablished = true
+            return
+        }
+        isEstablished = ages.hasExpired(
+            queue.tree.settings, stat, since: stat.mtime, after: max(duration, Self.grace))
     }
 }

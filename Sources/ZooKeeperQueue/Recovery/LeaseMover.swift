@@ -5,23 +5,14 @@ struct LeaseMover {
     let queue: MessageQueue
     let mover: MessageMover
 
-    /// Moves the nodes with these names.
+    /// Moves the nodes with these names, at most ``MessageMover/batchSize`` of them.
     ///
     /// - Parameters:
     ///   - consumer: the consumer, as it was read before the names.
     ///   - isAlive: whether the consumer's session lives. It then keeps the leases if it has sent a transaction since.
     func move(_ names: [String], from consumer: ObservedConsumer, isAlive: Bool) async throws -> MessageMover.Outcome {
-        var rest = names.sorted()[...]
-        var sum = MessageMover.Outcome()
-        while !rest.isEmpty, sum.isComplete {
-            let batch = Array(rest.prefix(MessageMover.batchSize))
-            let moves = try await mover.moves(batch, from: consumer.paths.lease) { move(of: $0, $1, consumer) }
-            let outcome = try await mover.apply(
-                moves, guardedBy: isAlive ? .silentConsumer(consumer) : .failedConsumer(consumer))
-            (sum.isComplete, sum.count) = (outcome.isComplete, sum.count + outcome.count)
-            rest = rest.dropFirst(batch.count)
-        }
-        return sum
+        let moves = try await mover.moves(names, from: consumer.paths.lease) { move(of: $0, $1, consumer) }
+        return try await mover.apply(moves, guardedBy: isAlive ? .silentConsumer(consumer) : .failedConsumer(consumer))
     }
 
     /// Splits a batch: each of its unsettled messages becomes a node with a separate delivery count.

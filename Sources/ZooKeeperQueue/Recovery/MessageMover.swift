@@ -10,6 +10,8 @@ struct MessageMover: Sendable {
     struct Outcome {
         /// `true` unless the guard no longer holds, in which case the caller must stop.
         var isComplete = true
+        /// Whether the reply to a transaction was lost, which may have moved further messages.
+        var isUncertain = false
         /// How many messages were moved, or deleted.
         var count = 0
     }
@@ -53,6 +55,7 @@ struct MessageMover: Sendable {
                     // The next pass determines the outcome. It moves fewer messages at a time if the
                     // transaction was too large.
                     if error.code == .connectionLoss { recordBreak(at: batch, operations) }
+                    outcome.isUncertain = true
                     return outcome
                 }
                 guard let index = error.operationIndex else {

@@ -49,11 +49,12 @@ struct Drain: AsyncParsableCommand {
             let left = remaining(statistics)
             most = max(most, left)
             progress.update(most - left, of: most)
+            if left == 0, enqueuedWhenEmpty == statistics.totalEnqueued { return statistics }
+            // One look at the empty queue is repeated, even when the time is over.
+            let isConfirming = left == 0 && enqueuedWhenEmpty == nil
+            if !isConfirming, let deadline, deadline <= clock.now { throw unfinished(statistics) }
             if left > 0 {
                 enqueuedWhenEmpty = nil
-                if let deadline, deadline <= clock.now { throw unfinished(statistics) }
-            } else if enqueuedWhenEmpty == statistics.totalEnqueued {
-                return statistics
             } else {
                 // The counts are not a snapshot: a message that was requeued between two reads may be in none of them.
                 // It is in the next counts, or the total has grown.
@@ -61,8 +62,8 @@ struct Drain: AsyncParsableCommand {
             }
             // A poll, because the counts of many folders have no common event, and a watch on each folder would wake
             // the command for every message.
-            let next = clock.now + (left > 0 ? .seconds(1) : .milliseconds(50))
-            try await clock.sleep(until: left > 0 ? min(next, deadline ?? next) : next)
+            let next = clock.now + .seconds(1)
+            try await clock.sleep(until: isConfirming ? next : min(next, deadline ?? next))
         }
     }
 

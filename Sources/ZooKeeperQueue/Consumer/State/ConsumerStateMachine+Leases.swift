@@ -83,14 +83,17 @@ extension ConsumerStateMachine {
 
     /// Adopts the consumer's node as it was read, after a transaction was abandoned before its outcome was certain.
     ///
+    /// - Parameter isAtomic: whether the store applies all operations of a transaction or none.
     /// - Returns: the version when it is lower than before, because the servers have lost
     ///   acknowledged writes; otherwise `nil`.
-    mutating func heldLeasesRead(_ node: Node, of registration: Registration) -> Int32? {
+    mutating func heldLeasesRead(_ node: Node, of registration: Registration, isAtomic: Bool) -> Int32? {
         guard self.registration == registration else { return nil }
         needsHeldLeases = false
         switch TransactionOutcome(found: node.stat.version, expected: heldLeases.version, isUnresolved: true) {
         case .rolledBack: return node.stat.version
-        case .notApplied: for settlement in abandoned { settlement.wasNotApplied() }
+        case .notApplied:
+            // Without transactions, the lease may have been deleted all the same.
+            if isAtomic { for settlement in abandoned { settlement.wasNotApplied() } }
         case .applied:
             for settlement in abandoned {
                 settlement.lease.wasApplied(settlement.attempt, by: settlement.kind)

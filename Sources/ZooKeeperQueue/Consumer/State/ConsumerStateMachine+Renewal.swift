@@ -16,7 +16,7 @@ extension ConsumerStateMachine {
 
     /// Requests a renewal, which goes out with the next transaction, unless one is in progress.
     mutating func renewalIsDue(now: Duration) {
-        guard let nextRenewal, nextRenewal <= now else { return }
+        guard let nextRenewal, nextRenewal <= now || wasSilent else { return }
         noticeSilence(now: now)
         if !isRenewing { needsRenewal = true }
         commitIfNeeded(now: now)
@@ -26,10 +26,12 @@ extension ConsumerStateMachine {
     /// take them, or has taken them. They are held again once the consumer has renewed them and has seen that they still
     /// exist.
     mutating func noticeSilence(now: Duration) {
-        guard !leases.isEmpty, let timeout = attributes.leaseTimeout, now - renewedAt >= timeout * 2 / 3 else { return }
+        guard !leases.isEmpty, !wasSilent, let timeout = attributes.leaseTimeout,
+            now - max(renewedAt, timeoutKnownAt) >= timeout * 2 / 3
+        else { return }
         if !isRenewing { needsRenewal = true }
-        if wasSilent { return }
         wasSilent = true
+        emit(.restartRenewal)
         for lease in leases.values { emit(.update(lease, .suspended)) }
         emit(
             .log(
@@ -52,7 +54,7 @@ extension ConsumerStateMachine {
         buffer.removeAll { $0.node == node }
         heldLeases.drop(node)
         for lease in taken {
-            emit(.update(lease, lease.unresolved.isEmpty ? .lost : .settled))
+            emit(.update(lease, .lost))
             forget(lease)
         }
         if !taken.isEmpty { emit(.log(.info, "A lease was taken away", ["message": "\(node)"])) }

@@ -162,7 +162,10 @@ extension ConsumerStateMachine {
     }
 
     /// Begins to read both folders.
-    mutating func listingBegins(now: Duration) { scan?.listingBegins(now: now, usesEarlier: epoch.usesEarlier) }
+    mutating func listingBegins(now: Duration) { scan?.listingBegins(now: now, in: epoch) }
+
+    /// Whether the epoch has changed since the scan began to read the folders.
+    var scanIsOutdated: Bool { scan?.epoch != epoch }
 
     mutating func listed(_ names: [String]) { scan?.listed(names) }
 
@@ -265,13 +268,16 @@ extension ConsumerStateMachine {
     ///
     /// - Parameter read: the number of the read. A result that arrives after that of a later read is ignored.
     /// - Returns: whether the epoch has changed, and whether the names in `items` now mean other messages.
-    mutating func epochRead(_ current: SequenceEpoch, attributes: QueueAttributes?, read: Int) -> (
+    mutating func epochRead(_ current: SequenceEpoch, attributes: QueueAttributes?, read: Int, now: Duration) -> (
         changed: Bool, isAnother: Bool
     ) {
         if read < epochReads.adopted { return (false, false) }
         epochReads.adopted = read
         if let attributes {
-            if attributes.leaseTimeout != self.attributes.leaseTimeout { emit(.restartRenewal) }
+            if attributes.leaseTimeout != self.attributes.leaseTimeout {
+                timeoutKnownAt = now
+                emit(.restartRenewal)
+            }
             storedAttributes = attributes
         }
         needsEpoch = false
@@ -297,6 +303,7 @@ extension ConsumerStateMachine {
         if isPaused {
             forgetList()
             emit(.oversee)
+            emit(.restartOversight)
         } else {
             readIfNeeded()
         }

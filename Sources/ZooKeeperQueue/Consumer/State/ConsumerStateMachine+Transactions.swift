@@ -221,6 +221,7 @@ extension ConsumerStateMachine {
         // The session may have ended while the reply was on its way. A recovery then requeues the claimed messages.
         guard registration == commit.registration else { return }
         heldLeases = plan.heldLeases
+        if let sentAt = commit.sentAt { renewedAt = max(renewedAt, sentAt) }
         // The transaction gives up the position together with claims, which may have been dropped since.
         if let left = commit.position, !commit.claims.isEmpty { positionIsGone(left) }
         for node in commit.claims {

@@ -21,6 +21,8 @@ struct ConsumerStateMachine: Sendable {
         indirect case commit(ConsumerTransaction)
         /// Starts the periodic check of the buffer.
         case oversee
+        /// Starts the periodic check of the buffer again, because it may be far away.
+        case restartOversight
         /// Starts to renew the leases.
         case renew
         /// Starts again to renew the leases, because the lease timeout has changed.
@@ -165,6 +167,8 @@ struct ConsumerStateMachine: Sendable {
     var abandoned: [Settlement] = []
     /// When the last applied transaction was sent, which renewed the leases.
     var renewedAt = Duration.zero
+    /// When the lease timeout was read from the tree.
+    var timeoutKnownAt = Duration.zero
     /// Whether the next transaction must renew the leases, and find out which of them still exist.
     var needsRenewal = false
     /// Whether the transaction in progress does that.

@@ -15,6 +15,8 @@ struct Scan: Sendable {
         let took: Duration
     }
 
+    /// The epoch in which the folders are read.
+    private(set) var epoch: SequenceEpoch?
     private var items: [String]?
     /// The names in `earlier`, once they were read.
     private(set) var earlier: [String]?
@@ -36,11 +38,12 @@ struct Scan: Sendable {
 
     /// Begins to read the folders, which a scan may do more than once.
     ///
-    /// - Parameter usesEarlier: whether messages may be in `earlier`, which is not read otherwise.
-    mutating func listingBegins(now: Duration, usesEarlier: Bool) {
+    /// - Parameter epoch: the epoch, which tells whether messages may be in `earlier`. It is not read otherwise.
+    mutating func listingBegins(now: Duration, in epoch: SequenceEpoch) {
         self = Scan(from: position, isForced: isForced, watching: watched)
         start = now
-        earlier = usesEarlier ? nil : []
+        self.epoch = epoch
+        earlier = epoch.usesEarlier ? nil : []
     }
 
     mutating func listed(_ names: [String]) { items = names }

@@ -57,6 +57,8 @@ extension ProducerStateMachine {
         } else if operation == 0, cause.code == .noNode {
             renewNode(because: Self.nodeWasRemoved)
         } else if operation == BatchTransaction.epochCheck, cause.code == .badVersion {
+            // The version of the producer's node matched, so the batch was not stored by an earlier attempt either.
+            if sequence.isUnresolved { sequence.firstIsFree() }
             needsEpoch = true
         } else if let operation, operation > BatchTransaction.epochCheck, cause.code == .nodeExists {
             sequenceNumbers = .refused
