@@ -7,7 +7,7 @@ public import ServiceLifecycle
 /// after the delay of the retry policy. When the handler throws
 /// ``RejectedMessage``, the message moves to the dead letters at once. The worker cancels the handler's task when the
 /// lease is lost. At a graceful shutdown it takes no more messages, gives running handlers a
-/// grace period to finish, and requeues the remaining messages.
+/// grace period to finish, and returns the remaining messages.
 ///
 /// ```swift
 /// let worker = QueueWorker(QueueConsumer(queue), concurrency: 4) { message in try await handle(message) }
@@ -54,7 +54,8 @@ public struct QueueWorker: Service {
     /// Handles messages until the service group shuts down, the task is cancelled or the consumer is closed.
     ///
     /// At a graceful shutdown it takes no more messages. Running handlers may finish within the grace period. After
-    /// that they are cancelled, and their messages are requeued without counting the delivery.
+    /// that they are cancelled, and their messages are returned: the delivery does not count. The call then waits until
+    /// each handler has ended, also for one that ignores its cancellation.
     ///
     /// - Throws: ``QueueError`` for errors that retrying cannot fix, such as a missing permission or a deleted queue.
     public func run() async throws {

@@ -84,7 +84,8 @@ struct RecoveryPassTests {
     @Test("Reports add up in every field")
     func sum() {
         let report = RecoveryReport(
-            recovered: 1, redelivered: 2, deadLettered: 3, madeReady: 9, consumersRemoved: 4, producerStatesRemoved: 5,
+            recovered: 1, redelivered: 2, deadLettered: 3, expired: 10, madeReady: 9, consumersRemoved: 4,
+            producerStatesRemoved: 5,
             incompleteItemsRemoved: 6, deduplicationIDsExpired: 7, sequenceRollovers: 8)
         var sum = report
         sum += report

@@ -8,6 +8,9 @@ enum FailureReason {
 
     /// Returns the type of an error and the error's own description. Nothing of the message is added to it.
     static func description(of error: any Error) -> String {
-        "\(String(reflecting: type(of: error))): \(String(describing: error).prefix(maximumLength))"
+        let (type, text) = (String(reflecting: type(of: error)), String(describing: error).prefix(maximumLength))
+        // Swift's own description of a structure begins with the name of its type.
+        let name = type.split(separator: ".").last ?? ""
+        return text.hasPrefix("\(name)(") ? "\(type.dropLast(name.count))\(text)" : "\(type): \(text)"
     }
 }

@@ -9,7 +9,7 @@ extension MessageQueue {
     /// }
     /// ```
     ///
-    /// When `body` ends, however it ends, the consumer requeues the messages that it still holds, at their old
+    /// When `body` ends, however it ends, the consumer returns the messages that it still holds to their old
     /// positions, and leaves the tree before this method returns. So leaving the `for await` loop early, with `break`
     /// or an error, strands no message. A message that `body` never received does not count as delivered.
     ///

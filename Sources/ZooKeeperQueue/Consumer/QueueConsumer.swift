@@ -15,7 +15,7 @@ import ZooKeeper
 /// permission, a deleted queue, a closed client.
 ///
 /// Several tasks may iterate over one consumer. Each message goes to one of them. When the last iterator is dropped,
-/// claimed messages that were not handed out are requeued at their old positions.
+/// claimed messages that were not handed out are returned to their old positions.
 ///
 /// A lease lasts as long as the client's session, if this process runs Swift tasks in each
 /// ``QueueAttributes/leaseTimeout``. Run a ``QueueRecovery`` in at least one process, because it requeues the messages of
@@ -240,9 +240,9 @@ public actor QueueConsumer {
 
     /// Closes the consumer.
     ///
-    /// Stops claiming messages, requeues messages that were not handed out, and waits until the others are settled.
-    /// After `gracePeriod` it requeues the remaining ones, and removes the consumer from the tree. Messages that are
-    /// requeued here keep their position and their delivery count.
+    /// Stops claiming messages, returns messages that were not handed out, and waits until the others are settled.
+    /// After `gracePeriod` it returns the remaining ones, and removes the consumer from the tree. Messages that are
+    /// returned keep their position and their delivery count.
     ///
     /// Iterations end. Cancellation has no effect, and a second call waits for the same completion. When no server
     /// responds, the method returns at most five seconds after the grace period. A recovery then requeues the messages,

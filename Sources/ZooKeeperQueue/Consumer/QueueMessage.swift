@@ -92,7 +92,7 @@ public struct QueueMessage: Sendable {
     ///
     /// The task of `body` is cancelled when the lease is lost, when the message is settled, when the time limit is
     /// reached, or when the surrounding task is cancelled. When `body` throws after the cancellation of the surrounding
-    /// task, the message is requeued without counting the delivery, as at the end of a consumer's grace period.
+    /// task, the message is returned without counting the delivery, as at the end of a consumer's grace period.
     ///
     /// A message that is requeued comes back after the delay of the retry policy.
     ///

@@ -6,11 +6,19 @@ extension QueueFolders {
     ///
     /// They are created when the first message of a slot is sent. A recovery removes them when the slot has passed.
     func createSlots(_ slots: some Sequence<DelaySlot>) async throws {
-        try await createLikeItems(tree.delayed)
-        var days: Set<Int64> = []
-        for slot in slots {
-            if days.insert(slot.day).inserted { try await createLikeItems(tree.delayedDay(slot.day)) }
-            try await createLikeItems(tree.delaySlot(slot))
+        let slots = Array(slots)
+        let days = Set(slots.map(\.day)).sorted().map(tree.delayedDay)
+        for paths in [[tree.delayed], days, slots.map(tree.delaySlot)] { try await createLikeItems(paths) }
+    }
+
+    /// Creates nodes where they are missing, many at a time.
+    private func createLikeItems(_ paths: [String]) async throws {
+        for start in stride(from: 0, to: paths.count, by: MessageMover.batchSize) {
+            try await withThrowingDiscardingTaskGroup { group in
+                for path in paths.dropFirst(start).prefix(MessageMover.batchSize) {
+                    group.addImmediateTask { try await createLikeItems(path) }
+                }
+            }
         }
     }
 
