@@ -156,6 +156,8 @@ public actor QueueConsumer {
                     do {
                         for try await node in store.dataUpdates(of: path) { await self?.epochChanged(node) }
                         return
+                    } catch let error as ZooKeeperError where error.code == .closed {
+                        return
                     } catch {
                         // The consumer could miss the end of a pause, so it reads the epoch itself, and watches again.
                         await self?.epochWatchFailed()
