@@ -34,6 +34,7 @@ public struct MessageQueue: Sendable {
     let tree: QueueTree
     let logger: Logger
     let skipped: SkippedNodeRegistry
+    let metrics: ProcessingMetrics
 
     /// Creates a queue value. Sends nothing to the ensemble.
     ///
@@ -44,8 +45,9 @@ public struct MessageQueue: Sendable {
     ///     default attributes. To choose the attributes, call ``createIfNeeded(_:)`` before. Default: `true`.
     ///   - logger: receives the log messages of this queue's producers, consumers and recoveries.
     ///     They never contain a payload.
-    ///   - metricsFactory: creates the gauge `zookeeper_queue_skipped_nodes`, with the dimension `queue`: the number of
-    ///     nodes that this process skips. Default: the factory of the `MetricsSystem`.
+    ///   - metricsFactory: creates the gauge `zookeeper_queue_skipped_nodes`, with the number of nodes that this process
+    ///     skips, and the counters `zookeeper_queue_failed_deliveries`, `zookeeper_queue_handler_timeouts` and
+    ///     `zookeeper_queue_expired`, all with the dimension `queue`. Default: the factory of the `MetricsSystem`.
     /// - Throws: ``QueueError`` with ``QueueError/Code/invalidArgument`` when the path is invalid.
     public init(
         _ client: ZooKeeperClient, path: String = "/queue", createIfMissing: Bool = true,
@@ -77,6 +79,7 @@ public struct MessageQueue: Sendable {
         self.tree = QueueTree(root: path)
         self.logger = logger
         skipped = SkippedNodeRegistry(queue: path, store: store, logger: logger, metricsFactory: metricsFactory)
+        metrics = ProcessingMetrics(queue: path, factory: metricsFactory)
     }
 
     /// Returns the same queue with other attributes for members that create it.

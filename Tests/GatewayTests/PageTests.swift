@@ -38,6 +38,28 @@ struct PageTests {
         return result.standardOutput
     }
 
+    /// Opens the dashboard in a browser with an extension that clicks the first button with each of the labels, one after
+    /// the other, as soon as there is one.
+    private func click(_ labels: [String], _ gateway: TestGateway) async throws -> String {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("clicks-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let manifest = """
+            {"manifest_version": 3, "name": "clicks", "version": "1",
+             "content_scripts": [{"matches": ["http://*/*"], "js": ["click.js"]}]}
+            """
+        let script = """
+            const labels = \(String(decoding: try JSONEncoder().encode(labels), as: UTF8.self));
+            setInterval(() => {
+              const button = [...document.querySelectorAll("button")].find(button => button.textContent === labels[0]);
+              if (button) { labels.shift(); button.click(); }
+            }, 300);
+            """
+        try manifest.write(to: folder.appendingPathComponent("manifest.json"), atomically: true, encoding: .utf8)
+        try script.write(to: folder.appendingPathComponent("click.js"), atomically: true, encoding: .utf8)
+        return try await open(gateway, "--dump-dom", "--load-extension=\(folder.path)")
+    }
+
     private func screenshot(_ gateway: TestGateway, _ name: String) async throws {
         let folder = ProcessInfo.processInfo.environment["SCREENSHOTS"]
         for device in Device.allCases {
@@ -62,6 +84,37 @@ struct PageTests {
                 }
                 try await queue.update { $0.paused = [] }
                 try await screenshot(gateway, "empty")
+            }
+        }
+    }
+
+    @Test(
+        "Clicks pause and resume a queue, deliver and cancel delayed messages, redrive a dead letter and release a lease"
+    )
+    func clicks() async throws {
+        try await withGateway { gateway in
+            try await ZooKeeperClient.withClient(configuration: .init(servers: gateway.address)) { client in
+                let queue = try MessageQueue(client, path: "/orders")
+                let producer = QueueProducer(queue)
+                try await producer.send(contentsOf: [
+                    .init("dead"), .init("held"), .init("now", delay: .seconds(3_600)),
+                    .init("never", delay: .seconds(7_200)),
+                ])
+                await producer.close()
+                let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
+                var messages = consumer.makeAsyncIterator()
+                try await messages.next()?.deadLetter(reason: "broken")
+                let held = try #require(try await messages.next())
+                let page = try await click(
+                    ["Pause consuming", "Pause sending", "Resume sending", "Run now", "Cancel", "Redrive", "Release"],
+                    gateway)
+                #expect(page.contains("Paused: consuming</strong>"), "\(page)")
+                let statistics = try await queue.statistics()
+                #expect(statistics.paused == [.consume])
+                #expect(statistics.delayed == 0 && statistics.deadLettered == 0 && statistics.ready == 2)
+                #expect(statistics.leased == 0 && statistics.recovering == 1)
+                await #expect(throws: QueueError.self) { try await held.acknowledge() }
+                await consumer.close()
             }
         }
     }

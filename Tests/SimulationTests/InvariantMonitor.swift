@@ -23,7 +23,20 @@ final class InvariantMonitor: Sendable {
         /// When a delayed message is due, by the ensemble's clock.
         var due: Int64 { Int64(name.prefix(13)) ?? 0 }
     }
+    /// The messages of a node, and what they were decoded from.
+    private struct Decoded {
+        let zxid: Int64
+        let consumer: [UInt8]?
+        let epoch: [UInt8]?
+        let messages: [(payload: String, name: String)]
+
+        init(_ contents: NodeContents, zxid: Int64, consumer: [UInt8]?, epoch: [UInt8]?) {
+            (self.zxid, self.consumer, self.epoch) = (zxid, consumer, epoch)
+            messages = contents.messages.map { (String(decoding: $0.payload, as: UTF8.self), $0.name) }
+        }
+    }
     private struct State {
+        var decoded: [String: Decoded] = [:]
         var locations: [String: Location] = [:]
         var owners: [String: Int64] = [:]
         /// When each consumer\'s node has changed last, in milliseconds since 1970.
@@ -50,6 +63,9 @@ final class InvariantMonitor: Sendable {
             var locations: [String: Location] = [:]
             var owners: [String: Int64] = [:]
             var changes: [String: Int64] = [:]
+            // Most nodes have not changed since the last transaction. Lost zxids are given out again after a rollback.
+            let known = transaction.isRollback ? [:] : state.decoded
+            state.decoded = [:]
             for (exactPath, node) in transaction.nodes {
                 let path = exactPath.string
                 guard path.hasPrefix(root + "/") else { continue }
@@ -63,9 +79,17 @@ final class InvariantMonitor: Sendable {
                     transaction.nodes[ExactString("\(root)/consumers/\($0)")]?.data
                 }
                 let epoch = parts[0] == "items" ? transaction.nodes[ExactString("\(root)/epoch")]?.data : nil
-                let contents = NodeContents(name: parts.last ?? "", data: data, consumer: consumer, epoch: epoch)
-                for message in contents.messages {
-                    let payload = String(decoding: message.payload, as: UTF8.self)
+                let old = known[path]
+                let decoded =
+                    if let old, old.zxid == node.stat.mzxid, old.consumer == consumer, old.epoch == epoch {
+                        old
+                    } else {
+                        Decoded(
+                            NodeContents(name: parts.last ?? "", data: data, consumer: consumer, epoch: epoch),
+                            zxid: node.stat.mzxid, consumer: consumer, epoch: epoch)
+                    }
+                state.decoded[path] = decoded
+                for (payload, name) in decoded.messages {
                     if let other = locations[payload] {
                         let invariant: Invariant =
                             location.kind == .leased && other.kind == .leased ? .oneLease : .storedOnce
@@ -74,7 +98,7 @@ final class InvariantMonitor: Sendable {
                     }
                     locations[payload] = Location(
                         kind: location.kind, path: path, consumer: location.consumer,
-                        name: location.kind == .delayed ? location.name : message.name, createdAt: node.stat.ctime)
+                        name: location.kind == .delayed ? location.name : name, createdAt: node.stat.ctime)
                 }
             }
             defer { (state.locations, state.owners, state.changes) = (locations, owners, changes) }

@@ -568,7 +568,8 @@ struct ConsumerDriver {
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
         case .expire(let lease): handedOut.append(lease)
-        case .oversee, .restartOversight, .renew, .restartRenewal, .becameEmpty, .stopWatching, .skip, .handled, .log:
+        case .oversee, .restartOversight, .renew, .restartRenewal, .becameEmpty, .stopWatching, .countFailure, .skip,
+            .handled, .log:
             break
         }
     }

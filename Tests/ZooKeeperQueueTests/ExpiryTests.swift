@@ -99,6 +99,29 @@ struct ExpiryTests {
         }
     }
 
+    @Test("An expiry that precedes the delivery by the ensemble's clock is refused, and nothing of the send is stored")
+    func expiresBeforeDelivery() throws {
+        try simulateQueue { _, queue in
+            let producer = QueueProducer(queue)
+            let now = try await queue.readClock()
+            let invalid: [OutgoingMessage] = [
+                .init("x", delay: .seconds(60), expiresAt: now.advanced(by: .seconds(30))),
+                .init("x", deliverAt: now.advanced(by: .seconds(60)), expiresAfter: .seconds(30)),
+            ]
+            for message in invalid {
+                await expect(.invalidArgument) { try await producer.send(contentsOf: [.init("a"), message]) }
+            }
+            try await producer.send(
+                contentsOf: [
+                    .init("x", delay: .seconds(60), expiresAt: now.advanced(by: .seconds(90))),
+                    .init("x", deliverAt: now.advanced(by: .seconds(60)), expiresAfter: .seconds(90)),
+                ])
+            let statistics = try await queue.statistics()
+            #expect(statistics.ready == 0 && statistics.delayed == 2)
+            await producer.close()
+        }
+    }
+
     @Test("An expiry that precedes the delivery, or is none, is refused before anything is sent")
     func invalid() async throws {
         let zookeeper = InMemoryZooKeeper()

@@ -1,3 +1,4 @@
+import CoreMetrics
 import Synchronization
 
 /// One run of a handler for a message, with its time limit.
@@ -49,6 +50,7 @@ final class HandlerRun: Sendable {
                     group.addTask { [self] in
                         guard (try? await message.sleep(for: limit)) != nil else { return }
                         timedOut.store(true, ordering: .releasing)
+                        message.metrics.handlerTimeouts.increment()
                         work.cancel()
                         guard (try? await message.sleep(for: Self.grace)) != nil else { return }
                         if await message.requeueUnended(reason: reason(true), retry: retry) {

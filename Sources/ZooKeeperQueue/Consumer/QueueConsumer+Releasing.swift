@@ -1,3 +1,4 @@
+import CoreMetrics
 import ZooKeeper
 
 /// Requeues messages that no handler has, and removes an unused consumer from the tree.
@@ -46,6 +47,7 @@ extension QueueConsumer {
         let kind: Settlement.Kind =
             state.attributes.whenExpired == .delete ? .acknowledge([]) : .deadLetter(reason: "expired")
         await settleWithRetry(on: kind, for: lease)
+        if lease.state == .settled { queue.metrics.expired.increment() }
         guard lease.state == .held || lease.state == .suspended else { return }
         await settleWithRetry(on: .release, for: lease)
         queue.skipped.skip(

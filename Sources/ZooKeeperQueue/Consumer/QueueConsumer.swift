@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 import ZooKeeper
 
@@ -97,6 +98,7 @@ public actor QueueConsumer {
         case .settlingFailed(let lease): lease.settlingFailed()
         case .becameEmpty: becameEmpty()
         case .stopWatching: stopWatching()
+        case .countFailure: queue.metrics.failedDeliveries.increment()
         // An unstructured task, because its caller goes on. `close()` waits for its settlement.
         case .expire(let lease): Task { await expire(lease) }
         case .skip(let path, let reason): queue.skipped.skip(path, reason)

@@ -152,6 +152,7 @@ public struct QueueMessage: Sendable {
         }
     }
 
+    var metrics: ProcessingMetrics { holder.consumer.queue.metrics }
     func untilLost(orSuspended: Bool) async { await lease.untilLost(orSuspended: orSuspended) }
     func sleep(for duration: Duration) async throws { try await holder.consumer.queue.store.sleep(for: duration) }
 }

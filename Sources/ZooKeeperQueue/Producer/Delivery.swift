@@ -35,4 +35,12 @@ extension ProducerSequence.Entry {
         due = delivery.due(clock, now: now)
         if let expiry, let time = expiry.due(clock, now: now) { Envelope.setExpiry(time, in: &data) }
     }
+
+    /// Whether the message expires before it is delivered. The difference of two readings of the clock does not count.
+    func expiresBeforeDelivery(by clock: EnsembleClock, now: Duration) -> Bool {
+        guard let due = delivery.due(clock, now: now),
+            let expiresAt = expiry?.due(clock, now: now) ?? Envelope.expiry(in: data)
+        else { return false }
+        return expiresAt <= due
+    }
 }

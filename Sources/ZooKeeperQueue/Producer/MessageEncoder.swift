@@ -12,6 +12,8 @@ struct EncodedMessage: Sendable {
     let delivery: Delivery
     /// When the message expires, if that depends on the ensemble's clock. The data has a place for the time.
     var expiry: Delivery?
+    /// Whether only the ensemble's clock tells if the message would expire before it is delivered.
+    var needsComparison = false
     /// Whether the producer must know the ensemble's clock to send the message.
     var needsClock: Bool { delivery != .now || expiry != nil }
 }
@@ -60,7 +62,9 @@ struct MessageEncoder: Sendable {
         }
         let size = emptyNodeSize + (delivery == .now ? 0 : Self.extraPathOfDelayed) + data.count + sizeOfID
         return EncodedMessage(
-            priority: message.priority, data: data, size: size, id: id, delivery: delivery, expiry: expiry)
+            priority: message.priority, data: data, size: size, id: id, delivery: delivery, expiry: expiry,
+            needsComparison: message.expiresAt != nil && message.delay > .zero
+                || message.expiresAfter != nil && message.deliverAt != nil)
     }
 
     /// How much longer the path of a delayed message is than that of a ready one, in bytes, at most.
@@ -101,7 +105,7 @@ struct MessageEncoder: Sendable {
         return .after(lifetime, since: store.now)
     }
 
-    private static let expiresTooEarly = QueueError(
+    static let expiresTooEarly = QueueError(
         .invalidArgument, "The message would expire before it is delivered. Let it expire later.")
 
     private func nodeName(of id: String?) throws -> String? {

@@ -309,6 +309,12 @@ struct ProducerSequence: Sendable {
     /// Removes all waiting messages.
     mutating func removeWaiting() -> [Entry] { removeWaiting(from: waiting.startIndex) }
 
+    /// Removes all messages of the waiting sends that have such a message and of which nothing is stored.
+    mutating func removeSends(with isWanted: (Entry) -> Bool) -> [Entry] {
+        let sends = Set(waiting.lazy.filter(isWanted).map(\.send).filter { !hasBegun($0) })
+        return sends.isEmpty ? [] : remove(waiting.filter { sends.contains($0.send) })
+    }
+
     /// Removes the messages of sends of which nothing is stored.
     mutating func removeUnbegun() -> [Entry] {
         removeWaiting(from: waiting.firstIndex { !hasBegun($0.send) } ?? waiting.endIndex)

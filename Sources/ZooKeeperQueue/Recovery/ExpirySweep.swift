@@ -1,3 +1,4 @@
+import CoreMetrics
 import ZooKeeper
 
 /// Settles expired messages of a queue that hands out none, because it has no consumer or is paused. Otherwise consumers
@@ -38,6 +39,7 @@ struct ExpirySweep: RecoveryDuty {
             }
             let outcome = try await mover.apply(moves, guardedBy: .epoch(epoch))
             report.expired += outcome.count
+            queue.metrics.expired.increment(by: outcome.count)
             guard outcome.isComplete else { return }
         }
     }

@@ -86,6 +86,13 @@ struct Envelope: Sendable, Hashable {
         data.replaceSubrange(start..<start + 8, with: encoded(time))
     }
 
+    /// Returns the time at which a message expires, from the data of an envelope that has one.
+    static func expiry(in data: [UInt8]) -> EnsembleTime? {
+        let start = headLength + 5
+        guard data.count >= start + 8, data.starts(with: magic), data[headLength] == expiryTag else { return nil }
+        return EnsembleTime(millisecondsSince1970: Int64(bigEndian: data[start..<start + 8]))
+    }
+
     /// Returns the data of the message with one more failed delivery. Drops older failures, or all, when the data would
     /// be too long.
     ///

@@ -400,6 +400,7 @@ extension ConsumerStateMachine {
         forget(settlement.lease)
         if case .requeue(let reason, _) = settlement.kind {
             noteRequeued(settlement)
+            if reason != nil { emit(.countFailure) }
             emit(
                 .log(
                     .debug, "Requeued a message",

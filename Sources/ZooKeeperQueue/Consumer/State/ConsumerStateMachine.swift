@@ -41,6 +41,8 @@ struct ConsumerStateMachine: Sendable {
         case becameEmpty
         /// Changes of the session and the epoch no longer concern this consumer.
         case stopWatching
+        /// A delivery has failed.
+        case countFailure
         /// Settles a message that has expired.
         case expire(Lease)
         /// Skips a node for a while.

@@ -12,12 +12,21 @@ extension ProducerStateMachine {
             return
         }
         guard let name = node.name else { return }
+        if hasUncheckedTimes { refuseExpired(now: now) }
         admit(now: now)
         while let batch = sequence.nextBatch(overhead: BatchTransaction.overhead) {
             inFlight += 1
             emit(.send(plan(for: batch, over: name, now: now)))
         }
         if sequence.isStuck { beginMaintenance() }
+    }
+
+    /// Refuses sends with a message that would expire before it is delivered.
+    private mutating func refuseExpired(now: Duration) {
+        hasUncheckedTimes = false
+        finish(
+            sequence.removeSends { $0.expiresBeforeDelivery(by: clock, now: now) },
+            error: MessageEncoder.expiresTooEarly)
     }
 
     /// Whether later batches must wait for maintenance.

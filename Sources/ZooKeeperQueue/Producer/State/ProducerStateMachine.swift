@@ -89,6 +89,9 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     var clock = EnsembleClock()
     /// Whether a message that is not stored yet may have a delay, or expire after a time.
     var hasDelays = false
+    /// Whether a message was added since the last check whose delivery and expiry can be compared only by the ensemble's
+    /// clock.
+    var hasUncheckedTimes = false
 
     // MARK: Maintenance and failures
 
@@ -144,6 +147,7 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
         if messages.contains(where: { $0.needsClock }) { hasDelays = true }
+        if messages.contains(where: { $0.needsComparison }) { hasUncheckedTimes = true }
         // No transaction is sent whose epoch check would reveal the end of a pause.
         if isPaused { needsEpoch = true }
         sequence.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
