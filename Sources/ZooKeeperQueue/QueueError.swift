@@ -52,7 +52,8 @@ public struct QueueError: Error, Sendable {
         /// `run()` was called a second time. Create another recovery to run again.
         public static let alreadyRunning = Code(description: "alreadyRunning")
         /// There is no such dead letter, delayed message or lease, or the producer knows no such unresolved send. The dead
-        /// letter may have been redriven or purged, the lease may have ended, and the result of the send may have been returned already.
+        /// letter may have been redriven or purged, the lease may have ended, and the result of the send may have been
+        /// returned already.
         public static let notFound = Code(description: "notFound")
         /// ZooKeeper refused one of the operations that the caller passed to ``QueueMessage/acknowledge(with:)``.
         /// Nothing was changed. ``QueueError/cause`` has the index of the operation and ZooKeeper's own error.

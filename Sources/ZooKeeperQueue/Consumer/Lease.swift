@@ -116,7 +116,8 @@ final class Lease: Sendable {
 
     static let lostError = QueueError(
         .leaseLost,
-        "Lease lost: the session ended or the lease was taken away, and the message has been or will be redelivered. Nothing was changed."
+        "Lease lost: the session ended or the lease was taken away, and the message has been or will be redelivered. "
+            + "Nothing was changed."
     )
 
     static let unknownError = unknownOutcome("The lease ended before a response arrived.")
