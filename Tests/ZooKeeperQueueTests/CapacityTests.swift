@@ -112,6 +112,8 @@ struct CapacityTests {
     @Test("Several producers together stay close to the capacity")
     func severalProducers() async throws {
         try await withTestQueue(attributes: .init(capacity: .init(messages: 500))) { client, queue in
+            // The other client would create the queue without a capacity.
+            try await queue.prepare()
             try await withAnotherClient(like: client) { other in
                 let producers = try (0..<4).map {
                     QueueProducer(

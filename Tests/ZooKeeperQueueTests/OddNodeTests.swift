@@ -1,4 +1,5 @@
 import ServiceLifecycle
+import Simulation
 import Synchronization
 import Testing
 import TestSupport
@@ -177,6 +178,34 @@ struct OddNodeTests {
         try await repaired.acknowledge()
         #expect(queue.skippedNodes().isEmpty)
         await consumer.close()
+    }
+
+    @Test("A consumer that has joined the wait queue tries a skipped node again")
+    func repairedNodeOfAnIdleConsumer() throws {
+        try simulateQueue { simulation, queue in
+            let path = queue.tree.item("item-001-0000000000")
+            for path in [path, path + "/child"] {
+                _ = try await queue.store.create(path, data: Array("odd".utf8), mode: .persistent)
+            }
+            let consumer = QueueConsumer(queue)
+            let waiting = Task {
+                var messages = consumer.makeAsyncIterator()
+                try await messages.next()?.acknowledge()
+                return try await messages.next(within: .seconds(60))
+            }
+            // The consumer waits from here on. It joins the wait queue between its second and its third attempt.
+            try await simulation.clock.sleep(for: .milliseconds(300))
+            let producer = QueueProducer(queue)
+            try await producer.send("first")
+            await producer.close()
+            try await simulation.clock.sleep(for: .milliseconds(2_200))
+            #expect(await consumer.state.position.name != nil)
+            try await queue.store.delete(path + "/child", version: nil)
+            let message = try #require(try await waiting.value)
+            #expect(message.payload == Array("odd".utf8))
+            try await message.acknowledge()
+            await consumer.close()
+        }
     }
 
     @Test("On a real server, odd nodes in several folders block no other message")

@@ -79,6 +79,8 @@ extension QueueConsumer {
                         return .barred
                     }
                     await self.becameFirst(name)
+                    // The next scan lists the messages, and tries skipped ones again.
+                    return .rescan
                 }
                 return try await self.untilListed()
             }

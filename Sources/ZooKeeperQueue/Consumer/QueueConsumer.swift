@@ -162,7 +162,7 @@ public actor QueueConsumer {
                         return
                     } catch {
                         // The consumer could miss the end of a pause, so it reads the epoch itself, and watches again.
-                        await self?.epochWatchFailed()
+                        if await self?.epochWatchFailed() == nil { return }
                         guard (try? await store.sleep(for: .seconds(1))) != nil else { return }
                     }
                 }

@@ -309,9 +309,9 @@ struct ProducerSequence: Sendable {
     /// Removes all waiting messages.
     mutating func removeWaiting() -> [Entry] { removeWaiting(from: waiting.startIndex) }
 
-    /// Removes all messages of the waiting sends that have such a message and of which nothing is stored.
+    /// Removes all messages of the waiting sends that have such a message.
     mutating func removeSends(with isWanted: (Entry) -> Bool) -> [Entry] {
-        let sends = Set(waiting.lazy.filter(isWanted).map(\.send).filter { !hasBegun($0) })
+        let sends = Set(waiting.lazy.filter(isWanted).map(\.send))
         return sends.isEmpty ? [] : remove(waiting.filter { sends.contains($0.send) })
     }
 

@@ -275,6 +275,8 @@ extension ConsumerStateMachine {
         epochReads.adopted = read
         if let attributes {
             if attributes.leaseTimeout != self.attributes.leaseTimeout {
+                // A silence under the old timeout counts.
+                noticeSilence(now: now)
                 timeoutKnownAt = now
                 emit(.restartRenewal)
             }

@@ -296,6 +296,8 @@ extension ConsumerStateMachine {
         emit(.skip(path: commit.claims[number].entry.path(in: queue.tree), reason))
         commit.claims.remove(at: number)
         claiming = commit.claims
+        // A scan that has begun during the claim does not know when to try the message again.
+        emit(.rescan)
     }
 
     /// Removes the claims, and makes the reader read those messages and all later ones again. The list stays.

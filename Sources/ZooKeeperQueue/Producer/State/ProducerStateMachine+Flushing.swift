@@ -12,7 +12,7 @@ extension ProducerStateMachine {
             return
         }
         guard let name = node.name else { return }
-        if hasUncheckedTimes { refuseExpired(now: now) }
+        if !uncheckedSends.isEmpty { refuseExpired(now: now) }
         admit(now: now)
         while let batch = sequence.nextBatch(overhead: BatchTransaction.overhead) {
             inFlight += 1
@@ -21,12 +21,14 @@ extension ProducerStateMachine {
         if sequence.isStuck { beginMaintenance() }
     }
 
-    /// Refuses sends with a message that would expire before it is delivered.
+    /// Refuses the unchecked sends with a message that would expire before it is delivered. None of them has begun,
+    /// because no batch is sent before the clock is known.
     private mutating func refuseExpired(now: Duration) {
-        hasUncheckedTimes = false
-        finish(
-            sequence.removeSends { $0.expiresBeforeDelivery(by: clock, now: now) },
-            error: MessageEncoder.expiresTooEarly)
+        let refused = sequence.removeSends { entry in
+            uncheckedSends.contains(entry.send) && entry.expiresBeforeDelivery(by: clock, now: now)
+        }
+        uncheckedSends = []
+        finish(refused, error: MessageEncoder.expiresTooEarly)
     }
 
     /// Whether later batches must wait for maintenance.

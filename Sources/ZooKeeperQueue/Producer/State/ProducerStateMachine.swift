@@ -89,9 +89,9 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     var clock = EnsembleClock()
     /// Whether a message that is not stored yet may have a delay, or expire after a time.
     var hasDelays = false
-    /// Whether a message was added since the last check whose delivery and expiry can be compared only by the ensemble's
-    /// clock.
-    var hasUncheckedTimes = false
+    /// The sends with a message whose delivery and expiry can be compared only by the ensemble's clock, which was not
+    /// known when they were added.
+    var uncheckedSends: Set<UnresolvedSend> = []
 
     // MARK: Maintenance and failures
 
@@ -147,10 +147,18 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
         let id = pending.add(count: messages.count, bytes: bytes, deadline: deadline, waiter: waiter)
         if messages.contains(where: { $0.id != nil }) { deduplication.becomesUsed() }
         if messages.contains(where: { $0.needsClock }) { hasDelays = true }
-        if messages.contains(where: { $0.needsComparison }) { hasUncheckedTimes = true }
+        let entries = messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) }
+        if messages.contains(where: { $0.needsComparison }) {
+            if needsClock(at: now) {
+                uncheckedSends.insert(id)
+            } else if entries.contains(where: { $0.expiresBeforeDelivery(by: clock, now: now) }) {
+                resume(pending.fail(id, with: MessageEncoder.expiresTooEarly))
+                return id
+            }
+        }
         // No transaction is sent whose epoch check would reveal the end of a pause.
         if isPaused { needsEpoch = true }
-        sequence.append(messages.enumerated().map { ProducerSequence.Entry(send: id, index: $0, $1) })
+        sequence.append(entries)
         flush(now: now)
         watch(deadline)
         return id
