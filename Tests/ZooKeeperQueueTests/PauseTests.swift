@@ -107,7 +107,7 @@ struct PauseTests {
             var messages = consumer.makeAsyncIterator()
             let held = try #require(try await messages.next())
             try await queue.update { $0.paused = [.consume] }
-            // Wait until the consumer, which holds messages, knows it.
+            // Wait until the consumer, which holds messages, knows it. Nothing outside of the consumer changes then.
             while await !consumer.state.isPaused { try await Task.sleep(for: .milliseconds(5)) }
             #expect(try await messages.next(within: .zero) == nil)
             #expect(try await messages.next(within: .milliseconds(50)) == nil)
@@ -115,12 +115,13 @@ struct PauseTests {
             var lateMessages = late.makeAsyncIterator()
             #expect(try await lateMessages.next(within: .zero) == nil)
             try await held.acknowledge()
-            // The buffer is requeued.
+            // The buffer is returned. No single watch tells how many messages are leased.
             while try await queue.statistics().leased > 0 { try await Task.sleep(for: .milliseconds(50)) }
             let waiting = Task {
                 var messages = late.makeAsyncIterator()
                 return try await messages.next()
             }
+            // Its registration shows that its reader has begun.
             while await late.state.registration == nil { try await Task.sleep(for: .milliseconds(5)) }
             try await queue.update { $0.paused = [] }
             var numbers = [0]

@@ -3,7 +3,7 @@ import ZooKeeper
 
 /// Requeues messages that no handler has, and removes an unused consumer from the tree.
 extension QueueConsumer {
-    /// Requeues the buffered messages at their old positions.
+    /// Returns the buffered messages to their old positions.
     func releaseBuffered() async {
         await release(handle { $0.takeBuffer() })
         handle { $0.forgetList() }
@@ -55,7 +55,7 @@ extension QueueConsumer {
             .refused("it has expired, and cannot be moved to the dead letters or deleted"))
     }
 
-    /// Requeues the buffered messages after the last iterator is gone, because no caller will ask for them.
+    /// Returns the buffered messages after the last iterator is gone, because no caller will ask for them.
     func iteratorEnded() async {
         guard await staysIdle(), state.phase == .open, !iterators.isPositive else { return }
         await stopClaiming()

@@ -13,7 +13,7 @@ extension QueueConsumer {
         }
     }
 
-    /// Requeues the buffer during a pause and if other consumers are idle, and otherwise looks for more urgent messages.
+    /// Returns the buffer during a pause and if other consumers are idle, and otherwise looks for more urgent messages.
     ///
     /// - Returns: how long it took to list the ready messages.
     private func checkBuffer() async -> Duration {

@@ -74,7 +74,7 @@ extension QueueConsumer {
                 await unanswered(&commit, error, since: start)
                 if state.phase == .closed { return abandon(&commit, error) }
                 continue
-            } catch  where !commit.claims.isEmpty && !commit.isUnresolved {
+            } catch let error where !commit.claims.isEmpty && !commit.isUnresolved {
                 // The settlements may not need the epoch.
                 handle { $0.claimsFailed(&commit, error) }
                 continue
