@@ -136,11 +136,8 @@ format:
 	    Benchmarks/Sources Benchmarks/Benchmarks
 
 docs:
-	swift package generate-documentation --target ZooKeeper --warnings-as-errors
-	swift package generate-documentation --target ZooKeeperQueue --warnings-as-errors
-	swift package generate-documentation --target ZooKeeperTestKit --warnings-as-errors
-	swift package generate-documentation --target ZooKeeperGateway --warnings-as-errors
-	swift package generate-documentation --target ZooKeeperREST --warnings-as-errors
+	swift package generate-documentation --warnings-as-errors $(foreach library, \
+	    ZooKeeper ZooKeeperQueue ZooKeeperTestKit ZooKeeperGateway ZooKeeperREST, --target $(library))
 
 clean:
 	swift package clean
