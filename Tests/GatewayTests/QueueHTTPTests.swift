@@ -115,7 +115,7 @@ struct QueueHTTPTests {
             #expect(try await delayed(gateway, "?limit=2").count == 2)
             let counts = try await call(gateway, "GET", "").fields
             #expect(counts["delayed"] as? Int == 4 && counts["ready"] as? Int == 2)
-            #expect(counts["nextDueTime"] as? Int == dueTimes[0])
+            #expect(counts["nextDueTime"] as? Int == dueTimes[0] && counts["retrying"] as? Int == 0)
 
             let names = messages.map { $0["name"] as? String ?? "" }
             #expect(try await call(gateway, "POST", "/delayed/\(names[0])/run-now").status == 204)
@@ -145,6 +145,7 @@ struct QueueHTTPTests {
             #expect(try await call(gateway, "POST", giveBack + "&delayMilliseconds=\(Self.hour)").status == 204)
             let counts = try await call(gateway, "GET", "").fields
             #expect(counts["ready"] as? Int == 0 && counts["leased"] as? Int == 0 && counts["delayed"] as? Int == 1)
+            #expect(counts["retrying"] as? Int == 1)
             let message = try #require(try await delayed(gateway).first)
             #expect(message["deliveryCount"] as? Int == 2 && message["payload"] as? String == "x")
             #expect(try await call(gateway, "POST", "/delayed/\(message["name"] ?? "")/run-now").status == 204)

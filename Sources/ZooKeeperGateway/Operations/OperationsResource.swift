@@ -86,6 +86,10 @@ struct OperationsResource {
         readable.type(
             "zookeeper_gateway_queue_readable", "gauge", "Whether the messages of a served queue can be counted.")
         var paused = MetricLines()
+        var retrying = MetricLines()
+        retrying.type(
+            "zookeeper_queue_retrying", "gauge",
+            "Delayed messages of the served queues that were delivered before; they also count as delayed.")
         paused.type("zookeeper_queue_paused", "gauge", "Whether an activity of a served queue is paused.")
         for endpoint in endpoints {
             for (path, statistics) in await endpoint.queues.statistics() {
@@ -98,13 +102,14 @@ struct OperationsResource {
                 ] {
                     lines.add("zookeeper_queue_messages", queue.merging(["place": state]) { $1 }, count)
                 }
+                retrying.add("zookeeper_queue_retrying", queue, statistics.retrying)
                 for activity in QueueAttributes.Activity.allCases {
                     let labels = queue.merging(["activity": activity.rawValue]) { $1 }
                     paused.add("zookeeper_queue_paused", labels, statistics.paused.contains(activity) ? 1 : 0)
                 }
             }
         }
-        return lines.text + readable.text + paused.text
+        return lines.text + readable.text + retrying.text + paused.text
     }
 }
 

@@ -193,7 +193,7 @@ enum QueueDTOs {
         let bytes: Int?
         let oldestAgeSeconds: Double?
         let maximumMessages, maximumBytes: Int?
-        let delayed: Int
+        let delayed, retrying: Int
         let nextDueTime: Int64?
         let paused: [String]
 
@@ -203,7 +203,8 @@ enum QueueDTOs {
             (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.recovering)
             (dead, consumers, bytes) = (statistics.deadLettered, statistics.consumers, statistics.bytes)
             (maximumMessages, maximumBytes) = (capacity.messages, capacity.bytes)
-            (delayed, nextDueTime) = (statistics.delayed, statistics.nextDueAt?.millisecondsSince1970)
+            (delayed, retrying) = (statistics.delayed, statistics.retrying)
+            nextDueTime = statistics.nextDueAt?.millisecondsSince1970
             paused = Paused(statistics.paused).paused
         }
     }

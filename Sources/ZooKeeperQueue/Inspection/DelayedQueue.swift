@@ -33,32 +33,32 @@ struct DelayedQueue: Sendable {
             id: envelope.id, failures: envelope.failures, expiresAt: envelope.expiresAt)
     }
 
-    /// Returns the number of delayed messages, and when the first one is due.
-    func count() async throws -> (messages: Int, nextDue: EnsembleTime?) {
+    /// Returns the number of delayed messages, how many of them were delivered before, and when the first one is due.
+    func count() async throws -> (messages: Int, retrying: Int, nextDue: EnsembleTime?) {
         var nextDue: EnsembleTime?
         try await forEachSlot { _, names in
             nextDue = names.compactMap { DelayedName($0)?.due }.min()
             return nextDue == nil
         }
         // Without a delayed message there is nothing to count.
-        if nextDue == nil { return (0, nil) }
-        var messages = 0
-        for day in try await days() { messages += try await count(in: try await slots(ofDay: day)) }
-        return (messages, nextDue)
-    }
-
-    /// Returns the number of messages in the slots. Reads many slots at a time, because a day has up to 1,440.
-    private func count(in slots: [DelaySlot]) async throws -> Int {
-        var count = 0
-        for start in stride(from: 0, to: slots.count, by: MessageMover.batchSize) {
-            count += try await withThrowingTaskGroup(of: Int.self) { group in
-                for slot in slots.dropFirst(start).prefix(MessageMover.batchSize) {
-                    group.addTask { Int(try await queue.reader.usableStat(tree.delaySlot(slot))?.numChildren ?? 0) }
+        if nextDue == nil { return (0, 0, nil) }
+        var (messages, retrying) = (0, 0)
+        for day in try await days() {
+            let slots = try await slots(ofDay: day)
+            // Reads many slots at a time, because a day has up to 1,440.
+            for start in stride(from: 0, to: slots.count, by: MessageMover.batchSize) {
+                try await withThrowingTaskGroup(of: [String].self) { group in
+                    for slot in slots.dropFirst(start).prefix(MessageMover.batchSize) {
+                        group.addTask { try await queue.reader.usableNames(ofFolder: tree.delaySlot(slot)) }
+                    }
+                    for try await names in group {
+                        messages += names.count
+                        retrying += names.count { (DelayedName($0)?.item.redeliveries ?? 0) > 0 }
+                    }
                 }
-                return try await group.reduce(0, +)
             }
         }
-        return count
+        return (messages, retrying, nextDue)
     }
 
     /// Lists one slot after the other, in the order of their times, until `body` returns `false`.

@@ -26,7 +26,7 @@ struct QueueInspector: Sendable {
                 // The legacy Python client keeps its one message as the data of this node.
                 statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
             }
-            (statistics.delayed, statistics.nextDueAt) = try await queue.delayedQueue.count()
+            (statistics.delayed, statistics.retrying, statistics.nextDueAt) = try await queue.delayedQueue.count()
             // A client that may not read the settings still sees the counts.
             statistics.paused = QueueAttributes(try await reader.usableNode(tree.settings)?.data).paused
             return statistics

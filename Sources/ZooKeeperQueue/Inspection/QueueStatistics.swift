@@ -22,6 +22,8 @@ public struct QueueStatistics: Sendable, Hashable {
     public var skipped = 0
     /// Messages that are delivered later.
     public var delayed = 0
+    /// The delayed messages that were delivered before: they wait after a failed delivery.
+    public var retrying = 0
     /// When the first delayed message is due; `nil` when there is none. When this time has passed by seconds, no
     /// recovery is running.
     public var nextDueAt: EnsembleTime?
