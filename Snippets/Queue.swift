@@ -119,6 +119,22 @@ func delay(_ queue: MessageQueue, _ producer: QueueProducer, _ message: QueueMes
     // snippet.end
 }
 
+func transactions(_ orders: MessageQueue, _ payments: MessageQueue, _ warehouse: MessageQueue) async throws {
+    // snippet.transaction
+    try await orders.transaction { transaction in
+        transaction.send(.init("charge", id: "order-42"), to: payments)
+        transaction.send(.init("pack"), to: warehouse)
+        transaction.add(.create("/orders/42", data: []))
+    }
+    // snippet.end
+}
+
+func acknowledgeSending(_ order: QueueMessage, _ warehouse: MessageQueue) async throws {
+    // snippet.acknowledge-sending
+    try await order.acknowledge(sending: [.init("pack order 42")], to: warehouse, with: [.create("/paid/42", data: [])])
+    // snippet.end
+}
+
 func withConsumer(_ queue: MessageQueue) async throws {
     // snippet.with-consumer
     try await queue.withConsumer(prefetch: 32) { messages in

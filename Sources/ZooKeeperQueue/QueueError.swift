@@ -55,9 +55,9 @@ public struct QueueError: Error, Sendable {
         /// letter may have been redriven or purged, the lease may have ended, and the result of the send may have been
         /// returned already.
         public static let notFound = Code(description: "notFound")
-        /// ZooKeeper refused one of the operations that the caller passed to ``QueueMessage/acknowledge(with:)``.
-        /// Nothing was changed. ``QueueError/cause`` has the index of the operation and ZooKeeper's own error.
-        /// Acknowledge the message with other operations, or requeue it.
+        /// ZooKeeper refused one of the operations that the caller passed to ``QueueMessage/acknowledge(with:)`` or
+        /// added to a ``QueueTransaction``. Nothing was changed. ``QueueError/cause`` has the index of the operation and
+        /// ZooKeeper's own error. Use other operations, or requeue the message.
         public static let operationRefused = Code(description: "operationRefused")
         /// ZooKeeper refused the operation for another reason. ``QueueError/cause`` says which one and what to do.
         public static let failed = Code(description: "failed")
@@ -141,12 +141,16 @@ extension QueueError {
             .queueNotFound, "There is no queue at \(path). Check the path, or create the queue with createIfNeeded().")
     }
 
+    static func sendingIsPaused(_ queue: String) -> QueueError {
+        QueueError(.paused, "Not sent: sending to the queue \(queue) is paused. Send again when the pause has ended.")
+    }
+
     /// Creates the error for one of the caller's own operations that ZooKeeper refused, with its index among them.
     init(operation index: Int, refused cause: ZooKeeperError) {
         self.init(
             .operationRefused,
-            "ZooKeeper refused the operation at index \(index) of acknowledge(with:). Nothing was changed, and the "
-                + "message is still leased. Acknowledge it with other operations, or requeue it.",
+            "ZooKeeper refused the caller's operation at index \(index). Nothing was changed, and a message that was to "
+                + "be acknowledged is still leased. Use other operations, or requeue the message.",
             cause: ZooKeeperError(
                 code: cause.code, message: cause.message, path: cause.path, operationIndex: index,
                 outcome: cause.outcome))

@@ -8,8 +8,9 @@ struct ZKQ: AsyncParsableCommand {
         abstract: "A durable message queue on Apache ZooKeeper.",
         version: "zkq \(Version.full)",
         subcommands: [
-            Dev.self, Put.self, Take.self, Peek.self, Stats.self, Delayed.self, Dead.self, Purge.self, Recover.self,
-            Capacity.self, Pause.self, Resume.self, Drain.self, Consumers.self, Release.self, Doctor.self,
+            Dev.self, Put.self, Take.self, Peek.self, Show.self, Cancel.self, Move.self, Stats.self, Delayed.self,
+            Dead.self, Purge.self, Recover.self, Capacity.self, Pause.self, Resume.self, Drain.self, Consumers.self,
+            Release.self, Doctor.self,
             GatewayCommand.self,
         ])
 

@@ -42,7 +42,8 @@ struct OpenAPITests {
     /// All routes. A new case does not compile until `path(of:)` has it. Add it here too.
     private static let routes: [QueueRoute] =
         [
-            .queue, .messages, .leases, .dead, .redriveAll, .redrive("{name}"), .delayed, .delayedMessage("{name}"),
+            .queue, .messages, .message("{name}"), .move("{name}"), .id("{id}"), .leases, .dead, .redriveAll,
+            .redrive("{name}"), .delayed, .delayedMessage("{name}"),
             .runNow("{name}"), .consumers, .release("{node}"), .pause, .resume,
         ]
         + QueueRoute.LeaseAction.allCases.map { .lease("{lease}", $0) }
@@ -52,6 +53,9 @@ struct OpenAPITests {
         switch route {
         case .queue: ["{queue}"]
         case .messages: ["{queue}", "messages"]
+        case .message(let name): ["{queue}", "messages", name]
+        case .move(let name): ["{queue}", "messages", name, "move"]
+        case .id(let id): ["{queue}", "ids", id]
         case .leases: ["{queue}", "leases"]
         case .lease(let id, let action): ["{queue}", "leases", id, action.rawValue]
         case .dead: ["{queue}", "dead"]
@@ -152,8 +156,16 @@ struct OpenAPITests {
                 name = try #require((sent.fields["messages"] as? [[String: Any]])?.first?["name"] as? String)
             }
         }
-        let path = template.replacing("{queue}", with: "q").replacing("{lease}", with: lease)
-            .replacing("{name}", with: name).replacing("{node}", with: node)
+        let id = "\(UInt64.random(in: 0...UInt64.max))"
+        if exists, template.contains("messages/") || template.contains("ids/") {
+            let headers = ["Content-Type": "application/octet-stream", "Idempotency-Key": id]
+            #expect(try await gateway("POST", queue + "/messages", headers: headers, body: "x").status == 201)
+            name = try #require(try await gateway.json("GET", queue + "/ids/\(id)").fields["name"] as? String)
+        }
+        let path = template.replacing("{id}", with: id).replacing("{queue}", with: "q").replacing(
+            "{lease}", with: lease
+        )
+        .replacing("{name}", with: name).replacing("{node}", with: node)
         return template.contains("{lease}") ? path + "?token=\(token)" : path
     }
 }

@@ -30,7 +30,7 @@ struct PageTests {
                     [
                         "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                         "--user-data-dir=\(profile)", "--virtual-time-budget=6000",
-                    ] + arguments + ["http://\(gateway.host)/#consumers,dead,delayed"]),
+                    ] + arguments + ["http://\(gateway.host)/#consumers,dead,delayed,find=order%201"]),
                 output: .string(limit: 1 << 20),
                 error: .discarded)
         }
@@ -89,7 +89,7 @@ struct PageTests {
     }
 
     @Test(
-        "Clicks pause and resume a queue, deliver and cancel delayed messages, redrive a dead letter and release a lease"
+        "Clicks pause and resume a queue, act on delayed, dead and leased messages, and find and delete one by its ID"
     )
     func clicks() async throws {
         try await withGateway { gateway in
@@ -98,7 +98,7 @@ struct PageTests {
                 let producer = QueueProducer(queue)
                 try await producer.send(contentsOf: [
                     .init("dead"), .init("held"), .init("now", delay: .seconds(3_600)),
-                    .init("never", delay: .seconds(7_200)),
+                    .init("never", delay: .seconds(7_200)), .init("<i>unwanted</i>", id: "order 1"),
                 ])
                 await producer.close()
                 let consumer = QueueConsumer(queue, configuration: .init(prefetch: 1))
@@ -106,13 +106,16 @@ struct PageTests {
                 try await messages.next()?.deadLetter(reason: "broken")
                 let held = try #require(try await messages.next())
                 let page = try await click(
-                    ["Pause consuming", "Pause sending", "Resume sending", "Run now", "Cancel", "Redrive", "Release"],
-                    gateway)
+                    [
+                        "Pause consuming", "Pause sending", "Resume sending", "Run now", "Cancel", "Redrive", "Release",
+                        "Find", "Delete",
+                    ], gateway)
                 #expect(page.contains("Paused: consuming</strong>"), "\(page)")
                 let statistics = try await queue.statistics()
                 #expect(statistics.paused == [.consume])
                 #expect(statistics.delayed == 0 && statistics.deadLettered == 0 && statistics.ready == 2)
                 #expect(statistics.leased == 0 && statistics.recovering == 1)
+                #expect(page.contains("Deleted · item-100-0000000002 · ready · &lt;i&gt;unwanted"), "\(page)")
                 await #expect(throws: QueueError.self) { try await held.acknowledge() }
                 await consumer.close()
             }

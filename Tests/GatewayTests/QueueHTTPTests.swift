@@ -132,6 +132,32 @@ struct QueueHTTPTests {
         }
     }
 
+    @Test("A message is looked up by its name and by its ID, moved to another priority, and deleted")
+    func oneMessage() async throws {
+        try await withGateway { gateway in
+            let body = #"{"messages": [{"payload": "a", "id": "x y"}, {"payload": "b", "id": "b"}]}"#
+            let sent = try await call(gateway, "POST", "/messages", body).fields["messages"] as? [Fields] ?? []
+            let name = try #require(sent.first?["name"] as? String)
+            let ready = try await call(gateway, "GET", "/ids/x%20y").fields
+            #expect(ready["place"] as? String == "ready" && ready["name"] as? String == name)
+            #expect(ready["payload"] as? String == "a" && ready["redeliveries"] as? Int == 0)
+            #expect(try await call(gateway, "POST", "/messages/\(name)/move?priority=5").status == 204)
+            #expect(try await call(gateway, "GET", "/messages/\(name)").status == 404)
+            let moved = try await call(gateway, "GET", "/ids/x%20y").fields
+            #expect(moved["priority"] as? Int == 5 && moved["name"] as? String != name)
+            _ = try await call(gateway, "POST", "/leases?seconds=600")
+            let leased = try await call(gateway, "GET", "/ids/x%20y").fields
+            #expect(leased["place"] as? String == "leased" && leased["claimTime"] as? Int != nil, "\(leased)")
+            let deleted = try await call(gateway, "DELETE", "/ids/x%20y")
+            #expect(deleted.status == 200 && deleted.fields["place"] as? String == "leased")
+            #expect(try await call(gateway, "DELETE", "/ids/x%20y").status == 404)
+            let lease = (try await call(gateway, "POST", "/leases").fields["leases"] as? [Fields])?.first
+            #expect(try await call(gateway, "POST", path(try #require(lease), "acknowledge")).status == 204)
+            #expect(try await call(gateway, "GET", "/ids/b").fields as? [String: String] == ["place": "finished"])
+            #expect(try await call(gateway, "GET", "/messages/x").status == 400)
+        }
+    }
+
     @Test("A message is requeued with a delay, and keeps its lease when the delay is invalid")
     func requeueWithDelay() async throws {
         try await withGateway { gateway in

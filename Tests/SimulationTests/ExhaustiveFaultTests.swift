@@ -14,7 +14,7 @@ struct ExhaustiveFaultTests {
                 deduplicationWindow: .seconds(60),
                 maximumBatchSize: maximumBatchSize, capacity: scenario.capacity,
                 sequenceRolloverThreshold: scenario.sequenceRolloverThreshold),
-            effects: scenario.expectedNodes.isEmpty ? nil : "/effects", delay: scenario.delay,
+            effects: scenario.expectedNodes.isEmpty ? nil : "/effects", copies: scenario.copies, delay: scenario.delay,
             requeueDelay: scenario.requeueDelay, expiry: scenario.expiry, sendsIDs: scenario.sendsIDs)
     }
 
@@ -43,7 +43,9 @@ struct ExhaustiveFaultTests {
 
     @Test(
         "Every promise is kept with any fault at any call, and a second one at any later call",
-        arguments: [Scenario.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery], [1, 3])
+        arguments: [
+            Scenario.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery, .acknowledgeSending, .transaction,
+        ], [1, 3])
     func twoFaults(_ scenario: Scenario, maximumBatchSize: Int) async {
         let queue = makeQueue(scenario, maximumBatchSize)
         // A fault adds calls to the protocol, because the client has to resolve the fault.

@@ -54,6 +54,16 @@ struct InterceptingStore: ZooKeeperStore {
         }
     }
 
+    /// Returns a store whose transactions do not create the node that tells whether they were applied.
+    static func withoutMark(_ session: InMemorySession) -> InterceptingStore {
+        InterceptingStore(session: session) { session, operations in
+            guard case .create(let path, _, _, _)? = operations.first, path.hasPrefix("/queue/producers/") else {
+                return try await session.multi(operations)
+            }
+            return try await session.multi([.check("/queue/producers")] + operations.dropFirst())
+        }
+    }
+
     /// Returns the store of a process that takes its own clock for the ensemble's. Its clock differs by `offset`.
     static func withOwnClock(_ session: InMemorySession, offset: Duration) -> InterceptingStore {
         InterceptingStore(session: session) { session, operations in

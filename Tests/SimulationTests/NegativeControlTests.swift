@@ -94,6 +94,24 @@ struct NegativeControlTests {
         #expect(found[.acknowledgedIsFinal] != nil, "\(found)")
     }
 
+    @Test("A message that is sent after an acknowledgement, instead of with it, is lost")
+    func sentAfterAcknowledging() async {
+        let scenario = Scenario.acknowledgeSendingIDs
+        let queue = OurQueue(copies: .afterAcknowledging, sendsIDs: true)
+        let found = await found(in: queue, [scenario], \.byHistory)
+        print("sent after the acknowledgement: \(found)")
+        #expect(found[.noneLost] != nil, "\(found)")
+    }
+
+    @Test("A transaction without its mark is applied twice")
+    func withoutMark() async {
+        var queue = OurQueue(copies: .whenSent)
+        queue.producerStore = { InterceptingStore.withoutMark($0) }
+        let found = await found(in: queue, [.transaction], \.byHistory)
+        print("a transaction without its mark: \(found)")
+        #expect(found[.storedOnce] != nil, "\(found)")
+    }
+
     /// Without a fault, the algorithm handles one message at a time correctly.
     @Test("The legacy client's algorithm loses a message when a reply is lost")
     func legacyAlgorithm() async throws {

@@ -9,6 +9,7 @@ struct OurQueue: QueueUnderTest {
     var producerStateRetention = Duration.seconds(1)
     /// The folder in which each acknowledgement creates a node named after its message, in the same transaction.
     var effects: String?
+    var copies = Copies.none
     var delay = Duration.zero
     var requeueDelay = Duration.zero
     /// How long after its send a message expires.
@@ -23,6 +24,17 @@ struct OurQueue: QueueUnderTest {
     /// The store of consumers.
     var consumerStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
 
+    /// The copies of messages that are sent to the queue `/next`.
+    enum Copies: Sendable {
+        case none
+        /// An acknowledgement sends the copy, in the same transaction.
+        case whenAcknowledged
+        /// The copy is sent after the acknowledgement: the flaw of a handler without transactions.
+        case afterAcknowledging
+        /// Messages are sent in transactions, each together with its copy.
+        case whenSent
+    }
+
     private let recoveries = Recoveries()
     /// A timeout that is longer than any series of faults in a schedule. A call whose reply is too late takes 30
     /// seconds, and about one schedule in 60,000 has four such calls in a row.
@@ -33,6 +45,12 @@ struct OurQueue: QueueUnderTest {
     }
 
     func sender(_ store: InMemorySession) throws -> any Sender {
+        if case .whenSent = copies {
+            let store = producerStore(store)
+            return CopyingSender(
+                queue: try queue(store), next: try MessageQueue(store: store, path: "/next"), sendsIDs: sendsIDs,
+                timeout: Self.timeout)
+        }
         var configuration = QueueProducer.Configuration(whenFull: .wait, sendTimeout: Self.timeout)
         configuration.minimumBatch = 1
         return OurSender(
@@ -47,7 +65,8 @@ struct OurQueue: QueueUnderTest {
         configuration.closingTime = Self.timeout
         let consumer = QueueConsumer(try queue(consumerStore(store)), configuration: configuration)
         return OurReceiver(
-            consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects, requeueDelay: requeueDelay)
+            consumer: consumer, messages: consumer.makeAsyncIterator(), effects: effects, requeueDelay: requeueDelay,
+            copies: copies, next: try MessageQueue(store: consumerStore(store), path: "/next"))
     }
 
     func recover(_ store: InMemorySession) async throws {
@@ -116,16 +135,43 @@ private struct OurSender: Sender {
     func close() async { await producer.close() }
 }
 
+private struct CopyingSender: Sender {
+    let queue: MessageQueue
+    let next: MessageQueue
+    let sendsIDs: Bool
+    let timeout: Duration
+
+    func send(_ payloads: [String]) async -> SendResult {
+        do {
+            let receipts = try await queue.transaction(timeout: timeout) { transaction in
+                for payload in payloads {
+                    transaction.send(.init(payload, id: sendsIDs ? payload : nil), to: queue)
+                    transaction.send(.init(payload, id: sendsIDs ? payload : nil), to: next)
+                }
+            }
+            return receipts.count == 2 * payloads.count ? .stored : .refused("\(receipts.count) receipts")
+        } catch let error as QueueError where error.code == .outcomeUnknown {
+            return .unknown
+        } catch {
+            return .refused("\(error)")
+        }
+    }
+
+    func close() async {}
+}
+
 private struct OurReceiver: Receiver {
     let consumer: QueueConsumer
     var messages: QueueConsumer.Iterator
     let effects: String?
     let requeueDelay: Duration
+    let copies: OurQueue.Copies
+    let next: MessageQueue
     var trackedObject: AnyObject? { consumer }
 
     mutating func next(within limit: Duration) async throws -> (any Delivery)? {
         try await messages.next(within: limit).map {
-            OurDelivery(message: $0, effects: effects, requeueDelay: requeueDelay)
+            OurDelivery(message: $0, effects: effects, requeueDelay: requeueDelay, copies: copies, next: next)
         }
     }
 
@@ -136,6 +182,8 @@ private struct OurDelivery: Delivery {
     let message: QueueMessage
     let effects: String?
     let requeueDelay: Duration
+    let copies: OurQueue.Copies
+    let next: MessageQueue
     var payload: String { String(decoding: message.payload, as: UTF8.self) }
     var token: Int64 { message.fencingToken }
     var deliveryCount: Int { message.deliveryCount }
@@ -145,7 +193,16 @@ private struct OurDelivery: Delivery {
 
     func acknowledge() async -> SettleResult {
         let operations = effects.map { [ZooKeeperOperation.create("\($0)/\(payload)", data: [])] } ?? []
-        return await settle { try await message.acknowledge(with: operations) }
+        let copy = OutgoingMessage(payload, id: message.id)
+        switch copies {
+        case .whenAcknowledged:
+            return await settle { try await message.acknowledge(sending: [copy], to: next, with: operations) }
+        case .afterAcknowledging:
+            let result = await settle { try await message.acknowledge(with: operations) }
+            if case .done = result { _ = try? await next.transaction { $0.send(copy, to: next) } }
+            return result
+        case .none, .whenSent: return await settle { try await message.acknowledge(with: operations) }
+        }
     }
     func requeue() async -> SettleResult {
         await settle { try await message.requeue(after: requeueDelay, reason: "tried") }

@@ -42,6 +42,44 @@ struct RepeatedSettlementTests {
         }
     }
 
+    @Test(
+        "A repeated acknowledgement that sends a message stores it once, although its operations differ by then",
+        arguments: [Fault.replyTooLate, .requestTooLate])
+    func repeatedTransaction(_ fault: Fault) throws {
+        let simulation = Simulation(.fixed)
+        try simulation.run {
+            let queue = try MessageQueue(store: simulation.zookeeper.connect("other"))
+            let producer = QueueProducer(queue)
+            try await producer.send("x")
+            await producer.close()
+            // The first multi of the consumer is its claim. The second one is refused, because the slot of the delayed
+            // message is missing.
+            let multis = Counter()
+            let store = simulation.zookeeper.connect(
+                "consumer",
+                faults: {
+                    $0.request == "multi" && $0.path.hasSuffix("/active") && multis.next() == 3 ? fault : nil
+                })
+            let consumer = QueueConsumer(try MessageQueue(store: store))
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next())
+            let next = try MessageQueue(store: store, path: "/next")
+            let copy = OutgoingMessage("copy", delay: .seconds(3_600))
+            let first = await code { try await message.acknowledge(sending: [copy], to: next) }
+            #expect(first == .outcomeUnknown)
+            // Another version of the epoch, and another due time.
+            try await next.update { $0.maximumDeliveries = 3 }
+            try await simulation.clock.sleep(for: .seconds(1))
+            let other = await code { try await message.acknowledge(sending: [], to: next) }
+            #expect(other == .alreadySettled)
+            try await message.acknowledge(sending: [copy], to: next)
+            #expect(try await next.delayedMessages().count == 1)
+            #expect(try await queue.statistics().ready == 0)
+            await consumer.close(gracePeriod: .zero)
+            store.crash()
+        }
+    }
+
     @Test("A requeue after an applied acknowledgement throws alreadySettled")
     func requeueAfterAcknowledgement() throws {
         let outcome = try afterUnansweredAcknowledgement(.replyTooLate) { message, _ in

@@ -27,6 +27,8 @@ struct Scenario: Sendable, CustomStringConvertible {
     var dependsOnBatches: Bool { delay == .zero }
     /// Nodes that must exist at the end.
     var expectedNodes: [String] = []
+    /// The copies of the messages that are sent to another queue. Each message must have one at the end.
+    var copies = OurQueue.Copies.none
     /// A message that the process itself must receive, because a consumer must continue after every fault.
     var requiredDelivery: String?
     let body: @Sendable (FaultHarness, InMemorySession) async throws -> Void
@@ -53,8 +55,27 @@ struct Scenario: Sendable, CustomStringConvertible {
         if let requiredDelivery, !delivered.contains(requiredDelivery) {
             missing.append(Violation(.drainedInTime, "the consumer did not receive \(requiredDelivery)"))
         }
-        let byHistory = result.byHistory + missing
+        let byHistory = result.byHistory + missing + copyViolations(harness)
         return (store.callCount, CheckResult(byHistory: byHistory, byMonitor: result.byMonitor))
+    }
+
+    /// Messages without a copy, or with several. Every stored message was delivered, at the latest at the end.
+    private func copyViolations(_ harness: FaultHarness) -> [Violation] {
+        if case .none = copies { return [] }
+        let messages = Set(harness.history.events.filter { $0.kind == .delivered }.map(\.message))
+        var copies: [String: Int] = [:]
+        for (path, node) in harness.simulation.zookeeper.nodes where path.hasPrefix("/next/items/") {
+            let contents = NodeContents(
+                name: String(path.dropFirst("/next/items/".count)), data: node.data ?? [], consumer: nil)
+            for message in contents.messages {
+                copies[String(decoding: message.payload, as: UTF8.self), default: 0] += 1
+            }
+        }
+        return messages.union(copies.keys).sorted().compactMap { message in
+            let count = copies[message] ?? 0
+            if count == 1, messages.contains(message) { return nil }
+            return Violation(count == 0 ? .noneLost : .storedOnce, "\(message) has \(count) copies")
+        }
     }
 
     private static let payloads = ["a", "b", "c"]
@@ -86,6 +107,49 @@ struct Scenario: Sendable, CustomStringConvertible {
         try await harness.produce(payloads, by: "producer", producer)
         try await harness.consumeTogether(3, by: name, store)
     }
+
+    /// Each acknowledgement sends a message to another queue, and creates a node, in the same transaction.
+    static let acknowledgeSending = Scenario(
+        description: "acknowledge and send", isOrdered: false, expectedNodes: payloads.map { "/effects/\($0)" },
+        copies: .whenAcknowledged
+    ) { harness, store in
+        let producer = harness.session("producer")
+        _ = try await producer.create("/effects", data: [], mode: .persistent)
+        try await harness.produce(payloads, by: "producer", producer)
+        try await harness.consumeTogether(2, by: name, store)
+    }
+
+    static let acknowledgeSendingIDs = Scenario(
+        description: "acknowledge and send with ids", isOrdered: false, sendsIDs: true, copies: .whenAcknowledged
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"))
+        try await harness.consumeTogether(2, by: name, store)
+    }
+
+    /// Each message is stored in two queues, in one transaction.
+    static let transaction = Scenario(description: "send to two queues", copies: .whenSent) { harness, store in
+        try await harness.produce(payloads, by: name, store)
+    }
+
+    /// Another process sends the same messages again.
+    static let transactionWithIDs = Scenario(
+        description: "send to two queues with ids", sendsIDs: true, copies: .whenSent
+    ) { harness, store in
+        try await harness.produce(payloads, by: name, store, together: true)
+        try await harness.produce(payloads + ["d"], by: "again", harness.session("again"), together: true)
+    }
+
+    static let transactionDuringRollovers = Scenario(
+        description: "send to two queues during rollovers", sequenceRolloverThreshold: 1, copies: .whenSent
+    ) { harness, store in
+        async let recovered: Void = harness.recover(harness.session("recovery"), for: .seconds(60))
+        try await harness.produce(payloads, by: name, store)
+        try await recovered
+    }
+
+    static let transactions = [
+        acknowledgeSending, acknowledgeSendingIDs, transaction, transactionWithIDs, transactionDuringRollovers,
+    ]
 
     // A consumer that could not leave the tree in time counts as a second consumer, so the order cannot be checked.
     static let acknowledgeTogether = Scenario(description: "acknowledge together", isOrdered: false) { harness, store in
@@ -359,7 +423,7 @@ struct Scenario: Sendable, CustomStringConvertible {
     static let delayed = [sendLater, requeueLater, moveDelayed, keepMovingDelayed]
 
     static let all =
-        delayed + leases + [expire, sweepExpired] + [
+        delayed + leases + transactions + [expire, sweepExpired] + [
             sendWithIDs, sendIDsAgain, expireIDs,
             sendToAFullQueue, rollover, sendDuringRollovers, claimDuringRollovers,
             send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, continuing, requeue,

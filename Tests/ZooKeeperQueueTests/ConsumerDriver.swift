@@ -195,7 +195,7 @@ struct ConsumerDriver {
     private mutating func settleOne() {
         guard !handedOut.isEmpty else { return }
         let lease = handedOut.remove(at: roll(handedOut.count))
-        settle(lease, by: [.acknowledge([]), .requeue(reason: nil), .release, .deadLetter(reason: "")][roll(4)])
+        settle(lease, by: [.acknowledge(), .requeue(reason: nil), .release, .deadLetter(reason: "")][roll(4)])
     }
 
     private mutating func settle(_ lease: Lease, by kind: Settlement.Kind) {

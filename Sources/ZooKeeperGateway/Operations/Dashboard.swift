@@ -32,6 +32,7 @@ enum Dashboard {
         <canvas width="640" height="120" role="img" aria-label="Ready messages and message rates of the last five minutes"></canvas>
         <p class="legend"><span class="ready">ready</span> <span class="sent">in/s</span> <span class="done">out/s</span></p>
         <p class="pause" hidden><button type="button" data-activity="send"></button> <button type="button" data-activity="consume"></button> <strong></strong></p>
+        <form class="find"><input aria-label="ID or name of a message" placeholder="ID or name of a message"> <button>Find</button> <button type="button" class="delete" hidden>Delete</button> <output></output></form>
         <details data-list="consumers">
         <summary>Consumers</summary>
         <table><thead><tr><th>consumer</th><th>state</th><th>lease</th><th>age</th><th></th></tr></thead><tbody></tbody></table>
@@ -65,7 +66,8 @@ enum Dashboard {
         .legend { font-size: .75rem; margin: .25rem 0 .5rem; }
         .legend span::before { content: "■ "; } .ready::before { color: var(--ready); }
         .sent::before { color: var(--sent); } .done::before { color: var(--done); }
-        .pause { margin: 0 0 .5rem; } .pause strong { margin-left: .5rem; }
+        .pause, .find { margin: 0 0 .5rem; } .pause strong { margin-left: .5rem; }
+        .find input { font: inherit; max-width: 100%; width: 18rem; } .find output { overflow-wrap: anywhere; }
         table { border-collapse: collapse; font-size: .85rem; width: 100%; display: block; overflow-x: auto; }
         td ol { margin: .25rem 0 0; padding-left: 1.25rem; }
         td, th { border-top: 1px solid var(--line); padding: .3rem .5rem .3rem 0; text-align: left; vertical-align: top; }
@@ -75,6 +77,8 @@ enum Dashboard {
     static let script = """
         "use strict";
         const interval = 2000, maximumPoints = 150, queues = new Map();
+        // The lists that are open at first, and the message to find: #dead,find=order-42
+        const hash = location.hash.slice(1).split(",");
         const url = path => "queues/v1" + path.split("/").map(encodeURIComponent).join("/");
         async function call(method, path, content) {
           const headers = { Accept: "application/json" };
@@ -111,8 +115,12 @@ enum Dashboard {
           for (const name of Object.keys(lists)) {
             const details = listOf(queue, name);
             details.addEventListener("toggle", () => showList(queue, name));
-            if (location.hash.slice(1).split(",").includes(name)) details.open = true;
+            if (hash.includes(name)) details.open = true;
           }
+          const form = section.querySelector(".find"), key = hash.find(part => part.startsWith("find="));
+          if (key) form.querySelector("input").value = decodeURIComponent(key.slice(5));
+          form.addEventListener("submit", event => { event.preventDefault(); find(queue, "GET"); });
+          form.querySelector(".delete").addEventListener("click", () => find(queue, "DELETE"));
           section.querySelector(".all").addEventListener("click", () => act(queue, "dead", "POST", "/redrive"));
           for (const button of section.querySelectorAll("[data-activity]"))
             button.addEventListener("click", () => changePause(queue, button.dataset.activity));
@@ -219,6 +227,28 @@ enum Dashboard {
               [actionButton(queue, name, label, method, path + suffix), " "]);
             return row(message.name, [detail(message), ...failuresOf(message)], payload.slice(0, 200), buttons);
           });
+        }
+        const places = {
+          delayed: message => "delayed until " + new Date(message.dueTime).toLocaleString(),
+          leased: message => `leased by ${message.consumer} since ${new Date(message.claimTime).toLocaleString()}`,
+          partial: () => "recovering",
+          dead: message => "dead: " + message.cause,
+        };
+        // Shows the message whose ID or name is in the form, or deletes it.
+        async function find(queue, method) {
+          const form = queue.section.querySelector(".find"), output = form.querySelector("output");
+          const key = form.querySelector("input").value.trim(), button = form.querySelector(".delete");
+          if (!key) return;
+          const folder = /^([0-9]{13}-)?item-[0-9]{3}-/.test(key) ? "/messages/" : "/ids/";
+          button.hidden = true;
+          try {
+            const message = await call(method, url(queue.path) + folder + encodeURIComponent(key));
+            const place = (places[message.place] || (() => message.place))(message);
+            const payload = message.payload ?? (message.payloadBase64 ? "base64: " + message.payloadBase64 : "");
+            const text = [method === "DELETE" ? "Deleted" : "", message.name ?? "", place, payload.slice(0, 200)];
+            output.replaceChildren(text.filter(part => part).join(" · "), ...failuresOf(message));
+            button.hidden = method === "DELETE" || !message.name;
+          } catch (error) { output.textContent = error.message; }
         }
         // Shows the ten oldest leases of each consumer, because a handler that hangs holds one of them.
         function consumerRows(queue, name, { consumers }) {

@@ -284,6 +284,42 @@ enum QueueDTOs {
         let messages: [Message]
     }
 
+    /// A message, wherever it is.
+    struct Status: Encodable {
+        private enum Key: String, CodingKey {
+            case name, place, dueTime, consumer, claimTime, cause, time, priority, redeliveries, expiresAt, headers, id
+        }
+        let status: MessageStatus
+
+        func encode(to encoder: any Encoder) throws {
+            var container = encoder.container(keyedBy: Key.self)
+            try container.encode(status.nodeName, forKey: .name)
+            // The names of the places are those of the counts.
+            switch status.place {
+            case .ready: try container.encode("ready", forKey: .place)
+            case .delayed(let due):
+                try container.encode("delayed", forKey: .place)
+                try container.encode(due.millisecondsSince1970, forKey: .dueTime)
+            case .leased(let consumer, let since):
+                try container.encode("leased", forKey: .place)
+                try container.encode(consumer, forKey: .consumer)
+                try container.encode(since.millisecondsSince1970, forKey: .claimTime)
+            case .recovering: try container.encode("partial", forKey: .place)
+            case .deadLettered(let reason, let time):
+                try container.encode("dead", forKey: .place)
+                try container.encode(reason, forKey: .cause)
+                try container.encode(time.millisecondsSince1970, forKey: .time)
+            }
+            try container.encode(status.priority, forKey: .priority)
+            try container.encode(status.redeliveries, forKey: .redeliveries)
+            try container.encodeIfPresent(status.expiresAt?.millisecondsSince1970, forKey: .expiresAt)
+            try container.encode(status.headers, forKey: .headers)
+            try container.encodeIfPresent(status.id, forKey: .id)
+            try Payload(bytes: status.payload).encode(to: encoder)
+            try Failures(failures: status.failures).encode(to: encoder)
+        }
+    }
+
     struct Consumers: Encodable {
         struct Lease: Encodable {
             let name: String

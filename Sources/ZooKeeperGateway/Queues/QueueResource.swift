@@ -43,6 +43,15 @@ struct QueueResource {
             case (.post, .messages): return try await send(to: try await servedQueue())
             case (.get, .messages): return try await peek(queue)
             case (.delete, .messages): return try Self.json(.ok, QueueDTOs.Count(count: await queue.purge()))
+            case (.get, .message(let name)): return try await message(try await queue.message(nodeName: name))
+            case (.delete, .message(let name)):
+                return try await message(try await queue.cancelMessage(nodeName: name))
+            case (.post, .move(let name)):
+                try await queue.moveMessage(
+                    nodeName: name, toPriority: integer("priority", in: 0...999, default: 100))
+                return GatewayResponse(.noContent)
+            case (.get, .id(let id)): return try await lookup(id, in: queue)
+            case (.delete, .id(let id)): return try await message(try await queue.cancelMessage(id: id))
             case (.post, .leases): return try await lease(queue)
             case (.post, .lease(let id, let action)): return try await settle(id, action)
             case (.get, .dead): return try await dead(queue)
@@ -142,6 +151,22 @@ struct QueueResource {
         let messages = try await queue.peek(limit: integer("limit", in: 1...Self.maximumLimit, default: 20))
         return try Self.json(.ok, QueueDTOs.Peeked(messages: messages.map { .init($0) }))
     }
+
+    private func message(_ status: MessageStatus?) async throws -> GatewayResponse {
+        guard let status else { return Self.noMessage }
+        return try Self.json(.ok, QueueDTOs.Status(status: status))
+    }
+
+    private func lookup(_ id: String, in queue: MessageQueue) async throws -> GatewayResponse {
+        switch try await queue.message(id: id) {
+        case .found(let status): return try await message(status)
+        case .finished: return try Self.json(.ok, ["place": "finished"])
+        case .unknown: return Self.noMessage
+        }
+    }
+
+    private static let noMessage = GatewayResponse.problem(
+        .notFound, "notFound", "There is no such message. It may be acknowledged.")
 
     /// All of these messages are in memory at once, and each can have half a megabyte.
     private static let maximumLimit = 100

@@ -9,6 +9,9 @@ enum QueueRoute: Hashable {
 
     case queue
     case messages
+    case message(String)
+    case move(String)
+    case id(String)
     case leases
     case lease(String, LeaseAction)
     case dead
@@ -27,9 +30,9 @@ enum QueueRoute: Hashable {
         switch self {
         case .queue, .delayed, .consumers: [.get]
         case .messages: [.get, .post, .delete]
-        case .dead: [.get, .delete]
+        case .dead, .message, .id: [.get, .delete]
         case .delayedMessage: [.delete]
-        case .leases, .lease, .redriveAll, .redrive, .runNow, .release, .pause, .resume: [.post]
+        case .leases, .lease, .move, .redriveAll, .redrive, .runNow, .release, .pause, .resume: [.post]
         }
     }
 
@@ -40,12 +43,14 @@ enum QueueRoute: Hashable {
         case (.messages, .get), (.dead, .get), (.delayed, _): ["limit"]
         case (.messages, .post):
             ["priority", "delayMilliseconds", "deliverAt", "expiresAfterMilliseconds", "expiresAt"]
+        case (.move, _): ["priority"]
         case (.leases, _): ["count", "wait", "seconds"]
         case (.lease(_, .acknowledge), _): ["token"]
         case (.lease(_, .extend), _): ["token", "seconds"]
         case (.lease(_, .requeue), _): ["token", "reason", "delayMilliseconds"]
         case (.lease(_, .deadLetter), _): ["token", "reason"]
-        case (.messages, _), (.dead, _), (.redriveAll, _), (.redrive, _), (.delayedMessage, _), (.runNow, _),
+        case (.messages, _), (.message, _), (.id, _), (.dead, _), (.redriveAll, _), (.redrive, _), (.delayedMessage, _),
+            (.runNow, _),
             (.consumers, _), (.release, _), (.pause, _), (.resume, _):
             []
         }
@@ -66,6 +71,7 @@ enum QueueRoute: Hashable {
         }
         if at(2) == "dead", let name = at(1), at(0) == "redrive" { return (.redrive(name), count - 3) }
         if at(2) == "delayed", let name = at(1), at(0) == "run-now" { return (.runNow(name), count - 3) }
+        if at(2) == "messages", let name = at(1), at(0) == "move" { return (.move(name), count - 3) }
         if at(1) == "dead", at(0) == "redrive" { return (.redriveAll, count - 2) }
         switch at(0) {
         case "messages": return (.messages, count - 1)
@@ -76,6 +82,8 @@ enum QueueRoute: Hashable {
         case "pause": return (.pause, count - 1)
         case "resume": return (.resume, count - 1)
         case let name? where at(1) == "delayed": return (.delayedMessage(name), count - 2)
+        case let name? where at(1) == "messages": return (.message(name), count - 2)
+        case let id? where at(1) == "ids": return (.id(id), count - 2)
         default: return (.queue, count)
         }
     }

@@ -24,6 +24,21 @@ public struct QueueCapacity: Sendable, Hashable {
 
     var isNone: Bool { messages == nil && bytes == nil }
 
+    /// Whether no further message may be sent.
+    func isReached(by fill: CapacityBudget.Fill) -> Bool {
+        messages.map { fill.nodes >= $0 } ?? false || bytes.map { fill.bytes ?? 0 >= $0 } ?? false
+    }
+
+    /// Returns the error for a queue that has reached its capacity.
+    func fullError(messages used: Int, bytes usedBytes: Int?, queue: String) -> QueueError {
+        let bytes = bytes.map { " and \(usedBytes ?? 0) of \($0) bytes" } ?? ""
+        let messages = messages.map { " of \($0)" } ?? ""
+        return QueueError(
+            .queueFull,
+            "The queue \(queue) is full: \(used)\(messages) messages\(bytes). Let consumers catch up, purge the queue, "
+                + "or raise its capacity.")
+    }
+
     func validate() throws {
         for (name, value) in [("messages", messages), ("bytes", bytes)] {
             if let value, value < 1 {

@@ -45,7 +45,7 @@ extension QueueConsumer {
     /// would occupy one of the leases that the consumer may hold.
     func expire(_ lease: Lease) async {
         let kind: Settlement.Kind =
-            state.attributes.whenExpired == .delete ? .acknowledge([]) : .deadLetter(reason: "expired")
+            state.attributes.whenExpired == .delete ? .acknowledge() : .deadLetter(reason: "expired")
         await settleWithRetry(on: kind, for: lease)
         if lease.state == .settled { queue.metrics.expired.increment() }
         guard lease.state == .held || lease.state == .suspended else { return }

@@ -18,6 +18,23 @@ extension QueueConsumer {
         }
     }
 
+    /// Settles a leased message together with a transaction of its handler.
+    func acknowledge(_ lease: Lease, in transaction: QueueTransaction) async throws {
+        // In a task that is not cancelled, like the wait for a settlement.
+        try await Task {
+            var prepared = try await PreparedTransaction(transaction, on: queue, within: .seconds(30))
+            while true {
+                do {
+                    return try await settle(lease, by: .acknowledge(.init(transaction, prepared.operations)))
+                } catch let error as QueueError where error.code == .operationRefused {
+                    // The refusal is certain, and the message is still leased.
+                    guard let cause = error.cause, let index = cause.operationIndex else { throw error }
+                    try await prepared.refused(at: index, cause)
+                }
+            }
+        }.value
+    }
+
     /// Returns the settlement of a failed delivery, with the delay of the retry policy.
     ///
     /// - Parameter retry: the policy; `nil` means the queue's.

@@ -61,7 +61,35 @@ public struct QueueMessage: Sendable {
     ///   `operations`; ``QueueError/Code/outcomeUnknown`` when no reply arrived in time, or the session ended first.
     ///   Cancellation has no effect.
     public func acknowledge(with operations: [ZooKeeperOperation] = []) async throws {
-        try await holder.settle(by: .acknowledge(operations))
+        try await holder.settle(by: .acknowledge(.init(operations)))
+    }
+
+    /// Removes the message from the queue and applies a transaction: both happen once, or neither does.
+    ///
+    /// A message of the transaction whose ``OutgoingMessage/id`` was stored before is left out.
+    ///
+    /// - Parameter transaction: the messages to store in queues of the same client, and changes of other nodes.
+    /// - Throws: the same errors as ``acknowledge(with:)``; before anything is sent,
+    ///   ``QueueError/Code/invalidArgument``, ``QueueError/Code/payloadTooLarge``, ``QueueError/Code/queueNotFound``,
+    ///   ``QueueError/Code/queueFull``, ``QueueError/Code/paused`` or ``QueueError/Code/timedOut``. After these errors,
+    ///   the message is still leased. Cancellation has no effect.
+    public func acknowledge(in transaction: QueueTransaction) async throws {
+        try await holder.acknowledge(in: transaction)
+    }
+
+    /// Removes the message from the queue and stores messages in a queue: both happen once, or neither does.
+    ///
+    /// - Parameters:
+    ///   - messages: the messages to store, in their order.
+    ///   - queue: a queue of the same client. It may be the message's own.
+    ///   - operations: changes of other nodes that happen too.
+    /// - Throws: the same errors as ``acknowledge(in:)``.
+    public func acknowledge(
+        sending messages: [OutgoingMessage], to queue: MessageQueue, with operations: [ZooKeeperOperation] = []
+    ) async throws {
+        var transaction = QueueTransaction(operations)
+        transaction.send(contentsOf: messages, to: queue)
+        try await acknowledge(in: transaction)
     }
 
     /// Requeues the message at its old position, or moves it to the dead letters when it was delivered
@@ -173,6 +201,11 @@ private final class LeaseHolder: Sendable {
 
     func settle(by kind: Settlement.Kind) async throws {
         try await consumer.settle(lease, by: kind)
+        settledByCaller.store(true, ordering: .relaxed)
+    }
+
+    func acknowledge(in transaction: QueueTransaction) async throws {
+        try await consumer.acknowledge(lease, in: transaction)
         settledByCaller.store(true, ordering: .relaxed)
     }
 

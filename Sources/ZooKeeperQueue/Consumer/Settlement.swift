@@ -3,7 +3,7 @@ import ZooKeeper
 /// A requested end of a lease, and the caller that waits for it.
 struct Settlement {
     enum Kind: Sendable, Hashable {
-        case acknowledge([ZooKeeperOperation])
+        case acknowledge(Acknowledgement = .init())
         case requeue(reason: String?, delay: Duration = .zero)
         case deadLetter(reason: String)
         /// Requeued without a delivery: neither its position nor its delivery count changes.
@@ -29,7 +29,7 @@ struct Settlement {
     func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> [ZooKeeperOperation] {
         let tree = queue.tree
         switch kind {
-        case .acknowledge(let operations): return operations
+        case .acknowledge(let acknowledgement): return acknowledgement.operations
         case .release:
             let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
             return [.create(epoch.path(of: name, in: tree), data: Envelope.restored(lease.data))]

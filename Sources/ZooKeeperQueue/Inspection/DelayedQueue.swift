@@ -85,51 +85,13 @@ struct DelayedQueue: Sendable {
         try await QueueError.translating(while: "cancelling a delayed message", queue: queue.path) {
             // Throws for a tree of a later format, which must be left alone.
             _ = try await queue.reader.currentEpoch()
-            // Tells after a lost reply whether the transaction was applied. The session's end removes it at the latest.
-            let mark = "\(tree.root)/probe-\(RandomName.make())"
-            var session = store.sessionState.sessionID
-            var isUnresolved = false
-            while true {
-                do {
-                    if isUnresolved {
-                        // Without the `sync`, the read may overtake the transaction.
-                        try await store.sync(mark)
-                        if try await store.exists(mark) != nil { break }
-                        // In a later session, the mark may be gone although the transaction was applied.
-                        if store.sessionState.sessionID == session { isUnresolved = false }
-                    }
-                    session = store.sessionState.sessionID
-                    _ = try await store.multi([.delete(path), .create(mark, data: [], mode: .ephemeral)])
-                    break
-                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    isUnresolved = true
-                } catch let error as ZooKeeperError where error.code == .noNode && error.operationIndex == 0 {
-                    throw isUnresolved ? Self.cancellationUnknown : notFound
-                } catch let error as ZooKeeperError where isUnresolved {
-                    // This failure is certain, but it says nothing about the earlier attempt.
-                    guard error.isRetryable, error.code != .deadlineExceeded else { throw Self.cancellationUnknown }
-                }
-            }
-            await remove(mark)
-        }
-    }
-
-    /// Removes the mark of a cancellation. Gives up after three attempts, because the session's end removes it too.
-    private func remove(_ mark: String) async {
-        for _ in 0..<3 {
             do {
-                return try await store.delete(mark, version: nil)
-            } catch let error as ZooKeeperError where error.isRetryable {
-                await error.pauseIfRefusedAtOnce(store)
-            } catch {
-                return
+                try await queue.transaction { $0.add(.delete(path)) }
+            } catch let error as QueueError where error.cause?.code == .noNode {
+                throw notFound
             }
         }
     }
-
-    private static let cancellationUnknown = QueueError(
-        .outcomeUnknown,
-        "No response arrived, so the message may or may not be cancelled. List the delayed messages to find out.")
 
     func deliverNow(_ name: String) async throws {
         let path = try path(of: name)

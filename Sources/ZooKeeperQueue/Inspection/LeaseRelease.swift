@@ -54,15 +54,19 @@ struct LeaseRelease {
             guard let node = try await queue.reader.usableNode(consumer.path),
                 try await queue.reader.usableStat(consumer.lease(name)) != nil
             else { continue }
-            let active = try await queue.reader.read([consumer.active])[0]
-            if !active.isMissing, active.node?.data != ConsumerPaths.renewing {
-                throw QueueError(
-                    .invalidArgument,
-                    "The consumer \(NodePath.name(of: consumer.path)) belongs to a release or a client that does not "
-                        + "notice when a lease is taken away. End its process instead.")
-            }
+            try await requireNotice(by: consumer)
             return ObservedConsumer(consumer, node)
         }
         return nil
+    }
+
+    /// Throws when a live consumer would not notice that a lease was taken away.
+    func requireNotice(by consumer: ConsumerPaths) async throws {
+        let active = try await queue.reader.read([consumer.active])[0]
+        if active.isMissing || active.node?.data == ConsumerPaths.renewing { return }
+        throw QueueError(
+            .invalidArgument,
+            "The consumer \(NodePath.name(of: consumer.path)) belongs to a release or a client that does not notice when a "
+                + "lease is taken away. End its process instead.")
     }
 }

@@ -13,6 +13,11 @@ struct BatchPacker {
     /// number, the index and the count.
     private static let margin = 32
 
+    mutating func use(_ attributes: QueueAttributes) {
+        // With a single delivery, a failed consumer would take all messages of a node to the dead letters.
+        maximumBatchSize = attributes.maximumDeliveries > 1 ? attributes.maximumBatchSize : 1
+    }
+
     /// Returns the messages of each node, in order.
     func groups(_ entries: [ProducerSequence.Entry]) -> [ArraySlice<ProducerSequence.Entry>] {
         var groups: [ArraySlice<ProducerSequence.Entry>] = []

@@ -138,7 +138,7 @@ struct ProducerSequence: Sendable {
         var ids: Set<String> = []
         while let entry = waiting.first, !isGated || entry.isAdmitted {
             bytes += entry.size
-            operations += entry.id == nil ? 1 : 1 + BatchTransaction.operationsOfAnID
+            operations += entry.id == nil ? 1 : 1 + MessageCreation.operationsOfAnID
             if operations > maximumOperations { break }
             // A second message with the same ID would fail the batch, as if the first one had been stored before.
             if let id = entry.id, !ids.insert(id).inserted { break }

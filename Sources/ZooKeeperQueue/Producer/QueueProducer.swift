@@ -218,25 +218,9 @@ public actor QueueProducer {
             await timer.value
         }
         guard let name = handle({ $0.leave() }) else { return }
-        // Runs in a separate task, which is not cancelled.
-        await Task { await remove(queue.tree.producer(name)) }.value
-    }
-
-    /// How long to repeat the removal of the producer's node. Until a recovery removes it, a node that stays counts as
-    /// a producer that needs a share of the queue's capacity.
-    private static let removalTime = Duration.seconds(5)
-
-    private nonisolated func remove(_ path: String) async {
-        let end = now + Self.removalTime
-        repeat {
-            do {
-                return try await queue.store.delete(path, version: nil)
-            } catch let error as ZooKeeperError where error.isRetryable {
-                await error.pauseIfRefusedAtOnce(queue.store)
-            } catch {
-                return
-            }
-        } while now < end
+        // Until a recovery removes it, a node that stays counts as a producer that needs a share of the queue's
+        // capacity. Runs in a separate task, which is not cancelled.
+        await Task { await queue.store.deleteIfPossible(queue.tree.producer(name)) }.value
     }
 
     // MARK: Maintenance

@@ -25,6 +25,11 @@ struct MessageLine: Encodable {
     let payload: String?
     let payloadBase64: String?
     var cause: String?
+    /// Where the message is, with the consumer that holds it and since when, in milliseconds since 1970.
+    var place: String?
+    var consumer: String?
+    var since: Int64?
+    var redeliveries: Int?
     /// When a delayed message is due, in milliseconds since 1970.
     var dueAt: Int64?
     /// When the message expires, in milliseconds since 1970; `nil` when it does not.
@@ -88,6 +93,21 @@ struct MessageLine: Encodable {
             name: letter.nodeName, id: letter.id, headers: letter.headers, payload: letter.payload,
             failures: letter.failures, expiresAt: letter.expiresAt)
         cause = letter.reason
+    }
+
+    init(_ message: MessageStatus) {
+        self.init(
+            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
+            failures: message.failures, expiresAt: message.expiresAt)
+        priority = message.priority
+        redeliveries = message.redeliveries
+        switch message.place {
+        case .ready: place = "ready"
+        case .delayed(let due): (place, dueAt) = ("delayed", due.millisecondsSince1970)
+        case .leased(let holder, let time): (place, consumer, since) = ("leased", holder, time.millisecondsSince1970)
+        case .recovering: place = "partial"
+        case .deadLettered(let reason, let time): (place, cause, since) = ("dead", reason, time.millisecondsSince1970)
+        }
     }
 
     func json() throws -> [UInt8] { try JSON.line(self) }

@@ -21,11 +21,6 @@ extension ProducerStateMachine {
     }
 
     private func full(_ fill: CapacityBudget.Fill) -> QueueError {
-        let bytes = budget.capacity.bytes.map { " and \(fill.bytes ?? 0) of \($0) bytes" } ?? ""
-        let messages = budget.capacity.messages.map { " of \($0)" } ?? ""
-        return QueueError(
-            .queueFull,
-            "The queue \(queue.path) is full: \(budget.messages(in: fill))\(messages) messages\(bytes). Let "
-                + "consumers catch up, purge the queue, or raise its capacity.")
+        budget.capacity.fullError(messages: budget.messages(in: fill), bytes: fill.bytes, queue: queue.path)
     }
 }

@@ -33,7 +33,7 @@ extension ProducerStateMachine {
     ///
     /// - Parameter isOfBatch: whether a batch was refused.
     mutating func handleFailure(_ error: any Error, isOfBatch: Bool = true) {
-        switch error as? BatchTransaction.Refusal {
+        switch error as? MessageCreation.Refusal {
         case .duplicate(let entry):
             // The batch is not stored. Its other messages are sent again.
             if sequence.isUnresolved { sequence.firstIsFree() }

@@ -182,13 +182,8 @@ extension ProducerStateMachine {
         use(attributes)
         epoch = current
         needsEpoch = false
-        if isPaused { finish(sequence.removeUnbegun(), error: paused) }
+        if isPaused { finish(sequence.removeUnbegun(), error: QueueError.sendingIsPaused(queue.path)) }
         if sequenceNumbers == .exhausted { stepFailed(.readEpoch, Self.numbersAreExhausted) }
-    }
-
-    private var paused: QueueError {
-        QueueError(
-            .paused, "Not sent: sending to the queue \(queue.path) is paused. Send again when the pause has ended.")
     }
 
     private static var numbersAreExhausted: ZooKeeperError {
@@ -199,8 +194,7 @@ extension ProducerStateMachine {
     }
 
     private mutating func use(_ attributes: QueueAttributes) {
-        // With a single delivery, a failed consumer would take all messages of a node to the dead letters.
-        packer.maximumBatchSize = attributes.maximumDeliveries > 1 ? attributes.maximumBatchSize : 1
+        packer.use(attributes)
         isPaused = attributes.paused.contains(.send)
         budget.capacity = attributes.capacity
         sequence.isGated = !attributes.capacity.isNone

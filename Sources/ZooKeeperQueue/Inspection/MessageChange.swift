@@ -1,0 +1,124 @@
+import ZooKeeper
+
+/// Deletes one message of a queue wherever it is, or changes its priority. Each change is one transaction, which is
+/// refused if the message has moved since it was found.
+struct MessageChange: Sendable {
+    let queue: MessageQueue
+
+    private static let attempts = 20
+
+    private var tree: QueueTree { queue.tree }
+    private var search: MessageSearch { MessageSearch(queue: queue) }
+
+    /// - Returns: the message as it was before.
+    func cancel(_ key: MessageSearch.Key) async throws -> MessageStatus {
+        try await change(key, while: "cancelling a message") { found in
+            try await deletion(of: found) + freeingID(of: found)
+        }
+    }
+
+    /// - Returns: the message as it was before.
+    func move(_ key: MessageSearch.Key, toPriority priority: Int) async throws -> MessageStatus {
+        guard ItemName.priorities.contains(priority) else {
+            throw QueueError(.invalidArgument, "The priority must be from 0 to 999, not \(priority).")
+        }
+        return try await change(key, while: "changing the priority of a message") { found in
+            let prefix = ItemName.prefix(priority: priority)
+            let data = Envelope.restored(found.message.data)
+            switch found.location {
+            case .ready:
+                return try await deletion(of: found) + [
+                    .create(tree.item(prefix), data: data, mode: .persistentSequential)
+                ]
+            case .delayed(let name, _):
+                return try await deletion(of: found) + [
+                    .create(tree.delayed(prefix, due: name.due), data: data, mode: .persistentSequential)
+                ]
+            case .leased, .recovering, .dead: throw isNotWaiting
+            }
+        }
+    }
+
+    private func change(
+        _ key: MessageSearch.Key, while description: String,
+        _ operations: (MessageSearch.Found) async throws -> [ZooKeeperOperation]
+    ) async throws -> MessageStatus {
+        try await QueueError.translating(while: description, queue: queue.path) {
+            try await queue.prepareExisting()
+            // Throws for a format that this release does not know.
+            _ = try await queue.reader.sequenceEpoch()
+            guard try await queue.store.capabilities.contains(.transactions) else {
+                throw QueueError(.invalidArgument, "This requires a store with transactions. Use another store.")
+            }
+            for _ in 0..<Self.attempts {
+                guard let found = try await search.find(key) else { throw notFound }
+                let status = try await search.status(of: found)
+                let operations = try await operations(found)
+                do {
+                    try await queue.transaction { transaction in
+                        for operation in operations { transaction.add(operation) }
+                    }
+                    return status
+                } catch let error as QueueError where error.code == .operationRefused {
+                    // The message has moved, or its ID has expired.
+                    guard let cause = error.cause, Self.signsOfAMove.contains(cause.code) else {
+                        throw error.cause ?? error
+                    }
+                }
+            }
+            throw QueueError(
+                .timedOut, "Nothing was changed, because the message moved at each attempt. Try again.")
+        }
+    }
+
+    private static let signsOfAMove: [ZooKeeperError.Code] = [.noNode, .badVersion, .nodeExists, .notEmpty]
+
+    // MARK: Operations
+
+    /// Returns the operations that delete a message. The other messages of its node get nodes of their own.
+    private func deletion(of found: MessageSearch.Found) async throws -> [ZooKeeperOperation] {
+        let delete = ZooKeeperOperation.delete(found.path, version: found.node.stat.version)
+        let others = found.messages.filter { $0.name != found.message.name }
+        switch found.location {
+        case .ready(_, let epoch):
+            return [epoch.check(in: tree), delete]
+                + others.map { .create(epoch.path(of: $0.name, in: tree), data: Envelope.restored($0.data)) }
+        case .delayed(_, let version): return [.check(tree.delayed, version: version), delete]
+        case .leased(let consumer, _):
+            try await LeaseRelease(queue: queue).requireNotice(by: consumer.paths)
+            return [.check(consumer.paths.path, version: consumer.version), delete]
+                + others.map { .create(tree.partial($0.name.string), data: $0.data) }
+        case .recovering: return [delete]
+        case .dead:
+            let cause = found.path + "/cause"
+            // A foreign client may have left a dead letter without a cause.
+            return try await queue.store.exists(cause) == nil ? [delete] : [.delete(cause), delete]
+        }
+    }
+
+    /// Returns the operations that make the queue forget the message's ID.
+    private func freeingID(of found: MessageSearch.Found) async throws -> [ZooKeeperOperation] {
+        guard let id = found.message.envelope.id, let node = try await queue.reader.node(tree.ids) else { return [] }
+        let buckets = try DeduplicationBuckets(node)
+        var operations = [buckets.check(in: tree)]
+        for bucket in buckets.numbers {
+            let path = tree.id(DeduplicationBuckets.nodeName(of: id), inBucket: bucket)
+            if try await queue.store.exists(path) != nil { operations.append(.delete(path)) }
+        }
+        return operations
+    }
+
+    // MARK: Errors
+
+    private var notFound: QueueError {
+        QueueError(
+            .notFound,
+            "There is no such message in \(queue.path). It may be acknowledged, or a delayed message may have become "
+                + "ready under another name.")
+    }
+
+    private var isNotWaiting: QueueError {
+        QueueError(
+            .notFound, "The message is not waiting: only a ready or a delayed message can get another priority.")
+    }
+}

@@ -1,0 +1,70 @@
+extension MessageQueue {
+    /// Returns a message and where it is.
+    ///
+    /// It lists the queue, which takes about a second for a million messages.
+    ///
+    /// - Parameter nodeName: the message's name, for example from its ``SendReceipt``. The count of deliveries in it, or
+    ///   its lack, makes no difference. A message that was sent with a delay gets another name when it becomes ready.
+    /// - Returns: `nil` when there is no such message, for example because it was acknowledged.
+    /// - Throws: ``QueueError``; ``QueueError/Code/invalidArgument`` when it is not the name of a message.
+    public func message(nodeName: String) async throws -> MessageStatus? {
+        let key = try MessageSearch.Key(nodeName: nodeName)
+        return try await QueueError.translating(while: "looking for a message", queue: path) {
+            let search = MessageSearch(queue: self)
+            guard let found = try await search.find(key) else { return nil }
+            return try await search.status(of: found)
+        }
+    }
+
+    /// Returns the message that was sent with an ID, and where it is.
+    ///
+    /// It reads messages until it finds the ID: about 20,000 a second.
+    ///
+    /// - Parameter id: the message's ``OutgoingMessage/id``.
+    /// - Throws: ``QueueError``.
+    public func message(id: String) async throws -> MessageLookup {
+        try await QueueError.translating(while: "looking for a message", queue: path) {
+            let search = MessageSearch(queue: self)
+            if let found = try await search.find(.id(id)) { return .found(try await search.status(of: found)) }
+            return try await search.remembers(id) ? .finished : .unknown
+        }
+    }
+
+    /// Deletes a message, wherever it is, and makes the queue forget its ID.
+    ///
+    /// When a consumer holds the message, its lease ends: the handler's task is cancelled when the consumer notices that,
+    /// at its next renewal (``QueueAttributes/leaseTimeout``) or settlement. Other messages of the same node are
+    /// redelivered.
+    ///
+    /// - Parameter nodeName: the message's name. See ``message(nodeName:)``.
+    /// - Returns: the message as it was before.
+    /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message,
+    ///   ``QueueError/Code/invalidArgument`` when its consumer belongs to a release that does not notice, or the store
+    ///   has no transactions, ``QueueError/Code/timedOut`` when the message moves all the time.
+    @discardableResult
+    public func cancelMessage(nodeName: String) async throws -> MessageStatus {
+        try await MessageChange(queue: self).cancel(try MessageSearch.Key(nodeName: nodeName))
+    }
+
+    /// Deletes the message that was sent with an ID, wherever it is, and makes the queue forget the ID.
+    ///
+    /// - Parameter id: the message's ``OutgoingMessage/id``.
+    /// - Returns: the message as it was before.
+    /// - Throws: the same errors as ``cancelMessage(nodeName:)``.
+    @discardableResult
+    public func cancelMessage(id: String) async throws -> MessageStatus {
+        try await MessageChange(queue: self).cancel(.id(id))
+    }
+
+    /// Moves a ready or delayed message to another priority. There it is the last one. Its delivery count starts again,
+    /// and it gets another name.
+    ///
+    /// - Parameters:
+    ///   - nodeName: the message's name. See ``message(nodeName:)``.
+    ///   - priority: 0…999; a lower number is delivered first.
+    /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message, or it is leased or a dead
+    ///   letter; ``QueueError/Code/invalidArgument``, ``QueueError/Code/timedOut``.
+    public func moveMessage(nodeName: String, toPriority priority: Int) async throws {
+        _ = try await MessageChange(queue: self).move(try MessageSearch.Key(nodeName: nodeName), toPriority: priority)
+    }
+}

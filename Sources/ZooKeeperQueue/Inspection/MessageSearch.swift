@@ -1,0 +1,204 @@
+import ZooKeeper
+
+/// Finds one message of a queue, wherever it is.
+struct MessageSearch: Sendable {
+    enum Key: Sendable {
+        case name(ItemName)
+        /// The name of a message that was sent with a delay, and is not ready yet.
+        case delayedName(DelayedName)
+        case id(String)
+
+        /// Parses the name of a message.
+        init(nodeName: String) throws {
+            if let name = ItemName(nodeName) {
+                self = .name(name)
+            } else if let name = DelayedName(nodeName) {
+                self = name.wasSent ? .delayedName(name) : .name(name.item)
+            } else {
+                throw QueueError(
+                    .invalidArgument,
+                    "This is not the name of a message. A name looks like item-100-0000000042: see the receipt of a send, "
+                        + "or list the messages.")
+            }
+        }
+    }
+
+    enum Location: Sendable {
+        case ready(ReadyList.Entry, SequenceEpoch)
+        /// With the version of `delayed` before the message was listed.
+        case delayed(DelayedName, version: Int32)
+        /// With the name of the leased node.
+        case leased(ObservedConsumer, String)
+        case recovering
+        case dead
+    }
+
+    /// A message, and the node that holds it.
+    struct Found: Sendable {
+        let location: Location
+        let path: String
+        let node: Node
+        /// All messages of the node that are not settled.
+        let messages: [MessageNode.Message]
+        let message: MessageNode.Message
+    }
+
+    let queue: MessageQueue
+
+    private var tree: QueueTree { queue.tree }
+    private var reader: NodeReader { queue.reader }
+
+    /// How often to look: a message that moves meanwhile can be missed.
+    private static let attempts = 3
+
+    func find(_ key: Key) async throws -> Found? {
+        for _ in 0..<Self.attempts {
+            if let found = try await scan(key) { return found }
+        }
+        return nil
+    }
+
+    /// Whether an ID is remembered, so that a message was sent with it within the deduplication window.
+    func remembers(_ id: String) async throws -> Bool {
+        guard let node = try await reader.node(tree.ids) else { return false }
+        let name = DeduplicationBuckets.nodeName(of: id)
+        for bucket in try DeduplicationBuckets(node).numbers
+        where try await queue.store.exists(tree.id(name, inBucket: bucket)) != nil {
+            return true
+        }
+        return false
+    }
+
+    /// Looks at the places with few messages first.
+    private func scan(_ key: Key) async throws -> Found? {
+        if case .delayedName = key { return try await delayed(key) }
+        if let found = try await leased(key) { return found }
+        if let found = try await found(key, in: tree.partial, .recovering) { return found }
+        let (entries, epoch) = try await reader.readyEntries()
+        let ready = entries.sorted().map { Candidate(name: $0.name, path: $0.path(in: tree), .ready($0, epoch)) }
+        if let found = try await first(key, of: ready) { return found }
+        if let found = try await delayed(key) { return found }
+        return try await found(key, in: tree.dead, .dead)
+    }
+
+    private func found(_ key: Key, in folder: String, _ location: Location) async throws -> Found? {
+        let names = try await reader.usableNames(folder).sorted()
+        return try await first(
+            key,
+            of: names.compactMap { name in
+                ItemName(name).map { Candidate(name: $0, path: "\(folder)/\(name)", location) }
+            })
+    }
+
+    private func leased(_ key: Key) async throws -> Found? {
+        for consumer in try await reader.usableNames(tree.consumers).sorted().map(tree.consumer) {
+            guard let node = try await reader.usableNode(consumer.path) else { continue }
+            let observed = ObservedConsumer(consumer, node)
+            let leases = try await reader.usableNames(ofFolder: consumer.item).compactMap { name in
+                ItemName(name).map { Candidate(name: $0, path: consumer.lease(name), .leased(observed, name)) }
+            }
+            if let found = try await first(key, of: leases) { return found }
+        }
+        return nil
+    }
+
+    private func delayed(_ key: Key) async throws -> Found? {
+        guard let version = try await reader.usableStat(tree.delayed)?.version else { return nil }
+        let names: [DelayedName] =
+            if case .delayedName(let name) = key { [name] } else { try await queue.folders.delayedNames() }
+        return try await first(
+            key,
+            of: names.map { name in
+                let path = "\(tree.delaySlot(DelaySlot(name.due)))/\(name.string)"
+                return Candidate(name: name.item, path: path, .delayed(name, version: version))
+            })
+    }
+
+    // MARK: Reading
+
+    /// A node that may hold the message.
+    private struct Candidate: Sendable {
+        let name: ItemName
+        let path: String
+        let location: Location
+
+        init(name: ItemName, path: String, _ location: Location) {
+            (self.name, self.path, self.location) = (name, path, location)
+        }
+    }
+
+    private func first(_ key: Key, of candidates: [Candidate]) async throws -> Found? {
+        let candidates = candidates.filter { mayHold(key, $0) }
+        for start in stride(from: 0, to: candidates.count, by: MessageMover.batchSize) {
+            try Task.checkCancellation()
+            let batch = candidates.dropFirst(start).prefix(MessageMover.batchSize)
+            for (candidate, node) in zip(batch, try await reader.readUsable(batch.map(\.path))) {
+                if let node, let found = found(key, candidate, node) { return found }
+            }
+        }
+        return nil
+    }
+
+    private func mayHold(_ key: Key, _ candidate: Candidate) -> Bool {
+        switch (key, candidate.location) {
+        case (.id, _): true
+        // The numbers of a slot are other ones than those of the queue.
+        case (.name(let name), .delayed(let delayed, _)): !delayed.wasSent && candidate.name.mayHold(name)
+        case (.name(let name), _): candidate.name.mayHold(name)
+        case (.delayedName, _): true
+        }
+    }
+
+    private func found(_ key: Key, _ candidate: Candidate, _ node: Node) -> Found? {
+        guard var messages = MessageNode.messages(in: node.data ?? [], of: candidate.name) else { return nil }
+        if case .leased(let consumer, let name) = candidate.location {
+            messages.removeAll { message in message.index.map { consumer.progress.isSettled($0, of: name) } ?? false }
+        }
+        let message = messages.first { message in
+            switch key {
+            case .name(let name): message.name.isSameMessage(as: name)
+            case .delayedName: true
+            case .id(let id): message.envelope.id == id
+            }
+        }
+        return message.map {
+            Found(location: candidate.location, path: candidate.path, node: node, messages: messages, message: $0)
+        }
+    }
+
+    // MARK: Results
+
+    func status(of found: Found) async throws -> MessageStatus {
+        let created = EnsembleTime(millisecondsSince1970: found.node.stat.ctime)
+        var name = found.message.name.string
+        let place: MessageStatus.Place
+        switch found.location {
+        case .ready: place = .ready
+        case .delayed(let delayed, _):
+            place = .delayed(until: delayed.due)
+            name = delayed.string
+        case .leased(let consumer, _):
+            place = .leased(by: NodePath.name(of: consumer.paths.path), since: created)
+        case .recovering: place = .recovering
+        case .dead:
+            let cause = try await reader.read([found.path + "/cause"])[0].node?.data ?? []
+            place = .deadLettered(reason: String(decoding: cause, as: UTF8.self), at: created)
+        }
+        let (item, envelope) = (found.message.name, found.message.envelope)
+        return MessageStatus(
+            nodeName: name, place: place, priority: item.priority, redeliveries: item.redeliveries,
+            payload: envelope.payload, headers: envelope.headers, id: envelope.id, failures: envelope.failures,
+            expiresAt: envelope.expiresAt)
+    }
+}
+
+extension ItemName {
+    /// Whether both are names of one message, however often it was delivered.
+    func isSameMessage(as other: ItemName) -> Bool { with(redeliveries: 0) == other.with(redeliveries: 0) }
+
+    /// Whether a node with this name may hold the message.
+    fileprivate func mayHold(_ message: ItemName) -> Bool {
+        epoch == message.epoch && priority == message.priority && sequence == message.sequence
+            && (index == nil || index == message.index)
+    }
+}
