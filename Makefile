@@ -15,8 +15,6 @@ endif
 RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections -Xcc -fdata-sections \
     -Xlinker --gc-sections -Xlinker --no-export-dynamic
 
-# Debug builds leave out the index for editors, which takes a tenth of the time.
-DEBUG = swift build --disable-index-store
 # With BUILT=1, the targets use what is built already: CI builds everything once.
 build = $(if $(BUILT),@true,$(1))
 
@@ -29,7 +27,7 @@ demo: setup
 	.build/release/demo
 
 build-tests: setup
-	$(call build,$(DEBUG) --build-tests)
+	$(call build,swift build --build-tests)
 
 ## The tests, against real ZooKeeper servers. SCHEDULES=, ROLLOVERS= and FUZZ= set the numbers of random runs.
 ## SEED= repeats the same schedules.
@@ -57,7 +55,7 @@ proof-previous: previous-release build-tests
 ## The tests of the gateway's page in a real browser, which it installs. SCREENSHOTS=FOLDER keeps pictures of the page.
 page: setup
 	scripts/setup-browser
-	$(call build,$(DEBUG) --build-tests)
+	$(call build,swift build --build-tests)
 	scripts/test --filter PageTests
 
 ## Every kind of fault on real servers, and an ensemble whose servers are replaced, in about eight minutes.
@@ -122,7 +120,7 @@ setup:
 	@scripts/setup
 
 build: setup
-	$(DEBUG)
+	swift build
 
 ## Checks which packages a user of only the client and the queue resolves.
 minimal-user: setup
@@ -141,7 +139,7 @@ format:
 	    Benchmarks/Sources Benchmarks/Benchmarks
 
 docs:
-	swift package --disable-index-store generate-documentation --warnings-as-errors $(foreach library, \
+	swift package generate-documentation --warnings-as-errors $(foreach library, \
 	    ZooKeeper ZooKeeperQueue ZooKeeperTestKit ZooKeeperGateway ZooKeeperREST, --target $(library))
 
 clean:
