@@ -141,6 +141,13 @@ extension QueueError {
             .queueNotFound, "There is no queue at \(path). Check the path, or create the queue with createIfNeeded().")
     }
 
+    static let storeHasNoTransactions = QueueError(
+        .invalidArgument,
+        "This store has no transactions, so it cannot make several changes together. Use another store.")
+
+    static let numbersAreExhausted = QueueError(
+        .timedOut, "Not sent: the sequence numbers are exhausted. Run a QueueRecovery to reset them.")
+
     static func sendingIsPaused(_ queue: String) -> QueueError {
         QueueError(.paused, "Not sent: sending to the queue \(queue) is paused. Send again when the pause has ended.")
     }

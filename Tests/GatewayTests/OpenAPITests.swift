@@ -166,6 +166,7 @@ struct OpenAPITests {
             "{lease}", with: lease
         )
         .replacing("{name}", with: name).replacing("{node}", with: node)
+        if template.hasSuffix("/move") { return path + "?priority=7" }
         return template.contains("{lease}") ? path + "?token=\(token)" : path
     }
 }

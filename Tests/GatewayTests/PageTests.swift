@@ -51,7 +51,8 @@ struct PageTests {
         let script = """
             const labels = \(String(decoding: try JSONEncoder().encode(labels), as: UTF8.self));
             setInterval(() => {
-              const button = [...document.querySelectorAll("button")].find(button => button.textContent === labels[0]);
+              const button = [...document.querySelectorAll("button")].find(
+                button => button.textContent === labels[0] && !button.hidden);
               if (button) { labels.shift(); button.click(); }
             }, 300);
             """

@@ -141,10 +141,11 @@ struct QueueHTTPTests {
             let ready = try await call(gateway, "GET", "/ids/x%20y").fields
             #expect(ready["place"] as? String == "ready" && ready["name"] as? String == name)
             #expect(ready["payload"] as? String == "a" && ready["redeliveries"] as? Int == 0)
-            #expect(try await call(gateway, "POST", "/messages/\(name)/move?priority=5").status == 204)
+            #expect(try await call(gateway, "POST", "/messages/\(name)/move").status == 400)
+            let newName = try await call(gateway, "POST", "/messages/\(name)/move?priority=5").fields["name"] as? String
             #expect(try await call(gateway, "GET", "/messages/\(name)").status == 404)
             let moved = try await call(gateway, "GET", "/ids/x%20y").fields
-            #expect(moved["priority"] as? Int == 5 && moved["name"] as? String != name)
+            #expect(moved["priority"] as? Int == 5 && moved["name"] as? String == newName)
             _ = try await call(gateway, "POST", "/leases?seconds=600")
             let leased = try await call(gateway, "GET", "/ids/x%20y").fields
             #expect(leased["place"] as? String == "leased" && leased["claimTime"] as? Int != nil, "\(leased)")

@@ -43,7 +43,7 @@ struct FaultHarness: Sendable {
             let checker = Checker(history.events, finalState: finalState, maximumDeliveries: maximumDeliveries)
             return CheckResult(
                 byHistory: checker.violations(isOrdered: isOrdered) + leaseTracker.violations + undrained
-                    + earlyViolations,
+                    + earlyViolations + copyViolations,
                 byMonitor: monitor.violations + countViolations + leakViolations)
         } catch is Simulation.Stuck {
             let stuck = Violation(.drainedInTime, "a task waits forever, or loops")
@@ -276,7 +276,7 @@ struct FaultHarness: Sendable {
             : [Violation(.nothingLeftBehind, "a task still holds \(leakTracker.aliveCount) producers or consumers")]
     }
 
-    private var finalState: FinalState {
+    var finalState: FinalState {
         var finalState = FinalState()
         let parents: Set = [
             "items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch", "ids", "delayed",

@@ -54,13 +54,13 @@ struct InterceptingStore: ZooKeeperStore {
         }
     }
 
-    /// Returns a store whose transactions do not create the node that tells whether they were applied.
+    /// Returns a store whose transactions do not change the node that tells whether they were applied.
     static func withoutMark(_ session: InMemorySession) -> InterceptingStore {
         InterceptingStore(session: session) { session, operations in
-            guard case .create(let path, _, _, _)? = operations.first, path.hasPrefix("/queue/producers/") else {
+            guard case .set(let path, _, _)? = operations.first, path.hasPrefix("/queue/producers/") else {
                 return try await session.multi(operations)
             }
-            return try await session.multi([.check("/queue/producers")] + operations.dropFirst())
+            return try await session.multi([.check(path)] + operations.dropFirst())
         }
     }
 

@@ -24,17 +24,6 @@ struct OurQueue: QueueUnderTest {
     /// The store of consumers.
     var consumerStore: @Sendable (InMemorySession) -> any ZooKeeperStore = { $0 }
 
-    /// The copies of messages that are sent to the queue `/next`.
-    enum Copies: Sendable {
-        case none
-        /// An acknowledgement sends the copy, in the same transaction.
-        case whenAcknowledged
-        /// The copy is sent after the acknowledgement: the flaw of a handler without transactions.
-        case afterAcknowledging
-        /// Messages are sent in transactions, each together with its copy.
-        case whenSent
-    }
-
     private let recoveries = Recoveries()
     /// A timeout that is longer than any series of faults in a schedule. A call whose reply is too late takes 30
     /// seconds, and about one schedule in 60,000 has four such calls in a row.
@@ -49,7 +38,7 @@ struct OurQueue: QueueUnderTest {
             let store = producerStore(store)
             return CopyingSender(
                 queue: try queue(store), next: try MessageQueue(store: store, path: "/next"), sendsIDs: sendsIDs,
-                timeout: Self.timeout)
+                delay: delay, expiry: expiry, timeout: .seconds(600))
         }
         var configuration = QueueProducer.Configuration(whenFull: .wait, sendTimeout: Self.timeout)
         configuration.minimumBatch = 1
@@ -139,13 +128,16 @@ private struct CopyingSender: Sender {
     let queue: MessageQueue
     let next: MessageQueue
     let sendsIDs: Bool
+    let delay: Duration
+    let expiry: Duration?
     let timeout: Duration
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
             let receipts = try await queue.transaction(timeout: timeout) { transaction in
                 for payload in payloads {
-                    transaction.send(.init(payload, id: sendsIDs ? payload : nil), to: queue)
+                    transaction.send(
+                        .init(payload, id: sendsIDs ? payload : nil, delay: delay, expiresAfter: expiry), to: queue)
                     transaction.send(.init(payload, id: sendsIDs ? payload : nil), to: next)
                 }
             }
@@ -165,7 +157,7 @@ private struct OurReceiver: Receiver {
     var messages: QueueConsumer.Iterator
     let effects: String?
     let requeueDelay: Duration
-    let copies: OurQueue.Copies
+    let copies: Copies
     let next: MessageQueue
     var trackedObject: AnyObject? { consumer }
 
@@ -182,7 +174,7 @@ private struct OurDelivery: Delivery {
     let message: QueueMessage
     let effects: String?
     let requeueDelay: Duration
-    let copies: OurQueue.Copies
+    let copies: Copies
     let next: MessageQueue
     var payload: String { String(decoding: message.payload, as: UTF8.self) }
     var token: Int64 { message.fencingToken }

@@ -14,12 +14,15 @@ protocol QueueUnderTest: Sendable {
     var requeueDelay: Duration { get }
     /// How long a live consumer may be silent before a recovery takes its leases; `nil` means for ever.
     var leaseTimeout: Duration? { get }
+    /// The copies of messages that are sent to another queue.
+    var copies: Copies { get }
 }
 
 extension QueueUnderTest {
     var delay: Duration { .zero }
     var requeueDelay: Duration { .zero }
     var leaseTimeout: Duration? { nil }
+    var copies: Copies { .none }
 
     func keepRecovering(_ store: InMemorySession) async throws {
         while true {

@@ -70,13 +70,43 @@ struct RepeatedSettlementTests {
             // Another version of the epoch, and another due time.
             try await next.update { $0.maximumDeliveries = 3 }
             try await simulation.clock.sleep(for: .seconds(1))
+            // A refusal now says nothing about the first attempt.
+            try await next.update { $0.paused = [.send] }
+            let early = await code { try await message.acknowledge(sending: [copy], to: next) }
+            #expect(early == nil || early == .outcomeUnknown)
+            try await simulation.clock.sleep(for: .seconds(60))
             let other = await code { try await message.acknowledge(sending: [], to: next) }
             #expect(other == .alreadySettled)
-            try await message.acknowledge(sending: [copy], to: next)
+            if early != nil { try await message.acknowledge(sending: [copy], to: next) }
             #expect(try await next.delayedMessages().count == 1)
             #expect(try await queue.statistics().ready == 0)
             await consumer.close(gracePeriod: .zero)
             store.crash()
+        }
+    }
+
+    @Test("A transaction whose mark disappears after a lost reply is not applied twice")
+    func lostMark() throws {
+        let simulation = Simulation(.fixed, timeLimit: .seconds(7_200))
+        try simulation.run {
+            let attempts = Counter()
+            let session = simulation.zookeeper.connect("client")
+            let store = InterceptingStore(session: session) { session, operations in
+                let results = try await session.multi(operations)
+                guard case .set(let mark, _, _)? = operations.first, mark.hasPrefix("/queue/producers/") else {
+                    return results
+                }
+                _ = attempts.next()
+                try await session.delete(mark, version: nil)
+                throw ZooKeeperError(code: .connectionLoss, message: "", path: nil, outcome: .unknown)
+            }
+            let queue = try MessageQueue(store: store)
+            let outcome = await code { try await queue.transaction { $0.send(.init("a"), to: queue) } }
+            #expect(outcome == .outcomeUnknown)
+            // The next number is that of a second attempt.
+            #expect(attempts.next() == 2)
+            #expect(try await queue.statistics().ready == 1)
+            session.crash()
         }
     }
 

@@ -13,7 +13,8 @@ struct ScheduleTests {
 
     /// Every second schedule stores two messages in a node. In every third one, the sequence numbers roll over after a
     /// few messages. Every fourth one has a short lease timeout. Every fifth one sends with a delay, and every seventh
-    /// one requeues with one.
+    /// one requeues with one. Every ninth one sends a copy of each message with its acknowledgement, and another ninth
+    /// sends a copy together with the message; half of these have IDs.
     private static func makeQueue(_ seed: UInt64) -> OurQueue {
         var queue = OurQueue()
         queue.attributes.maximumBatchSize = seed.isMultiple(of: 2) ? 2 : 1
@@ -22,6 +23,10 @@ struct ScheduleTests {
             queue.attributes.leaseTimeout = .milliseconds(1_000 + Int(seed / 4 % 5_000))
         }
         if seed.isMultiple(of: 5) { queue.delay = .milliseconds(1 + Int(seed / 5 % 15_000)) }
+        if seed % 9 < 2 {
+            queue.copies = seed % 9 == 0 ? .whenAcknowledged : .whenSent
+            queue.sendsIDs = (seed / 9).isMultiple(of: 2)
+        }
         if seed.isMultiple(of: 7) { queue.requeueDelay = .milliseconds(1 + Int(seed / 7 % 15_000)) }
         return queue
     }

@@ -12,7 +12,7 @@ struct ShowTests {
         let shown = try await zkq("show", name)
         #expect(shown.lines.first == "name       \(name)" && shown.lines.contains("place      ready"), "\(shown)")
         #expect(shown.lines.last == "payload    a")
-        #expect(try await zkq("move", name, "--priority", "7").isSuccess)
+        #expect(try await zkq("move", name, "--priority", "7").output.hasPrefix("item-007-"))
         let missing = try await zkq("show", name)
         #expect(!missing.isSuccess && missing.error.contains("There is no such message in /queue"), "\(missing)")
         let moved = try await zkq("show", "--id", "order-1", "--json").output

@@ -480,9 +480,9 @@ struct ConsumerDriver {
 
     private mutating func applied(_ transaction: ConsumerTransaction, _ plan: ConsumerTransaction.Plan) {
         handle { [now, session] in $0.applied(transaction, plan, token: 1, session: session, now: now) }
-        if transaction.renews {
-            handle { [leased, session] in
-                $0.leasesListed(leased, of: transaction.registration, session: session)
+        if transaction.renews || machine.mustListLeases(now: now) {
+            handle { [leased, session, now] in
+                $0.leasesListed(leased, of: transaction.registration, session: session, now: now)
             }
         }
     }

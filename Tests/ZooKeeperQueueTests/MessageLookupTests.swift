@@ -145,6 +145,64 @@ struct MessageLookupTests {
         }
     }
 
+    @Test("A consumer that works all the time notices that a message is cancelled")
+    func cancelsHandlerOfABusyConsumer() throws {
+        try simulateQueue(.init(leaseTimeout: .seconds(30))) { simulation, queue in
+            let producer = QueueProducer(queue)
+            try await producer.send(.init("a", id: "x"))
+            try await producer.send(contentsOf: (0..<100).map { .init("\($0)") })
+            await producer.close()
+            let consumer = QueueConsumer(queue, configuration: .init(prefetch: 4))
+            var messages = consumer.makeAsyncIterator()
+            let first = try #require(try await messages.next())
+            let processing = Task {
+                try await first.process { _ in try await simulation.clock.sleep(for: .seconds(3_000)) }
+            }
+            try await queue.cancelMessage(id: "x")
+            let start = simulation.clock.now.offset
+            while first.leaseState == .held, simulation.clock.now.offset - start < .seconds(60) {
+                try await messages.next()?.acknowledge()
+                try await simulation.clock.sleep(for: .seconds(1))
+            }
+            #expect(simulation.clock.now.offset - start <= .seconds(12))
+            await expect(.leaseLost) { try await processing.value }
+            await consumer.close()
+        }
+    }
+
+    @Test("Two messages with one name are not confused")
+    func ambiguousName() async throws {
+        try await withTestQueue { client, queue in
+            let producer = QueueProducer(queue)
+            let name = try #require(try await producer.send("new").nodeName)
+            await producer.close()
+            // As a message that a recovery has saved from a legacy client.
+            try await client.create("/queue/partial/\(name)", data: Array("old".utf8))
+            await expect(.invalidArgument) { try await queue.cancelMessage(nodeName: name) }
+            try await client.delete("/queue/partial/\(name)")
+            try await client.create("/queue/partial/\(name).1", data: Array("old".utf8))
+            #expect(try await queue.cancelMessage(nodeName: name).payload == Array("new".utf8))
+        }
+    }
+
+    @Test("Cancelling a message does not free the ID of a later one")
+    func laterID() throws {
+        try simulateQueue(.init(deduplicationWindow: .seconds(60))) { simulation, queue in
+            let producer = QueueProducer(queue)
+            let old = try #require(try await producer.send(.init("old", id: "x")).nodeName)
+            let recovery = QueueRecovery(queue)
+            for _ in 0..<6 {
+                try await recovery.recover()
+                try await simulation.clock.sleep(for: .seconds(70))
+            }
+            #expect(try await !producer.send(.init("new", id: "x")).isDuplicate)
+            try await queue.cancelMessage(nodeName: old)
+            #expect(try await producer.send(.init("again", id: "x")).isDuplicate)
+            await producer.close()
+            #expect(try await queue.drain() == ["new"])
+        }
+    }
+
     @Test("Delayed messages and dead letters are cancelled by their IDs")
     func cancelElsewhere() async throws {
         try await withTestQueue { client, queue in
@@ -187,17 +245,27 @@ struct MessageLookupTests {
         }
     }
 
+    /// Where the message is that a test cancels.
+    enum Place: CaseIterable { case ready, batch, delayed, dead, leased }
+
     @Test(
         "A cancellation under any fault deletes the message, or says that its outcome is unknown",
-        arguments: Fault.allCases)
-    func cancelUnderFaults(_ fault: Fault) throws {
-        for call in 1...40 {
+        arguments: Fault.allCases, Place.allCases)
+    func cancelUnderFaults(_ fault: Fault, _ place: Place) throws {
+        for call in 1...60 {
             let simulation = Simulation(.fixed, timeLimit: .seconds(7_200))
             let isOver = try simulation.run { () -> Bool in
                 let other = try MessageQueue(store: simulation.zookeeper.connect("other"))
+                try await other.createIfNeeded(.init(maximumBatchSize: place == .batch ? 2 : 1))
                 let producer = QueueProducer(other)
-                try await producer.send(contentsOf: ["a", "b"].map { .init($0, id: $0) })
+                try await producer.send(contentsOf: [
+                    .init("a", id: "a", delay: place == .delayed ? .seconds(3_600) : .zero), .init("b"),
+                ])
                 await producer.close()
+                let consumer = QueueConsumer(other, configuration: .init(prefetch: 1))
+                var messages = consumer.makeAsyncIterator()
+                let first = [.dead, .leased].contains(place) ? try await messages.next() : nil
+                if place == .dead { try await first?.deadLetter(reason: "no") }
                 let store = simulation.zookeeper.connect("tested") { $0.number == call ? fault : nil }
                 let queue = try MessageQueue(store: store)
                 var code: QueueError.Code?
@@ -215,7 +283,9 @@ struct MessageLookupTests {
                 if code != nil, code != .outcomeUnknown {
                     #expect(!isGone && code == .timedOut, "\(fault) at call \(call): \(code as Any)")
                 }
-                #expect(try await other.drain() == (isGone ? ["b"] : ["a", "b"]))
+                await consumer.close()
+                let rest: [String] = isGone || place == .delayed || place == .dead ? ["b"] : ["a", "b"]
+                #expect(try await other.drain() == rest, "\(fault) at call \(call)")
                 return calls < call
             }
             if isOver { break }

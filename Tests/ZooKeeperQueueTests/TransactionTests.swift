@@ -172,6 +172,17 @@ struct TransactionTests {
         }
     }
 
+    @Test("An acknowledgement with messages says that the lease is lost, also when the other queue is paused")
+    func lostLease() async throws {
+        try await withMessage { client, message, next in
+            try await next.createIfNeeded(.init(paused: [.send]))
+            let queue = try MessageQueue(client)
+            try await queue.releaseLease(ofNode: message.nodeName)
+            await expect(.leaseLost) { try await message.acknowledge() }
+            await expect(.leaseLost) { try await message.acknowledge(sending: [.init("a")], to: next) }
+        }
+    }
+
     @Test("A transaction whose first reply is lost is applied once")
     func lostReply() throws {
         let simulation = Simulation(.fixed, timeLimit: .seconds(7_200))

@@ -118,7 +118,8 @@ enum Dashboard {
             if (hash.includes(name)) details.open = true;
           }
           const form = section.querySelector(".find"), key = hash.find(part => part.startsWith("find="));
-          if (key) form.querySelector("input").value = decodeURIComponent(key.slice(5));
+          if (key) try { form.querySelector("input").value = decodeURIComponent(key.slice(5)); } catch { /* malformed */ }
+          form.querySelector("input").addEventListener("input", () => { form.querySelector(".delete").hidden = true; });
           form.addEventListener("submit", event => { event.preventDefault(); find(queue, "GET"); });
           form.querySelector(".delete").addEventListener("click", () => find(queue, "DELETE"));
           section.querySelector(".all").addEventListener("click", () => act(queue, "dead", "POST", "/redrive"));
@@ -240,6 +241,7 @@ enum Dashboard {
           const key = form.querySelector("input").value.trim(), button = form.querySelector(".delete");
           if (!key) return;
           const folder = /^([0-9]{13}-)?item-[0-9]{3}-/.test(key) ? "/messages/" : "/ids/";
+          if (method === "DELETE" && (button.hidden || button.dataset.key !== key)) return;
           button.hidden = true;
           try {
             const message = await call(method, url(queue.path) + folder + encodeURIComponent(key));
@@ -248,6 +250,7 @@ enum Dashboard {
             const text = [method === "DELETE" ? "Deleted" : "", message.name ?? "", place, payload.slice(0, 200)];
             output.replaceChildren(text.filter(part => part).join(" · "), ...failuresOf(message));
             button.hidden = method === "DELETE" || !message.name;
+            button.dataset.key = key;
           } catch (error) { output.textContent = error.message; }
         }
         // Shows the ten oldest leases of each consumer, because a handler that hangs holds one of them.

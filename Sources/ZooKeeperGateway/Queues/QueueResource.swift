@@ -47,9 +47,7 @@ struct QueueResource {
             case (.delete, .message(let name)):
                 return try await message(try await queue.cancelMessage(nodeName: name))
             case (.post, .move(let name)):
-                try await queue.moveMessage(
-                    nodeName: name, toPriority: integer("priority", in: 0...999, default: 100))
-                return GatewayResponse(.noContent)
+                return try await move(name, in: queue)
             case (.get, .id(let id)): return try await lookup(id, in: queue)
             case (.delete, .id(let id)): return try await message(try await queue.cancelMessage(id: id))
             case (.post, .leases): return try await lease(queue)
@@ -155,6 +153,15 @@ struct QueueResource {
     private func message(_ status: MessageStatus?) async throws -> GatewayResponse {
         guard let status else { return Self.noMessage }
         return try Self.json(.ok, QueueDTOs.Status(status: status))
+    }
+
+    private func move(_ name: String, in queue: MessageQueue) async throws -> GatewayResponse {
+        guard request.query["priority"] != nil else {
+            throw QueueDTOs.InvalidRequest(message: "The query parameter priority is missing.")
+        }
+        let newName = try await queue.moveMessage(
+            nodeName: name, toPriority: integer("priority", in: 0...999, default: 100))
+        return try Self.json(.ok, newName.map { ["name": $0] } ?? [:])
     }
 
     private func lookup(_ id: String, in queue: MessageQueue) async throws -> GatewayResponse {

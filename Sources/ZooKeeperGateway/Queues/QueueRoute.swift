@@ -63,6 +63,8 @@ enum QueueRoute: Hashable {
     static func of(_ segments: [String]) -> (route: QueueRoute, queue: Int) {
         let count = segments.count
         func at(_ fromEnd: Int) -> String? { count > fromEnd ? segments[count - 1 - fromEnd] : nil }
+        // An ID can be any word.
+        if at(1) == "ids", let id = at(0) { return (.id(id), count - 2) }
         if at(2) == "leases", let id = at(1), let action = at(0).flatMap(LeaseAction.init) {
             return (.lease(id, action), count - 3)
         }
@@ -83,7 +85,6 @@ enum QueueRoute: Hashable {
         case "resume": return (.resume, count - 1)
         case let name? where at(1) == "delayed": return (.delayedMessage(name), count - 2)
         case let name? where at(1) == "messages": return (.message(name), count - 2)
-        case let id? where at(1) == "ids": return (.id(id), count - 2)
         default: return (.queue, count)
         }
     }

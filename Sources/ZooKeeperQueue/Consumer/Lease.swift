@@ -85,6 +85,16 @@ final class Lease: Sendable {
         }
     }
 
+    /// Whether the message is settled already by an earlier attempt of the same kind, whose caller was told that no
+    /// response arrived.
+    ///
+    /// - Throws: the same errors as ``beginSettling(by:)``.
+    func isSettled(by kind: Settlement.Kind) throws -> Bool {
+        guard try beginSettling(by: kind) != nil else { return true }
+        settlingFailed()
+        return false
+    }
+
     func waitsForSettlement(_ waiter: SettlementWaiter) { storage.withLock { $0.settler = waiter } }
 
     /// Tells the caller of a settlement in progress, if there is one, that its outcome is unknown.
@@ -121,6 +131,14 @@ final class Lease: Sendable {
     )
 
     static let unknownError = unknownOutcome("The lease ended before a response arrived.")
+
+    /// Returns the error for a settlement that got no reply, and can be tried again.
+    static func unresolvedError(_ cause: ZooKeeperError?) -> QueueError {
+        QueueError(
+            .outcomeUnknown,
+            "No response arrived, so the message may or may not be settled. Settle it again in the same way to find out.",
+            cause: cause)
+    }
 
     /// Returns the error for a settlement whose outcome can no longer be determined.
     static func unknownOutcome(_ reason: String) -> QueueError {

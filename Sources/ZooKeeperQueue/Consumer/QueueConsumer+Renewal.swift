@@ -21,7 +21,7 @@ extension QueueConsumer {
             do {
                 let names = try await queue.store.children(of: registration.paths.item).names
                 return handle {
-                    $0.leasesListed(Set(names), of: registration, session: queue.store.sessionState)
+                    $0.leasesListed(Set(names), of: registration, session: queue.store.sessionState, now: now)
                 }
             } catch let error as ZooKeeperError where error.code == .deadlineExceeded {
                 // Settlements must not wait any longer. The next renewal lists the leases again.

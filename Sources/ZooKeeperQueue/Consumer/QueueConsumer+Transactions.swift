@@ -20,19 +20,39 @@ extension QueueConsumer {
 
     /// Settles a leased message together with a transaction of its handler.
     func acknowledge(_ lease: Lease, in transaction: QueueTransaction) async throws {
+        // An earlier attempt may have settled the message, or the lease may be lost.
+        if try lease.isSettled(by: .acknowledge(.init(transaction, []))) { return }
         // In a task that is not cancelled, like the wait for a settlement.
         try await Task {
-            var prepared = try await PreparedTransaction(transaction, on: queue, within: .seconds(30))
+            var prepared = try await preparing(lease) {
+                try await PreparedTransaction(transaction, on: queue, within: .seconds(30))
+            }
             while true {
                 do {
                     return try await settle(lease, by: .acknowledge(.init(transaction, prepared.operations)))
                 } catch let error as QueueError where error.code == .operationRefused {
-                    // The refusal is certain, and the message is still leased.
                     guard let cause = error.cause, let index = cause.operationIndex else { throw error }
-                    try await prepared.refused(at: index, cause)
+                    prepared = try await preparing(lease) {
+                        var next = prepared
+                        try await next.refused(at: index, cause)
+                        return next
+                    }
                 }
             }
         }.value
+    }
+
+    /// Prepares a settlement. However definite a failure is, an earlier attempt to settle may have been applied.
+    private func preparing(
+        _ lease: Lease, _ body: () async throws -> PreparedTransaction
+    ) async throws -> PreparedTransaction {
+        do {
+            return try await body()
+        } catch {
+            if lease.state == .lost { throw lease.unresolved.isEmpty ? Lease.lostError : Lease.unknownError }
+            guard lease.unresolved.isEmpty else { throw Lease.unresolvedError((error as? QueueError)?.cause) }
+            throw error
+        }
     }
 
     /// Returns the settlement of a failed delivery, with the delay of the retry policy.
@@ -129,7 +149,7 @@ extension QueueConsumer {
 
     private func applied(_ commit: ConsumerTransaction, _ plan: ConsumerTransaction.Plan, token: Int64) async {
         handle { $0.applied(commit, plan, token: token, session: queue.store.sessionState, now: now) }
-        if commit.renews { await checkLeases(of: commit.registration) }
+        if commit.renews || state.mustListLeases(now: now) { await checkLeases(of: commit.registration) }
     }
 
     private func unanswered(_ commit: inout ConsumerTransaction, _ error: ZooKeeperError, since start: Duration) async {

@@ -44,19 +44,9 @@ struct DelayedQueue: Sendable {
         if nextDue == nil { return (0, 0, nil) }
         var (messages, retrying) = (0, 0)
         for day in try await days() {
-            let slots = try await slots(ofDay: day)
-            // Reads many slots at a time, because a day has up to 1,440.
-            for start in stride(from: 0, to: slots.count, by: MessageMover.batchSize) {
-                try await withThrowingTaskGroup(of: [String].self) { group in
-                    for slot in slots.dropFirst(start).prefix(MessageMover.batchSize) {
-                        group.addTask { try await queue.reader.usableNames(ofFolder: tree.delaySlot(slot)) }
-                    }
-                    for try await names in group {
-                        messages += names.count
-                        retrying += names.count { (DelayedName($0)?.item.redeliveries ?? 0) > 0 }
-                    }
-                }
-            }
+            let names = try await queue.folders.delayedNodes(ofDay: day)
+            messages += names.count
+            retrying += names.count { (DelayedName($0)?.item.redeliveries ?? 0) > 0 }
         }
         return (messages, retrying, nextDue)
     }
@@ -85,11 +75,19 @@ struct DelayedQueue: Sendable {
         try await QueueError.translating(while: "cancelling a delayed message", queue: queue.path) {
             // Throws for a tree of a later format, which must be left alone.
             _ = try await queue.reader.currentEpoch()
-            do {
-                try await queue.transaction { $0.add(.delete(path)) }
-            } catch let error as QueueError where error.cause?.code == .noNode {
-                throw notFound
-            }
+            guard try await store.exists(path) != nil else { throw notFound }
+            try await delete(path)
+        }
+    }
+
+    private func delete(_ path: String) async throws {
+        let isAtomic = try await store.capabilities.contains(.transactions)
+        if !isAtomic { return try await store.delete(path, version: nil) }
+        do {
+            try await queue.transaction { $0.add(.delete(path)) }
+        } catch let error as QueueError where error.code == .operationRefused {
+            if error.cause?.code == .noNode { throw notFound }
+            throw error
         }
     }
 

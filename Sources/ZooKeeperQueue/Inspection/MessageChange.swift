@@ -14,15 +14,16 @@ struct MessageChange: Sendable {
     func cancel(_ key: MessageSearch.Key) async throws -> MessageStatus {
         try await change(key, while: "cancelling a message") { found in
             try await deletion(of: found) + freeingID(of: found)
-        }
+        }.status
     }
 
-    /// - Returns: the message as it was before.
-    func move(_ key: MessageSearch.Key, toPriority priority: Int) async throws -> MessageStatus {
+    /// - Returns: the new name; `nil` when the reply was lost.
+    func move(_ key: MessageSearch.Key, toPriority priority: Int) async throws -> String? {
         guard ItemName.priorities.contains(priority) else {
             throw QueueError(.invalidArgument, "The priority must be from 0 to 999, not \(priority).")
         }
-        return try await change(key, while: "changing the priority of a message") { found in
+        let results = try await change(key, while: "changing the priority of a message") { found in
+            try await queue.requireNumbers(for: 1)
             let prefix = ItemName.prefix(priority: priority)
             let data = Envelope.restored(found.message.data)
             switch found.location {
@@ -36,29 +37,32 @@ struct MessageChange: Sendable {
                 ]
             case .leased, .recovering, .dead: throw isNotWaiting
             }
-        }
+        }.results
+        guard case .created(let path)? = results?.last else { return nil }
+        let name = NodePath.name(of: path)
+        if DelayedName(name) != nil { return name }
+        let epoch = try await queue.reader.sequenceEpoch()
+        return ItemName(name, inEpoch: epoch.number)?.string
     }
 
     private func change(
         _ key: MessageSearch.Key, while description: String,
         _ operations: (MessageSearch.Found) async throws -> [ZooKeeperOperation]
-    ) async throws -> MessageStatus {
+    ) async throws -> (status: MessageStatus, results: ArraySlice<OperationResult>?) {
         try await QueueError.translating(while: description, queue: queue.path) {
             try await queue.prepareExisting()
             // Throws for a format that this release does not know.
             _ = try await queue.reader.sequenceEpoch()
             guard try await queue.store.capabilities.contains(.transactions) else {
-                throw QueueError(.invalidArgument, "This requires a store with transactions. Use another store.")
+                throw QueueError.storeHasNoTransactions
             }
             for _ in 0..<Self.attempts {
                 guard let found = try await search.find(key) else { throw notFound }
                 let status = try await search.status(of: found)
                 let operations = try await operations(found)
                 do {
-                    try await queue.transaction { transaction in
-                        for operation in operations { transaction.add(operation) }
-                    }
-                    return status
+                    let transaction = QueueTransaction(operations)
+                    return (status, try await queue.applyOnce(transaction, within: .seconds(30)).results)
                 } catch let error as QueueError where error.code == .operationRefused {
                     // The message has moved, or its ID has expired.
                     guard let cause = error.cause, Self.signsOfAMove.contains(cause.code) else {
@@ -67,7 +71,9 @@ struct MessageChange: Sendable {
                 }
             }
             throw QueueError(
-                .timedOut, "Nothing was changed, because the message moved at each attempt. Try again.")
+                .timedOut,
+                "Nothing was changed, because the message moved, or its consumer sent a transaction, at each attempt. Try "
+                    + "again.")
         }
     }
 
@@ -86,6 +92,8 @@ struct MessageChange: Sendable {
         case .delayed(_, let version): return [.check(tree.delayed, version: version), delete]
         case .leased(let consumer, _):
             try await LeaseRelease(queue: queue).requireNotice(by: consumer.paths)
+            // The lease of a single message says alone whether the message is settled.
+            if found.message.index == nil { return [delete] }
             return [.check(consumer.paths.path, version: consumer.version), delete]
                 + others.map { .create(tree.partial($0.name.string), data: $0.data) }
         case .recovering: return [delete]
@@ -96,14 +104,17 @@ struct MessageChange: Sendable {
         }
     }
 
-    /// Returns the operations that make the queue forget the message's ID.
+    /// Returns the operations that make the queue forget the message's ID. A later message can have the same ID, when
+    /// this one has waited for longer than the deduplication window: then the ID is that message's.
     private func freeingID(of found: MessageSearch.Found) async throws -> [ZooKeeperOperation] {
         guard let id = found.message.envelope.id, let node = try await queue.reader.node(tree.ids) else { return [] }
         let buckets = try DeduplicationBuckets(node)
         var operations = [buckets.check(in: tree)]
         for bucket in buckets.numbers {
             let path = tree.id(DeduplicationBuckets.nodeName(of: id), inBucket: bucket)
-            if try await queue.store.exists(path) != nil { operations.append(.delete(path)) }
+            if let stat = try await queue.store.exists(path), stat.czxid <= found.node.stat.czxid {
+                operations.append(.delete(path))
+            }
         }
         return operations
     }

@@ -8,6 +8,13 @@ struct MessageSearch: Sendable {
         case delayedName(DelayedName)
         case id(String)
 
+        /// Whether a node with this name may hold the message.
+        func mayBe(in node: ItemName) -> Bool {
+            guard case .name(let name) = self else { return true }
+            return node.epoch == name.epoch && node.priority == name.priority && node.sequence == name.sequence
+                && (node.index == nil || node.index == name.index)
+        }
+
         /// Parses the name of a message.
         init(nodeName: String) throws {
             if let name = ItemName(nodeName) {
@@ -48,14 +55,26 @@ struct MessageSearch: Sendable {
     private var tree: QueueTree { queue.tree }
     private var reader: NodeReader { queue.reader }
 
-    /// How often to look: a message that moves meanwhile can be missed.
+    /// How often to look: a message that moves meanwhile can be missed, or seen twice.
     private static let attempts = 3
 
+    /// - Throws: ``QueueError/Code/invalidArgument`` when several messages have the name, which old clients can cause.
     func find(_ key: Key) async throws -> Found? {
+        var found: [Found] = []
         for _ in 0..<Self.attempts {
-            if let found = try await scan(key) { return found }
+            found = try await scan(key)
+            if case .name(let name) = key, found.count > 1 {
+                let exact = found.filter { $0.message.name == name }
+                if !exact.isEmpty { found = exact }
+            }
+            if found.count == 1 { break }
         }
-        return nil
+        guard found.count <= 1 else {
+            throw QueueError(
+                .invalidArgument,
+                "Several messages have this name. Nothing was changed. Use the whole name of one of them, or its ID.")
+        }
+        return found.first
     }
 
     /// Whether an ID is remembered, so that a message was sent with it within the deduplication window.
@@ -69,49 +88,55 @@ struct MessageSearch: Sendable {
         return false
     }
 
-    /// Looks at the places with few messages first.
-    private func scan(_ key: Key) async throws -> Found? {
-        if case .delayedName = key { return try await delayed(key) }
-        if let found = try await leased(key) { return found }
-        if let found = try await found(key, in: tree.partial, .recovering) { return found }
-        let (entries, epoch) = try await reader.readyEntries()
-        let ready = entries.sorted().map { Candidate(name: $0.name, path: $0.path(in: tree), .ready($0, epoch)) }
-        if let found = try await first(key, of: ready) { return found }
-        if let found = try await delayed(key) { return found }
-        return try await found(key, in: tree.dead, .dead)
+    /// Looks at the places with few messages first. An ID belongs to one message.
+    private func scan(_ key: Key) async throws -> [Found] {
+        if case .delayedName = key { return try await matches(key, of: try await delayed(key)) }
+        var found: [Found] = []
+        for place in [leased, recovering, ready, delayed, dead] {
+            found += try await matches(key, of: try await place(key))
+            if case .id = key, !found.isEmpty { break }
+        }
+        return found
     }
 
-    private func found(_ key: Key, in folder: String, _ location: Location) async throws -> Found? {
-        let names = try await reader.usableNames(folder).sorted()
-        return try await first(
-            key,
-            of: names.compactMap { name in
-                ItemName(name).map { Candidate(name: $0, path: "\(folder)/\(name)", location) }
-            })
-    }
-
-    private func leased(_ key: Key) async throws -> Found? {
+    private func leased(_ key: Key) async throws -> [Candidate] {
+        var candidates: [Candidate] = []
         for consumer in try await reader.usableNames(tree.consumers).sorted().map(tree.consumer) {
             guard let node = try await reader.usableNode(consumer.path) else { continue }
             let observed = ObservedConsumer(consumer, node)
-            let leases = try await reader.usableNames(ofFolder: consumer.item).compactMap { name in
+            candidates += try await reader.usableNames(ofFolder: consumer.item).compactMap { name in
                 ItemName(name).map { Candidate(name: $0, path: consumer.lease(name), .leased(observed, name)) }
             }
-            if let found = try await first(key, of: leases) { return found }
         }
-        return nil
+        return candidates
     }
 
-    private func delayed(_ key: Key) async throws -> Found? {
-        guard let version = try await reader.usableStat(tree.delayed)?.version else { return nil }
+    private func recovering(_ key: Key) async throws -> [Candidate] {
+        try await candidates(in: tree.partial, .recovering)
+    }
+
+    private func dead(_ key: Key) async throws -> [Candidate] { try await candidates(in: tree.dead, .dead) }
+
+    private func candidates(in folder: String, _ location: Location) async throws -> [Candidate] {
+        try await reader.usableNames(folder).compactMap { name in
+            ItemName(name).map { Candidate(name: $0, path: "\(folder)/\(name)", location) }
+        }
+    }
+
+    private func ready(_ key: Key) async throws -> [Candidate] {
+        let (entries, epoch) = try await reader.readyEntries()
+        return entries.filter { key.mayBe(in: $0.name) }
+            .map { Candidate(name: $0.name, path: $0.path(in: tree), .ready($0, epoch)) }
+    }
+
+    private func delayed(_ key: Key) async throws -> [Candidate] {
+        guard let version = try await reader.usableStat(tree.delayed)?.version else { return [] }
         let names: [DelayedName] =
             if case .delayedName(let name) = key { [name] } else { try await queue.folders.delayedNames() }
-        return try await first(
-            key,
-            of: names.map { name in
-                let path = "\(tree.delaySlot(DelaySlot(name.due)))/\(name.string)"
-                return Candidate(name: name.item, path: path, .delayed(name, version: version))
-            })
+        return names.map { name in
+            let path = "\(tree.delaySlot(DelaySlot(name.due)))/\(name.string)"
+            return Candidate(name: name.item, path: path, .delayed(name, version: version))
+        }
     }
 
     // MARK: Reading
@@ -127,26 +152,23 @@ struct MessageSearch: Sendable {
         }
     }
 
-    private func first(_ key: Key, of candidates: [Candidate]) async throws -> Found? {
-        let candidates = candidates.filter { mayHold(key, $0) }
+    /// Reads the candidates, and returns those that hold the message.
+    private func matches(_ key: Key, of candidates: [Candidate]) async throws -> [Found] {
+        let candidates = candidates.filter { candidate in
+            // The numbers of a slot are other ones than those of the queue.
+            if case .name = key, case .delayed(let name, _) = candidate.location, name.wasSent { return false }
+            return key.mayBe(in: candidate.name)
+        }
+        var found: [Found] = []
         for start in stride(from: 0, to: candidates.count, by: MessageMover.batchSize) {
             try Task.checkCancellation()
             let batch = candidates.dropFirst(start).prefix(MessageMover.batchSize)
-            for (candidate, node) in zip(batch, try await reader.readUsable(batch.map(\.path))) {
-                if let node, let found = found(key, candidate, node) { return found }
+            found += zip(batch, try await reader.readUsable(batch.map(\.path))).compactMap { candidate, node in
+                node.flatMap { self.found(key, candidate, $0) }
             }
+            if case .id = key, !found.isEmpty { break }
         }
-        return nil
-    }
-
-    private func mayHold(_ key: Key, _ candidate: Candidate) -> Bool {
-        switch (key, candidate.location) {
-        case (.id, _): true
-        // The numbers of a slot are other ones than those of the queue.
-        case (.name(let name), .delayed(let delayed, _)): !delayed.wasSent && candidate.name.mayHold(name)
-        case (.name(let name), _): candidate.name.mayHold(name)
-        case (.delayedName, _): true
-        }
+        return found
     }
 
     private func found(_ key: Key, _ candidate: Candidate, _ node: Node) -> Found? {
@@ -195,10 +217,4 @@ struct MessageSearch: Sendable {
 extension ItemName {
     /// Whether both are names of one message, however often it was delivered.
     func isSameMessage(as other: ItemName) -> Bool { with(redeliveries: 0) == other.with(redeliveries: 0) }
-
-    /// Whether a node with this name may hold the message.
-    fileprivate func mayHold(_ message: ItemName) -> Bool {
-        epoch == message.epoch && priority == message.priority && sequence == message.sequence
-            && (index == nil || index == message.index)
-    }
 }

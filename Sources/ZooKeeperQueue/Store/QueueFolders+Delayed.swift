@@ -26,8 +26,21 @@ extension QueueFolders {
     func delayedNames() async throws -> [DelayedName] {
         var names: [DelayedName] = []
         for day in DelaySlot.days(try await reader.usableNames(ofFolder: tree.delayed)) {
-            for slot in DelaySlot.slots(try await reader.usableNames(ofFolder: tree.delayedDay(day)), ofDay: day) {
-                names += try await reader.usableNames(ofFolder: tree.delaySlot(slot)).compactMap { DelayedName($0) }
+            names += try await delayedNodes(ofDay: day).compactMap { DelayedName($0) }
+        }
+        return names
+    }
+
+    /// Returns the names of the nodes in a day's slots. Lists many slots at a time, because a day has up to 1,440.
+    func delayedNodes(ofDay day: Int64) async throws -> [String] {
+        let slots = DelaySlot.slots(try await reader.usableNames(ofFolder: tree.delayedDay(day)), ofDay: day)
+        var names: [String] = []
+        for start in stride(from: 0, to: slots.count, by: MessageMover.batchSize) {
+            try await withThrowingTaskGroup(of: [String].self) { group in
+                for slot in slots.dropFirst(start).prefix(MessageMover.batchSize) {
+                    group.addTask { try await reader.usableNames(ofFolder: tree.delaySlot(slot)) }
+                }
+                for try await found in group { names += found }
             }
         }
         return names

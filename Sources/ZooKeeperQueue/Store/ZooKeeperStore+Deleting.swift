@@ -15,9 +15,10 @@ extension ZooKeeperStore {
         } while now < end
     }
 
-    /// Whether both are the same store. Two stores that are values of one type count as the same.
+    /// Whether both are the same store. Stores that are values are compared by their sessions.
     func isSame(as other: any ZooKeeperStore) -> Bool {
         guard type(of: other) == Self.self else { return false }
-        return !(Self.self is AnyClass) || (self as AnyObject) === (other as AnyObject)
+        if Self.self is AnyClass { return (self as AnyObject) === (other as AnyObject) }
+        return sessionState.sessionID == other.sessionState.sessionID
     }
 }

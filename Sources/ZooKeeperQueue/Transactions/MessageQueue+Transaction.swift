@@ -7,10 +7,12 @@ extension MessageQueue {
     /// tree; if the process crashes during the call, a small node can stay below this queue's `producers`, which a
     /// recovery removes. A ``QueueProducer`` stores many messages faster.
     ///
-    /// Cancellation has no effect once the call has begun to send.
+    /// Cancellation has no effect once the call has begun.
     ///
     /// - Parameters:
-    ///   - timeout: how long the call may take. Default: 30 seconds.
+    ///   - timeout: after which time no further attempt begins. A request in progress can take the client's
+    ///     `requestTimeout` longer. At most ten minutes; a recovery's `producerStateRetention` must be longer. Default: 30
+    ///     seconds.
     ///   - body: adds messages and operations.
     /// - Returns: a receipt for each message, in the order in which they were added. A message whose
     ///   ``OutgoingMessage/id`` was stored before is left out, and the rest of the transaction happens.
@@ -18,7 +20,8 @@ extension MessageQueue {
     ///   ``QueueError/Code/payloadTooLarge`` before anything is sent; ``QueueError/Code/operationRefused`` when
     ///   ZooKeeper refuses one of the operations that `body` added; ``QueueError/Code/queueFull``,
     ///   ``QueueError/Code/paused`` or ``QueueError/Code/timedOut``. After these errors, nothing of the transaction has
-    ///   happened. ``QueueError/Code/outcomeUnknown`` when the last attempt got no reply in time. Throws
+    ///   happened. ``QueueError/Code/outcomeUnknown`` when no attempt got a reply in time. A store without transactions is
+    ///   ``QueueError/Code/invalidArgument``. Throws
     ///   `CancellationError` when the task was cancelled before the call.
     @discardableResult
     public func transaction(
@@ -27,51 +30,82 @@ extension MessageQueue {
         var transaction = QueueTransaction()
         try body(&transaction)
         if transaction.sends.isEmpty, transaction.operations.isEmpty { return [] }
+        guard timeout <= .seconds(600) else {
+            throw QueueError(
+                .invalidArgument, "The timeout of a transaction must be at most ten minutes, not \(timeout).")
+        }
         try Task.checkCancellation()
         let request = transaction
         // A separate task, which is not cancelled. Its requests have deadlines.
-        return try await Task { try await apply(request, within: timeout) }.value
+        return try await Task {
+            let (prepared, results) = try await applyOnce(request, within: timeout)
+            return prepared.receipts(results)
+        }.value
     }
 
-    /// Sends a transaction until its outcome is certain.
+    /// Applies a transaction, and returns the results of its operations; `nil` when the reply was lost.
     ///
-    /// The multi creates a node with a random name, the *mark*. So it is refused if an earlier attempt was applied.
-    private func apply(_ transaction: QueueTransaction, within timeout: Duration) async throws -> [SendReceipt] {
+    /// The multi changes a node that was created before it, the *mark*, from version 0 to version 1. So each later attempt
+    /// is refused once one was applied, also one that is still on its way when this call ends.
+    func applyOnce(
+        _ transaction: QueueTransaction, within timeout: Duration
+    ) async throws -> (prepared: PreparedTransaction, results: ArraySlice<OperationResult>?) {
+        guard try await store.capabilities.contains(.transactions) else { throw QueueError.storeHasNoTransactions }
         let end = store.now + timeout
         var prepared = try await PreparedTransaction(transaction, on: self, within: timeout)
         let mark = tree.producer(RandomName.make())
+        try await prepared.persistently { _ in try await createMark(mark) }
         var isUnresolved = false
         var lastError: ZooKeeperError?
-        repeat {
-            do {
-                let results = try await store.multi([.create(mark, data: [])] + prepared.operations)
-                await store.deleteIfPossible(mark)
-                return prepared.receipts(results.dropFirst())
-            } catch let error as ZooKeeperError {
-                lastError = error
-                switch error.operationIndex {
-                case _ where error.outcome == .unknown: isUnresolved = true
-                case 0? where error.code == .nodeExists:
+        do {
+            repeat {
+                do {
+                    let results = try await store.multi(
+                        [.set(mark, data: [], version: 0)] + prepared.operations)
                     await store.deleteIfPossible(mark)
-                    return prepared.receipts(nil)
-                case 0? where error.code == .noNode: try await prepared.persistently { _ in try await prepare() }
-                case let index? where index > 0:
-                    // The mark could be created, so no earlier attempt was applied.
-                    isUnresolved = false
-                    try await prepared.refused(at: index - 1, error)
-                case _ where error.isRetryable: await error.pauseIfRefusedAtOnce(store)
-                case _ where isUnresolved: throw Self.unknown(error)
-                default: throw QueueError(error, while: "applying a transaction", queue: path)
+                    return (prepared, results.dropFirst())
+                } catch let error as ZooKeeperError {
+                    lastError = error
+                    switch error.operationIndex {
+                    case _ where error.outcome == .unknown: isUnresolved = true
+                    case 0? where error.code == .badVersion && isUnresolved:
+                        await store.deleteIfPossible(mark)
+                        return (prepared, nil)
+                    case 0? where error.code == .noNode && !isUnresolved:
+                        try await prepared.persistently { _ in try await createMark(mark) }
+                    case let index? where index > 0:
+                        // The mark had version 0, so no earlier attempt was applied.
+                        isUnresolved = false
+                        try await prepared.refused(at: index - 1, error)
+                    case _ where error.isRetryable: await error.pauseIfRefusedAtOnce(store)
+                    default: throw QueueError(error, while: "applying a transaction", queue: path)
+                    }
                 }
-            }
-        } while store.now < end
-        throw isUnresolved ? Self.unknown(lastError) : PreparedTransaction.timedOut(lastError)
+            } while store.now < end
+        } catch {
+            if isUnresolved { throw Self.unknown(lastError) }
+            // An attempt that is still on its way is refused from now on.
+            await store.deleteIfPossible(mark)
+            throw error
+        }
+        if isUnresolved { throw Self.unknown(lastError) }
+        await store.deleteIfPossible(mark)
+        throw PreparedTransaction.timedOut(lastError)
+    }
+
+    private func createMark(_ mark: String) async throws {
+        do {
+            try await store.createIfMissing(mark)
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            try await prepare()
+            try await store.createIfMissing(mark)
+        }
     }
 
     private static func unknown(_ cause: ZooKeeperError?) -> QueueError {
         QueueError(
             .outcomeUnknown,
-            "No response arrived, so the transaction may or may not have been applied. Only messages with an ID can be "
-                + "sent again without a duplicate.", cause: cause)
+            "No response arrived, so the transaction may or may not have been applied. Look for its effects to find out.",
+            cause: cause)
     }
 }

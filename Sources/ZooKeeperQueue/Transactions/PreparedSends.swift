@@ -46,6 +46,7 @@ struct PreparedSends: Sendable {
                 throw attributes.capacity.fullError(messages: fill.nodes, bytes: fill.bytes, queue: queue.path)
             }
         }
+        try await queue.requireNumbers(for: entries.count)
         try await readBuckets()
         let now = queue.store.now
         for index in entries.indices {
@@ -72,6 +73,18 @@ struct PreparedSends: Sendable {
         if entries.contains(where: { $0.id != nil }) { buckets = try await queue.folders.deduplicationBuckets() }
     }
 
+    private mutating func removeDuplicates(besides duplicate: ProducerSequence.Entry) async throws {
+        var found: Set = [duplicate.index]
+        let withIDs = entries.filter { $0.id != nil }
+        for number in buckets.numbers {
+            let readings = try await queue.reader.read(withIDs.map { queue.tree.id($0.id ?? "", inBucket: number) })
+            // An ID that the client may not read exists all the same.
+            for (entry, reading) in zip(withIDs, readings) where !reading.isMissing { found.insert(entry.index) }
+        }
+        entries.removeAll { found.contains($0.index) }
+        duplicates.formUnion(found)
+    }
+
     // MARK: Refusals
 
     /// Handles the refusal of an operation, after which another attempt can succeed.
@@ -80,8 +93,8 @@ struct PreparedSends: Sendable {
     mutating func refused(at index: Int, _ cause: ZooKeeperError) async throws {
         switch creation?.refusal(at: index, cause) {
         case .duplicate(let entry):
-            entries.removeAll { $0.index == entry.index }
-            duplicates.insert(entry.index)
+            // When one ID is a duplicate, most of the others usually are too.
+            try await removeDuplicates(besides: entry)
         case .slotsAreMissing(let slots, _):
             try await queue.prepare()
             try await queue.folders.createSlots(slots)
@@ -97,5 +110,13 @@ struct PreparedSends: Sendable {
             try await readEpoch()
         case nil: throw cause
         }
+    }
+}
+
+extension MessageQueue {
+    /// Throws when the server has too few sequence numbers left for this many messages. A producer stops before them too.
+    func requireNumbers(for count: Int) async throws {
+        let used = try await store.exists(tree.items)?.childrenCreated ?? 0
+        guard used + count <= Int(SequenceEpoch.lastNumber) else { throw QueueError.numbersAreExhausted }
     }
 }

@@ -22,10 +22,7 @@ struct PreparedTransaction: Sendable {
         parts = try Self.parts(transaction, on: queue.store)
         if parts.isEmpty { return }
         guard try await queue.store.capabilities.contains(.transactions) else {
-            throw QueueError(
-                .invalidArgument,
-                "This store has no transactions, so it cannot send a message together with another change. Use another "
-                    + "store, or send the message separately.")
+            throw QueueError.storeHasNoTransactions
         }
         try await persistently { transaction in
             for part in transaction.parts { try await part.queue.prepare() }
@@ -39,7 +36,7 @@ struct PreparedTransaction: Sendable {
 
     /// Returns the messages of each queue.
     private static func parts(_ transaction: QueueTransaction, on store: any ZooKeeperStore) throws -> [PreparedSends] {
-        var (queues, messages): ([MessageQueue], [String: [(Int, OutgoingMessage)]]) = ([], [:])
+        var (queues, messages): ([MessageQueue], [ExactString: [(Int, OutgoingMessage)]]) = ([], [:])
         for (index, send) in transaction.sends.enumerated() {
             guard send.queue.store.isSame(as: store) else {
                 throw QueueError(
@@ -47,10 +44,11 @@ struct PreparedTransaction: Sendable {
                     "The queue \(send.queue.path) uses another client. Create all queues of a transaction with the "
                         + "same client.")
             }
-            if messages[send.queue.path] == nil { queues.append(send.queue) }
-            messages[send.queue.path, default: []].append((index, send.message))
+            let path = ExactString(send.queue.path)
+            if messages[path] == nil { queues.append(send.queue) }
+            messages[path, default: []].append((index, send.message))
         }
-        return try queues.map { try PreparedSends(messages[$0.path] ?? [], to: $0) }
+        return try queues.map { try PreparedSends(messages[ExactString($0.path)] ?? [], to: $0) }
     }
 
     /// Reads the ensemble's clock, if a message depends on it.

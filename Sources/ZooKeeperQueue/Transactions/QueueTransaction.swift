@@ -47,7 +47,9 @@ extension QueueTransaction: Hashable {
     /// Compares the operations, the messages, and the paths of the queues.
     public static func == (a: QueueTransaction, b: QueueTransaction) -> Bool {
         a.operations == b.operations
-            && a.sends.elementsEqual(b.sends) { $0.message == $1.message && $0.queue.path == $1.queue.path }
+            && a.sends.elementsEqual(b.sends) {
+                $0.message == $1.message && ExactString($0.queue.path) == ExactString($1.queue.path)
+            }
     }
 
     /// Hashes what `==` compares.
@@ -55,7 +57,7 @@ extension QueueTransaction: Hashable {
         hasher.combine(operations)
         for send in sends {
             hasher.combine(send.message)
-            hasher.combine(send.queue.path)
+            hasher.combine(ExactString(send.queue.path))
         }
     }
 }

@@ -58,7 +58,10 @@ struct Show: AsyncParsableCommand {
 struct Cancel: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Delete one message, wherever it is, and forget its ID.",
-        discussion: "A consumer that holds the message loses its lease, and cancels its handler when it notices that.")
+        discussion: """
+            A consumer that holds the message loses its lease. It notices that when it settles the message, or within a \
+            third of the lease timeout, and cancels the handler. Until then, it may hand out a message in its buffer.
+            """)
 
     @OptionGroup var options: QueueOptions
     @OptionGroup var selection: MessageSelection
@@ -80,7 +83,7 @@ struct Cancel: AsyncParsableCommand {
 
 struct Move: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Move a ready or delayed message to another priority. It gets another name.")
+        abstract: "Move a ready or delayed message to another priority, and print its new name.")
 
     @OptionGroup var options: QueueOptions
 
@@ -93,7 +96,9 @@ struct Move: AsyncParsableCommand {
     func run() async throws {
         try await withInterruption { [self] in
             try await options.withQueue(createIfMissing: false) { queue in
-                try await queue.moveMessage(nodeName: nodeName, toPriority: priority)
+                if let name = try await queue.moveMessage(nodeName: nodeName, toPriority: priority) {
+                    try StandardOutput.line(name)
+                }
             }
         }
     }

@@ -39,8 +39,18 @@ extension ConsumerStateMachine {
                 ["silence": "\(now - renewedAt)"]))
     }
 
+    /// Whether the leases must be listed although none was renewed: an operator may have taken one from a consumer that
+    /// sends transactions all the time.
+    func mustListLeases(now: Duration) -> Bool {
+        guard !leases.isEmpty, let timeout = attributes.leaseTimeout else { return false }
+        return now - leasesListedAt >= timeout / 3
+    }
+
     /// Handles the names of the leases that exist after a renewal. A lease that is missing was taken away.
-    mutating func leasesListed(_ names: Set<String>, of registration: Registration, session: SessionState) {
+    mutating func leasesListed(
+        _ names: Set<String>, of registration: Registration, session: SessionState, now: Duration
+    ) {
+        leasesListedAt = now
         guard self.registration == registration else { return }
         wasSilent = false
         for node in Set(leases.values.map(\.node)) where !names.contains(node) { leaseIsTaken(node) }

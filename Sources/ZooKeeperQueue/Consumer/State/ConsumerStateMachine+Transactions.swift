@@ -224,6 +224,7 @@ extension ConsumerStateMachine {
         if let sentAt = commit.sentAt { renewedAt = max(renewedAt, sentAt) }
         // The transaction gives up the position together with claims, which may have been dropped since.
         if let left = commit.position, !commit.claims.isEmpty { positionIsGone(left) }
+        if leases.isEmpty { leasesListedAt = now }
         for node in commit.claims {
             emit(.handled(path: node.entry.path(in: queue.tree)))
             for message in node.messages {
@@ -447,12 +448,7 @@ extension ConsumerStateMachine {
         let isUnknown =
             cause?.outcome == .unknown
             || !lease.unresolved.isEmpty && (reported as? QueueError)?.code != .outcomeUnknown
-        let unknown = QueueError(
-            .outcomeUnknown,
-            "No response arrived, so the message may or may not be settled. Settle it again in the same way to find "
-                + "out.",
-            cause: cause)
-        resume(settlement, with: .failure(isUnknown ? unknown : reported))
+        resume(settlement, with: .failure(isUnknown ? Lease.unresolvedError(cause) : reported))
         settlement.waiter = nil
     }
 

@@ -169,6 +169,8 @@ struct ConsumerStateMachine: Sendable {
     var abandoned: [Settlement] = []
     /// When the last applied transaction was sent, which renewed the leases.
     var renewedAt = Duration.zero
+    /// When the leases were last listed, or the first of them was claimed.
+    var leasesListedAt = Duration.zero
     /// When the lease timeout was read from the tree.
     var timeoutKnownAt = Duration.zero
     /// Whether the next transaction must renew the leases, and find out which of them still exist.
