@@ -241,16 +241,18 @@ enum Dashboard {
           const key = form.querySelector("input").value.trim(), button = form.querySelector(".delete");
           if (!key) return;
           const folder = /^([0-9]{13}-)?item-[0-9]{3}-/.test(key) ? "/messages/" : "/ids/";
-          if (method === "DELETE" && (button.hidden || button.dataset.key !== key)) return;
+          if (method === "DELETE" && button.hidden) return;
           button.hidden = true;
+          // Deletes the message that is shown, also when another one has the same ID by now.
+          const path = method === "DELETE" ? "/messages/" + button.dataset.name : folder + encodeURIComponent(key);
           try {
-            const message = await call(method, url(queue.path) + folder + encodeURIComponent(key));
+            const message = await call(method, url(queue.path) + path);
             const place = (places[message.place] || (() => message.place))(message);
             const payload = message.payload ?? (message.payloadBase64 ? "base64: " + message.payloadBase64 : "");
             const text = [method === "DELETE" ? "Deleted" : "", message.name ?? "", place, payload.slice(0, 200)];
             output.replaceChildren(text.filter(part => part).join(" · "), ...failuresOf(message));
             button.hidden = method === "DELETE" || !message.name;
-            button.dataset.key = key;
+            button.dataset.name = encodeURIComponent(message.name ?? "");
           } catch (error) { output.textContent = error.message; }
         }
         // Shows the ten oldest leases of each consumer, because a handler that hangs holds one of them.

@@ -82,12 +82,14 @@ struct DelayedQueue: Sendable {
 
     private func delete(_ path: String) async throws {
         let isAtomic = try await store.capabilities.contains(.transactions)
-        if !isAtomic { return try await store.delete(path, version: nil) }
         do {
+            if !isAtomic { return try await store.delete(path, version: nil) }
             try await queue.transaction { $0.add(.delete(path)) }
+        } catch let error as ZooKeeperError where error.code == .noNode {
+            throw notFound
         } catch let error as QueueError where error.code == .operationRefused {
             if error.cause?.code == .noNode { throw notFound }
-            throw error
+            throw error.cause ?? error
         }
     }
 

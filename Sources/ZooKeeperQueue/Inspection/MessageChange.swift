@@ -22,7 +22,7 @@ struct MessageChange: Sendable {
         guard ItemName.priorities.contains(priority) else {
             throw QueueError(.invalidArgument, "The priority must be from 0 to 999, not \(priority).")
         }
-        let results = try await change(key, while: "changing the priority of a message") { found in
+        let change = try await change(key, while: "changing the priority of a message") { found in
             try await queue.requireNumbers(for: 1)
             let prefix = ItemName.prefix(priority: priority)
             let data = Envelope.restored(found.message.data)
@@ -31,24 +31,26 @@ struct MessageChange: Sendable {
                 return try await deletion(of: found) + [
                     .create(tree.item(prefix), data: data, mode: .persistentSequential)
                 ]
-            case .delayed(let name, _):
+            case .delayed(let name):
                 return try await deletion(of: found) + [
                     .create(tree.delayed(prefix, due: name.due), data: data, mode: .persistentSequential)
                 ]
             case .leased, .recovering, .dead: throw isNotWaiting
             }
-        }.results
-        guard case .created(let path)? = results?.last else { return nil }
+        }
+        guard case .created(let path)? = change.results?.last else { return nil }
         let name = NodePath.name(of: path)
-        if DelayedName(name) != nil { return name }
-        let epoch = try await queue.reader.sequenceEpoch()
+        guard case .ready(_, let epoch) = change.found.location else { return name }
         return ItemName(name, inEpoch: epoch.number)?.string
     }
+
+    /// The message has moved since it was found.
+    private struct Moved: Error {}
 
     private func change(
         _ key: MessageSearch.Key, while description: String,
         _ operations: (MessageSearch.Found) async throws -> [ZooKeeperOperation]
-    ) async throws -> (status: MessageStatus, results: ArraySlice<OperationResult>?) {
+    ) async throws -> (status: MessageStatus, found: MessageSearch.Found, results: ArraySlice<OperationResult>?) {
         try await QueueError.translating(while: description, queue: queue.path) {
             try await queue.prepareExisting()
             // Throws for a format that this release does not know.
@@ -59,10 +61,12 @@ struct MessageChange: Sendable {
             for _ in 0..<Self.attempts {
                 guard let found = try await search.find(key) else { throw notFound }
                 let status = try await search.status(of: found)
-                let operations = try await operations(found)
                 do {
-                    let transaction = QueueTransaction(operations)
-                    return (status, try await queue.applyOnce(transaction, within: .seconds(30)).results)
+                    let transaction = QueueTransaction(try await operations(found))
+                    try Task.checkCancellation()
+                    return (status, found, try await queue.applyOnce(transaction, within: .seconds(30)).results)
+                } catch is Moved {
+                    continue
                 } catch let error as QueueError where error.code == .operationRefused {
                     // The message has moved, or its ID has expired.
                     guard let cause = error.cause, Self.signsOfAMove.contains(cause.code) else {
@@ -84,17 +88,28 @@ struct MessageChange: Sendable {
     /// Returns the operations that delete a message. The other messages of its node get nodes of their own.
     private func deletion(of found: MessageSearch.Found) async throws -> [ZooKeeperOperation] {
         let delete = ZooKeeperOperation.delete(found.path, version: found.node.stat.version)
-        let others = found.messages.filter { $0.name != found.message.name }
         switch found.location {
         case .ready(_, let epoch):
             return [epoch.check(in: tree), delete]
-                + others.map { .create(epoch.path(of: $0.name, in: tree), data: Envelope.restored($0.data)) }
-        case .delayed(_, let version): return [.check(tree.delayed, version: version), delete]
-        case .leased(let consumer, _):
-            try await LeaseRelease(queue: queue).requireNotice(by: consumer.paths)
+                + found.others.map { .create(epoch.path(of: $0.name, in: tree), data: Envelope.restored($0.data)) }
+        case .delayed:
+            // The version is read before the node, because a slot that is created again gives out the same names again.
+            guard let version = try await queue.reader.usableStat(tree.delayed)?.version,
+                try await queue.reader.usableStat(found.path)?.czxid == found.node.stat.czxid
+            else { throw Moved() }
+            return [.check(tree.delayed, version: version), delete]
+        case .leased(let paths, let name):
+            try await LeaseRelease(queue: queue).requireNotice(by: paths)
             // The lease of a single message says alone whether the message is settled.
-            if found.message.index == nil { return [delete] }
-            return [.check(consumer.paths.path, version: consumer.version), delete]
+            guard let index = found.message.index else { return [delete] }
+            // The consumer may have settled messages during the search.
+            guard let node = try await queue.reader.usableNode(paths.path) else { throw Moved() }
+            let progress = BatchSettlements(node.data)
+            if progress.isSettled(index, of: name) { throw Moved() }
+            let others = found.others.filter { message in
+                message.index.map { !progress.isSettled($0, of: name) } ?? true
+            }
+            return [.check(paths.path, version: node.stat.version), delete]
                 + others.map { .create(tree.partial($0.name.string), data: $0.data) }
         case .recovering: return [delete]
         case .dead:

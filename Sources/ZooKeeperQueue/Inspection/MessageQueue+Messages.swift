@@ -19,7 +19,7 @@ extension MessageQueue {
         }
     }
 
-    /// Returns the message that was sent with an ID, and where it is.
+    /// Returns the message that was sent with an ID, and where it is. Of several, the oldest one.
     ///
     /// It reads messages until it finds the ID, about 20,000 a second, and all of them three times when it does not. So
     /// the answer that there is none is very likely, not certain: the message may have moved, or be in a node that cannot
@@ -42,7 +42,7 @@ extension MessageQueue {
     /// task is cancelled. Until then, a message that waits in the consumer's buffer may still be handed out. Other messages
     /// of the same node are redelivered.
     ///
-    /// The ID stays remembered when a later message was sent with it.
+    /// When a later message was sent with the ID, the ID stays remembered, unless this message was requeued or moved since.
     ///
     /// - Parameter nodeName: the message's name. See ``message(nodeName:)``.
     /// - Returns: the message as it was before.
@@ -74,8 +74,9 @@ extension MessageQueue {
     ///   - priority: 0…999; a lower number is delivered first.
     /// - Returns: the new name; `nil` when the message has moved, and the reply with the name was lost.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message, or it is leased or a dead
-    ///   letter; ``QueueError/Code/invalidArgument``, ``QueueError/Code/timedOut``. `CancellationError` when the task was
-    ///   cancelled during the search.
+    ///   letter; ``QueueError/Code/invalidArgument``, ``QueueError/Code/timedOut``; ``QueueError/Code/outcomeUnknown`` when
+    ///   no response arrived: look the message up to find out. `CancellationError` when the task was cancelled during the
+    ///   search.
     @discardableResult
     public func moveMessage(nodeName: String, toPriority priority: Int) async throws -> String? {
         try await MessageChange(queue: self).move(try MessageSearch.Key(nodeName: nodeName), toPriority: priority)

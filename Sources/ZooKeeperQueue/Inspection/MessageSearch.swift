@@ -32,10 +32,9 @@ struct MessageSearch: Sendable {
 
     enum Location: Sendable {
         case ready(ReadyList.Entry, SequenceEpoch)
-        /// With the version of `delayed` before the message was listed.
-        case delayed(DelayedName, version: Int32)
+        case delayed(DelayedName)
         /// With the name of the leased node.
-        case leased(ObservedConsumer, String)
+        case leased(ConsumerPaths, String)
         case recovering
         case dead
     }
@@ -48,6 +47,8 @@ struct MessageSearch: Sendable {
         /// All messages of the node that are not settled.
         let messages: [MessageNode.Message]
         let message: MessageNode.Message
+        /// The other messages of the node that are not settled.
+        var others: [MessageNode.Message] { messages.filter { $0.name != message.name } }
     }
 
     let queue: MessageQueue
@@ -63,6 +64,8 @@ struct MessageSearch: Sendable {
         var found: [Found] = []
         for _ in 0..<Self.attempts {
             found = try await scan(key)
+            // Of several messages with one ID, which is sent again after the deduplication window, the oldest one.
+            if case .id = key, let oldest = found.min(by: { $0.message.name < $1.message.name }) { return oldest }
             if case .name(let name) = key, found.count > 1 {
                 let exact = found.filter { $0.message.name == name }
                 if !exact.isEmpty { found = exact }
@@ -72,7 +75,8 @@ struct MessageSearch: Sendable {
         guard found.count <= 1 else {
             throw QueueError(
                 .invalidArgument,
-                "Several messages have this name. Nothing was changed. Use the whole name of one of them, or its ID.")
+                "Several messages have this name, which old clients can cause. Nothing was changed. Use an ID, or handle one "
+                    + "of them first.")
         }
         return found.first
     }
@@ -103,9 +107,11 @@ struct MessageSearch: Sendable {
         var candidates: [Candidate] = []
         for consumer in try await reader.usableNames(tree.consumers).sorted().map(tree.consumer) {
             guard let node = try await reader.usableNode(consumer.path) else { continue }
-            let observed = ObservedConsumer(consumer, node)
+            let progress = BatchSettlements(node.data)
             candidates += try await reader.usableNames(ofFolder: consumer.item).compactMap { name in
-                ItemName(name).map { Candidate(name: $0, path: consumer.lease(name), .leased(observed, name)) }
+                ItemName(name).map {
+                    Candidate(name: $0, path: consumer.lease(name), .leased(consumer, name), progress)
+                }
             }
         }
         return candidates
@@ -130,12 +136,11 @@ struct MessageSearch: Sendable {
     }
 
     private func delayed(_ key: Key) async throws -> [Candidate] {
-        guard let version = try await reader.usableStat(tree.delayed)?.version else { return [] }
         let names: [DelayedName] =
             if case .delayedName(let name) = key { [name] } else { try await queue.folders.delayedNames() }
         return names.map { name in
             let path = "\(tree.delaySlot(DelaySlot(name.due)))/\(name.string)"
-            return Candidate(name: name.item, path: path, .delayed(name, version: version))
+            return Candidate(name: name.item, path: path, .delayed(name))
         }
     }
 
@@ -146,9 +151,11 @@ struct MessageSearch: Sendable {
         let name: ItemName
         let path: String
         let location: Location
+        /// Which messages of the node are settled, if it is leased.
+        let progress: BatchSettlements
 
-        init(name: ItemName, path: String, _ location: Location) {
-            (self.name, self.path, self.location) = (name, path, location)
+        init(name: ItemName, path: String, _ location: Location, _ progress: BatchSettlements = .init()) {
+            (self.name, self.path, self.location, self.progress) = (name, path, location, progress)
         }
     }
 
@@ -156,7 +163,7 @@ struct MessageSearch: Sendable {
     private func matches(_ key: Key, of candidates: [Candidate]) async throws -> [Found] {
         let candidates = candidates.filter { candidate in
             // The numbers of a slot are other ones than those of the queue.
-            if case .name = key, case .delayed(let name, _) = candidate.location, name.wasSent { return false }
+            if case .name = key, case .delayed(let name) = candidate.location, name.wasSent { return false }
             return key.mayBe(in: candidate.name)
         }
         var found: [Found] = []
@@ -173,8 +180,8 @@ struct MessageSearch: Sendable {
 
     private func found(_ key: Key, _ candidate: Candidate, _ node: Node) -> Found? {
         guard var messages = MessageNode.messages(in: node.data ?? [], of: candidate.name) else { return nil }
-        if case .leased(let consumer, let name) = candidate.location {
-            messages.removeAll { message in message.index.map { consumer.progress.isSettled($0, of: name) } ?? false }
+        if case .leased(_, let name) = candidate.location {
+            messages.removeAll { message in message.index.map { candidate.progress.isSettled($0, of: name) } ?? false }
         }
         let message = messages.first { message in
             switch key {
@@ -196,11 +203,11 @@ struct MessageSearch: Sendable {
         let place: MessageStatus.Place
         switch found.location {
         case .ready: place = .ready
-        case .delayed(let delayed, _):
+        case .delayed(let delayed):
             place = .delayed(until: delayed.due)
             name = delayed.string
         case .leased(let consumer, _):
-            place = .leased(by: NodePath.name(of: consumer.paths.path), since: created)
+            place = .leased(by: NodePath.name(of: consumer.path), since: created)
         case .recovering: place = .recovering
         case .dead:
             let cause = try await reader.read([found.path + "/cause"])[0].node?.data ?? []

@@ -220,7 +220,7 @@ public actor QueueProducer {
         guard let name = handle({ $0.leave() }) else { return }
         // Until a recovery removes it, a node that stays counts as a producer that needs a share of the queue's
         // capacity. Runs in a separate task, which is not cancelled.
-        await Task { await queue.store.deleteIfPossible(queue.tree.producer(name)) }.value
+        _ = await Task { await queue.store.deleteIfPossible(queue.tree.producer(name)) }.value
     }
 
     // MARK: Maintenance

@@ -2,17 +2,24 @@ import ZooKeeper
 
 extension ZooKeeperStore {
     /// Deletes a node that does no harm if it stays. Gives up after five seconds without a response.
-    func deleteIfPossible(_ path: String) async {
+    ///
+    /// - Returns: why the node was not deleted; `nil` when it was.
+    @discardableResult
+    func deleteIfPossible(_ path: String, version: Int32? = nil) async -> ZooKeeperError.Code? {
         let end = now + .seconds(5)
+        var code: ZooKeeperError.Code?
         repeat {
             do {
-                return try await delete(path, version: nil)
+                try await delete(path, version: version)
+                return nil
             } catch let error as ZooKeeperError where error.isRetryable {
+                code = error.code
                 await error.pauseIfRefusedAtOnce(self)
             } catch {
-                return
+                return (error as? ZooKeeperError)?.code
             }
         } while now < end
+        return code
     }
 
     /// Whether both are the same store. Stores that are values are compared by their sessions.

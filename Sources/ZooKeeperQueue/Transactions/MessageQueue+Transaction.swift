@@ -4,8 +4,8 @@ extension MessageQueue {
     /// Stores messages in queues of the same ensemble, and changes other nodes, in one transaction that happens once.
     ///
     /// It survives lost connections, expired sessions and server restarts, like a send. It leaves nothing else in the
-    /// tree; if the process crashes during the call, a small node can stay below this queue's `producers`, which a
-    /// recovery removes. A ``QueueProducer`` stores many messages faster.
+    /// tree; after a crash or an unknown outcome, a small node can stay below this queue's `producers`, which a recovery
+    /// removes. A ``QueueProducer`` stores many messages faster.
     ///
     /// Cancellation has no effect once the call has begun.
     ///
@@ -35,43 +35,48 @@ extension MessageQueue {
                 .invalidArgument, "The timeout of a transaction must be at most ten minutes, not \(timeout).")
         }
         try Task.checkCancellation()
-        let request = transaction
-        // A separate task, which is not cancelled. Its requests have deadlines.
-        return try await Task {
-            let (prepared, results) = try await applyOnce(request, within: timeout)
-            return prepared.receipts(results)
-        }.value
+        let (prepared, results) = try await applyOnce(transaction, within: timeout)
+        return prepared.receipts(results)
     }
 
-    /// Applies a transaction, and returns the results of its operations; `nil` when the reply was lost.
-    ///
-    /// The multi changes a node that was created before it, the *mark*, from version 0 to version 1. So each later attempt
-    /// is refused once one was applied, also one that is still on its way when this call ends.
+    /// Applies a transaction, and returns the results of its operations; `nil` when the reply was lost. Cancellation has
+    /// no effect.
     func applyOnce(
         _ transaction: QueueTransaction, within timeout: Duration
     ) async throws -> (prepared: PreparedTransaction, results: ArraySlice<OperationResult>?) {
-        guard try await store.capabilities.contains(.transactions) else { throw QueueError.storeHasNoTransactions }
-        let end = store.now + timeout
-        var prepared = try await PreparedTransaction(transaction, on: self, within: timeout)
-        let mark = tree.producer(RandomName.make())
-        try await prepared.persistently { _ in try await createMark(mark) }
-        var isUnresolved = false
+        // A separate task, which is not cancelled. Its requests have deadlines.
+        try await Task {
+            let end = store.now + timeout
+            var prepared = try await PreparedTransaction(transaction, on: self, within: timeout, isAlone: true)
+            let mark = tree.producer(RandomName.make())
+            try await prepared.persistently { _ in try await createMark(mark) }
+            let results = try await apply(&prepared, mark, until: end)
+            await store.deleteIfPossible(mark)
+            return (prepared, results)
+        }.value
+    }
+
+    /// Sends a transaction until its outcome is certain.
+    ///
+    /// The multi changes a node that was created before it, the *mark*, from version 0 to version 1. So each later attempt
+    /// is refused once one was applied, also one that is still on its way when this call ends.
+    private func apply(
+        _ prepared: inout PreparedTransaction, _ mark: String, until end: Duration
+    ) async throws -> ArraySlice<OperationResult>? {
+        // Whether the last attempt, or any attempt, has got no reply.
+        var (isUnresolved, wasUnanswered) = (false, false)
         var lastError: ZooKeeperError?
         do {
             repeat {
                 do {
-                    let results = try await store.multi(
-                        [.set(mark, data: [], version: 0)] + prepared.operations)
-                    await store.deleteIfPossible(mark)
-                    return (prepared, results.dropFirst())
+                    return try await store.multi([.set(mark, data: [], version: 0)] + prepared.operations).dropFirst()
                 } catch let error as ZooKeeperError {
                     lastError = error
                     switch error.operationIndex {
-                    case _ where error.outcome == .unknown: isUnresolved = true
-                    case 0? where error.code == .badVersion && isUnresolved:
-                        await store.deleteIfPossible(mark)
-                        return (prepared, nil)
-                    case 0? where error.code == .noNode && !isUnresolved:
+                    case _ where error.outcome == .unknown: (isUnresolved, wasUnanswered) = (true, true)
+                    // No other client knows the mark, so an earlier attempt was applied.
+                    case 0? where error.code == .badVersion: return nil
+                    case 0? where error.code == .noNode && !wasUnanswered:
                         try await prepared.persistently { _ in try await createMark(mark) }
                     case let index? where index > 0:
                         // The mark had version 0, so no earlier attempt was applied.
@@ -82,15 +87,18 @@ extension MessageQueue {
                     }
                 }
             } while store.now < end
+            if !isUnresolved { throw PreparedTransaction.timedOut(lastError) }
         } catch {
-            if isUnresolved { throw Self.unknown(lastError) }
-            // An attempt that is still on its way is refused from now on.
-            await store.deleteIfPossible(mark)
-            throw error
+            if !isUnresolved {
+                // From now on, an attempt that is still on its way is refused.
+                if await store.deleteIfPossible(mark, version: 0) == .badVersion { return nil }
+                throw error
+            }
         }
-        if isUnresolved { throw Self.unknown(lastError) }
-        await store.deleteIfPossible(mark)
-        throw PreparedTransaction.timedOut(lastError)
+        throw QueueError(
+            .outcomeUnknown,
+            "No response arrived, so the transaction may or may not have been applied. Look for its effects to find out.",
+            cause: lastError)
     }
 
     private func createMark(_ mark: String) async throws {
@@ -100,12 +108,5 @@ extension MessageQueue {
             try await prepare()
             try await store.createIfMissing(mark)
         }
-    }
-
-    private static func unknown(_ cause: ZooKeeperError?) -> QueueError {
-        QueueError(
-            .outcomeUnknown,
-            "No response arrived, so the transaction may or may not have been applied. Look for its effects to find out.",
-            cause: cause)
     }
 }

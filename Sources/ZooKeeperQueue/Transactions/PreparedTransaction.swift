@@ -14,16 +14,22 @@ struct PreparedTransaction: Sendable {
     /// - Parameters:
     ///   - queue: the queue whose store sends the transaction.
     ///   - limit: how long the transaction may take.
+    ///   - isAlone: whether it is a transaction of its own, and not a part of an acknowledgement.
     /// - Throws: ``QueueError`` before anything is stored.
-    init(_ transaction: QueueTransaction, on queue: MessageQueue, within limit: Duration) async throws {
+    init(
+        _ transaction: QueueTransaction, on queue: MessageQueue, within limit: Duration, isAlone: Bool = false
+    ) async throws {
         self.transaction = transaction
         self.queue = queue
         end = queue.store.now + limit
         parts = try Self.parts(transaction, on: queue.store)
-        if parts.isEmpty { return }
-        guard try await queue.store.capabilities.contains(.transactions) else {
-            throw QueueError.storeHasNoTransactions
+        if parts.isEmpty, !isAlone { return }
+        try await persistently { transaction in
+            guard try await transaction.queue.store.capabilities.contains(.transactions) else {
+                throw QueueError.storeHasNoTransactions
+            }
         }
+        if parts.isEmpty { return }
         try await persistently { transaction in
             for part in transaction.parts { try await part.queue.prepare() }
         }

@@ -11,7 +11,7 @@ extension ConsumerStateMachine {
         guard phase != .closed, registration != nil, !leases.isEmpty, let timeout = attributes.leaseTimeout else {
             return nil
         }
-        return renewedAt + timeout / 3
+        return min(renewedAt, leasesListedAt) + timeout / 3
     }
 
     /// Requests a renewal, which goes out with the next transaction, unless one is in progress.
