@@ -297,8 +297,8 @@ for (index, file) in tutorialFiles.enumerated() {
 let isStrict = Context.environment["ZKQ_STRICT"] != nil
 let strict: [SwiftSetting] = isStrict ? [.treatAllWarnings(as: .error)] : []
 
-// They optimize what the simulations run, also for debugging, which takes 167 s of processor time then instead of 557 s.
-// The compiler needs 60 s more. The checks of overflow, bounds and preconditions stay.
+// They optimize what the simulations run, also for debugging, which takes 167 s of processor time then instead of 557
+// s. The compiler needs 60 s more. The checks of overflow, bounds and preconditions stay.
 let simulated: Set = ["ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit", "QueueHistory", "Simulation"]
 let optimized: [SwiftSetting] = isStrict ? [.unsafeFlags(["-O"], .when(configuration: .debug))] : []
 

@@ -44,20 +44,21 @@ public struct QueueError: Error, Sendable {
         /// The message was already acknowledged, requeued or dead-lettered, or another call is settling it. Settle each
         /// message once.
         public static let alreadySettled = Code(description: "alreadySettled")
-        /// A handler did not end within the time limit of ``QueueMessage/process(retry:timeout:cancelsWhenSuspended:_:)``.
-        /// The message is requeued. Raise the limit, or let the handler stop when its task is cancelled.
+        /// A handler did not end within the time limit of
+        /// ``QueueMessage/process(retry:timeout:cancelsWhenSuspended:_:)``. The message is requeued. Raise the limit,
+        /// or let the handler stop when its task is cancelled.
         public static let handlerTimedOut = Code(description: "handlerTimedOut")
         /// The producer, consumer or client is closed. Create another one.
         public static let closed = Code(description: "closed")
         /// `run()` was called a second time. Create another recovery to run again.
         public static let alreadyRunning = Code(description: "alreadyRunning")
-        /// There is no such dead letter, delayed message or lease, or the producer knows no such unresolved send. The dead
-        /// letter may have been redriven or purged, the lease may have ended, and the result of the send may have been
-        /// returned already.
+        /// There is no such dead letter, delayed message or lease, or the producer knows no such unresolved send. The
+        /// dead letter may have been redriven or purged, the lease may have ended, and the result of the send may have
+        /// been returned already.
         public static let notFound = Code(description: "notFound")
         /// ZooKeeper refused one of the operations that the caller passed to ``QueueMessage/acknowledge(with:)`` or
-        /// added to a ``QueueTransaction``. Nothing was changed. ``QueueError/cause`` has the index of the operation and
-        /// ZooKeeper's own error. Use other operations, or requeue the message.
+        /// added to a ``QueueTransaction``. Nothing was changed. ``QueueError/cause`` has the index of the operation
+        /// and ZooKeeper's own error. Use other operations, or requeue the message.
         public static let operationRefused = Code(description: "operationRefused")
         /// ZooKeeper refused the operation for another reason. ``QueueError/cause`` says which one and what to do.
         public static let failed = Code(description: "failed")

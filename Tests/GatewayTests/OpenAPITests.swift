@@ -126,8 +126,8 @@ struct OpenAPITests {
 
     /// Returns the path and the query of a request.
     ///
-    /// - Parameter exists: whether the lease, the dead letter or the delayed message in the path exists. Each is new for
-    ///   each request, because an earlier request may have settled or removed it.
+    /// - Parameter exists: whether the lease, the dead letter or the delayed message in the path exists. Each is new
+    ///   for each request, because an earlier request may have settled or removed it.
     private static func path(_ template: String, exists: Bool, _ gateway: TestGateway) async throws -> String {
         let queue = "/queues/v1/q"
         var (lease, token, name) = ("00000000-0000-4000-8000-000000000000", "1", "item-100-2000000000")

@@ -38,8 +38,8 @@ struct PageTests {
         return result.standardOutput
     }
 
-    /// Opens the dashboard in a browser with an extension that clicks the first button with each of the labels, one after
-    /// the other, as soon as there is one.
+    /// Opens the dashboard in a browser with an extension that clicks the first button with each of the labels, one
+    /// after the other, as soon as there is one.
     private func click(_ labels: [String], _ gateway: TestGateway) async throws -> String {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("clicks-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

@@ -29,8 +29,8 @@ struct InterceptingStore: ZooKeeperStore {
         return store
     }
 
-    /// Returns a store that raises the version of a live consumer's node when it takes the consumer's leases, instead of
-    /// checking that version.
+    /// Returns a store that raises the version of a live consumer's node when it takes the consumer's leases, instead
+    /// of checking that version.
     static func touchingConsumers(_ session: InMemorySession) -> InterceptingStore {
         InterceptingStore(session: session) { session, operations in
             guard case .check(let path, let version)? = operations.first, path.hasPrefix("/queue/consumers/") else {

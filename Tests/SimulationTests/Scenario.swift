@@ -339,8 +339,8 @@ struct Scenario: Sendable, CustomStringConvertible {
         try await recovered
     }
 
-    /// The process is stopped for so long that a recovery takes its leases, and continues in the same session. A request
-    /// that takes longer than the lease timeout has the same effect.
+    /// The process is stopped for so long that a recovery takes its leases, and continues in the same session. A
+    /// request that takes longer than the lease timeout has the same effect.
     static let silentConsumer = Scenario(
         description: "the leases of a silent consumer", isOrdered: false, leaseTimeout: leaseTimeout
     ) { harness, store in

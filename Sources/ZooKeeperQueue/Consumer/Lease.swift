@@ -61,8 +61,8 @@ final class Lease: Sendable {
 
     /// Begins a settlement. Only one can be in progress at a time, and only one can succeed.
     ///
-    /// - Returns: the number of the attempt; `nil` when the message is settled already by an earlier attempt of the same
-    ///   kind, whose caller was told that no response arrived.
+    /// - Returns: the number of the attempt; `nil` when the message is settled already by an earlier attempt of the
+    ///   same kind, whose caller was told that no response arrived.
     /// - Throws: ``QueueError/Code/leaseLost``, ``QueueError/Code/outcomeUnknown`` when the lease is lost and an
     ///   earlier attempt may have been applied, ``QueueError/Code/alreadySettled``.
     func beginSettling(by kind: Settlement.Kind) throws -> Int? {

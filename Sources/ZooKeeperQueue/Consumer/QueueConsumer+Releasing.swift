@@ -41,8 +41,8 @@ extension QueueConsumer {
         }
     }
 
-    /// Settles an expired message. When ZooKeeper refuses that, returns the message and skips it for a while, because it
-    /// would occupy one of the leases that the consumer may hold.
+    /// Settles an expired message. When ZooKeeper refuses that, returns the message and skips it for a while, because
+    /// it would occupy one of the leases that the consumer may hold.
     func expire(_ lease: Lease) async {
         let kind: Settlement.Kind =
             state.attributes.whenExpired == .delete ? .acknowledge() : .deadLetter(reason: "expired")

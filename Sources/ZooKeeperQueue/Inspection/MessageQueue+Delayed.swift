@@ -10,7 +10,8 @@ extension MessageQueue {
     ///
     /// - Parameter nodeName: the message's ``DelayedMessage/nodeName``.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message, because it became ready or
-    ///   was cancelled; ``QueueError/Code/outcomeUnknown`` when no response arrived: list the delayed messages to find out.
+    ///   was cancelled; ``QueueError/Code/outcomeUnknown`` when no response arrived: list the delayed messages to find
+    ///   out.
     public func cancelDelayed(_ nodeName: String) async throws { try await delayedQueue.cancel(nodeName) }
 
     /// Makes a delayed message ready now.

@@ -4,15 +4,15 @@ extension MessageQueue {
     /// Stores messages in queues of the same ensemble, and changes other nodes, in one transaction that happens once.
     ///
     /// It survives lost connections, expired sessions and server restarts, like a send. It leaves nothing else in the
-    /// tree; after a crash or an unknown outcome, a small node can stay below this queue's `producers`, which a recovery
-    /// removes. A ``QueueProducer`` stores many messages faster.
+    /// tree; after a crash or an unknown outcome, a small node can stay below this queue's `producers`, which a
+    /// recovery removes. A ``QueueProducer`` stores many messages faster.
     ///
     /// Cancellation has no effect once the call has begun.
     ///
     /// - Parameters:
     ///   - timeout: after which time no further attempt begins. A request in progress can take the client's
-    ///     `requestTimeout` longer. At most ten minutes; a recovery's `producerStateRetention` must be longer. Default: 30
-    ///     seconds.
+    ///     `requestTimeout` longer. At most ten minutes; a recovery's `producerStateRetention` must be longer. Default:
+    ///     30 seconds.
     ///   - body: adds messages and operations.
     /// - Returns: a receipt for each message, in the order in which they were added. A message whose
     ///   ``OutgoingMessage/id`` was stored before is left out, and the rest of the transaction happens.
@@ -20,9 +20,9 @@ extension MessageQueue {
     ///   ``QueueError/Code/payloadTooLarge`` before anything is sent; ``QueueError/Code/operationRefused`` when
     ///   ZooKeeper refuses one of the operations that `body` added; ``QueueError/Code/queueFull``,
     ///   ``QueueError/Code/paused`` or ``QueueError/Code/timedOut``. After these errors, nothing of the transaction has
-    ///   happened. ``QueueError/Code/outcomeUnknown`` when no attempt got a reply in time. A store without transactions is
-    ///   ``QueueError/Code/invalidArgument``. Throws
-    ///   `CancellationError` when the task was cancelled before the call.
+    ///   happened. ``QueueError/Code/outcomeUnknown`` when no attempt got a reply in time. A store without transactions
+    ///   is ``QueueError/Code/invalidArgument``. Throws `CancellationError` when the task was cancelled before the
+    ///   call.
     @discardableResult
     public func transaction(
         timeout: Duration = .seconds(30), _ body: (inout QueueTransaction) throws -> Void
@@ -39,8 +39,8 @@ extension MessageQueue {
         return prepared.receipts(results)
     }
 
-    /// Applies a transaction, and returns the results of its operations; `nil` when the reply was lost. Cancellation has
-    /// no effect.
+    /// Applies a transaction, and returns the results of its operations; `nil` when the reply was lost. Cancellation
+    /// has no effect.
     func applyOnce(
         _ transaction: QueueTransaction, within timeout: Duration
     ) async throws -> (prepared: PreparedTransaction, results: ArraySlice<OperationResult>?) {
@@ -58,8 +58,8 @@ extension MessageQueue {
 
     /// Sends a transaction until its outcome is certain.
     ///
-    /// The multi changes a node that was created before it, the *mark*, from version 0 to version 1. So each later attempt
-    /// is refused once one was applied, also one that is still on its way when this call ends.
+    /// The multi changes a node that was created before it, the *mark*, from version 0 to version 1. So each later
+    /// attempt is refused once one was applied, also one that is still on its way when this call ends.
     private func apply(
         _ prepared: inout PreparedTransaction, _ mark: String, until end: Duration
     ) async throws -> ArraySlice<OperationResult>? {

@@ -114,7 +114,8 @@ struct PreparedSends: Sendable {
 }
 
 extension MessageQueue {
-    /// Throws when the server has too few sequence numbers left for this many messages. A producer stops before them too.
+    /// Throws when the server has too few sequence numbers left for this many messages. A producer stops before them
+    /// too.
     func requireNumbers(for count: Int) async throws {
         let used = try await store.exists(tree.items)?.childrenCreated ?? 0
         guard used + count <= Int(SequenceEpoch.lastNumber) else { throw QueueError.numbersAreExhausted }

@@ -22,9 +22,9 @@ extension ConsumerStateMachine {
         commitIfNeeded(now: now)
     }
 
-    /// Suspends the leases when the consumer was silent for two thirds of the lease timeout, because a recovery may soon
-    /// take them, or has taken them. They are held again once the consumer has renewed them and has seen that they still
-    /// exist.
+    /// Suspends the leases when the consumer was silent for two thirds of the lease timeout, because a recovery may
+    /// soon take them, or has taken them. They are held again once the consumer has renewed them and has seen that they
+    /// still exist.
     mutating func noticeSilence(now: Duration) {
         guard !leases.isEmpty, !wasSilent, let timeout = attributes.leaseTimeout,
             now - max(renewedAt, timeoutKnownAt) >= timeout * 2 / 3
