@@ -18,7 +18,7 @@ RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections 
 # With BUILT=1, the targets use what is built already: CI builds everything once.
 build = $(if $(BUILT),@true,$(1))
 
-.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page faults soak release install benchmark benchmark-gateway benchmark-delays benchmark-check setup build examples \
+.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page kazoo faults soak release install benchmark benchmark-gateway benchmark-delays benchmark-groups benchmark-check setup build examples \
     lint format docs clean
 
 ## A narrated end-to-end run against a real ZooKeeper that it starts.
@@ -57,6 +57,12 @@ page: setup
 	scripts/setup-browser
 	$(call build,swift build --build-tests)
 	scripts/test --filter PageTests
+
+## The test of a foreign producer in Python, whose client it installs.
+kazoo: setup
+	scripts/setup-kazoo
+	$(call build,swift build --build-tests)
+	scripts/test --filter KazooTests
 
 ## Every kind of fault on real servers, and an ensemble whose servers are replaced, in about eight minutes.
 faults: faults-standard faults-change
@@ -106,12 +112,18 @@ benchmark-delays: setup
 	swift build --package-path Benchmarks -c release --product delay-load
 	Benchmarks/.build/release/delay-load $(if $(YEAR),--year $(YEAR)) --output Benchmarks/Results/delays.md
 
+## Measures what groups cost, and how fairly they take turns: about a minute. ONCE=1000000 also uses this many keys once.
+benchmark-groups: setup
+	swift build --package-path Benchmarks -c release --product group-load
+	Benchmarks/.build/release/group-load $(if $(ONCE),--once $(ONCE)) --output Benchmarks/Results/groups.md
+
 ## Checks that the benchmarks run, with numbers that are too small for a meaningful result.
 benchmark-check: setup
 	swift build --package-path Benchmarks -c release
 	Benchmarks/.build/release/compare --rounds 1 --messages 1000 --ones 50 --depth 5000 \
 	    --scenarios throughput backlog consumers memory ensemble
 	Benchmarks/.build/release/delay-load --cold --random 30 --burst 100 --others 900 --year 1000
+	Benchmarks/.build/release/group-load --messages 1000 --keys 50 --rounds 1 --live 500 --long 500 --once 500
 	$(RELEASE) --product zkq
 	Benchmarks/.build/release/gateway-load --tools .build/release --rounds 2 --seconds 1 --connections 50
 

@@ -52,6 +52,17 @@ let package = Package(
             path: "Sources/DelayLoad"
         ),
         .executableTarget(
+            name: "group-load",
+            dependencies: [
+                "LoadSupport",
+                .product(name: "ZooKeeper", package: "zookeeper-queue"),
+                .product(name: "ZooKeeperQueue", package: "zookeeper-queue"),
+                .product(name: "ZooKeeperServer", package: "zookeeper-queue"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/GroupLoad"
+        ),
+        .executableTarget(
             name: "gateway-load",
             dependencies: [
                 "LoadSupport",

@@ -142,6 +142,7 @@ public struct MessageQueue: Sendable {
     var attributeStore: QueueAttributeStore {
         QueueAttributeStore(store: store, tree: tree, reader: reader, usage: usage)
     }
+    var groups: GroupReader { GroupReader(queue: self) }
     var inspector: QueueInspector { QueueInspector(queue: self) }
     var deadLetterQueue: DeadLetterQueue { DeadLetterQueue(queue: self) }
 }

@@ -73,6 +73,31 @@ struct QueueHTTPTests {
         }
     }
 
+    // MARK: Groups
+
+    @Test("Messages of a group are leased one after the other")
+    func groups() async throws {
+        try await withGateway { gateway in
+            let body =
+                #"{"messages": [{"payload": "1", "group": "g"}, {"payload": "2", "group": "g"}, {"payload": "x"}]}"#
+            #expect(try await call(gateway, "POST", "/messages", body).status == 201)
+            #expect(try await gateway("POST", "/queues/v1/queue/messages?group=g", body: "3").status == 201)
+            #expect(try await call(gateway, "GET", "").fields["groups"] as? Int == 1)
+            for expected in [["1", "x"], ["2"], ["3"], []] {
+                let leases = try await call(gateway, "POST", "/leases?count=10").fields["leases"] as? [Fields] ?? []
+                #expect(leases.map { $0["payload"] as? String ?? "" } == expected)
+                for lease in leases {
+                    #expect(lease["group"] as? String == (lease["payload"] as? String == "x" ? nil : "g"))
+                    #expect(try await call(gateway, "POST", path(lease, "acknowledge")).status == 204)
+                }
+            }
+            #expect(try await call(gateway, "GET", "").fields["groups"] as? Int == 0)
+            let delayed = #"{"messages": [{"payload": "1", "group": "g", "delayMilliseconds": 5}]}"#
+            #expect(try await call(gateway, "POST", "/messages", delayed).status == 400)
+            #expect(try await gateway("POST", "/queues/v1/queue/messages?group=", body: "3").status == 400)
+        }
+    }
+
     // MARK: Delayed messages
 
     private func delayed(_ gateway: TestGateway, _ query: String = "") async throws -> [Fields] {

@@ -27,8 +27,14 @@ package struct Checker {
     private let finalState: FinalState
 
     private let maximumDeliveries: Int
+    /// Returns the key of a message's group.
+    private let group: (String) -> String?
 
-    package init(_ history: [HistoryEvent], finalState: FinalState, maximumDeliveries: Int = 10) {
+    package init(
+        _ history: [HistoryEvent], finalState: FinalState, maximumDeliveries: Int = 10,
+        group: @escaping (String) -> String? = { _ in nil }
+    ) {
+        self.group = group
         let history = Self.withoutUndone(history)
         self.history = history
         self.maximumDeliveries = maximumDeliveries
@@ -86,7 +92,7 @@ package struct Checker {
         }
         for path in finalState.unneededNodes { found.append(Violation(.nothingLeftBehind, path)) }
         if isOrdered { found += checkOrder() }
-        return found
+        return found + checkGroups()
     }
 
     private func check(_ payload: String, _ message: Message, remaining: [FinalState.Message]) -> [Violation] {
@@ -147,6 +153,38 @@ package struct Checker {
         return zip(first, first.dropFirst()).filter { Self.sortKey($0) >= Self.sortKey($1) }.map {
             Violation(.orderKept, "\($1) came after \($0)")
         }
+    }
+
+    /// Checks that the messages of a group came one after the other: none again after another one of the group, and
+    /// those of one producer in the order in which they were sent.
+    private func checkGroups() -> [Violation] {
+        var found: [Violation] = []
+        let deliveries = history.filter { $0.kind == .delivered }.sorted { $0.token < $1.token }
+        let sendings = history.filter { $0.kind == .sending }
+        var numbers: [String: (producer: String, number: Int)] = [:]
+        for (number, event) in sendings.enumerated() where numbers[event.message] == nil {
+            numbers[event.message] = (event.process, number)
+        }
+        for (key, events) in Dictionary(grouping: deliveries, by: { group($0.message) }) where key != nil {
+            var finished: Set<String> = []
+            var last: [String: (message: String, number: Int)] = [:]
+            for (index, event) in events.enumerated() {
+                if index > 0, events[index - 1].message != event.message { finished.insert(events[index - 1].message) }
+                if finished.contains(event.message) {
+                    found.append(
+                        Violation(
+                            .groupOrderKept,
+                            "\(event.message) was delivered after \(events[index - 1].message) of the same group, and before"
+                        ))
+                }
+                guard let (producer, number) = numbers[event.message] else { continue }
+                if let before = last[producer], before.number > number {
+                    found.append(Violation(.groupOrderKept, "\(event.message) came after \(before.message)"))
+                }
+                last[producer] = (event.message, number)
+            }
+        }
+        return found
     }
 
     /// Names sort as text, except for the number of the epoch after the priority: `item-PPP-[eN-]…`.

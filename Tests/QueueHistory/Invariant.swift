@@ -12,4 +12,5 @@ package enum Invariant: Int, Sendable, Hashable, CaseIterable {
     case nothingLeftBehind
     case neverEarly
     case neverExpired
+    case groupOrderKept
 }

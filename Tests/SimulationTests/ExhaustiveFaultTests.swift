@@ -15,7 +15,8 @@ struct ExhaustiveFaultTests {
                 maximumBatchSize: maximumBatchSize, capacity: scenario.capacity,
                 sequenceRolloverThreshold: scenario.sequenceRolloverThreshold),
             effects: scenario.expectedNodes.isEmpty ? nil : "/effects", copies: scenario.copies, delay: scenario.delay,
-            requeueDelay: scenario.requeueDelay, expiry: scenario.expiry, sendsIDs: scenario.sendsIDs)
+            requeueDelay: scenario.requeueDelay, expiry: scenario.expiry, groups: scenario.groups,
+            sendsIDs: scenario.sendsIDs)
     }
 
     @Test("Every promise is kept with any fault at any call of a protocol", arguments: Scenario.all, [1, 3])
@@ -45,8 +46,10 @@ struct ExhaustiveFaultTests {
         "Every promise is kept with any fault at any call, and a second one at any later call",
         arguments: [
             Scenario.sendInFlight, .acknowledge, .acknowledgeTogether, .recovery, .acknowledgeSending, .transaction,
+            .sendToGroup, .consumeGroup, .groupOfFailedConsumer,
         ], [1, 3])
     func twoFaults(_ scenario: Scenario, maximumBatchSize: Int) async {
+        guard maximumBatchSize == 1 || scenario.dependsOnBatches else { return }
         let queue = makeQueue(scenario, maximumBatchSize)
         // A fault adds calls to the protocol, because the client has to resolve the fault.
         let last = scenario.run(queue).calls + 6

@@ -40,7 +40,8 @@ struct FaultHarness: Sendable {
                 try await body(self)
                 return try await drain()
             }
-            let checker = Checker(history.events, finalState: finalState, maximumDeliveries: maximumDeliveries)
+            let checker = Checker(
+                history.events, finalState: finalState, maximumDeliveries: maximumDeliveries, group: queue.group(of:))
             return CheckResult(
                 byHistory: checker.violations(isOrdered: isOrdered) + leaseTracker.violations + undrained
                     + earlyViolations + copyViolations,
@@ -280,6 +281,7 @@ struct FaultHarness: Sendable {
         var finalState = FinalState()
         let parents: Set = [
             "items", "partial", "consumers", "dead", "idle", "producers", "earlier", "epoch", "ids", "delayed",
+            "groups",
         ]
         for (path, node) in simulation.zookeeper.nodes where path.hasPrefix("/queue/") {
             let parts = path.split(separator: "/").dropFirst().map(String.init)
@@ -287,7 +289,7 @@ struct FaultHarness: Sendable {
             let messages = FinalState.messages(name: parts.last ?? "", data: node.data ?? [], consumer: consumer)
             switch (parts[0], parts.count) {
             case ("items", 2) where node.stat.dataLength > 0, ("earlier", 2): finalState.ready += messages
-            case ("partial", 2), ("delayed", 4): finalState.held += messages
+            case ("partial", 2), ("delayed", 4), ("groups", 3): finalState.held += messages
             // A slot is removed some time after its end.
             case ("delayed", 2...3): break
             case ("consumers", 4) where parts[2] == "item": finalState.held += messages

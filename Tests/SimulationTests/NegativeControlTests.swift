@@ -103,6 +103,22 @@ struct NegativeControlTests {
         #expect(found[.noneLost] != nil, "\(found)")
     }
 
+    @Test("A recovery that lets a group go on before it redelivers the group's message breaks the order")
+    func groupGoesOn() async {
+        var queue = OurQueue(groups: .one)
+        queue.recoveryStore = { InterceptingStore.lettingGroupsGoOn($0) }
+        let found = await found(in: queue, [.groupOfFailedConsumer, .consumeGroup], \.byHistory)
+        print("a group that goes on too early: \(found)")
+        #expect(found[.groupOrderKept] != nil, "\(found)")
+    }
+
+    @Test("A queue without groups breaks the order of a key when a consumer fails")
+    func withoutGroups() async {
+        let found = await found(in: UngroupedQueue(), [.groupOfFailedConsumer, .overtakenByRecovery], \.byHistory)
+        print("without groups: \(found)")
+        #expect(found[.groupOrderKept] != nil, "\(found)")
+    }
+
     @Test("A transaction without its mark is applied twice")
     func withoutMark() async {
         var queue = OurQueue(copies: .whenSent)
@@ -121,4 +137,16 @@ struct NegativeControlTests {
         print("the legacy client: \(found[.noneLost] ?? "not found"); broken: \(found.keys.map(\.rawValue).sorted())")
         #expect(try #require(found[.noneLost]).contains("replyLost"), "\(found)")
     }
+}
+
+/// Our queue, used without groups by a test that expects their order.
+private struct UngroupedQueue: QueueUnderTest {
+    private let queue = OurQueue()
+
+    func sender(_ store: InMemorySession) throws -> any Sender { try queue.sender(store) }
+    func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
+        try queue.receiver(store, prefetch: prefetch)
+    }
+    func recover(_ store: InMemorySession) async throws { try await queue.recover(store) }
+    func group(of payload: String) -> String? { "group" }
 }

@@ -15,6 +15,9 @@ struct OurQueue: QueueUnderTest {
     /// How long after its send a message expires.
     var expiry: Duration?
     var leaseTimeout: Duration? { attributes.leaseTimeout }
+    /// The groups of the messages.
+    var groups = Groups.none
+    func group(of payload: String) -> String? { groups.key(of: payload) }
     /// Whether each message is sent with its payload as its id.
     var sendsIDs = false
     /// The store of producers.
@@ -38,13 +41,13 @@ struct OurQueue: QueueUnderTest {
             let store = producerStore(store)
             return CopyingSender(
                 queue: try queue(store), next: try MessageQueue(store: store, path: "/next"), sendsIDs: sendsIDs,
-                delay: delay, expiry: expiry, timeout: .seconds(600))
+                delay: delay, expiry: expiry, groups: groups, timeout: .seconds(600))
         }
         var configuration = QueueProducer.Configuration(whenFull: .wait, sendTimeout: Self.timeout)
         configuration.minimumBatch = 1
         return OurSender(
             producer: QueueProducer(try queue(producerStore(store)), configuration: configuration),
-            sendsIDs: sendsIDs, delay: delay, expiry: expiry)
+            sendsIDs: sendsIDs, delay: delay, expiry: expiry, groups: groups)
     }
 
     func receiver(_ store: InMemorySession, prefetch: Int) throws -> any Receiver {
@@ -71,6 +74,23 @@ struct OurQueue: QueueUnderTest {
     }
 }
 
+/// The groups of a queue's messages.
+enum Groups: Sendable {
+    case none
+    /// All messages belong to one group.
+    case one
+    /// Messages with the same first letter belong to one group.
+    case byFirstLetter
+
+    func key(of payload: String) -> String? {
+        switch self {
+        case .none: nil
+        case .one: "group"
+        case .byFirstLetter: String(payload.prefix(1))
+        }
+    }
+}
+
 /// One recovery for each process, because a recovery remembers its observations of earlier passes.
 private final class Recoveries: Sendable {
     private let recoveries = Mutex<[ObjectIdentifier: QueueRecovery]>([:])
@@ -91,13 +111,15 @@ private struct OurSender: Sender {
     let sendsIDs: Bool
     let delay: Duration
     let expiry: Duration?
+    let groups: Groups
     var trackedObject: AnyObject? { producer }
 
     func send(_ payloads: [String]) async -> SendResult {
         do {
             try await producer.send(
                 contentsOf: payloads.map {
-                    OutgoingMessage($0, id: sendsIDs ? $0 : nil, delay: delay, expiresAfter: expiry)
+                    OutgoingMessage(
+                        $0, id: sendsIDs ? $0 : nil, delay: delay, expiresAfter: expiry, group: groups.key(of: $0))
                 })
             return .stored
         } catch {
@@ -130,6 +152,7 @@ private struct CopyingSender: Sender {
     let sendsIDs: Bool
     let delay: Duration
     let expiry: Duration?
+    let groups: Groups
     let timeout: Duration
 
     func send(_ payloads: [String]) async -> SendResult {
@@ -137,7 +160,9 @@ private struct CopyingSender: Sender {
             let receipts = try await queue.transaction(timeout: timeout) { transaction in
                 for payload in payloads {
                     transaction.send(
-                        .init(payload, id: sendsIDs ? payload : nil, delay: delay, expiresAfter: expiry), to: queue)
+                        .init(
+                            payload, id: sendsIDs ? payload : nil, delay: delay, expiresAfter: expiry,
+                            group: groups.key(of: payload)), to: queue)
                     transaction.send(.init(payload, id: sendsIDs ? payload : nil), to: next)
                 }
             }

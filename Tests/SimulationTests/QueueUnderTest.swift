@@ -16,6 +16,8 @@ protocol QueueUnderTest: Sendable {
     var leaseTimeout: Duration? { get }
     /// The copies of messages that are sent to another queue.
     var copies: Copies { get }
+    /// Returns the key of a message's group.
+    func group(of payload: String) -> String?
 }
 
 extension QueueUnderTest {
@@ -23,6 +25,7 @@ extension QueueUnderTest {
     var requeueDelay: Duration { .zero }
     var leaseTimeout: Duration? { nil }
     var copies: Copies { .none }
+    func group(of payload: String) -> String? { nil }
 
     func keepRecovering(_ store: InMemorySession) async throws {
         while true {

@@ -87,7 +87,7 @@ struct SagaTests {
     /// All protocols except those that need transactions: rollovers, and an effect or a message in the same transaction
     /// as its acknowledgement.
     private static let scenarios = Scenario.all.filter { scenario in
-        guard case .none = scenario.copies else { return false }
+        guard case .none = scenario.copies, case .none = scenario.groups else { return false }
         return scenario.sequenceRolloverThreshold > 1_000 && scenario.expectedNodes.isEmpty
     }
 

@@ -22,19 +22,23 @@ struct Scenario: Sendable, CustomStringConvertible {
     var requeueDelay = Duration.zero
     /// How long after its send a message expires.
     var expiry: Duration?
-    /// Whether the number of messages in a node makes a difference. A message that is sent with a delay is alone in its
-    /// node.
-    var dependsOnBatches: Bool { delay == .zero }
+    /// Whether the number of messages in a node makes a difference. A message that is sent with a delay, or belongs to a
+    /// group, is alone in its node.
+    var dependsOnBatches: Bool {
+        if case .none = groups { return delay == .zero }
+        return false
+    }
     /// Nodes that must exist at the end.
     var expectedNodes: [String] = []
     /// The copies of the messages that are sent to another queue.
     var copies = Copies.none
+    var groups = Groups.none
     /// A message that the process itself must receive, because a consumer must continue after every fault.
     var requiredDelivery: String?
     let body: @Sendable (FaultHarness, InMemorySession) async throws -> Void
 
     /// The name of the process that suffers the faults.
-    private static let name = "tested"
+    static let name = "tested"
 
     /// Runs the scenario once.
     ///
@@ -404,7 +408,7 @@ struct Scenario: Sendable, CustomStringConvertible {
     static let delayed = [sendLater, requeueLater, moveDelayed, keepMovingDelayed]
 
     static let all =
-        delayed + leases + transactions + [expire, sweepExpired] + [
+        delayed + leases + transactions + grouped + [expire, sweepExpired] + [
             sendWithIDs, sendIDsAgain, expireIDs,
             sendToAFullQueue, rollover, sendDuringRollovers, claimDuringRollovers,
             send, sendMany, sendInFlight, acknowledge, acknowledgeTogether, acknowledgeWithEffect, continuing, requeue,

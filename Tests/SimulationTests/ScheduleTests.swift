@@ -14,7 +14,7 @@ struct ScheduleTests {
     /// Every second schedule stores two messages in a node. In every third one, the sequence numbers roll over after a
     /// few messages. Every fourth one has a short lease timeout. Every fifth one sends with a delay, and every seventh
     /// one requeues with one. Every ninth one sends a copy of each message with its acknowledgement, and another ninth
-    /// sends a copy together with the message; half of these have IDs.
+    /// sends a copy together with the message; half of these have IDs. Three of eight have groups, and no delays.
     private static func makeQueue(_ seed: UInt64) -> OurQueue {
         var queue = OurQueue()
         queue.attributes.maximumBatchSize = seed.isMultiple(of: 2) ? 2 : 1
@@ -26,6 +26,10 @@ struct ScheduleTests {
         if seed % 9 < 2 {
             queue.copies = seed % 9 == 0 ? .whenAcknowledged : .whenSent
             queue.sendsIDs = (seed / 9).isMultiple(of: 2)
+        }
+        if seed % 8 < 3 {
+            queue.groups = seed % 8 == 0 ? .one : .byFirstLetter
+            queue.delay = .zero
         }
         if seed.isMultiple(of: 7) { queue.requeueDelay = .milliseconds(1 + Int(seed / 7 % 15_000)) }
         return queue

@@ -25,6 +25,20 @@ struct ShowTests {
         #expect(try await zkq("show", "--id", "order-1").output == "place      finished\n")
     }
 
+    @Test("zkq put sends to a group, whose next messages wait and are shown as waiting")
+    func group() async throws {
+        let zkq = Tool(address: try await TestServer.address())
+        let names = try await zkq("put", "--group", "customer-42", "a", "b").lines
+        #expect(names.last == "customer-42/item-100-0000000000")
+        let shown = try await zkq("show", names.last ?? "").lines
+        #expect(shown.contains("place      waiting") && shown.contains("group      customer-42"), "\(shown)")
+        #expect(try await zkq("stats").lines.contains("groups     1"))
+        #expect(try await zkq("put", "--group", "g", "--delay", "1s", "x").status == .exited(64))
+        let taken = try await zkq("take", "--format", "json", "--count", "2", "--wait", "5").lines
+        #expect(taken.count == 2 && taken.allSatisfy { $0.contains(#""group":"customer-42""#) }, "\(taken)")
+        #expect(try await zkq("stats", "--json").output.contains(#""groups":0"#))
+    }
+
     @Test("zkq show needs either a name or an ID")
     func usage() async throws {
         let zkq = Tool(address: "127.0.0.1:1")

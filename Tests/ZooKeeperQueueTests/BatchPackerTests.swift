@@ -21,20 +21,20 @@ struct BatchPackerTests {
     @Test("Neighbours of equal priority share a node")
     func equalPriorities() {
         let packer = BatchPacker(maximumBatchSize: 3, maximumBytes: 10_000)
-        let groups = packer.groups(entries([1, 1, 1, 1, 2, 1, 1]))
+        let groups = packer.nodes(entries([1, 1, 1, 1, 2, 1, 1]))
         #expect(groups.map { $0.map(\.index) } == [[0, 1, 2], [3], [4], [5, 6]])
-        #expect(BatchPacker(maximumBytes: 10_000).groups(entries([1, 1])).map(\.count) == [1, 1])
-        #expect(packer.groups([]).isEmpty)
+        #expect(BatchPacker(maximumBytes: 10_000).nodes(entries([1, 1])).map(\.count) == [1, 1])
+        #expect(packer.nodes([]).isEmpty)
     }
 
     @Test("A node is small enough for one multi to split it")
     func sizeLimit() {
         let packer = BatchPacker(maximumBatchSize: 1_000, maximumBytes: 1_000)
-        for group in packer.groups(entries(.init(repeating: 1, count: 50))) {
+        for group in packer.nodes(entries(.init(repeating: 1, count: 50))) {
             #expect(group.reduce(0) { $0 + $1.size } <= 1_000)
         }
         // A message that is too long to share a node has one to itself.
-        #expect(packer.groups(entries([1, 1], bytes: 2_000)).map(\.count) == [1, 1])
+        #expect(packer.nodes(entries([1, 1], bytes: 2_000)).map(\.count) == [1, 1])
     }
 
     @Test("Messages are named by their index in the node")

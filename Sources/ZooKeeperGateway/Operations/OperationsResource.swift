@@ -90,6 +90,8 @@ struct OperationsResource {
         retrying.type(
             "zookeeper_queue_retrying", "gauge",
             "Delayed messages of the served queues that were delivered before; they also count as delayed.")
+        var groups = MetricLines()
+        groups.type("zookeeper_queue_groups", "gauge", "Message groups of the served queues that have a message.")
         paused.type("zookeeper_queue_paused", "gauge", "Whether an activity of a served queue is paused.")
         for endpoint in endpoints {
             for (path, statistics) in await endpoint.queues.statistics() {
@@ -103,13 +105,14 @@ struct OperationsResource {
                     lines.add("zookeeper_queue_messages", queue.merging(["place": state]) { $1 }, count)
                 }
                 retrying.add("zookeeper_queue_retrying", queue, statistics.retrying)
+                groups.add("zookeeper_queue_groups", queue, statistics.groups)
                 for activity in QueueAttributes.Activity.allCases {
                     let labels = queue.merging(["activity": activity.rawValue]) { $1 }
                     paused.add("zookeeper_queue_paused", labels, statistics.paused.contains(activity) ? 1 : 0)
                 }
             }
         }
-        return lines.text + readable.text + retrying.text + paused.text
+        return lines.text + readable.text + retrying.text + groups.text + paused.text
     }
 }
 

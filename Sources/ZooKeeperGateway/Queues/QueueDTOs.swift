@@ -17,6 +17,7 @@ enum QueueDTOs {
             var priority: Int?
             var headers: [String: String]?
             var id: String?
+            var group: String?
             var delayMilliseconds: Int64?
             var deliverAt: Int64?
             var expiresAfterMilliseconds: Int64?
@@ -41,13 +42,13 @@ enum QueueDTOs {
                     delay: .milliseconds(delayMilliseconds ?? 0),
                     deliverAt: deliverAt.map { EnsembleTime(millisecondsSince1970: $0) },
                     expiresAfter: expiresAfterMilliseconds.map { .milliseconds($0) },
-                    expiresAt: expiresAt.map { EnsembleTime(millisecondsSince1970: $0) })
+                    expiresAt: expiresAt.map { EnsembleTime(millisecondsSince1970: $0) }, group: group)
             }
         }
         var messages: [Message]
 
         private static let names: Set = [
-            "payload", "payloadBase64", "priority", "headers", "id", "delayMilliseconds", "deliverAt",
+            "payload", "payloadBase64", "priority", "headers", "id", "group", "delayMilliseconds", "deliverAt",
             "expiresAfterMilliseconds", "expiresAt",
         ]
 
@@ -73,7 +74,7 @@ enum QueueDTOs {
                 throw InvalidRequest(
                     message:
                         "The body has an unknown field. Send only messages, each with payload or payloadBase64, and "
-                        + "optionally with priority, headers, id, delayMilliseconds or deliverAt, and "
+                        + "optionally with priority, headers, id, group, delayMilliseconds or deliverAt, and "
                         + "expiresAfterMilliseconds or expiresAt.")
             }
         }
@@ -130,13 +131,15 @@ enum QueueDTOs {
 
     /// A ready or leased message.
     struct Message: Encodable {
-        private enum Key: String, CodingKey { case name, priority, deliveryCount, enqueueTime, expiresAt, headers, id }
+        private enum Key: String, CodingKey {
+            case name, priority, deliveryCount, enqueueTime, expiresAt, headers, id, group
+        }
         let name: String
         let priority, deliveryCount: Int
         let enqueueTime: Int64
         let expiresAt: Int64?
         let headers: [String: String]
-        let id: String?
+        let id, group: String?
         let payload: [UInt8]
         let failures: [DeliveryFailure]
 
@@ -144,14 +147,14 @@ enum QueueDTOs {
             (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
             (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
             (payload, failures) = (message.payload, message.failures)
-            expiresAt = message.expiresAt?.millisecondsSince1970
+            (expiresAt, group) = (message.expiresAt?.millisecondsSince1970, message.group)
         }
 
         init(_ message: PeekedMessage) {
             (name, priority, deliveryCount) = (message.nodeName, message.priority, message.deliveryCount)
             (enqueueTime, headers, id) = (message.enqueuedAt.millisecondsSince1970, message.headers, message.id)
             (payload, failures) = (message.payload, message.failures)
-            expiresAt = message.expiresAt?.millisecondsSince1970
+            (expiresAt, group) = (message.expiresAt?.millisecondsSince1970, message.group)
         }
 
         func encode(to encoder: any Encoder) throws {
@@ -163,6 +166,7 @@ enum QueueDTOs {
             try container.encodeIfPresent(expiresAt, forKey: .expiresAt)
             try container.encode(headers, forKey: .headers)
             try container.encodeIfPresent(id, forKey: .id)
+            try container.encodeIfPresent(group, forKey: .group)
             try Payload(bytes: payload).encode(to: encoder)
             try Failures(failures: failures).encode(to: encoder)
         }
@@ -193,7 +197,7 @@ enum QueueDTOs {
         let bytes: Int?
         let oldestAgeSeconds: Double?
         let maximumMessages, maximumBytes: Int?
-        let delayed, retrying: Int
+        let delayed, retrying, groups: Int
         let nextDueTime: Int64?
         let paused: [String]
 
@@ -203,7 +207,7 @@ enum QueueDTOs {
             (ready, leased, partial) = (statistics.ready, statistics.leased, statistics.recovering)
             (dead, consumers, bytes) = (statistics.deadLettered, statistics.consumers, statistics.bytes)
             (maximumMessages, maximumBytes) = (capacity.messages, capacity.bytes)
-            (delayed, retrying) = (statistics.delayed, statistics.retrying)
+            (delayed, retrying, groups) = (statistics.delayed, statistics.retrying, statistics.groups)
             nextDueTime = statistics.nextDueAt?.millisecondsSince1970
             paused = Paused(statistics.paused).paused
         }
@@ -243,7 +247,7 @@ enum QueueDTOs {
 
     struct DeadLetters: Encodable {
         struct Message: Encodable {
-            private enum Key: String, CodingKey { case name, cause, time, expiresAt, headers, id }
+            private enum Key: String, CodingKey { case name, cause, time, expiresAt, headers, id, group }
             let letter: DeadLetter
 
             func encode(to encoder: any Encoder) throws {
@@ -254,6 +258,7 @@ enum QueueDTOs {
                 try container.encodeIfPresent(letter.expiresAt?.millisecondsSince1970, forKey: .expiresAt)
                 try container.encode(letter.headers, forKey: .headers)
                 try container.encodeIfPresent(letter.id, forKey: .id)
+                try container.encodeIfPresent(letter.group, forKey: .group)
                 try Payload(bytes: letter.payload).encode(to: encoder)
                 try Failures(failures: letter.failures).encode(to: encoder)
             }
@@ -264,7 +269,7 @@ enum QueueDTOs {
     struct DelayedMessages: Encodable {
         struct Message: Encodable {
             private enum Key: String, CodingKey {
-                case name, dueTime, expiresAt, priority, deliveryCount, headers, id
+                case name, dueTime, expiresAt, priority, deliveryCount, headers, id, group
             }
             let message: DelayedMessage
 
@@ -277,6 +282,7 @@ enum QueueDTOs {
                 try container.encode(message.deliveryCount, forKey: .deliveryCount)
                 try container.encode(message.headers, forKey: .headers)
                 try container.encodeIfPresent(message.id, forKey: .id)
+                try container.encodeIfPresent(message.group, forKey: .group)
                 try Payload(bytes: message.payload).encode(to: encoder)
                 try Failures(failures: message.failures).encode(to: encoder)
             }
@@ -288,6 +294,7 @@ enum QueueDTOs {
     struct Status: Encodable {
         private enum Key: String, CodingKey {
             case name, place, dueTime, consumer, claimTime, cause, time, priority, redeliveries, expiresAt, headers, id
+            case group
         }
         let status: MessageStatus
 
@@ -305,6 +312,7 @@ enum QueueDTOs {
                 try container.encode(consumer, forKey: .consumer)
                 try container.encode(since.millisecondsSince1970, forKey: .claimTime)
             case .recovering: try container.encode("partial", forKey: .place)
+            case .waiting: try container.encode("waiting", forKey: .place)
             case .deadLettered(let reason, let time):
                 try container.encode("dead", forKey: .place)
                 try container.encode(reason, forKey: .cause)
@@ -315,6 +323,7 @@ enum QueueDTOs {
             try container.encodeIfPresent(status.expiresAt?.millisecondsSince1970, forKey: .expiresAt)
             try container.encode(status.headers, forKey: .headers)
             try container.encodeIfPresent(status.id, forKey: .id)
+            try container.encodeIfPresent(status.group, forKey: .group)
             try Payload(bytes: status.payload).encode(to: encoder)
             try Failures(failures: status.failures).encode(to: encoder)
         }

@@ -139,7 +139,7 @@ struct QueueResource {
             }
             let message = OutgoingMessage(
                 request.body, priority: priority, id: id, delay: .milliseconds(delay), deliverAt: time,
-                expiresAfter: lifetime, expiresAt: expiry)
+                expiresAfter: lifetime, expiresAt: expiry, group: request.query["group"])
             receipts = [try await queue.producer.send(message)]
         }
         return try Self.json(.created, QueueDTOs.Sent(receipts))

@@ -42,7 +42,7 @@ enum QueueRoute: Hashable {
         case (.queue, _): ["age"]
         case (.messages, .get), (.dead, .get), (.delayed, _): ["limit"]
         case (.messages, .post):
-            ["priority", "delayMilliseconds", "deliverAt", "expiresAfterMilliseconds", "expiresAt"]
+            ["priority", "delayMilliseconds", "deliverAt", "expiresAfterMilliseconds", "expiresAt", "group"]
         case (.move, _): ["priority"]
         case (.leases, _): ["count", "wait", "seconds"]
         case (.lease(_, .acknowledge), _): ["token"]

@@ -14,6 +14,10 @@ public struct QueueAttributes: Sendable, Hashable {
     /// What happens to a message that has expired. Default: it moves to the dead letters.
     public var whenExpired: WhenExpired
 
+    /// Whether a dead letter with a ``OutgoingMessage/group`` blocks its group: the group's other messages wait until the
+    /// dead letter is redriven or deleted. Default: the group goes on without it.
+    public var deadLetterBlocksGroup: Bool
+
     /// How long a recovery holds back the message of a failed consumer before it redelivers the message. Default: zero.
     /// The tree stores whole milliseconds.
     public var redeliveryDelay: Duration
@@ -85,13 +89,14 @@ public struct QueueAttributes: Sendable, Hashable {
     /// Creates attributes. Each property describes its setting.
     public init(
         maximumDeliveries: Int = 10, retry: RetryPolicy = .immediate, whenExpired: WhenExpired = .deadLetter,
-        redeliveryDelay: Duration = .zero, leaseTimeout: Duration? = .seconds(60),
+        deadLetterBlocksGroup: Bool = false, redeliveryDelay: Duration = .zero, leaseTimeout: Duration? = .seconds(60),
         deduplicationWindow: Duration = .seconds(600), maximumBatchSize: Int = 1, capacity: QueueCapacity = .init(),
         sequenceRolloverThreshold: Int = 1_500_000_000, paused: Set<Activity> = []
     ) {
         self.maximumDeliveries = maximumDeliveries
         self.retry = retry
         self.whenExpired = whenExpired
+        self.deadLetterBlocksGroup = deadLetterBlocksGroup
         self.redeliveryDelay = redeliveryDelay
         self.leaseTimeout = leaseTimeout
         self.deduplicationWindow = deduplicationWindow
@@ -146,6 +151,7 @@ extension QueueAttributes {
         static let maximumDeliveries = "maximum-deliveries"
         static let retry = "retry"
         static let whenExpired = "expired"
+        static let deadLetterBlocksGroup = "dead-letter-blocks-group"
         static let redeliveryDelay = "redelivery-delay-milliseconds"
         static let leaseTimeout = "lease-timeout-milliseconds"
         static let deduplicationWindow = "id-retention-milliseconds"
@@ -172,6 +178,7 @@ extension QueueAttributes {
         retry = unknown.removeValue(forKey: Name.retry).flatMap { RetryPolicy($0) } ?? retry
         whenExpired =
             unknown.removeValue(forKey: Name.whenExpired).flatMap { WhenExpired(rawValue: $0) } ?? whenExpired
+        deadLetterBlocksGroup = take(Name.deadLetterBlocksGroup, in: 0...1).map { $0 == 1 } ?? deadLetterBlocksGroup
         redeliveryDelay = take(Name.redeliveryDelay, in: times).map { .milliseconds($0) } ?? redeliveryDelay
         // Zero stands for no timeout.
         let timeout = take(Name.leaseTimeout, in: 0...times.upperBound)
@@ -200,6 +207,7 @@ extension QueueAttributes {
         write(Name.maximumDeliveries, \.maximumDeliveries) { "\($0)" }
         write(Name.retry, \.retry) { $0.encoded }
         write(Name.whenExpired, \.whenExpired) { $0.rawValue }
+        write(Name.deadLetterBlocksGroup, \.deadLetterBlocksGroup) { $0 ? "1" : "0" }
         write(Name.redeliveryDelay, \.redeliveryDelay, milliseconds)
         write(Name.leaseTimeout, \.leaseTimeout) { milliseconds($0 ?? .zero) }
         // A window of less than a millisecond must not become none.

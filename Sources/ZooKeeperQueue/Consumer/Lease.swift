@@ -13,6 +13,10 @@ final class Lease: Sendable {
     /// The data of a node for this message alone. It is written when the message is requeued.
     let data: [UInt8]
     let envelope: Envelope
+    /// The message's group, whose head it is.
+    let group: GroupKey?
+    /// The name that the next message of the group most likely has.
+    let next: ItemName?
     let stat: Stat
     let fencingToken: Int64
     /// When the message was claimed, by the store's clock.
@@ -46,6 +50,8 @@ final class Lease: Sendable {
         index = message.index
         data = message.data
         envelope = message.envelope
+        group = message.envelope.group.flatMap { GroupKey($0) }
+        next = message.envelope.groupNumber.flatMap(message.name.next(after:))
         stat = node.stat
         self.fencingToken = fencingToken
         self.claimedAt = claimedAt

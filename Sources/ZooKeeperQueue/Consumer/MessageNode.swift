@@ -46,7 +46,8 @@ struct MessageNode: Sendable {
             guard name.index == nil else { return nil }
             var messages: [Message] = []
             for (index, record) in batch.records.enumerated() {
-                guard case .message(let envelope) = Envelope.read(record) else { return nil }
+                // The messages of a group are delivered one after the other, so none is stored with others.
+                guard case .message(let envelope) = Envelope.read(record), envelope.group == nil else { return nil }
                 messages.append(Message(name: name.message(index), index: index, data: record, envelope: envelope))
             }
             return messages

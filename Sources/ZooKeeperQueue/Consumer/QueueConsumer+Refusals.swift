@@ -44,7 +44,15 @@ extension QueueConsumer {
     private func refused(
         settlement number: Int, of commit: inout ConsumerTransaction, at operation: Int, _ error: ZooKeeperError
     ) async {
-        if case .acknowledge = commit.settlements[number].kind {
+        let settlement = commit.settlements[number]
+        if settlement.concernsGroup(
+            operation, queue, commit.epoch, maximumDeliveries: commit.maximumDeliveries)
+        {
+            let refusal: any Error =
+                GroupSuccession.Outdated.codes.contains(error.code) ? GroupSuccession.Outdated() : error
+            return handle { $0.fail(&commit, [number], refusal) }
+        }
+        if case .acknowledge = settlement.kind {
             let refusal = QueueError(operation: operation, refused: error)
             return handle { $0.fail(&commit, [number], refusal) }
         }

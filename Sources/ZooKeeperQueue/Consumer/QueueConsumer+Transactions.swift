@@ -7,13 +7,44 @@ extension QueueConsumer {
     func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
         // In a task that is not cancelled: a message must not lose its delay because its handler was cancelled.
         if case .requeue(_, let delay) = kind, delay > .zero { try await Task { try await readClock() }.value }
+        guard let group = lease.group, kind != .release else { return try await settle(lease, by: kind, nil) }
+        try await Task {
+            while true {
+                // An earlier attempt may have settled the message, or the lease may be lost.
+                if try lease.isSettled(by: kind) { return }
+                do {
+                    return try await settle(lease, by: kind, try await succession(of: group, after: lease))
+                } catch is GroupSuccession.Outdated {
+                    // A message was sent to the group, or another one was cancelled.
+                }
+            }
+        }.value
+    }
+
+    /// Reads what follows in the group of a message.
+    private func succession(of group: GroupKey, after lease: Lease) async throws -> GroupSuccession? {
+        try await QueueError.translating(while: "settling a message", queue: queue.path) {
+            while true {
+                do {
+                    var succession = try await queue.groups.succession(of: group, expecting: lease.next)
+                    succession?.stopsAtDeadLetters = state.attributes.deadLetterBlocksGroup
+                    return succession
+                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                    // Repeating it is harmless, and it waits for a connection.
+                }
+            }
+        }
+    }
+
+    private func settle(_ lease: Lease, by kind: Settlement.Kind, _ succession: GroupSuccession?) async throws {
         guard let attempt = try lease.beginSettling(by: kind) else { return }
         // This wait ignores cancellation, because an acknowledgement of completed work is worth waiting for, and
         // every attempt has a deadline.
         try await withCheckedThrowingContinuation { continuation in
             let waiter = SettlementWaiter { continuation.resume(with: $0) }
             lease.waitsForSettlement(waiter)
-            let settlement = Settlement(lease: lease, kind: kind, attempt: attempt, waiter: waiter, since: now)
+            var settlement = Settlement(lease: lease, kind: kind, attempt: attempt, waiter: waiter, since: now)
+            settlement.succession = succession
             handle { $0.settles(settlement, now: now) }
         }
     }
@@ -29,7 +60,9 @@ extension QueueConsumer {
             }
             while true {
                 do {
-                    return try await settle(lease, by: .acknowledge(.init(transaction, prepared.operations)))
+                    return try await settle(lease, by: transaction, &prepared)
+                } catch is GroupSuccession.Outdated {
+                    continue
                 } catch let error as QueueError where error.code == .operationRefused {
                     guard let cause = error.cause, let index = cause.operationIndex else { throw error }
                     prepared = try await preparing(lease) {
@@ -40,6 +73,21 @@ extension QueueConsumer {
                 }
             }
         }.value
+    }
+
+    private func settle(
+        _ lease: Lease, by transaction: QueueTransaction, _ prepared: inout PreparedTransaction
+    ) async throws {
+        guard let group = lease.group, prepared.stores(in: group, of: queue.tree) else {
+            return try await settle(lease, by: .acknowledge(.init(transaction, prepared.operations)))
+        }
+        // The transaction sends a message to the group whose head it removes.
+        if try lease.isSettled(by: .acknowledge(.init(transaction, []))) { return }
+        let succession = try await succession(of: group, after: lease)
+        let isHandedOver = succession?.leavesPlace ?? false
+        prepared.handOver(isHandedOver ? group : nil, of: queue.tree)
+        try await settle(
+            lease, by: .acknowledge(.init(transaction, prepared.operations)), isHandedOver ? nil : succession)
     }
 
     /// Prepares a settlement. However definite a failure is, an earlier attempt to settle may have been applied.

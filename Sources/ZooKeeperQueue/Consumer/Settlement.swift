@@ -22,11 +22,43 @@ struct Settlement {
     var failure: DeliveryFailure?
     /// When the message is due, on the ensemble's clock; `nil` when it is requeued at once.
     var due: EnsembleTime?
+    /// What happens to the message's group, if the settlement removes the message from the queue.
+    var succession: GroupSuccession?
     /// Raised when another node has the name that the message would get.
     var extraRedeliveries = 0
 
     /// Returns the operations that accompany the end of the lease.
     func consequences(_ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> [ZooKeeperOperation] {
+        ownOperations(queue, epoch, maximumDeliveries: maximumDeliveries)
+            + groupOperations(maximumDeliveries: maximumDeliveries)
+    }
+
+    /// Returns the operations that let the message's group go on without it, or stop.
+    private func groupOperations(maximumDeliveries: Int) -> [ZooKeeperOperation] {
+        guard let succession else { return [] }
+        if case .acknowledge = kind { return succession.operations }
+        return deadName(maximumDeliveries).map(succession.operations(deadLettering:)) ?? []
+    }
+
+    /// The name of the dead letter that the message becomes; `nil` when it does not become one.
+    private func deadName(_ maximumDeliveries: Int) -> String? {
+        switch kind {
+        case .acknowledge, .release: nil
+        case .requeue where isLastDelivery(maximumDeliveries): lease.name.with(redeliveries: redeliveries).string
+        case .requeue: nil
+        case .deadLetter: lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries).string
+        }
+    }
+
+    /// Whether a refused operation, by its index among the consequences, concerns the message's group.
+    func concernsGroup(_ operation: Int, _ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> Bool
+    {
+        operation >= ownOperations(queue, epoch, maximumDeliveries: maximumDeliveries).count
+    }
+
+    private func ownOperations(
+        _ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int
+    ) -> [ZooKeeperOperation] {
         let tree = queue.tree
         switch kind {
         case .acknowledge(let acknowledgement): return acknowledgement.operations
@@ -34,19 +66,17 @@ struct Settlement {
             let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
             return [.create(epoch.path(of: name, in: tree), data: Envelope.restored(lease.data))]
         case .requeue(let reason, _):
-            if isLastDelivery(maximumDeliveries) {
+            if let deadName = deadName(maximumDeliveries) {
                 let cause = "delivered \(redeliveries) times" + (reason.map { ": \($0)" } ?? "")
                 return DeadLetter.operations(
-                    at: tree.dead(lease.name.with(redeliveries: redeliveries).string), data: data(in: queue),
-                    cause: cause, in: queue.store)
+                    at: tree.dead(deadName), data: data(in: queue), cause: cause, in: queue.store)
             }
             let name = lease.name.with(redeliveries: redeliveries)
             let path = due.map { tree.delayed(name.string, due: $0) } ?? epoch.path(of: name, in: tree)
             return [.create(path, data: Envelope.restored(data(in: queue)))]
         case .deadLetter(let reason):
-            let name = lease.name.with(redeliveries: lease.name.redeliveries + extraRedeliveries)
-            return DeadLetter.operations(
-                at: tree.dead(name.string), data: lease.data, cause: reason, in: queue.store)
+            let name = deadName(maximumDeliveries) ?? lease.name.string
+            return DeadLetter.operations(at: tree.dead(name), data: lease.data, cause: reason, in: queue.store)
         }
     }
 
@@ -74,11 +104,12 @@ struct Settlement {
     /// Records that the settlement was certainly not applied.
     func wasNotApplied() { lease.wasNotApplied(attempt) }
 
-    /// Whether the message may return to the ready messages.
+    /// Whether a message may return to the ready messages, or become ready.
     var mayRequeue: Bool {
         switch kind {
         case .requeue, .release: true
-        case .acknowledge, .deadLetter: false
+        // The next message of the group may become ready.
+        case .acknowledge, .deadLetter: succession?.createsItem ?? false
         }
     }
 

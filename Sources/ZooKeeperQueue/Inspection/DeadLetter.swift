@@ -10,6 +10,8 @@ public struct DeadLetter: Sendable, Hashable {
     public let headers: [String: String]
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
+    /// The key of the message's group. See ``OutgoingMessage/group``.
+    public let group: String?
     /// Why the message was dead-lettered.
     public let reason: String
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.

@@ -23,7 +23,7 @@ struct DeadLetterQueue: Sendable {
                 letters.append(
                     DeadLetter(
                         nodeName: name, payload: envelope.payload, headers: envelope.headers,
-                        id: envelope.id, reason: String(decoding: cause, as: UTF8.self),
+                        id: envelope.id, group: envelope.group, reason: String(decoding: cause, as: UTF8.self),
                         failures: envelope.failures, expiresAt: envelope.expiresAt,
                         deadLetteredAt: EnsembleTime(millisecondsSince1970: node.stat.ctime)))
             }
@@ -54,13 +54,38 @@ struct DeadLetterQueue: Sendable {
         try await QueueError.translating(while: "purging dead letters", queue: queue.path) {
             // Throws for a tree of a later format, which must be left alone.
             _ = try await reader.currentEpoch()
-            var groups: [[ZooKeeperOperation]] = []
-            for name in try await sortedNames() {
-                // A foreign client may have left a dead letter without a cause.
-                let cause = try await hasCause(name) ? [ZooKeeperOperation.delete(tree.cause(ofDead: name))] : []
-                groups.append(cause + [.delete(tree.dead(name))])
+            let names = try await sortedNames()
+            let blocking = try await queue.groups.blockingDeadLetters(among: names)
+            var deletions: [[ZooKeeperOperation]] = []
+            for name in names where blocking[name] == nil { deletions.append(try await deletion(of: name)) }
+            var done = try await queue.writer.apply(deletions, progress: progress).done
+            for (name, key) in blocking where try await delete(name, blocking: key) { done += 1 }
+            return done
+        }
+    }
+
+    private func deletion(of name: String) async throws -> [ZooKeeperOperation] {
+        // A foreign client may have left a dead letter without a cause.
+        let cause = try await hasCause(name) ? [ZooKeeperOperation.delete(tree.cause(ofDead: name))] : []
+        return cause + [.delete(tree.dead(name))]
+    }
+
+    /// Deletes a dead letter that blocks its group, which goes on then.
+    ///
+    /// - Returns: `false` when it is gone already.
+    private func delete(_ name: String, blocking key: GroupKey) async throws -> Bool {
+        while true {
+            guard let succession = try await queue.groups.succession(of: key, deadLetter: name) else { return false }
+            let epoch = try await reader.sequenceEpoch()
+            let operations = [epoch.check(in: tree)] + (try await deletion(of: name)) + succession.operations
+            do {
+                _ = try await store.multi(operations)
+                return true
+            } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
+                // The next attempt resolves this: the group is not blocked by this dead letter any more.
+            } catch let error as ZooKeeperError where GroupSuccession.Outdated.codes.contains(error.code) {
+                // The group or the dead letter has changed.
             }
-            return try await queue.writer.apply(groups, progress: progress).done
         }
     }
 
@@ -135,12 +160,16 @@ struct DeadLetterQueue: Sendable {
                         "\(name) is not the name of a message, so it cannot be redriven. Send its payload as a new "
                             + "message.")
                 }
+                let (rejoining, path) = try await queue.groups.rejoining(name, node.data, as: item, in: epoch)
+                let create = ZooKeeperOperation.create(
+                    path, data: Envelope.redriven(node.data),
+                    mode: path.hasSuffix("-") ? .persistentSequential : .persistent)
                 do {
-                    _ = try await store.multi([
-                        .delete(tree.cause(ofDead: name)), .delete(tree.dead(name), version: node.stat.version),
-                        epoch.check(in: tree),
-                        .create(epoch.path(of: item, in: tree), data: Envelope.redriven(node.data)),
-                    ])
+                    _ = try await store.multi(
+                        [
+                            .delete(tree.cause(ofDead: name)), .delete(tree.dead(name), version: node.stat.version),
+                            epoch.check(in: tree),
+                        ] + rejoining + [create])
                     return true
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
                     // The next attempt resolves this: a dead letter that is gone was redriven.
@@ -150,9 +179,13 @@ struct DeadLetterQueue: Sendable {
                     // comes from a foreign client.
                     switch error.operationIndex {
                     case 0 where try await store.exists(tree.dead(name)) != nil: try await addCause(name)
-                    case 3 where try await !queue.folders.restoreMissing(): throw error
+                    case 3 where rejoining.isEmpty: if try await !queue.folders.restoreMissing() { throw error }
                     default: break
                     }
+                } catch let error as ZooKeeperError
+                    where error.code == .nodeExists && !rejoining.isEmpty && error.operationIndex == 3
+                {
+                    // The group has begun since its state was read.
                 } catch let error as ZooKeeperError where error.code == .nodeExists {
                     target = item.with(redeliveries: item.redeliveries + 1)
                 }

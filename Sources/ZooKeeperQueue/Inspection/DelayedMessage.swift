@@ -14,6 +14,8 @@ public struct DelayedMessage: Sendable, Hashable {
     public let headers: [String: String]
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
+    /// The key of the message's group, which waits for this message. See ``OutgoingMessage/group``.
+    public let group: String?
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
     public let failures: [DeliveryFailure]
     /// From when on the message is expired. See ``OutgoingMessage/expiresAfter``.

@@ -13,7 +13,7 @@ struct MessageChange: Sendable {
     /// - Returns: the message as it was before.
     func cancel(_ key: MessageSearch.Key) async throws -> MessageStatus {
         try await change(key, while: "cancelling a message") { found in
-            try await deletion(of: found) + freeingID(of: found)
+            try await deletion(of: found) + succession(of: found) + freeingID(of: found)
         }.status
     }
 
@@ -35,7 +35,7 @@ struct MessageChange: Sendable {
                 return try await deletion(of: found) + [
                     .create(tree.delayed(prefix, due: name.due), data: data, mode: .persistentSequential)
                 ]
-            case .leased, .recovering, .dead: throw isNotWaiting
+            case .leased, .recovering, .dead, .waiting: throw isNotWaiting
             }
         }
         guard case .created(let path)? = change.results?.last else { return nil }
@@ -111,11 +111,26 @@ struct MessageChange: Sendable {
             }
             return [.check(paths.path, version: node.stat.version), delete]
                 + others.map { .create(tree.partial($0.name.string), data: $0.data) }
-        case .recovering: return [delete]
+        case .recovering, .waiting: return [delete]
         case .dead:
             let cause = found.path + "/cause"
             // A foreign client may have left a dead letter without a cause.
             return try await queue.store.exists(cause) == nil ? [delete] : [.delete(cause), delete]
+        }
+    }
+
+    /// Returns the operations that let the message's group go on without it.
+    private func succession(of found: MessageSearch.Found) async throws -> [ZooKeeperOperation] {
+        guard let group = found.message.envelope.group.flatMap({ GroupKey($0) }) else { return [] }
+        switch found.location {
+        case .waiting: return []
+        case .ready, .delayed, .leased, .recovering:
+            guard let succession = try await queue.groups.succession(of: group) else { return [] }
+            return [try await queue.reader.sequenceEpoch().check(in: tree)] + succession.operations
+        case .dead:
+            let name = NodePath.name(of: found.path)
+            guard let succession = try await queue.groups.succession(of: group, deadLetter: name) else { return [] }
+            return [try await queue.reader.sequenceEpoch().check(in: tree)] + succession.operations
         }
     }
 
@@ -145,6 +160,6 @@ struct MessageChange: Sendable {
 
     private var isNotWaiting: QueueError {
         QueueError(
-            .notFound, "The message is not waiting: only a ready or a delayed message can get another priority.")
+            .notFound, "Only a ready or a delayed message can get another priority. The message is neither.")
     }
 }

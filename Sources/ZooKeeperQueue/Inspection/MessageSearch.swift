@@ -6,6 +6,8 @@ struct MessageSearch: Sendable {
         case name(ItemName)
         /// The name of a message that was sent with a delay, and is not ready yet.
         case delayedName(DelayedName)
+        /// The name of a message that waits in its group: the name of the group's node, and the name below it.
+        case waitingName(group: String, ItemName)
         case id(String)
 
         /// Whether a node with this name may hold the message.
@@ -15,9 +17,15 @@ struct MessageSearch: Sendable {
                 && (node.index == nil || node.index == name.index)
         }
 
+        private static func isNodeName(_ text: Substring) -> Bool { !text.isEmpty && text != "." && text != ".." }
+
         /// Parses the name of a message.
         init(nodeName: String) throws {
-            if let name = ItemName(nodeName) {
+            let parts = nodeName.split(separator: "/", omittingEmptySubsequences: false)
+            if parts.count == 2, Self.isNodeName(parts[0]), let name = ItemName(String(parts[1]))
+            {
+                self = .waitingName(group: String(parts[0]), name)
+            } else if let name = ItemName(nodeName) {
                 self = .name(name)
             } else if let name = DelayedName(nodeName) {
                 self = name.wasSent ? .delayedName(name) : .name(name.item)
@@ -37,6 +45,8 @@ struct MessageSearch: Sendable {
         case leased(ConsumerPaths, String)
         case recovering
         case dead
+        /// In its group, behind other messages.
+        case waiting
     }
 
     /// A message, and the node that holds it.
@@ -95,8 +105,9 @@ struct MessageSearch: Sendable {
     /// Looks at the places with few messages first. An ID belongs to one message.
     private func scan(_ key: Key) async throws -> [Found] {
         if case .delayedName = key { return try await matches(key, of: try await delayed(key)) }
+        if case .waitingName = key { return try await matches(key, of: try await waiting(key)) }
         var found: [Found] = []
-        for place in [leased, recovering, ready, delayed, dead] {
+        for place in [leased, recovering, ready, delayed, dead, waiting] {
             found += try await matches(key, of: try await place(key))
             if case .id = key, !found.isEmpty { break }
         }
@@ -144,6 +155,20 @@ struct MessageSearch: Sendable {
         }
     }
 
+    private func waiting(_ key: Key) async throws -> [Candidate] {
+        switch key {
+        case .waitingName(let group, let name):
+            return [Candidate(name: name, path: "\(tree.groups)/\(group)/\(name.untagged)", .waiting)]
+        case .name, .delayedName: return []
+        case .id:
+            var candidates: [Candidate] = []
+            for group in try await reader.usableNames(ofFolder: tree.groups) {
+                candidates += try await self.candidates(in: "\(tree.groups)/\(group)", .waiting)
+            }
+            return candidates
+        }
+    }
+
     // MARK: Reading
 
     /// A node that may hold the message.
@@ -186,7 +211,7 @@ struct MessageSearch: Sendable {
         let message = messages.first { message in
             switch key {
             case .name(let name): message.name.isSameMessage(as: name)
-            case .delayedName: true
+            case .delayedName, .waitingName: true
             case .id(let id): message.envelope.id == id
             }
         }
@@ -209,6 +234,9 @@ struct MessageSearch: Sendable {
         case .leased(let consumer, _):
             place = .leased(by: NodePath.name(of: consumer.path), since: created)
         case .recovering: place = .recovering
+        case .waiting:
+            place = .waiting
+            name = found.path.split(separator: "/").suffix(2).joined(separator: "/")
         case .dead:
             let cause = try await reader.read([found.path + "/cause"])[0].node?.data ?? []
             place = .deadLettered(reason: String(decoding: cause, as: UTF8.self), at: created)
@@ -216,8 +244,8 @@ struct MessageSearch: Sendable {
         let (item, envelope) = (found.message.name, found.message.envelope)
         return MessageStatus(
             nodeName: name, place: place, priority: item.priority, redeliveries: item.redeliveries,
-            payload: envelope.payload, headers: envelope.headers, id: envelope.id, failures: envelope.failures,
-            expiresAt: envelope.expiresAt)
+            payload: envelope.payload, headers: envelope.headers, id: envelope.id, group: envelope.group,
+            failures: envelope.failures, expiresAt: envelope.expiresAt)
     }
 }
 

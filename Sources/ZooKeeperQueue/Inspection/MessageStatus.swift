@@ -10,6 +10,8 @@ public struct MessageStatus: Sendable, Hashable {
         case leased(by: String, since: EnsembleTime)
         /// Its consumer has failed or was silent, and a recovery will redeliver it.
         case recovering
+        /// It waits until the earlier messages of its group have left the queue.
+        case waiting
         /// It became a dead letter for this reason at this time.
         case deadLettered(reason: String, at: EnsembleTime)
     }
@@ -28,6 +30,8 @@ public struct MessageStatus: Sendable, Hashable {
     public let headers: [String: String]
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
+    /// The key of the message's group. See ``OutgoingMessage/group``.
+    public let group: String?
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
     public let failures: [DeliveryFailure]
     /// From when on the message is expired. See ``OutgoingMessage/expiresAfter``.

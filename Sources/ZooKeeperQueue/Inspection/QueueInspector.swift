@@ -27,6 +27,7 @@ struct QueueInspector: Sendable {
                 statistics.leased += Int(stat.numChildren) + (stat.dataLength > 0 ? 1 : 0)
             }
             (statistics.delayed, statistics.retrying, statistics.nextDueAt) = try await queue.delayedQueue.count()
+            statistics.groups = try await reader.childCount(tree.groups)
             // A client that may not read the settings still sees the counts.
             statistics.paused = QueueAttributes(try await reader.usableNode(tree.settings)?.data).paused
             return statistics
@@ -125,7 +126,7 @@ struct QueueInspector: Sendable {
                         nodeName: message.name.string, priority: entry.name.priority,
                         deliveryCount: entry.name.redeliveries + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
-                        id: message.envelope.id, failures: message.envelope.failures,
+                        id: message.envelope.id, group: message.envelope.group, failures: message.envelope.failures,
                         expiresAt: message.envelope.expiresAt,
                         enqueuedAt: EnsembleTime(millisecondsSince1970: node.stat.ctime))
                 }

@@ -24,6 +24,8 @@ public struct QueueStatistics: Sendable, Hashable {
     public var delayed = 0
     /// The delayed messages that were delivered before: they wait after a failed delivery.
     public var retrying = 0
+    /// Message groups with a message. One message of each is counted elsewhere; the others wait for it, and are not counted.
+    public var groups = 0
     /// When the first delayed message is due; `nil` when there is none. When this time has passed by seconds, no
     /// recovery is running.
     public var nextDueAt: EnsembleTime?
@@ -45,6 +47,8 @@ public struct PeekedMessage: Sendable, Hashable {
     public let headers: [String: String]
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public let id: String?
+    /// The key of the message's group. See ``OutgoingMessage/group``.
+    public let group: String?
     /// The last failed deliveries, the oldest first: up to ten. See ``QueueMessage/failures``.
     public let failures: [DeliveryFailure]
     /// From when on the message is expired. See ``OutgoingMessage/expiresAfter``.

@@ -19,31 +19,35 @@ struct BatchPacker {
     }
 
     /// Returns the messages of each node, in order.
-    func groups(_ entries: [ProducerSequence.Entry]) -> [ArraySlice<ProducerSequence.Entry>] {
-        var groups: [ArraySlice<ProducerSequence.Entry>] = []
+    func nodes(_ entries: [ProducerSequence.Entry]) -> [ArraySlice<ProducerSequence.Entry>] {
+        var nodes: [ArraySlice<ProducerSequence.Entry>] = []
         var start = 0
         var bytes = 0
         for (index, entry) in entries.enumerated() {
             let size = entry.size + Self.margin
             let isFull = index - start == maximumBatchSize || bytes + size > maximumBytes
-            // Delayed messages are stored alone, so that each can be cancelled.
-            let differs = entry.priority != entries[start].priority || entry.due != nil || entries[start].due != nil
+            let differs =
+                entry.priority != entries[start].priority || entry.isStoredAlone || entries[start].isStoredAlone
             if index > start, isFull || differs {
-                groups.append(entries[start..<index])
+                nodes.append(entries[start..<index])
                 (start, bytes) = (index, 0)
             }
             bytes += size
         }
-        if start < entries.count { groups.append(entries[start...]) }
-        return groups
+        if start < entries.count { nodes.append(entries[start...]) }
+        return nodes
     }
 
     /// Returns the creates of the message nodes.
-    static func creates(_ groups: [ArraySlice<ProducerSequence.Entry>], in tree: QueueTree) -> [ZooKeeperOperation] {
+    static func creates(_ nodes: [ArraySlice<ProducerSequence.Entry>], in tree: QueueTree) -> [ZooKeeperOperation] {
         // Most messages of a batch have the same priority, so the path is reused.
         var (priority, path) = (-1, "")
-        return groups.compactMap { group in
-            guard let first = group.first else { return nil }
+        return nodes.compactMap { node in
+            guard let first = node.first else { return nil }
+            if let group = first.group, first.waitsInGroup {
+                let path = tree.group(group) + "/" + ItemName.prefix(priority: first.priority)
+                return .create(path, data: first.data, mode: .persistentSequential)
+            }
             if let due = first.due {
                 let path = tree.delayed(ItemName.prefix(priority: first.priority), due: due)
                 return .create(path, data: first.data, mode: .persistentSequential)
@@ -52,7 +56,7 @@ struct BatchPacker {
                 priority = first.priority
                 path = tree.item(ItemName.prefix(priority: priority))
             }
-            let data = group.count == 1 ? first.data : RecordBatch(records: group.map(\.data)).encoded()
+            let data = node.count == 1 ? first.data : RecordBatch(records: node.map(\.data)).encoded()
             return .create(path, data: data, mode: .persistentSequential)
         }
     }

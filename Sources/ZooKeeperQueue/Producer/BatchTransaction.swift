@@ -3,10 +3,13 @@ import ZooKeeper
 /// The transaction that stores a batch and raises the version of the producer's node.
 struct BatchTransaction: Sendable {
     let batch: ProducerSequence.Batch
-    private let creation: MessageCreation
-    let operations: [ZooKeeperOperation]
+    private var creation: MessageCreation
+    private let raise: ZooKeeperOperation
 
-    var groups: [ArraySlice<ProducerSequence.Entry>] { creation.groups }
+    var operations: [ZooKeeperOperation] { [raise] + creation.operations }
+    var nodes: Int { creation.nodes.count }
+    /// The message groups of the messages.
+    var groups: Set<GroupKey> { creation.groups }
 
     /// The index of the epoch check, after the `set` of the producer's node.
     static let epochCheck = 1 + MessageCreation.epochCheck
@@ -22,7 +25,18 @@ struct BatchTransaction: Sendable {
     ) {
         self.batch = batch
         creation = MessageCreation(batch.entries, epoch: epoch, buckets: buckets, packer: packer, in: tree)
-        operations = [.set(tree.producer(sequence), data: [], version: batch.version)] + creation.operations
+        raise = .set(tree.producer(sequence), data: [], version: batch.version)
+    }
+
+    /// The states of these groups on which the operations depend; empty before they are known.
+    private(set) var groupStates: [GroupKey: GroupState] = [:]
+    /// Whether the states of groups must be read before the transaction is sent.
+    var needsGroupStates: Bool { groupStates.isEmpty && !groups.isEmpty }
+
+    /// Makes the operations that fit these states of the message groups.
+    mutating func use(_ states: [GroupKey: GroupState]) {
+        groupStates = states
+        creation.use(states)
     }
 
     // MARK: Results

@@ -12,6 +12,7 @@ struct EncodedMessage: Sendable {
     let delivery: Delivery
     /// When the message expires, if that depends on the ensemble's clock. The data has a place for the time.
     var expiry: Delivery?
+    var group: GroupKey?
     /// Whether only the ensemble's clock tells if the message would expire before it is delivered.
     var needsComparison = false
     /// Whether the producer must know the ensemble's clock to send the message.
@@ -48,11 +49,20 @@ struct MessageEncoder: Sendable {
                     + "it.")
         }
         let expiry = try expiry(of: message)
+        let group = try group(of: message)
         var envelope = Envelope(headers: message.headers, payload: message.payload, id: message.id)
         envelope.expiresAt = message.expiresAt ?? expiry.map { _ in EnsembleTime(millisecondsSince1970: 0) }
+        envelope.group = message.group
         let data = envelope.encoded()
         let id = try nodeName(of: message.id)
         let sizeOfID = size(ofID: id)
+        guard group == nil || data.count <= maximumGroupedSize else {
+            throw QueueError(
+                .payloadTooLarge,
+                "The message has \(data.count) bytes with its headers, its ID and its group, but the limit for messages of "
+                    + "a group is \(maximumGroupedSize). Store large payloads elsewhere and send a reference, or raise the "
+                    + "client's maximumRequestSize.")
+        }
         guard data.count + sizeOfID <= maximumPayloadSize else {
             throw QueueError(
                 .payloadTooLarge,
@@ -60,9 +70,12 @@ struct MessageEncoder: Sendable {
                     + "\(maximumPayloadSize). Store large payloads elsewhere and send a reference, or raise the "
                     + "client's maximumRequestSize.")
         }
-        let size = emptyNodeSize + (delivery == .now ? 0 : Self.extraPathOfDelayed) + data.count + sizeOfID
+        var size = emptyNodeSize + (delivery == .now ? 0 : Self.extraPathOfDelayed) + data.count + sizeOfID
+        // The operation on the group's node, and the longer path of a follower.
+        if let group { size += 2 * store.size(of: .create(tree.group(group), data: [])) }
         return EncodedMessage(
             priority: message.priority, data: data, size: size, id: id, delivery: delivery, expiry: expiry,
+            group: group,
             needsComparison: message.expiresAt != nil && message.delay > .zero
                 || message.expiresAfter != nil && message.deliverAt != nil)
     }
@@ -105,6 +118,26 @@ struct MessageEncoder: Sendable {
         return .after(lifetime, since: store.now)
     }
 
+    /// One transaction can move two messages of a group: the head to the dead letters, and the next one to the ready
+    /// messages.
+    private var maximumGroupedSize: Int { maximumPayloadSize / 2 - 4_096 }
+
+    private func group(of message: OutgoingMessage) throws -> GroupKey? {
+        guard let group = message.group else { return nil }
+        guard let key = GroupKey(group) else {
+            throw QueueError(
+                .invalidArgument,
+                "The key of a group must have 1 to \(GroupKey.maximumLength) bytes of UTF-8, not \(group.utf8.count).")
+        }
+        guard message.delay == .zero, message.deliverAt == nil else {
+            throw QueueError(
+                .invalidArgument,
+                "A message of a group cannot be delayed, because the group delivers its messages in the order in which they "
+                    + "were sent. Send it later, or without a group.")
+        }
+        return key
+    }
+
     static let expiresTooEarly = QueueError(
         .invalidArgument, "The message would expire before it is delivered. Let it expire later.")
 
@@ -132,6 +165,6 @@ extension ProducerSequence.Entry {
         self.init(
             send: send, index: index, priority: message.priority, data: message.data, size: message.size,
             id: message.id,
-            delivery: message.delivery, expiry: message.expiry)
+            delivery: message.delivery, expiry: message.expiry, group: message.group)
     }
 }

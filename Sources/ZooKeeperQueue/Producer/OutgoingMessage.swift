@@ -34,12 +34,19 @@ public struct OutgoingMessage: Sendable, Hashable {
     /// The time from which on the message is expired, by the ensemble's clock, and later than ``deliverAt``. Cannot be
     /// combined with ``expiresAfter``. Default: none.
     public var expiresAt: EnsembleTime?
+    /// The key of the message's group, for example a customer's number: 1 to 255 bytes of UTF-8. Default: none.
+    ///
+    /// The messages of a group are delivered one after the other, in the order in which they were stored: the next one
+    /// becomes ready when the one before it was acknowledged, dead-lettered or expired, whatever happened to its
+    /// consumers. Groups take turns, so a group with many messages does not delay the others. A message of a group can
+    /// have half the size of another one, and neither ``delay`` nor ``deliverAt``.
+    public var group: String?
 
     /// Creates a message from bytes. Each property describes its setting.
     public init(
         _ payload: [UInt8], priority: Int = 100, headers: [String: String] = [:], id: String? = nil,
         delay: Duration = .zero, deliverAt: EnsembleTime? = nil, expiresAfter: Duration? = nil,
-        expiresAt: EnsembleTime? = nil
+        expiresAt: EnsembleTime? = nil, group: String? = nil
     ) {
         self.id = id
         self.payload = payload
@@ -49,24 +56,26 @@ public struct OutgoingMessage: Sendable, Hashable {
         self.deliverAt = deliverAt
         self.expiresAfter = expiresAfter
         self.expiresAt = expiresAt
+        self.group = group
     }
 
     /// Creates a message from the UTF-8 bytes of a text. Each property describes its setting.
     public init(
         _ text: String, priority: Int = 100, headers: [String: String] = [:], id: String? = nil,
         delay: Duration = .zero, deliverAt: EnsembleTime? = nil, expiresAfter: Duration? = nil,
-        expiresAt: EnsembleTime? = nil
+        expiresAt: EnsembleTime? = nil, group: String? = nil
     ) {
         self.init(
             Array(text.utf8), priority: priority, headers: headers, id: id, delay: delay, deliverAt: deliverAt,
-            expiresAfter: expiresAfter, expiresAt: expiresAt)
+            expiresAfter: expiresAfter, expiresAt: expiresAt, group: group)
     }
 }
 
 /// The result of sending one message.
 public struct SendReceipt: Sendable, Hashable {
     /// The name of the message's node. It is `nil` for a duplicate, and for a message that is stored although the
-    /// reply with its name was lost. A delayed message gets another name when it becomes ready.
+    /// reply with its name was lost. A delayed message, and a message that waits for others of its group, gets another
+    /// name when it becomes ready.
     public let nodeName: String?
     /// Whether a message with the same ``OutgoingMessage/id`` had already been stored, so this one was not.
     public var isDuplicate = false

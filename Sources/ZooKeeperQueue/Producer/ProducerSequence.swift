@@ -22,10 +22,23 @@ struct ProducerSequence: Sendable {
         var id: String?
         var delivery = Delivery.now
         var expiry: Delivery?
+        /// The group of the message.
+        var group: GroupKey?
+        /// Whether the message is stored below the group's node, behind the head.
+        var waitsInGroup = false
         /// When the message is due, once the producer knows the ensemble's clock; `nil` for a message without a delay.
         var due: EnsembleTime?
         /// Whether the message may be sent to a queue with a capacity.
         var isAdmitted = false
+
+        /// The most operations that store the message.
+        var operations: Int {
+            1 + (id == nil ? 0 : MessageCreation.operationsOfAnID) + (group == nil ? 0 : 1)
+        }
+
+        /// Whether the node holds no other message: each delayed one can be cancelled, and those of a group are
+        /// delivered one after the other.
+        var isStoredAlone: Bool { due != nil || group != nil }
 
         var key: EntryKey { EntryKey(send: send, index: index) }
     }
@@ -40,6 +53,8 @@ struct ProducerSequence: Sendable {
     struct Batch {
         let version: Int32
         var entries: [Entry]
+        /// How many of the messages belong to a group.
+        var grouped: Int { entries.count { $0.group != nil } }
         /// The result of the last attempt: the messages' names, or an error.
         var result: Result<[String?], any Error>?
     }
@@ -128,17 +143,26 @@ struct ProducerSequence: Sendable {
     mutating func append(_ entries: [Entry]) { waiting.append(contentsOf: entries) }
 
     /// Takes the next batch to send: as many waiting messages as fit.
-    mutating func nextBatch(overhead: Int) -> Batch? {
+    ///
+    /// - Parameter maximumGrouped: the most messages of groups. A batch with such messages is in flight alone, because it
+    ///   depends on the states of the groups, which are read just before it is sent.
+    mutating func nextBatch(overhead: Int, maximumGrouped: Int = .max) -> Batch? {
         guard !isHalted, !waiting.isEmpty, batches.count < maximumBatchesInFlight,
-            batches.isEmpty || waiting.count - withdrawnMessages >= minimumBatch
+            batches.isEmpty || waiting.count - withdrawnMessages >= minimumBatch,
+            batches.allSatisfy({ $0.grouped == 0 })
         else { return nil }
         var entries: [Entry] = []
+        var grouped = 0
         var bytes = overhead
         var operations = 0
         var ids: Set<String> = []
         while let entry = waiting.first, !isGated || entry.isAdmitted {
             bytes += entry.size
-            operations += entry.id == nil ? 1 : 1 + MessageCreation.operationsOfAnID
+            operations += entry.operations
+            if entry.group != nil {
+                grouped += 1
+                if !batches.isEmpty || grouped > maximumGrouped { break }
+            }
             if operations > maximumOperations { break }
             // A second message with the same ID would fail the batch, as if the first one had been stored before.
             if let id = entry.id, !ids.insert(id).inserted { break }
@@ -296,8 +320,14 @@ struct ProducerSequence: Sendable {
 
     /// Removes single waiting messages. Messages that are in flight or unresolved cannot be withdrawn.
     mutating func remove(_ entries: [Entry]) -> [Entry] {
-        let (keys, gone) = (Set(entries.map(\.key)), withdrawn)
-        let matches = { (entry: Entry) in keys.contains(entry.key) && gone[entry.send] == nil }
+        let keys = Set(entries.map(\.key))
+        return remove { keys.contains($0.key) }
+    }
+
+    /// Removes the single waiting messages that match.
+    mutating func remove(where isWanted: (Entry) -> Bool) -> [Entry] {
+        let gone = withdrawn
+        let matches = { (entry: Entry) in gone[entry.send] == nil && isWanted(entry) }
         let removed = Array(waiting.filter(matches))
         if removed.isEmpty { return [] }
         waiting.removeAll(where: matches)

@@ -58,7 +58,8 @@ public actor QueueProducer {
         case .send(let plan):
             Task.immediate {
                 let start = now
-                let reply = await send(plan)
+                var plan = plan
+                let reply = await send(&plan)
                 handle { $0.answered(plan, reply, sentAt: start, now: now) }
             }
         case .maintain: Task.immediate { await maintain() }
@@ -75,11 +76,21 @@ public actor QueueProducer {
 
     private nonisolated var now: Duration { queue.store.now }
 
-    private func send(_ plan: BatchTransaction) async -> Result<[OperationResult], any Error> {
+    private func send(_ plan: inout BatchTransaction) async -> Result<[OperationResult], any Error> {
         do {
+            if plan.needsGroupStates { plan.use(try await groupStates(of: plan)) }
             return .success(try await queue.store.multi(plan.operations))
         } catch {
             return .failure(error)
+        }
+    }
+
+    private func groupStates(of plan: BatchTransaction) async throws -> [GroupKey: GroupState] {
+        do {
+            return try await queue.groups.states(of: plan.groups)
+        } catch let error as ZooKeeperError where error.outcome == .unknown {
+            // Only a read is without a reply. The batch was not sent.
+            throw ZooKeeperError(code: error.code, message: error.message, path: error.path, outcome: .notApplied)
         }
     }
 
@@ -255,7 +266,8 @@ public actor QueueProducer {
             handle { $0.nodeCreated() }
         case .deleteNode(let path): try await store.delete(path, version: nil)
         case .resolve(let plan):
-            let reply = await send(plan)
+            var plan = plan
+            let reply = await send(&plan)
             handle { $0.resolved(plan, reply) }
         case .inspectNode(let path):
             // The session may have moved to a server that lags behind the one that refused the batch.

@@ -6,7 +6,7 @@ import ZooKeeper
 ///
 /// Each sweep reads one part of the ready messages, and sweeps that follow each other read different parts. So its cost
 /// does not depend on the length of the queue. A node with several messages is left to consumers until all of them have
-/// expired.
+/// expired, and a message of a group, on which other messages depend, in any case.
 struct ExpirySweep: RecoveryDuty {
     let queue: MessageQueue
     let mover: MessageMover
@@ -55,7 +55,9 @@ struct ExpirySweep: RecoveryDuty {
         -> MessageMove?
     {
         guard let readable = MessageNode(entry, node: node),
-            readable.messages.allSatisfy({ message in message.envelope.expiresAt.map { $0 <= now } ?? false })
+            readable.messages.allSatisfy({ message in
+                message.envelope.group == nil && message.envelope.expiresAt.map { $0 <= now } ?? false
+            })
         else { return nil }
         var move = MessageMove(from: entry.path(in: queue.tree), version: node.stat.version, store: queue.store)
         guard whenExpired == .deadLetter else {

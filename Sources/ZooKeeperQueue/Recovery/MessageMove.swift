@@ -16,11 +16,23 @@ struct MessageMove {
     var slot: DelaySlot?
     /// Why the messages are dead-lettered; `nil` when they are not.
     var cause: String?
+    /// What happens to the group of a message that is dead-lettered.
+    var succession: GroupSuccession?
     /// How many messages end with the node without being moved.
     var deleted = 0
     var count: Int { messages.count + deleted }
 
-    var operations: [ZooKeeperOperation] {
+    var operations: [ZooKeeperOperation] { ownOperations + groupOperations }
+
+    /// Whether the operation with this index concerns the group of the message.
+    func concernsGroup(_ operation: Int) -> Bool { operation >= ownOperations.count }
+
+    private var groupOperations: [ZooKeeperOperation] {
+        guard let succession, let letter = messages.first else { return [] }
+        return succession.operations(deadLettering: NodePath.name(of: letter.path))
+    }
+
+    private var ownOperations: [ZooKeeperOperation] {
         [.delete(from, version: version)]
             + messages.flatMap { message in
                 guard let cause else {

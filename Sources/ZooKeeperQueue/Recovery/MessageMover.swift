@@ -88,7 +88,10 @@ struct MessageMover: Sendable {
     private func resolve(
         _ error: ZooKeeperError, at operation: Int, ofMove failed: Int, in rest: inout [MessageMove]
     ) async throws {
-        if error.code == .nodeExists, operation > 0 {
+        if rest[failed].concernsGroup(operation), GroupSuccession.Outdated.codes.contains(error.code) {
+            // The next pass reads the group again.
+            rest.remove(at: failed)
+        } else if error.code == .nodeExists, operation > 0 {
             guard rest[failed].takeNextName(ofOperation: operation) else { throw FolderRefusal(cause: error) }
         } else if error.code == .noNode, operation > 0, let slot = rest[failed].slot {
             try await queue.folders.createSlots([slot])

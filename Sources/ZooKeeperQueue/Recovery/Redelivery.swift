@@ -27,13 +27,30 @@ struct Redelivery: RecoveryDuty {
                 guard ages.isOlder(node.stat.ctime, than: attributes.redeliveryDelay) else { return nil }
                 return move(of: name, node, epoch, attributes)
             }
-            report.deadLettered += try await mover.apply(moves.filter { $0.cause != nil }, guardedBy: .nothing).count
+            let deadLetters = try await withSuccessions(moves.filter { $0.cause != nil }, attributes)
+            let singles = deadLetters.filter { $0.succession == nil }
+            report.deadLettered += try await mover.apply(singles, guardedBy: .nothing).count
+            let grouped = try await mover.apply(
+                deadLetters.filter { $0.succession != nil }, guardedBy: .epoch(epoch))
+            report.deadLettered += grouped.count
+            guard grouped.isComplete else { return }
             let outcome = try await mover.apply(moves.filter { $0.cause == nil }, guardedBy: .epoch(epoch))
             report.redelivered += outcome.count
             // In another epoch the messages belong into other folders. The next pass tries again.
             if !outcome.isComplete { return }
             rest = rest.dropFirst(MessageMover.batchSize)
         }
+    }
+
+    /// Adds what happens to the groups of messages that become dead letters.
+    private func withSuccessions(_ moves: [MessageMove], _ attributes: QueueAttributes) async throws -> [MessageMove] {
+        var moves = moves
+        for index in moves.indices {
+            guard let key = moves[index].messages.first?.data.flatMap(Envelope.group(in:)) else { continue }
+            moves[index].succession = try await queue.groups.succession(of: key)
+            moves[index].succession?.stopsAtDeadLetters = attributes.deadLetterBlocksGroup
+        }
+        return moves
     }
 
     private func move(

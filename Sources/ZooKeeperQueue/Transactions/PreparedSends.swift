@@ -11,6 +11,8 @@ struct PreparedSends: Sendable {
     private var epoch = SequenceEpoch()
     private var buckets = DeduplicationBuckets()
     private var packer: BatchPacker
+    private var groupStates: [GroupKey: GroupState] = [:]
+    private var handedOver: GroupKey?
 
     init(_ messages: [(index: Int, message: OutgoingMessage)], to queue: MessageQueue) throws {
         self.queue = queue
@@ -29,8 +31,17 @@ struct PreparedSends: Sendable {
     /// The part of the transaction; `nil` when there is no message to store.
     var creation: MessageCreation? {
         if entries.isEmpty { return nil }
-        return MessageCreation(entries, epoch: epoch, buckets: buckets, packer: packer, in: queue.tree)
+        var creation = MessageCreation(entries, epoch: epoch, buckets: buckets, packer: packer, in: queue.tree)
+        creation.use(handedOver.map { groupStates.merging([$0: .handedOver]) { $1 } } ?? groupStates)
+        return creation
     }
+
+    /// Whether one of the messages belongs to this group.
+    func contains(_ group: GroupKey) -> Bool { entries.contains { $0.group == group } }
+
+    /// Lets the first message of the group take the place of the head, which the same transaction removes; `nil` for no
+    /// group.
+    mutating func handOver(_ group: GroupKey?) { handedOver = group }
 
     // MARK: Reading
 
@@ -48,6 +59,7 @@ struct PreparedSends: Sendable {
         }
         try await queue.requireNumbers(for: entries.count)
         try await readBuckets()
+        try await readGroups()
         let now = queue.store.now
         for index in entries.indices {
             entries[index].setTimes(by: clock, now: now)
@@ -71,6 +83,10 @@ struct PreparedSends: Sendable {
 
     private mutating func readBuckets() async throws {
         if entries.contains(where: { $0.id != nil }) { buckets = try await queue.folders.deduplicationBuckets() }
+    }
+
+    private mutating func readGroups() async throws {
+        groupStates = try await queue.groups.states(of: Set(entries.compactMap(\.group)))
     }
 
     private mutating func removeDuplicates(besides duplicate: ProducerSequence.Entry) async throws {
@@ -99,6 +115,8 @@ struct PreparedSends: Sendable {
             try await queue.prepare()
             try await queue.folders.createSlots(slots)
         case .bucketsHaveChanged: try await readBuckets()
+        case .groupsHaveChanged: try await readGroups()
+        case .groupIsUnusable(_, let cause): throw cause
         case nil where index == MessageCreation.epochCheck && cause.code == .badVersion: try await readEpoch()
         case nil where cause.code == .noNode:
             try await queue.prepare()

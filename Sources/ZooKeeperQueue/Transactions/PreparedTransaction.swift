@@ -77,6 +77,19 @@ struct PreparedTransaction: Sendable {
         transaction.operations + parts.flatMap { $0.creation?.operations ?? [] }
     }
 
+    /// Whether a message is stored in this group.
+    func stores(in group: GroupKey, of tree: QueueTree) -> Bool {
+        parts.contains { ExactString($0.queue.path) == ExactString(tree.root) && $0.contains(group) }
+    }
+
+    /// Lets the first message of the group take the place of the head, which the same transaction removes; `nil` for no
+    /// group.
+    mutating func handOver(_ group: GroupKey?, of tree: QueueTree) {
+        for index in parts.indices where ExactString(parts[index].queue.path) == ExactString(tree.root) {
+            parts[index].handOver(group)
+        }
+    }
+
     /// The operations and bytes that are left for what accompanies the transaction: the consumer's own operations, or
     /// the mark.
     private static let reserve = (operations: 8, bytes: 4_096)

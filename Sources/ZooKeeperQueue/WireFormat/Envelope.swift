@@ -13,14 +13,20 @@
 /// | 10 | L | fields, each: tag (1 byte), length N (4 bytes), N bytes |
 /// | 10 + L | rest | payload |
 ///
-/// Tag 1 is a header: the length of its name (2 bytes), its name and its value, both in UTF-8. Tag 128 is the message's
-/// ID in UTF-8. Tag 129 is the time from which on the message is expired, in milliseconds since 1970 (8 bytes). Tag 130
-/// is a ``DeliveryFailure``; of several, the last ten count. A reader ignores an unknown tag from 128 on. An envelope
+/// Tag 1 is a header: the length of its name (2 bytes), its name and its value, both in UTF-8. Tag 2 is the key of the
+/// message's group in UTF-8. Tag 128 is the message's ID in UTF-8. Tag 129 is the time from which on the message is expired, in milliseconds since 1970 (8 bytes). Tag 130
+/// is a ``DeliveryFailure``; of several, the last ten count. Tag 131 is the message's sequence number in its group (4
+/// bytes). A reader ignores an unknown tag from 128 on. An envelope
 /// with an unknown tag below 128 counts as one of an unknown kind.
 struct Envelope: Sendable, Hashable {
     var headers: [String: String]
     var payload: [UInt8]
     var id: String?
+    /// The key of the message's group.
+    var group: String?
+    /// The message's sequence number in its group, before it became the head. The next message most likely has the next
+    /// number, so it need not be searched for.
+    var groupNumber: Int32?
     var expiresAt: EnsembleTime?
     var failures: [DeliveryFailure] = []
     /// The optional fields of later releases, with their tags and lengths. A message that is stored again keeps them.
@@ -32,10 +38,13 @@ struct Envelope: Sendable, Hashable {
     /// The number of bytes before the fields: magic, version, kind, and the length of the fields.
     static let headLength = 10
     private static let headerTag: UInt8 = 1
+    /// Mandatory, because a client that does not know groups would remove the head without moving the next message.
+    private static let groupTag: UInt8 = 2
     private static let firstOptionalTag: UInt8 = 128
     private static let idTag: UInt8 = 128
     private static let expiryTag: UInt8 = 129
     private static let failureTag: UInt8 = 130
+    private static let groupNumberTag: UInt8 = 131
 
     /// The result of decoding a node's data.
     enum Reading: Sendable, Hashable {
@@ -50,7 +59,9 @@ struct Envelope: Sendable, Hashable {
 
     /// Returns the node's data for the message.
     func encoded() -> [UInt8] {
-        let isBare = headers.isEmpty && id == nil && expiresAt == nil && failures.isEmpty && unknownFields.isEmpty
+        let isBare =
+            headers.isEmpty && id == nil && group == nil && groupNumber == nil && expiresAt == nil
+            && failures.isEmpty && unknownFields.isEmpty
         if isBare, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
         var fields: [UInt8] = []
         func append(_ tag: UInt8, _ bytes: some Collection<UInt8>) {
@@ -67,8 +78,14 @@ struct Envelope: Sendable, Hashable {
             fields += name.utf8
             fields += value.utf8
         }
+        if let group { append(Self.groupTag, group.utf8) }
         if let id { append(Self.idTag, id.utf8) }
         for failure in failures { append(Self.failureTag, failure.encoded) }
+        if let groupNumber {
+            var bytes: [UInt8] = []
+            bytes.append(bigEndian: groupNumber)
+            append(Self.groupNumberTag, bytes)
+        }
         fields += unknownFields
         return Self.head(kind: Self.singleMessage, fieldsLength: fields.count) + fields + payload
     }
@@ -130,12 +147,22 @@ struct Envelope: Sendable, Hashable {
     }
 
     /// Returns a dead letter's data for writing it into `items` again: without its expiry, which may have made it a dead
-    /// letter.
+    /// letter, and without its number in a group that has gone on.
     static func redriven(_ data: [UInt8]?) -> [UInt8] {
-        guard let data, case .message(var envelope) = read(data), envelope.expiresAt != nil else {
+        guard let data, case .message(var envelope) = read(data),
+            envelope.expiresAt != nil || envelope.groupNumber != nil
+        else {
             return restored(data)
         }
-        envelope.expiresAt = nil
+        (envelope.expiresAt, envelope.groupNumber) = (nil, nil)
+        return envelope.encoded()
+    }
+
+    /// Returns the data of a message that becomes the head of its group, with its number among the followers.
+    static func promoted(_ data: [UInt8]?, in group: GroupKey, number: Int32) -> [UInt8] {
+        guard case .message(var envelope) = read(data ?? []) else { return restored(data) }
+        // Another client may have stored it without the key, and then nothing would follow it.
+        (envelope.group, envelope.groupNumber) = (group.key, number)
         return envelope.encoded()
     }
 
@@ -164,11 +191,16 @@ struct Envelope: Sendable, Hashable {
             if tag == headerTag {
                 guard let header = header(data[start..<offset]) else { return bare }
                 envelope.headers[header.name] = header.value
+            } else if tag == groupTag {
+                guard let text = String(validating: data[start..<offset], as: UTF8.self) else { return bare }
+                envelope.group = text
             } else if tag == idTag {
                 guard let text = String(validating: data[start..<offset], as: UTF8.self) else { return bare }
                 envelope.id = text
             } else if tag == expiryTag, length == 8 {
                 envelope.expiresAt = EnsembleTime(millisecondsSince1970: Int64(bigEndian: data[start..<offset]))
+            } else if tag == groupNumberTag, length == 4 {
+                envelope.groupNumber = Int32(bigEndian: data[start..<offset])
             } else if tag == failureTag, let failure = DeliveryFailure(data[start..<offset]) {
                 envelope.failures.append(failure)
                 if envelope.failures.count > DeliveryFailure.maximumCount { envelope.failures.removeFirst() }
@@ -180,6 +212,12 @@ struct Envelope: Sendable, Hashable {
         }
         envelope.payload = Array(data[fieldsEnd...])
         return .message(envelope)
+    }
+
+    /// Returns the group of the message in a node's data; `nil` when it has none.
+    static func group(in data: [UInt8]) -> GroupKey? {
+        guard case .message(let envelope) = read(data) else { return nil }
+        return envelope.group.flatMap { GroupKey($0) }
     }
 
     private static func header(_ field: ArraySlice<UInt8>) -> (name: String, value: String)? {

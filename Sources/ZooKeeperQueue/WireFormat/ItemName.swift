@@ -178,6 +178,15 @@ struct ItemName: Sendable, Hashable {
         return ItemName(rank: rank, epoch: epoch, count: UInt32(clamping: redeliveries), odd: odd)
     }
 
+    /// Returns the name that the server gives to a node of the same priority after the one with this number; `nil` after
+    /// the last number.
+    func next(after number: Int32) -> ItemName? {
+        let (next, isTooLarge) = number.addingReportingOverflow(1)
+        guard !isTooLarge else { return nil }
+        let rank = (rank >> 44) << 44 | UInt64(Int64(next) + Self.bias) << 12
+        return ItemName(rank: rank, epoch: 0, count: 0, odd: nil)
+    }
+
     /// Returns the beginning of a new message's name, to which the server appends a sequence number.
     static func prefix(priority: Int) -> String { "item-" + padded(priority, 3) + "-" }
 }

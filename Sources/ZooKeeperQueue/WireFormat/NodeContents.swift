@@ -4,6 +4,8 @@ package struct NodeContents: Sendable {
         package let name: String
         /// The bytes that were sent, or the data of the whole node when its format is unknown.
         package let payload: [UInt8]
+        /// The key of the message's group.
+        package var group: String?
     }
 
     package let messages: [Message]
@@ -17,7 +19,9 @@ package struct NodeContents: Sendable {
         let number = epoch.flatMap { try? SequenceEpoch(data: $0, version: 0).number }
         let item = number.map { ItemName(name, inEpoch: $0) } ?? ItemName(name)
         guard let item, case .batch(let batch) = Envelope.read(data) else {
-            messages = [Message(name: item?.string ?? name, payload: Self.payload(data))]
+            messages = [
+                Message(name: item?.string ?? name, payload: Self.payload(data), group: Self.envelope(data)?.group)
+            ]
             return
         }
         let progress = BatchSettlements(consumer)
@@ -28,7 +32,11 @@ package struct NodeContents: Sendable {
     }
 
     private static func payload(_ data: [UInt8]) -> [UInt8] {
-        guard case .message(let envelope) = Envelope.read(data) else { return data }
-        return envelope.payload
+        envelope(data)?.payload ?? data
+    }
+
+    private static func envelope(_ data: [UInt8]) -> Envelope? {
+        guard case .message(let envelope) = Envelope.read(data) else { return nil }
+        return envelope
     }
 }

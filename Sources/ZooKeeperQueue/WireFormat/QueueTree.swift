@@ -22,6 +22,8 @@ struct QueueTree: Sendable, Hashable {
     var ids: String { root + "/ids" }
     /// Messages that are not due yet, by the day and the minute of their due times.
     var delayed: String { root + "/delayed" }
+    /// The message groups: the messages that wait for an earlier message with the same key.
+    var groups: String { root + "/groups" }
     /// The lock of the recovery that acts now.
     var recoveryLock: String { root + "/gc-lock" }
     /// The lock of the recovery that moves delayed messages.
@@ -44,6 +46,7 @@ struct QueueTree: Sendable, Hashable {
     func delayed(_ name: String, due: EnsembleTime) -> String {
         "\(delaySlot(DelaySlot(due)))/\(DelayedName.prefix(due: due))\(name)"
     }
+    func group(_ key: GroupKey) -> String { "\(groups)/\(key.nodeName)" }
     func idle(_ position: String) -> String { "\(idle)/\(position)" }
     func consumer(_ name: String) -> ConsumerPaths { ConsumerPaths(path: "\(consumers)/\(name)") }
 

@@ -6,7 +6,8 @@ struct Put: AsyncParsableCommand {
         abstract: "Store messages, and print the name of each one when it is stored.",
         discussion: """
             Prints "-" for a stored message when the reply with its name was lost. A delayed message becomes ready when \
-            its time has come and a recovery runs. It gets another name then.
+            its time has come and a recovery runs. It gets another name then, and so does a message that waits for others of \
+            its group when it becomes ready.
             """)
 
     @OptionGroup var options: QueueOptions
@@ -22,6 +23,14 @@ struct Put: AsyncParsableCommand {
     @Option(
         help: "The deduplication ID of the message. If a message with this ID is already stored, prints \"duplicate\".")
     var id: String?
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            The key of the messages' group. The messages of a group are delivered one after the other, in the order in \
+            which they were stored.
+            """, valueName: "key"))
+    var group: String?
 
     @Option(
         parsing: .unconditional,
@@ -75,6 +84,9 @@ struct Put: AsyncParsableCommand {
             throw ValidationError("--id requires exactly one message as an argument.")
         }
         guard delay == nil || at == nil else { throw ValidationError("Pass either --delay or --at, not both.") }
+        guard group == nil || delay == nil && at == nil else {
+            throw ValidationError("A message of a group cannot be delayed. Pass either --group, or --delay or --at.")
+        }
         guard expires == nil || expiresAt == nil else {
             throw ValidationError("Pass either --expires or --expires-at, not both.")
         }
@@ -119,7 +131,7 @@ struct Put: AsyncParsableCommand {
         let messages = payloads.map { payload in
             OutgoingMessage(
                 payload, priority: priority, headers: headers, id: id, delay: delay ?? .zero, deliverAt: at,
-                expiresAfter: expires, expiresAt: expiresAt)
+                expiresAfter: expires, expiresAt: expiresAt, group: group)
         }
         do {
             for receipt in try await producer.send(contentsOf: messages) {

@@ -5,8 +5,8 @@ struct Show: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Print one message, and where it is.",
         discussion: """
-            The first line is the name. The place is ready, delayed, leased, partial (a recovery will redeliver it), dead, \
-            or finished: a message with this ID was sent within the deduplication window, and is not in the queue any \
+            The first line is the name. The place is ready, delayed, leased, partial (a recovery will redeliver it), \
+            waiting (for earlier messages of its group), dead, or finished: a message with this ID was sent within the deduplication window, and is not in the queue any \
             more.
             """)
 
@@ -36,6 +36,7 @@ struct Show: AsyncParsableCommand {
         try StandardOutput.line("priority   \(message.priority)")
         try StandardOutput.line("redelivered \(message.redeliveries)")
         try StandardOutput.line("id         \(message.id ?? "-")")
+        try StandardOutput.line("group      \(message.group ?? "-")")
         try StandardOutput.line("expires    \(message.expiresAt.map { Times.iso8601($0) } ?? "-")")
         for failure in message.failures {
             try StandardOutput.line(
@@ -50,6 +51,7 @@ struct Show: AsyncParsableCommand {
         case .delayed(let due): "delayed until \(Times.iso8601(due))"
         case .leased(let consumer, let since): "leased by \(consumer) since \(Times.iso8601(since))"
         case .recovering: "partial"
+        case .waiting: "waiting"
         case .deadLettered(let reason, let time): "dead since \(Times.iso8601(time)): \(reason)"
         }
     }

@@ -10,7 +10,7 @@ struct Stats: AsyncParsableCommand {
     var json = false
 
     private struct Line: Encodable {
-        let ready, leased, partial, delayed, retrying, dead, consumers: Int
+        let ready, leased, partial, delayed, retrying, groups, dead, consumers: Int
         /// When the first delayed message is due, in milliseconds since 1970.
         let nextDueAt: Int64?
         let oldestAgeSeconds: Double?
@@ -19,7 +19,7 @@ struct Stats: AsyncParsableCommand {
 
         private enum Key: String, CodingKey {
             case ready, leased, partial, delayed, retrying, nextDueAt, dead, consumers, oldestAgeSeconds, bytes
-            case paused
+            case groups, paused
         }
 
         /// Encodes `null` for a missing value, so that every key is always there.
@@ -30,6 +30,7 @@ struct Stats: AsyncParsableCommand {
             try container.encode(partial, forKey: .partial)
             try container.encode(delayed, forKey: .delayed)
             try container.encode(retrying, forKey: .retrying)
+            try container.encode(groups, forKey: .groups)
             try container.encode(nextDueAt, forKey: .nextDueAt)
             try container.encode(dead, forKey: .dead)
             try container.encode(consumers, forKey: .consumers)
@@ -46,8 +47,8 @@ struct Stats: AsyncParsableCommand {
                 let age = try await queue.oldestMessageAge().map { $0 / .milliseconds(1) / 1_000 }
                 let line = Line(
                     ready: statistics.ready, leased: statistics.leased, partial: statistics.recovering,
-                    delayed: statistics.delayed, retrying: statistics.retrying, dead: statistics.deadLettered,
-                    consumers: statistics.consumers,
+                    delayed: statistics.delayed, retrying: statistics.retrying, groups: statistics.groups,
+                    dead: statistics.deadLettered, consumers: statistics.consumers,
                     nextDueAt: statistics.nextDueAt?.millisecondsSince1970, oldestAgeSeconds: age,
                     bytes: statistics.bytes, paused: statistics.paused.map(\.rawValue).sorted())
                 if json { return try StandardOutput.line(try JSON.line(line)) }
@@ -56,6 +57,7 @@ struct Stats: AsyncParsableCommand {
                 try StandardOutput.line("partial    \(line.partial)")
                 try StandardOutput.line("delayed    \(line.delayed)")
                 try StandardOutput.line("retrying   \(line.retrying)")
+                try StandardOutput.line("groups     \(line.groups)")
                 try StandardOutput.line("next due   \(statistics.nextDueAt.map { Times.iso8601($0) } ?? "-")")
                 try StandardOutput.line("dead       \(line.dead)")
                 try StandardOutput.line("consumers  \(line.consumers)")

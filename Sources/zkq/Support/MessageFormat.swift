@@ -17,6 +17,8 @@ struct MessageLine: Encodable {
     let name: String
     /// The ID with which the message was sent, if any.
     let id: String?
+    /// The key of the message's group, if any.
+    let group: String?
     var priority: Int?
     var deliveryCount: Int?
     var fencingToken: Int64?
@@ -45,7 +47,8 @@ struct MessageLine: Encodable {
     }
 
     init(
-        name: String, id: String?, headers: [String: String], payload: [UInt8], failures: [DeliveryFailure],
+        name: String, id: String?, group: String?, headers: [String: String], payload: [UInt8],
+        failures: [DeliveryFailure],
         expiresAt: EnsembleTime?
     ) {
         self.failures =
@@ -57,6 +60,7 @@ struct MessageLine: Encodable {
         self.expiresAt = expiresAt?.millisecondsSince1970
         self.name = name
         self.id = id
+        self.group = group
         self.headers = headers
         self.payload = String(validating: payload, as: UTF8.self)
         payloadBase64 = self.payload == nil ? Data(payload).base64EncodedString() : nil
@@ -64,8 +68,8 @@ struct MessageLine: Encodable {
 
     init(_ message: QueueMessage) {
         self.init(
-            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
-            failures: message.failures, expiresAt: message.expiresAt)
+            name: message.nodeName, id: message.id, group: message.group, headers: message.headers,
+            payload: message.payload, failures: message.failures, expiresAt: message.expiresAt)
         priority = message.priority
         deliveryCount = message.deliveryCount
         fencingToken = message.fencingToken
@@ -73,16 +77,16 @@ struct MessageLine: Encodable {
 
     init(_ message: PeekedMessage) {
         self.init(
-            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
-            failures: message.failures, expiresAt: message.expiresAt)
+            name: message.nodeName, id: message.id, group: message.group, headers: message.headers,
+            payload: message.payload, failures: message.failures, expiresAt: message.expiresAt)
         priority = message.priority
         deliveryCount = message.deliveryCount
     }
 
     init(_ message: DelayedMessage) {
         self.init(
-            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
-            failures: message.failures, expiresAt: message.expiresAt)
+            name: message.nodeName, id: message.id, group: message.group, headers: message.headers,
+            payload: message.payload, failures: message.failures, expiresAt: message.expiresAt)
         priority = message.priority
         deliveryCount = message.deliveryCount
         dueAt = message.dueAt.millisecondsSince1970
@@ -90,15 +94,15 @@ struct MessageLine: Encodable {
 
     init(_ letter: DeadLetter) {
         self.init(
-            name: letter.nodeName, id: letter.id, headers: letter.headers, payload: letter.payload,
-            failures: letter.failures, expiresAt: letter.expiresAt)
+            name: letter.nodeName, id: letter.id, group: letter.group, headers: letter.headers,
+            payload: letter.payload, failures: letter.failures, expiresAt: letter.expiresAt)
         cause = letter.reason
     }
 
     init(_ message: MessageStatus) {
         self.init(
-            name: message.nodeName, id: message.id, headers: message.headers, payload: message.payload,
-            failures: message.failures, expiresAt: message.expiresAt)
+            name: message.nodeName, id: message.id, group: message.group, headers: message.headers,
+            payload: message.payload, failures: message.failures, expiresAt: message.expiresAt)
         priority = message.priority
         redeliveries = message.redeliveries
         switch message.place {
@@ -106,6 +110,7 @@ struct MessageLine: Encodable {
         case .delayed(let due): (place, dueAt) = ("delayed", due.millisecondsSince1970)
         case .leased(let holder, let time): (place, consumer, since) = ("leased", holder, time.millisecondsSince1970)
         case .recovering: place = "partial"
+        case .waiting: place = "waiting"
         case .deadLettered(let reason, let time): (place, cause, since) = ("dead", reason, time.millisecondsSince1970)
         }
     }

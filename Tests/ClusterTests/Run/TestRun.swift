@@ -83,7 +83,8 @@ struct TestRun: Sendable {
             let history = await history(pool, folder)
             let finalState = try await Self.finalState(client)
             var violations =
-                undrained + failedWorkers + Checker(history, finalState: finalState).violations(isOrdered: isOrdered)
+                undrained + failedWorkers
+                + Checker(history, finalState: finalState, group: Worker.group(of:)).violations(isOrdered: isOrdered)
             if !isOrdered { violations += Self.earlyDeliveries(history) }
             let attempted = Summary(history, violations: []).attempted
             if let messages, attempted < producers * messages {
@@ -158,7 +159,7 @@ struct TestRun: Sendable {
         let start = ContinuousClock.now
         var last = try await queue.statistics()
         var lastChange = start
-        while last.ready > foreign || last.leased > 0 || last.recovering > 0 || last.delayed > 0 {
+        while last.ready > foreign || last.leased > 0 || last.recovering > 0 || last.delayed > 0 || last.groups > 0 {
             if ContinuousClock.now - lastChange > limit {
                 return [Violation(.drainedInTime, "no message moved for \(limit.inSeconds): \(last)")]
             }
@@ -235,7 +236,7 @@ struct TestRun: Sendable {
             }
             switch (parts[0], parts.count) {
             case ("items", 2), ("earlier", 2): finalState.ready += messages
-            case ("partial", 2), ("consumers", 4), ("delayed", 4): finalState.held += messages
+            case ("partial", 2), ("consumers", 4), ("delayed", 4), ("groups", 3): finalState.held += messages
             case ("dead", 2): finalState.dead += messages
             // A slot is removed some time after its end.
             case ("delayed", 2...3): break

@@ -89,7 +89,7 @@ struct Worker: AsyncParsableCommand {
                         let outgoing = OutgoingMessage(
                             message, id: number % 4 == 0 ? message : nil,
                             delay: delays ? Self.delay(of: message) : .zero,
-                            expiresAfter: number % 10 == 3 ? .seconds(3_600) : nil)
+                            expiresAfter: number % 10 == 3 ? .seconds(3_600) : nil, group: Self.group(of: message))
                         await Self.send(outgoing, producer, log)
                         // Limits the rate of the task.
                         if rest > 0 { try? await Task.sleep(for: .milliseconds(rest)) }
@@ -106,6 +106,16 @@ struct Worker: AsyncParsableCommand {
             return .zero
         }
         return .milliseconds(number / 10 % 5 * 1_000 + 1)
+    }
+
+    /// The key of a message's group, which follows from its name: a quarter of the messages belong to 16 groups of each
+    /// producer. A task sends all messages of a group, one after the other, because 64 is a multiple of the number of
+    /// tasks.
+    static func group(of message: String) -> String? {
+        guard let digits = message.split(separator: "-").last, let number = Int(digits), number % 64 < 16,
+            delay(of: message) == .zero
+        else { return nil }
+        return "\(message.dropLast(digits.count))\(number % 64)"
     }
 
     private static func send(_ outgoing: OutgoingMessage, _ producer: QueueProducer, _ log: HistoryFile) async {

@@ -442,6 +442,12 @@ extension ConsumerStateMachine {
         guard settlement.waiter != nil else { return }
         let lease = settlement.lease
         emit(.settlingFailed(lease))
+        if error is GroupSuccession.Outdated {
+            // The settlement itself goes on.
+            resume(settlement, with: .failure(error))
+            settlement.waiter = nil
+            return
+        }
         let cause = error as? ZooKeeperError
         let reported = cause.map { QueueError($0, while: "settling a message", queue: queue.path) } ?? error
         // However definite this failure is, an earlier attempt may have been applied.

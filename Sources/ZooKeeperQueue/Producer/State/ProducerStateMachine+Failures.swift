@@ -45,6 +45,15 @@ extension ProducerStateMachine {
         case .bucketsHaveChanged(let cause):
             deduplication.forget()
             return retryLater(cause)
+        case .groupsHaveChanged(let messages):
+            // The next attempt reads their states again.
+            groups.refused(messages: messages)
+            if sequence.isUnresolved { sequence.firstIsFree() }
+            return
+        case .groupIsUnusable(let group, let cause):
+            if sequence.isUnresolved { sequence.firstIsFree() }
+            let refusal = QueueError(cause, while: "storing messages of a group", queue: queue.path)
+            return finish(sequence.remove { $0.group == group }, error: refusal)
         case nil: break
         }
         let queueError = error as? QueueError

@@ -14,7 +14,9 @@ extension ProducerStateMachine {
         guard let name = node.name else { return }
         if !uncheckedSends.isEmpty { refuseExpired(now: now) }
         admit(now: now)
-        while let batch = sequence.nextBatch(overhead: BatchTransaction.overhead) {
+        while let batch = sequence.nextBatch(
+            overhead: BatchTransaction.overhead, maximumGrouped: groups.maximumMessages)
+        {
             inFlight += 1
             emit(.send(plan(for: batch, over: name, now: now)))
         }
@@ -52,10 +54,12 @@ extension ProducerStateMachine {
         if hasDelays {
             for index in batch.entries.indices { batch.entries[index].setTimes(by: clock, now: now) }
         }
-        return BatchTransaction(
+        var plan = BatchTransaction(
             batch, sequence: node, epoch: epoch, buckets: deduplication.buckets ?? DeduplicationBuckets(),
             packer: packer,
             in: queue.tree)
+        if let states = groups.states(of: plan.groups) { plan.use(states) }
+        return plan
     }
 
     // MARK: Events
@@ -85,7 +89,8 @@ extension ProducerStateMachine {
         case .failure(let error): return .failure(plan.translated(error))
         case .success(let results):
             if plan.exhaustsSequenceNumbers(results) { sequenceNumbers = .exhausted }
-            budget.noteStored(nodes: plan.groups.count, messages: plan.batch.entries.count)
+            groups.stored(plan.groupStates, messages: plan.batch.grouped)
+            budget.noteStored(nodes: plan.nodes, messages: plan.batch.entries.count)
             return .success(plan.names(results))
         }
     }

@@ -93,6 +93,8 @@ struct ProducerStateMachine<Waiter: Sendable>: Sendable {
     /// known when they were added.
     var uncheckedSends: Set<UnresolvedSend> = []
 
+    var groups = GroupMemory()
+
     // MARK: Maintenance and failures
 
     var maintenance: Maintenance?

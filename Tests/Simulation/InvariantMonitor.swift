@@ -1,17 +1,17 @@
-import QueueHistory
+package import QueueHistory
 import Synchronization
 import ZooKeeper
 import ZooKeeperQueue
-import ZooKeeperTestKit
+package import ZooKeeperTestKit
 
 /// Observes every change of the tree, and reports a change that no correct queue can make.
 ///
 /// A message is the node that contains its payload. It is in one location at a time. Only a live consumer that holds
 /// the message's lease can remove it. No process can take a lease from a live consumer, unless the consumer was silent
 /// for the lease timeout.
-final class InvariantMonitor: Sendable {
+package final class InvariantMonitor: Sendable {
     private struct Location: Hashable {
-        enum Kind { case ready, delayed, leased, partial, dead }
+        enum Kind { case ready, delayed, leased, partial, dead, waiting }
         let kind: Kind
         let path: String
         /// The consumer that holds the message.
@@ -28,11 +28,11 @@ final class InvariantMonitor: Sendable {
         let zxid: Int64
         let consumer: [UInt8]?
         let epoch: [UInt8]?
-        let messages: [(payload: String, name: String)]
+        let messages: [(payload: String, name: String, group: String?)]
 
         init(_ contents: NodeContents, zxid: Int64, consumer: [UInt8]?, epoch: [UInt8]?) {
             (self.zxid, self.consumer, self.epoch) = (zxid, consumer, epoch)
-            messages = contents.messages.map { (String(decoding: $0.payload, as: UTF8.self), $0.name) }
+            messages = contents.messages.map { (String(decoding: $0.payload, as: UTF8.self), $0.name, $0.group) }
         }
     }
     private struct State {
@@ -51,18 +51,20 @@ final class InvariantMonitor: Sendable {
     private let leaseTimeout: Duration?
     private let state = Mutex(State())
 
-    init(requeueDelay: Duration = .zero, leaseTimeout: Duration? = nil) {
+    package init(requeueDelay: Duration = .zero, leaseTimeout: Duration? = nil) {
         (self.requeueDelay, self.leaseTimeout) = (requeueDelay, leaseTimeout)
     }
 
-    var violations: [Violation] { state.withLock { $0.violations } }
-    func claims(of payload: String) -> Int { state.withLock { $0.claims[payload] ?? 0 } }
+    package var violations: [Violation] { state.withLock { $0.violations } }
+    package func claims(of payload: String) -> Int { state.withLock { $0.claims[payload] ?? 0 } }
 
-    func observe(_ transaction: Transaction) {
+    package func observe(_ transaction: Transaction) {
         state.withLock { state in
             var locations: [String: Location] = [:]
             var owners: [String: Int64] = [:]
             var changes: [String: Int64] = [:]
+            var heads: [String: Int] = [:]
+            var groups: Set<String> = []
             // Most nodes have not changed since the last transaction. Lost zxids are given out again after a rollback.
             let known = transaction.isRollback ? [:] : state.decoded
             state.decoded = [:]
@@ -73,6 +75,7 @@ final class InvariantMonitor: Sendable {
                 if parts.count == 3, parts[0] == "consumers", parts[2] == "active" {
                     owners[parts[1]] = node.stat.ephemeralOwner
                 }
+                if parts.count == 2, parts[0] == "groups" { groups.insert(parts[1]) }
                 if parts.count == 2, parts[0] == "consumers" { changes[parts[1]] = node.stat.mtime }
                 guard let location = Self.location(path, parts), let data = node.data, !data.isEmpty else { continue }
                 let consumer = location.consumer.flatMap {
@@ -89,7 +92,8 @@ final class InvariantMonitor: Sendable {
                             zxid: node.stat.mzxid, consumer: consumer, epoch: epoch)
                     }
                 state.decoded[path] = decoded
-                for (payload, name) in decoded.messages {
+                for (payload, name, group) in decoded.messages {
+                    if let group, location.kind != .waiting, location.kind != .dead { heads[group, default: 0] += 1 }
                     if let other = locations[payload] {
                         let invariant: Invariant =
                             location.kind == .leased && other.kind == .leased ? .oneLease : .storedOnce
@@ -104,6 +108,9 @@ final class InvariantMonitor: Sendable {
             defer { (state.locations, state.owners, state.changes) = (locations, owners, changes) }
             // No process is responsible for nodes that the servers lose or restore.
             if transaction.isRollback { return }
+            if heads != Dictionary(uniqueKeysWithValues: groups.map({ ($0, 1) })) {
+                state.violations.append(Violation(.groupOrderKept, "the groups \(groups) have these heads: \(heads)"))
+            }
             for (payload, before) in state.locations {
                 check(payload, before, locations[payload], transaction.session, &state)
             }
@@ -128,8 +135,10 @@ final class InvariantMonitor: Sendable {
         }
         switch (before.kind, after?.kind) {
         case (.ready, nil): report(.noneLost, "was removed from \(before.path) without a lease")
-        case (.partial, nil), (.delayed, nil):
-            report(.noneLost, "was removed from \(before.path), where only a recovery writes")
+        case (.partial, nil), (.delayed, nil), (.waiting, nil):
+            report(.noneLost, "was removed from \(before.path), where no consumer writes")
+        case (.waiting, let kind?) where kind != .ready: report(.groupOrderKept, "did not become ready in its group")
+        case (let kind, .waiting?): report(.groupOrderKept, "left the place \(kind) to wait in its group")
         case (.delayed, .ready?):
             if let after, after.createdAt < before.due {
                 report(.neverEarly, "became ready \(before.due - after.createdAt) ms before it was due")
@@ -165,6 +174,7 @@ final class InvariantMonitor: Sendable {
         return switch (parts.first, parts.count) {
         case ("items", 2), ("earlier", 2): Location(kind: .ready, path: path, consumer: nil, name: name)
         case ("partial", 2): Location(kind: .partial, path: path, consumer: nil, name: name)
+        case ("groups", 3): Location(kind: .waiting, path: path, consumer: nil, name: name)
         case ("delayed", 4): Location(kind: .delayed, path: path, consumer: nil, name: name)
         case ("dead", 2): Location(kind: .dead, path: path, consumer: nil, name: name)
         case ("consumers", 4) where parts[2] == "item":

@@ -1,0 +1,46 @@
+/// What a producer remembers of the groups that it sends to: a value.
+///
+/// A batch depends on the states of its groups, and ZooKeeper refuses it as a whole when one of them has begun or ended
+/// in the meantime. A producer that sends to groups whose states stay the same, because consumers lag behind, does not
+/// read the states again for each batch. Otherwise it reads them just before it sends.
+struct GroupMemory: Sendable {
+    /// The most messages of groups in one batch. The more groups, the more often ZooKeeper refuses a batch, so the limit
+    /// falls with each refusal and rises with each success.
+    private(set) var maximumMessages = largestLimit
+
+    private var states: [GroupKey: GroupState] = [:]
+    /// Whether the states of the last batch were those that were remembered.
+    private var areStable = false
+
+    private static let largestLimit = 400
+    /// The most groups that are remembered.
+    private static let maximumGroups = 100_000
+
+    /// Returns the states to use for a batch; `nil` when they must be read.
+    func states(of groups: Set<GroupKey>) -> [GroupKey: GroupState]? {
+        guard areStable else { return nil }
+        var known: [GroupKey: GroupState] = [:]
+        for group in groups {
+            guard let state = states[group] else { return nil }
+            known[group] = state
+        }
+        return known
+    }
+
+    /// Records that a batch was stored which depended on these states.
+    mutating func stored(_ used: [GroupKey: GroupState], messages: Int) {
+        if used.isEmpty { return }
+        if messages >= maximumMessages {
+            maximumMessages = min(Self.largestLimit, maximumMessages + max(1, maximumMessages / 4))
+        }
+        areStable = used.allSatisfy { states[$0.key] == $0.value }
+        if states.count + used.count > Self.maximumGroups { states = [:] }
+        for (group, state) in used { states[group] = state.afterSend }
+    }
+
+    /// Records that ZooKeeper has refused a batch because of a group.
+    mutating func refused(messages: Int) {
+        maximumMessages = max(1, min(maximumMessages, messages / 2))
+        areStable = false
+    }
+}

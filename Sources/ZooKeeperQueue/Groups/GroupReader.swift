@@ -1,0 +1,117 @@
+import ZooKeeper
+
+/// Reads the nodes of message groups.
+struct GroupReader: Sendable {
+    let queue: MessageQueue
+
+    private var tree: QueueTree { queue.tree }
+
+    /// How often a group is listed whose followers are all gone when they are read.
+    private static let attempts = 10
+
+    /// Returns the states of groups. Creates the folder of all groups when it is missing.
+    func states(of keys: some Collection<GroupKey>) async throws -> [GroupKey: GroupState] {
+        if keys.isEmpty { return [:] }
+        let readings = try await queue.reader.read([tree.groups] + keys.map(tree.group))
+        if readings[0].isMissing { try await queue.folders.createLikeItems(tree.groups) }
+        return zip(keys, readings.dropFirst()).reduce(into: [:]) { states, reading in
+            // A group that the client may not read exists, and its node has most likely never changed.
+            if case .refused = reading.1 {
+                states[reading.0] = .live(version: 0)
+            } else {
+                states[reading.0] = GroupState(reading.1.node)
+            }
+        }
+    }
+
+    /// Returns where a dead letter goes that is redriven.
+    ///
+    /// A head that blocks its group keeps its place. Otherwise the group has gone on, and the message becomes its last
+    /// one.
+    ///
+    /// - Parameters:
+    ///   - name: the name of the dead letter.
+    ///   - item: the name of a message that is ready at once.
+    /// - Returns: the operations on the group, none for a message without a group, and the path of the message, which
+    ///   ends with a dash if the server numbers it.
+    func rejoining(
+        _ name: String, _ data: [UInt8]?, as item: ItemName, in epoch: SequenceEpoch
+    ) async throws -> (operations: [ZooKeeperOperation], path: String) {
+        let ready = epoch.path(of: item, in: tree)
+        guard let key = data.flatMap(Envelope.group(in:)) else { return ([], ready) }
+        let path = tree.group(key)
+        let state = try await states(of: [key])[key] ?? .missing
+        if case .blocked(by: name, let version) = state { return ([.set(path, data: [], version: version)], ready) }
+        let isFollower = state.versionForFollowers != nil
+        return (
+            state.guarding(path).map { [$0] } ?? [],
+            isFollower ? "\(path)/\(ItemName.prefix(priority: item.priority))" : ready
+        )
+    }
+
+    /// Returns the dead letters that block their groups.
+    func blockingDeadLetters(among names: [String]) async throws -> [String: GroupKey] {
+        guard try await queue.reader.childCount(tree.groups) > 0 else { return [:] }
+        var blocking: [String: GroupKey] = [:]
+        for start in stride(from: 0, to: names.count, by: MessageMover.batchSize) {
+            let batch = names.dropFirst(start).prefix(MessageMover.batchSize)
+            let keys = zip(batch, try await queue.reader.readUsable(batch.map(tree.dead))).compactMap { name, node in
+                (node?.data).flatMap(Envelope.group(in:)).map { (name, $0) }
+            }
+            let states = try await states(of: Set(keys.map(\.1)))
+            for (name, key) in keys {
+                if case .blocked(by: name, _)? = states[key] { blocking[name] = key }
+            }
+        }
+        return blocking
+    }
+
+    /// Returns what follows the head of a group.
+    ///
+    /// - Parameters:
+    ///   - next: the name that the follower most likely has.
+    ///   - deadLetter: the name of the head, if it is a dead letter; `nil` otherwise.
+    /// - Returns: `nil` when the head is a dead letter that does not block the group, which goes on without it.
+    func succession(
+        of key: GroupKey, expecting next: ItemName? = nil, deadLetter: String? = nil
+    ) async throws -> GroupSuccession? {
+        let path = tree.group(key)
+        var blockedVersion: Int32?
+        if let deadLetter {
+            guard case .blocked(by: deadLetter, let version) = GroupState(try await queue.reader.node(path)) else {
+                return nil
+            }
+            blockedVersion = version
+        }
+        var successor: GroupSuccession.Successor?
+        if let next, let node = try await queue.reader.usableNode("\(path)/\(next.untagged)") {
+            successor = .follower(name: next, node)
+        }
+        if successor == nil { successor = try await listedSuccessor(at: path) }
+        return successor.map { GroupSuccession(key: key, tree: tree, successor: $0, blockedVersion: blockedVersion) }
+    }
+
+    private func listedSuccessor(at path: String) async throws -> GroupSuccession.Successor {
+        for _ in 0..<Self.attempts {
+            let children: NodeChildren
+            do {
+                children = try await queue.store.children(of: path)
+            } catch let error as ZooKeeperError where error.code == .noNode {
+                return .missing
+            }
+            if children.names.isEmpty { return .none }
+            let names = children.names.compactMap { ItemName($0) }.sorted { $0.sequence < $1.sequence }
+            var isUpToDate = true
+            for name in names {
+                let path = "\(path)/\(name.untagged)"
+                switch try await queue.reader.read([path])[0] {
+                case .node(let node): return .follower(name: name, node)
+                case .missing: isUpToDate = false
+                case .refused(let error): queue.skipped.skip(path, error)
+                }
+            }
+            if isUpToDate { return .unusable(version: children.stat.version) }
+        }
+        throw QueueError(.timedOut, "The messages of a group moved at each attempt to read them. Try again.")
+    }
+}
