@@ -119,6 +119,12 @@ func delay(_ queue: MessageQueue, _ producer: QueueProducer, _ message: QueueMes
     // snippet.end
 }
 
+func group(_ producer: QueueProducer) async throws {
+    // snippet.group
+    try await producer.send(OutgoingMessage("pack order 42", group: "customer-7"))
+    // snippet.end
+}
+
 func transactions(_ orders: MessageQueue, _ payments: MessageQueue, _ warehouse: MessageQueue) async throws {
     // snippet.transaction
     try await orders.transaction { transaction in

@@ -21,6 +21,10 @@ struct EnvelopeTests {
             Envelope(headers: ["a": "bc"], payload: Array("hi".utf8), id: "x", group: "g").encoded()
                 == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 22, 1, 0, 0, 0, 5, 0, 1, 0x61, 0x62, 0x63]
                 + [2, 0, 0, 0, 1, 0x67, 128, 0, 0, 0, 1, 0x78, 0x68, 0x69])
+        #expect(
+            Envelope(headers: [:], payload: Array("hi".utf8), group: "g", groupNumber: 7).encoded()
+                == [0x8F, 0x5A, 0x4B, 0x51, 1, 1, 0, 0, 0, 15, 2, 0, 0, 0, 1, 0x67]
+                + [131, 0, 0, 0, 4, 0, 0, 0, 7, 0x68, 0x69])
         let time = EnsembleTime(millisecondsSince1970: 1_766_599_200_123)
         let bytesOfTime: [UInt8] = [0, 0, 1, 0x9B, 0x51, 0x84, 0x8D, 0x7B]
         #expect(
@@ -37,6 +41,7 @@ struct EnvelopeTests {
         "An envelope is read back as it was written",
         arguments: [
             Envelope(headers: [:], payload: [1], id: "ü"), Envelope(headers: [:], payload: [], group: "ключ"),
+            Envelope(headers: [:], payload: [1], group: "g", groupNumber: .min),
             Envelope(headers: ["a": "b"], payload: [], id: "x"),
             Envelope(headers: [:], payload: []), Envelope(headers: [:], payload: Envelope.magic),
             Envelope(headers: [:], payload: Envelope.magic + [1, 1, 0, 0, 0, 0]),

@@ -31,6 +31,25 @@ struct ReadyListTests {
         for share in shares { #expect(share == share.sorted()) }
     }
 
+    @Test("The parts of a long list stay the same when messages at its beginning are claimed")
+    func stableParts() {
+        let (all, consumers) = (entries(2_000), 4)
+        func part(_ rank: Int, of entries: ArraySlice<ReadyList.Entry>) -> Set<ReadyList.Entry> {
+            var list = ReadyList()
+            list.refill(
+                Array(entries), share: .init(rank: rank, consumers: consumers), prefetch: 4, listingTook: .zero,
+                now: now)
+            return Set(list.take(all.count))
+        }
+        for rank in 0..<consumers {
+            let before = part(rank, of: all[...])
+            #expect(part(rank, of: all.dropFirst(31)) == before.subtracting(all.prefix(31)))
+            #expect(part(rank, of: all.dropFirst(32 * consumers)) == before.subtracting(all.prefix(32 * consumers)))
+        }
+        let parts = (0..<consumers).map { part($0, of: all.shuffled()[...]) }
+        #expect(Set(parts.joined()) == Set(all) && parts.joined().count == all.count)
+    }
+
     @Test("With too few messages to share, every consumer tries")
     func shortQueue() {
         #expect(list(1, rank: 0, of: 3) == entries(1))

@@ -15,7 +15,9 @@ final class Lease: Sendable {
     let envelope: Envelope
     /// The message's group, whose head it is.
     let group: GroupKey?
-    /// The name that the next message of the group most likely has.
+    /// The message that follows in the group, if it was read before.
+    let successor: GroupSuccession.Successor?
+    /// The name that this message most likely has.
     let next: ItemName?
     let stat: Stat
     let fencingToken: Int64
@@ -51,6 +53,7 @@ final class Lease: Sendable {
         data = message.data
         envelope = message.envelope
         group = message.envelope.group.flatMap { GroupKey($0) }
+        successor = node.successor
         next = message.envelope.groupNumber.flatMap(message.name.next(after:))
         stat = node.stat
         self.fencingToken = fencingToken

@@ -8,6 +8,8 @@ struct MessageNode: Sendable {
     let data: [UInt8]
     let stat: Stat
     let messages: [Message]
+    /// The message that follows in the group, if the node is the head of one, and if the follower was read.
+    var successor: GroupSuccession.Successor?
 
     struct Message: Sendable {
         let name: ItemName
@@ -19,6 +21,11 @@ struct MessageNode: Sendable {
     }
 
     var name: ItemName { entry.name }
+    /// The bytes that were read.
+    var bytes: Int {
+        guard case .follower(_, let node)? = successor else { return data.count }
+        return data.count + (node.data?.count ?? 0)
+    }
     /// Whether one of the messages expires at some time.
     var expires: Bool { messages.contains { $0.envelope.expiresAt != nil } }
 

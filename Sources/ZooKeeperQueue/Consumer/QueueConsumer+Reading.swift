@@ -17,7 +17,8 @@ extension QueueConsumer {
                 }
                 let entries = handle { $0.nextToRead() }
                 let nodes = try await queue.reader.readUsable(entries.map { $0.path(in: queue.tree) })
-                handle { $0.read(entries, nodes, since: revision, now: now) }
+                let followers = try await queue.groups.followers(of: nodes, named: entries.map(\.name))
+                handle { $0.read(entries, nodes, followers: followers, since: revision, now: now) }
             } catch is CancellationError {
                 return handle { $0.forgetList() }
             } catch {

@@ -9,24 +9,31 @@ extension QueueConsumer {
         if case .requeue(_, let delay) = kind, delay > .zero { try await Task { try await readClock() }.value }
         guard let group = lease.group, kind != .release else { return try await settle(lease, by: kind, nil) }
         try await Task {
+            var known = lease.successor
             while true {
                 // An earlier attempt may have settled the message, or the lease may be lost.
                 if try lease.isSettled(by: kind) { return }
                 do {
-                    return try await settle(lease, by: kind, try await succession(of: group, after: lease))
+                    return try await settle(lease, by: kind, try await succession(of: group, after: lease, known))
                 } catch is GroupSuccession.Outdated {
                     // A message was sent to the group, or another one was cancelled.
+                    known = nil
                 }
             }
         }.value
     }
 
-    /// Reads what follows in the group of a message.
-    private func succession(of group: GroupKey, after lease: Lease) async throws -> GroupSuccession? {
+    /// Returns what follows in the group of a message.
+    ///
+    /// - Parameter known: the follower, if it was read before.
+    private func succession(
+        of group: GroupKey, after lease: Lease, _ known: GroupSuccession.Successor?
+    ) async throws -> GroupSuccession? {
         try await QueueError.translating(while: "settling a message", queue: queue.path) {
             while true {
                 do {
-                    var succession = try await queue.groups.succession(of: group, expecting: lease.next)
+                    var succession = try await queue.groups.succession(
+                        of: group, knowing: known, expecting: lease.next)
                     succession?.stopsAtDeadLetters = state.attributes.deadLetterBlocksGroup
                     return succession
                 } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
@@ -83,7 +90,7 @@ extension QueueConsumer {
         }
         // The transaction sends a message to the group whose head it removes.
         if try lease.isSettled(by: .acknowledge(.init(transaction, []))) { return }
-        let succession = try await succession(of: group, after: lease)
+        let succession = try await succession(of: group, after: lease, nil)
         let isHandedOver = succession?.leavesPlace ?? false
         prepared.handOver(isHandedOver ? group : nil, of: queue.tree)
         try await settle(

@@ -48,14 +48,31 @@ struct ReadyList {
         // consumer would otherwise wait for ever. The first consumer stays at the head, which preserves the order as
         // far as the other consumers allow.
         let rank = refills % 4 == 0 && share.rank > 0 ? (refills / 4) % share.rank : share.rank
-        let part = max(1, min(prefetch, (sorted.count + share.consumers - 1) / share.consumers))
-        var mine: [Entry] = []
-        for start in stride(from: rank * part, to: sorted.count, by: part * share.consumers) {
-            mine += sorted[start..<min(start + part, sorted.count)]
-        }
+        let mine = part(rank, of: sorted, share.consumers, prefetch)
         // With fewer messages than consumers, the consumers without a part try for any message.
         entries = (mine.isEmpty ? sorted : mine)[...]
     }
+
+    /// Returns the part of a consumer.
+    private func part(_ rank: Int, of sorted: [Entry], _ consumers: Int, _ prefetch: Int) -> [Entry] {
+        if sorted.count >= Self.blockSize * consumers, let first = sorted.first {
+            // Blocks of sequence numbers: messages that were claimed since another consumer listed the queue shift the
+            // positions of the others, and then two consumers would try the same ones.
+            return sorted.filter { entry in
+                let block = (Int(entry.name.sequence) >> Self.blockBits) - (Int(first.name.sequence) >> Self.blockBits)
+                return block % consumers == rank || block % consumers + consumers == rank
+            }
+        }
+        let size = max(1, min(prefetch, (sorted.count + consumers - 1) / consumers))
+        var part: [Entry] = []
+        for start in stride(from: rank * size, to: sorted.count, by: size * consumers) {
+            part += sorted[start..<min(start + size, sorted.count)]
+        }
+        return part
+    }
+
+    private static let blockBits = 5
+    private static let blockSize = 1 << blockBits
 
     /// Whether the list is so old that a message of higher priority may have arrived since.
     func isStale(now: Duration) -> Bool { validUntil.map { now >= $0 } ?? true }

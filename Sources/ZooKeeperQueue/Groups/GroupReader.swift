@@ -66,14 +66,33 @@ struct GroupReader: Sendable {
         return blocking
     }
 
+    /// Reads the followers of the heads among nodes, where their names can be predicted: many at a time, which takes less
+    /// work than one at a time when the heads are settled.
+    func followers(of nodes: [Node?], named names: [ItemName]) async throws -> [ItemName: GroupSuccession.Successor] {
+        let expected = zip(names, nodes).compactMap { name, node -> (head: ItemName, next: ItemName, path: String)? in
+            guard let data = node?.data, data.starts(with: Envelope.magic),
+                case .message(let head) = Envelope.read(data),
+                let key = head.group.flatMap({ GroupKey($0) }), let next = head.groupNumber.flatMap(name.next(after:))
+            else { return nil }
+            return (name, next, "\(tree.group(key))/\(next.untagged)")
+        }
+        if expected.isEmpty { return [:] }
+        let found = try await queue.reader.readUsable(expected.map(\.path))
+        return zip(expected, found).reduce(into: [:]) { followers, pair in
+            if let node = pair.1 { followers[pair.0.head] = .follower(name: pair.0.next, node) }
+        }
+    }
+
     /// Returns what follows the head of a group.
     ///
     /// - Parameters:
+    ///   - successor: the follower, if it was read before.
     ///   - next: the name that the follower most likely has.
     ///   - deadLetter: the name of the head, if it is a dead letter; `nil` otherwise.
     /// - Returns: `nil` when the head is a dead letter that does not block the group, which goes on without it.
     func succession(
-        of key: GroupKey, expecting next: ItemName? = nil, deadLetter: String? = nil
+        of key: GroupKey, knowing successor: GroupSuccession.Successor? = nil, expecting next: ItemName? = nil,
+        deadLetter: String? = nil
     ) async throws -> GroupSuccession? {
         let path = tree.group(key)
         var blockedVersion: Int32?
@@ -83,8 +102,8 @@ struct GroupReader: Sendable {
             }
             blockedVersion = version
         }
-        var successor: GroupSuccession.Successor?
-        if let next, let node = try await queue.reader.usableNode("\(path)/\(next.untagged)") {
+        var successor = successor
+        if successor == nil, let next, let node = try await queue.reader.usableNode("\(path)/\(next.untagged)") {
             successor = .follower(name: next, node)
         }
         if successor == nil { successor = try await listedSuccessor(at: path) }

@@ -52,7 +52,8 @@ struct GroupSuccession: Sendable {
             return unblock + [
                 .delete("\(path)/\(name.untagged)", version: node.stat.version),
                 .create(
-                    tree.item(ItemName.prefix(priority: name.priority)), data: Envelope.promoted(node.data, in: key, number: name.sequence), mode: .persistentSequential),
+                    tree.item(ItemName.prefix(priority: name.priority)),
+                    data: Envelope.promoted(node.data, in: key, number: name.sequence), mode: .persistentSequential),
             ]
         case .none: return [.delete(path, version: blockedVersion)]
         case .unusable(let version): return [.set(path, data: GroupState.dataWhenIdle, version: version)]

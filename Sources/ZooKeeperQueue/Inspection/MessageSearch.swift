@@ -22,8 +22,7 @@ struct MessageSearch: Sendable {
         /// Parses the name of a message.
         init(nodeName: String) throws {
             let parts = nodeName.split(separator: "/", omittingEmptySubsequences: false)
-            if parts.count == 2, Self.isNodeName(parts[0]), let name = ItemName(String(parts[1]))
-            {
+            if parts.count == 2, Self.isNodeName(parts[0]), let name = ItemName(String(parts[1])) {
                 self = .waitingName(group: String(parts[0]), name)
             } else if let name = ItemName(nodeName) {
                 self = .name(name)

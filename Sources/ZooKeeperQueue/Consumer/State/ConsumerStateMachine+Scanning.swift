@@ -22,7 +22,7 @@ extension ConsumerStateMachine {
     /// cost other consumers nothing.
     var wantsToRead: Bool {
         phase == .open && failure == nil && iterators.isPositive && toClaim < readAhead
-            && prepared.reduce(0) { $0 + $1.data.count } < 4 * queue.store.maximumRequestSize
+            && prepared.reduce(0) { $0 + $1.bytes } < 4 * queue.store.maximumRequestSize
             && !yieldsToIdle && !isPaused
     }
 
@@ -62,11 +62,17 @@ extension ConsumerStateMachine {
     private static let maximumReads = 1_024
 
     /// Handles the nodes that were read. A node that is gone is `nil`.
-    mutating func read(_ entries: [ReadyList.Entry], _ nodes: [Node?], since revision: ListRevision, now: Duration) {
+    ///
+    /// - Parameter followers: the messages that follow the heads of groups among the nodes, as far as they were read.
+    mutating func read(
+        _ entries: [ReadyList.Entry], _ nodes: [Node?], followers: [ItemName: GroupSuccession.Successor] = [:],
+        since revision: ListRevision, now: Duration
+    ) {
         guard revision.generation == listRevision.generation else { return }
         // An earlier message must be read again, and comes first.
         guard revision.rereads == listRevision.rereads else { return ready.putBack(entries) }
-        let (found, isUpToDate) = messageNodes(entries, nodes)
+        var (found, isUpToDate) = messageNodes(entries, nodes)
+        if !followers.isEmpty { for index in found.indices { found[index].successor = followers[found[index].name] } }
         if !isUpToDate { ready.clear() }
         prepared += found
         preparedAt = now
