@@ -12,6 +12,9 @@ struct InterceptingStore: ZooKeeperStore {
     /// Runs before several nodes are read at once.
     var beforeReading: @Sendable ([String]) async throws -> Void = { _ in }
 
+    /// Whether the store says that it has transactions.
+    var isAtomic = true
+
     /// The path that a watch on a path watches.
     var watchedPath: @Sendable (String) -> String = { $0 }
 
@@ -118,7 +121,9 @@ struct InterceptingStore: ZooKeeperStore {
         return try await session.get(paths)
     }
 
-    var capabilities: ZooKeeperCapabilities { session.capabilities }
+    var capabilities: ZooKeeperCapabilities {
+        isAtomic ? session.capabilities : session.capabilities.subtracting(.transactions)
+    }
     var maximumRequestSize: Int { session.maximumRequestSize }
     func size(of operation: ZooKeeper.ZooKeeperOperation) -> Int { session.size(of: operation) }
     var sessionState: SessionState { session.sessionState }

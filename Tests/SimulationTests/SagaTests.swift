@@ -1,5 +1,6 @@
 import Foundation
 import QueueHistory
+import Simulation
 import Testing
 import ZooKeeper
 import ZooKeeperQueue
@@ -81,6 +82,39 @@ struct SagaTests {
                 }
                 return results
             }
+        }
+    }
+
+    @Test("A store without transactions refuses messages of groups, and leaves those of other processes alone")
+    func groups() throws {
+        let simulation = Simulation(.fixed)
+        try simulation.run {
+            let session = simulation.zookeeper.connect("process")
+            let (atomic, queue) = (
+                try MessageQueue(store: session),
+                try MessageQueue(store: InterceptingStore(session: session, isAtomic: false))
+            )
+            let producer = QueueProducer(queue)
+            do {
+                try await producer.send(.init("x", group: "g"))
+                Issue.record("The message was sent.")
+            } catch let error as QueueError {
+                #expect(error.code == .invalidArgument, "\(error)")
+            }
+            try await producer.send("y")
+            await producer.close()
+            let other = QueueProducer(atomic)
+            try await other.send(.init("z", group: "g"))
+            await other.close()
+            let consumer = QueueConsumer(queue)
+            var messages = consumer.makeAsyncIterator()
+            let message = try #require(try await messages.next(within: .seconds(1)))
+            #expect(message.payload == Array("y".utf8))
+            try await message.acknowledge()
+            #expect(try await messages.next(within: .seconds(1))?.payload == nil)
+            await consumer.close()
+            #expect(try await atomic.statistics().ready == 1)
+            session.close()
         }
     }
 

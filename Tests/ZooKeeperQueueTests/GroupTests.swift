@@ -153,7 +153,8 @@ struct GroupTests {
             guard case .found(waiting) = try await queue.message(id: "2") else {
                 throw QueueError(.failed, "not found")
             }
-            try await queue.cancelMessage(nodeName: names[1])
+            await expect(.invalidArgument) { try await queue.cancelMessage(nodeName: names[1]) }
+            try await queue.cancelMessage(id: "2")
             try await queue.cancelMessage(id: "1")
             #expect(try await queue.drain() == ["3", "4"])
             #expect(try await queue.statistics().groups == 0)

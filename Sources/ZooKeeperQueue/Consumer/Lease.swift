@@ -17,7 +17,7 @@ final class Lease: Sendable {
     let group: GroupKey?
     /// The message that follows in the group, if it was read before.
     let successor: GroupSuccession.Successor?
-    /// The name that this message most likely has.
+    /// The name that the next message of the group most likely has.
     let next: ItemName?
     let stat: Stat
     let fencingToken: Int64

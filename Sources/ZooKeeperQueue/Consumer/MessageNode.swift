@@ -21,6 +21,7 @@ struct MessageNode: Sendable {
     }
 
     var name: ItemName { entry.name }
+    var isHeadOfGroup: Bool { messages.first?.envelope.group != nil }
     /// The bytes that were read.
     var bytes: Int {
         guard case .follower(_, let node)? = successor else { return data.count }

@@ -48,6 +48,9 @@ extension QueueConsumer {
         if settlement.concernsGroup(
             operation, queue, commit.epoch, maximumDeliveries: commit.maximumDeliveries)
         {
+            // `items` may have been removed, in which the next message becomes ready.
+            if settlement.succession?.createsItem ?? false, await restoresMissingFolder(error) { return }
+            settlement.succession?.note(error, in: queue)
             let refusal: any Error =
                 GroupSuccession.Outdated.codes.contains(error.code) ? GroupSuccession.Outdated() : error
             return handle { $0.fail(&commit, [number], refusal) }

@@ -8,7 +8,8 @@ extension QueueConsumer {
         if let registration = state.registration { return registration }
         if !state.isPrepared {
             try await queue.prepare()
-            handle { $0.foldersExist() }
+            let isAtomic = try await queue.store.capabilities.contains(.transactions)
+            handle { $0.foldersExist(inAtomicStore: isAtomic) }
         }
         // This must precede every write, because a tree of a later format must be left alone.
         if state.needsEpoch { try await readEpoch() }

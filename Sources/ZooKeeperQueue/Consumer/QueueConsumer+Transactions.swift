@@ -7,44 +7,16 @@ extension QueueConsumer {
     func settle(_ lease: Lease, by kind: Settlement.Kind) async throws {
         // In a task that is not cancelled: a message must not lose its delay because its handler was cancelled.
         if case .requeue(_, let delay) = kind, delay > .zero { try await Task { try await readClock() }.value }
-        guard let group = lease.group, kind != .release else { return try await settle(lease, by: kind, nil) }
-        try await Task {
-            var known = lease.successor
-            while true {
-                // An earlier attempt may have settled the message, or the lease may be lost.
-                if try lease.isSettled(by: kind) { return }
-                do {
-                    return try await settle(lease, by: kind, try await succession(of: group, after: lease, known))
-                } catch is GroupSuccession.Outdated {
-                    // A message was sent to the group, or another one was cancelled.
-                    known = nil
-                }
-            }
-        }.value
-    }
-
-    /// Returns what follows in the group of a message.
-    ///
-    /// - Parameter known: the follower, if it was read before.
-    private func succession(
-        of group: GroupKey, after lease: Lease, _ known: GroupSuccession.Successor?
-    ) async throws -> GroupSuccession? {
-        try await QueueError.translating(while: "settling a message", queue: queue.path) {
-            while true {
-                do {
-                    var succession = try await queue.groups.succession(
-                        of: group, knowing: known, expecting: lease.next)
-                    succession?.stopsAtDeadLetters = state.attributes.deadLetterBlocksGroup
-                    return succession
-                } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                    // Repeating it is harmless, and it waits for a connection.
-                }
-            }
-        }
-    }
-
-    private func settle(_ lease: Lease, by kind: Settlement.Kind, _ succession: GroupSuccession?) async throws {
+        // A message that returns stays the head of its group.
+        if let group = lease.group, kind != .release { return try await settle(lease, of: group, by: kind) }
         guard let attempt = try lease.beginSettling(by: kind) else { return }
+        try await settle(lease, by: kind, attempt)
+    }
+
+    /// - Parameter succession: what happens to the message's group.
+    func settle(
+        _ lease: Lease, by kind: Settlement.Kind, _ attempt: Int, _ succession: GroupSuccession? = nil
+    ) async throws {
         // This wait ignores cancellation, because an acknowledgement of completed work is worth waiting for, and
         // every attempt has a deadline.
         try await withCheckedThrowingContinuation { continuation in
@@ -63,13 +35,19 @@ extension QueueConsumer {
         // In a task that is not cancelled, like the wait for a settlement.
         try await Task {
             var prepared = try await preparing(lease) {
-                try await PreparedTransaction(transaction, on: queue, within: .seconds(30))
+                try await PreparedTransaction(
+                    transaction, on: queue, within: .seconds(30),
+                    bytesOfGroup: lease.group == nil ? 0 : MessageEncoder(queue).maximumGroupedSize)
             }
+            var retries = GroupSuccession.Retries()
             while true {
                 do {
-                    return try await settle(lease, by: transaction, &prepared)
+                    if let group = lease.group, prepared.stores(in: group, of: queue.tree) {
+                        return try await acknowledge(lease, of: group, in: transaction, &prepared)
+                    }
+                    return try await settle(lease, by: .acknowledge(.init(transaction, prepared.operations)))
                 } catch is GroupSuccession.Outdated {
-                    continue
+                    retries = try await preparing(lease) { try await retries.next(in: queue.store) }
                 } catch let error as QueueError where error.code == .operationRefused {
                     guard let cause = error.cause, let index = cause.operationIndex else { throw error }
                     prepared = try await preparing(lease) {
@@ -82,25 +60,8 @@ extension QueueConsumer {
         }.value
     }
 
-    private func settle(
-        _ lease: Lease, by transaction: QueueTransaction, _ prepared: inout PreparedTransaction
-    ) async throws {
-        guard let group = lease.group, prepared.stores(in: group, of: queue.tree) else {
-            return try await settle(lease, by: .acknowledge(.init(transaction, prepared.operations)))
-        }
-        // The transaction sends a message to the group whose head it removes.
-        if try lease.isSettled(by: .acknowledge(.init(transaction, []))) { return }
-        let succession = try await succession(of: group, after: lease, nil)
-        let isHandedOver = succession?.leavesPlace ?? false
-        prepared.handOver(isHandedOver ? group : nil, of: queue.tree)
-        try await settle(
-            lease, by: .acknowledge(.init(transaction, prepared.operations)), isHandedOver ? nil : succession)
-    }
-
     /// Prepares a settlement. However definite a failure is, an earlier attempt to settle may have been applied.
-    private func preparing(
-        _ lease: Lease, _ body: () async throws -> PreparedTransaction
-    ) async throws -> PreparedTransaction {
+    func preparing<Value>(_ lease: Lease, _ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()
         } catch {
@@ -160,6 +121,10 @@ extension QueueConsumer {
                     return await ensembleLostWrites(&commit, found: version)
                 }
                 if state.needsEpoch(for: commit) { try await readEpoch() }
+                if state.mustWaitForEpoch(with: commit) {
+                    _ = try await queue.reader.sequenceEpoch(after: state.epoch, within: .seconds(1))
+                    try await readEpoch()
+                }
                 handle { $0.refresh(&commit) }
                 if commit.isEmpty { return }
             } catch let error as ZooKeeperError where error.isRetryable {

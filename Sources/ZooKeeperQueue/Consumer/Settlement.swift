@@ -94,7 +94,7 @@ struct Settlement {
     private func data(in queue: MessageQueue) -> [UInt8] {
         guard let failure else { return lease.data }
         // The remainder is always enough for the other operations of the transaction.
-        let limit = queue.store.maximumRequestSize - 4_096
+        let limit = queue.store.maximumRequestSize - 4_096 - (succession?.bytes ?? 0)
         return lease.envelope.encoded(adding: failure, limit: limit) ?? lease.data
     }
 

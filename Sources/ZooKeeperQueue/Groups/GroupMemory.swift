@@ -12,7 +12,13 @@ struct GroupMemory: Sendable {
     /// Whether the states of the last batch were those that were remembered.
     private var areStable = false
 
+    /// How many batches were refused since one was stored.
+    private var refusals = 0
+
     private static let largestLimit = 400
+    /// How many attempts follow each other at once. A single message needs more only if its group begins and ends all the
+    /// time.
+    private static let immediateAttempts = 10
     /// The most groups that are remembered.
     private static let maximumGroups = 100_000
 
@@ -30,6 +36,7 @@ struct GroupMemory: Sendable {
     /// Records that a batch was stored which depended on these states.
     mutating func stored(_ used: [GroupKey: GroupState], messages: Int) {
         if used.isEmpty { return }
+        refusals = 0
         if messages >= maximumMessages {
             maximumMessages = min(Self.largestLimit, maximumMessages + max(1, maximumMessages / 4))
         }
@@ -39,8 +46,12 @@ struct GroupMemory: Sendable {
     }
 
     /// Records that ZooKeeper has refused a batch because of a group.
-    mutating func refused(messages: Int) {
+    ///
+    /// - Returns: whether to wait before the next attempt, because the last ones were refused too.
+    mutating func refused(messages: Int) -> Bool {
         maximumMessages = max(1, min(maximumMessages, messages / 2))
         areStable = false
+        refusals += 1
+        return refusals > Self.immediateAttempts
     }
 }

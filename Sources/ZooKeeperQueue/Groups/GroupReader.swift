@@ -15,9 +15,8 @@ struct GroupReader: Sendable {
         let readings = try await queue.reader.read([tree.groups] + keys.map(tree.group))
         if readings[0].isMissing { try await queue.folders.createLikeItems(tree.groups) }
         return zip(keys, readings.dropFirst()).reduce(into: [:]) { states, reading in
-            // A group that the client may not read exists, and its node has most likely never changed.
             if case .refused = reading.1 {
-                states[reading.0] = .live(version: 0)
+                states[reading.0] = .unreadable
             } else {
                 states[reading.0] = GroupState(reading.1.node)
             }
@@ -39,13 +38,13 @@ struct GroupReader: Sendable {
     ) async throws -> (operations: [ZooKeeperOperation], path: String) {
         let ready = epoch.path(of: item, in: tree)
         guard let key = data.flatMap(Envelope.group(in:)) else { return ([], ready) }
+        try await requireTransactions()
         let path = tree.group(key)
         let state = try await states(of: [key])[key] ?? .missing
         if case .blocked(by: name, let version) = state { return ([.set(path, data: [], version: version)], ready) }
-        let isFollower = state.versionForFollowers != nil
         return (
-            state.guarding(path).map { [$0] } ?? [],
-            isFollower ? "\(path)/\(ItemName.prefix(priority: item.priority))" : ready
+            state.guarding(path),
+            state.hasHead ? "\(path)/\(ItemName.prefix(priority: item.priority))" : ready
         )
     }
 
@@ -79,7 +78,9 @@ struct GroupReader: Sendable {
         if expected.isEmpty { return [:] }
         let found = try await queue.reader.readUsable(expected.map(\.path))
         return zip(expected, found).reduce(into: [:]) { followers, pair in
-            if let node = pair.1 { followers[pair.0.head] = .follower(name: pair.0.next, node) }
+            if let node = pair.1, case .message = Envelope.read(node.data ?? []) {
+                followers[pair.0.head] = .follower(name: pair.0.next, node)
+            }
         }
     }
 
@@ -94,6 +95,7 @@ struct GroupReader: Sendable {
         of key: GroupKey, knowing successor: GroupSuccession.Successor? = nil, expecting next: ItemName? = nil,
         deadLetter: String? = nil
     ) async throws -> GroupSuccession? {
+        try await requireTransactions()
         let path = tree.group(key)
         var blockedVersion: Int32?
         if let deadLetter {
@@ -103,14 +105,23 @@ struct GroupReader: Sendable {
             blockedVersion = version
         }
         var successor = successor
-        if successor == nil, let next, let node = try await queue.reader.usableNode("\(path)/\(next.untagged)") {
-            successor = .follower(name: next, node)
-        }
-        if successor == nil { successor = try await listedSuccessor(at: path) }
+        if successor == nil, let next { successor = try await self.successor(next, in: path) }
+        if successor == nil { successor = try await listedSuccessor(at: path, isBlocked: blockedVersion != nil) }
         return successor.map { GroupSuccession(key: key, tree: tree, successor: $0, blockedVersion: blockedVersion) }
     }
 
-    private func listedSuccessor(at path: String) async throws -> GroupSuccession.Successor {
+    /// Returns the follower with this name; `nil` when it does not exist or cannot be used.
+    private func successor(_ name: ItemName, in folder: String) async throws -> GroupSuccession.Successor? {
+        let path = "\(folder)/\(name.untagged)"
+        guard !queue.skipped.contains(path), let node = try await queue.reader.usableNode(path) else { return nil }
+        guard case .message = Envelope.read(node.data ?? []) else {
+            queue.skipped.skip(path, .unknownContent)
+            return nil
+        }
+        return .follower(name: name, node)
+    }
+
+    private func listedSuccessor(at path: String, isBlocked: Bool) async throws -> GroupSuccession.Successor {
         for _ in 0..<Self.attempts {
             let children: NodeChildren
             do {
@@ -119,18 +130,39 @@ struct GroupReader: Sendable {
                 return .missing
             }
             if children.names.isEmpty { return .none }
-            let names = children.names.compactMap { ItemName($0) }.sorted { $0.sequence < $1.sequence }
-            var isUpToDate = true
-            for name in names {
-                let path = "\(path)/\(name.untagged)"
-                switch try await queue.reader.read([path])[0] {
-                case .node(let node): return .follower(name: name, node)
-                case .missing: isUpToDate = false
-                case .refused(let error): queue.skipped.skip(path, error)
-                }
+            for name in Self.followers(children.names) {
+                if let successor = try await successor(name, in: path) { return successor }
             }
-            if isUpToDate { return .unusable(version: children.stat.version) }
+            // The node names the dead letter.
+            if isBlocked { return .unusable(version: children.stat.version) }
+            // A follower that is stored from now on must be noticed, so each one raises the version of the node.
+            if case .counted(let version) = GroupState(try await queue.reader.node(path)) {
+                if version == children.stat.version { return .unusable(version: version) }
+            } else {
+                try await countFollowers(of: path, at: children.stat.version)
+            }
         }
         throw QueueError(.timedOut, "The messages of a group moved at each attempt to read them. Try again.")
+    }
+
+    private func countFollowers(of path: String, at version: Int32) async throws {
+        do {
+            _ = try await queue.store.set(path, data: GroupState.dataWhenCounted, version: version)
+        } catch let error as ZooKeeperError where error.code == .badVersion || error.code == .noNode {
+            // The group has changed, and is read again.
+        }
+    }
+
+    /// Returns the names of messages, in the order in which they were stored.
+    static func followers(_ names: [String]) -> [ItemName] {
+        names.compactMap { ItemName($0, inEpoch: 0) }.filter { $0.index == nil && $0.redeliveries == 0 }
+            .sorted { $0.sequence < $1.sequence }
+    }
+
+    /// Throws for a store that applies the operations of a transaction one by one.
+    private func requireTransactions() async throws {
+        guard try await queue.store.capabilities.contains(.transactions) else {
+            throw QueueError.storeHasNoTransactions
+        }
     }
 }

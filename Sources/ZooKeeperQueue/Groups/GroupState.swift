@@ -3,19 +3,27 @@ import ZooKeeper
 /// What the node of a message group says: a value.
 ///
 /// A group is *live* while one of its messages, its *head*, is somewhere else in the queue: ready, delayed, leased,
-/// recovering, or a dead letter that blocks the group. The others wait below the group's node. The node of a group
-/// without messages does not exist.
+/// recovering, or a dead letter that blocks the group. The others, its *followers*, wait below the group's node. The
+/// node of a group without messages does not exist.
 enum GroupState: Sendable, Hashable {
     case missing
     /// The group has a head. A follower is added at this version of the node.
     case live(version: Int32)
-    /// The group has no head, but nodes below it that nobody can use, so its node cannot be deleted.
+    /// The same, but each follower raises the version, because the node has children that nobody can use, and will
+    /// become idle. See ``GroupSuccession/Successor/unusable(version:)``.
+    case counted(version: Int32)
+    /// The group has no head, but children that nobody can use, so its node cannot be deleted.
     case idle(version: Int32)
     /// The head is the dead letter with this name, and the followers wait until it is redriven or deleted.
     case blocked(by: String, version: Int32)
-    /// The same transaction removes the head, and the next message takes its place.
+    /// The client may not read the node, which exists.
+    case unreadable
+    /// The same transaction removes the head, and the next message takes its place. There is no follower.
     case handedOver
+    /// The same, at a version of a counted group.
+    case handedOverAt(version: Int32)
 
+    private static let countedData = "counted"
     private static let idleData = "idle"
     private static let blockedPrefix = "dead "
 
@@ -25,40 +33,45 @@ enum GroupState: Sendable, Hashable {
             return
         }
         let text = String(decoding: node.data ?? [], as: UTF8.self)
-        if text == Self.idleData {
-            self = .idle(version: node.stat.version)
-        } else if text.hasPrefix(Self.blockedPrefix) {
-            self = .blocked(by: String(text.dropFirst(Self.blockedPrefix.count)), version: node.stat.version)
-        } else {
-            self = .live(version: node.stat.version)
+        let version = node.stat.version
+        switch text {
+        case Self.idleData: self = .idle(version: version)
+        case Self.countedData: self = .counted(version: version)
+        case _ where text.hasPrefix(Self.blockedPrefix):
+            self = .blocked(by: String(text.dropFirst(Self.blockedPrefix.count)), version: version)
+        default: self = .live(version: version)
         }
     }
 
-    /// The version at which a follower is added; `nil` when the next message becomes the head.
-    var versionForFollowers: Int32? {
+    /// Whether the next message waits behind the head, instead of becoming the head.
+    var hasHead: Bool {
         switch self {
-        case .missing, .idle, .handedOver: nil
-        case .live(let version), .blocked(_, let version): version
+        case .missing, .idle, .handedOver, .handedOverAt: false
+        case .live, .counted, .blocked, .unreadable: true
         }
     }
 
     /// The state after a message was sent.
     var afterSend: GroupState {
         switch self {
-        case .missing: .live(version: 0)
-        case .idle(let version): .live(version: version &+ 1)
-        case .live, .blocked, .handedOver: self
+        case .missing, .handedOver: .live(version: 0)
+        case .idle(let version), .handedOverAt(let version): .live(version: version &+ 1)
+        case .counted(let version): .counted(version: version &+ 1)
+        case .live, .blocked, .unreadable: self
         }
     }
 
-    /// Returns the operation that comes before the create of a message: it makes the group live for a head, or makes
+    /// Returns the operations that come before the create of a message: they make the group live for a head, or make
     /// sure that the group still has a head.
-    func guarding(_ path: String) -> ZooKeeperOperation? {
+    func guarding(_ path: String) -> [ZooKeeperOperation] {
         switch self {
-        case .missing: .create(path, data: [])
-        case .idle(let version): .set(path, data: [], version: version)
-        case .live(let version), .blocked(_, let version): .check(path, version: version)
-        case .handedOver: nil
+        case .missing: [.create(path, data: [])]
+        case .idle(let version), .handedOverAt(let version): [.set(path, data: [], version: version)]
+        case .counted(let version): [.set(path, data: Self.dataWhenCounted, version: version)]
+        case .live(let version), .blocked(_, let version): [.check(path, version: version)]
+        case .unreadable: [.check(path)]
+        // Refused when a follower was stored in the meantime, which must come first.
+        case .handedOver: [.delete(path), .create(path, data: [])]
         }
     }
 
@@ -67,4 +80,7 @@ enum GroupState: Sendable, Hashable {
 
     /// The data of a group's node without a head.
     static var dataWhenIdle: [UInt8] { Array(idleData.utf8) }
+
+    /// The data of a group's node whose followers raise its version.
+    static var dataWhenCounted: [UInt8] { Array(countedData.utf8) }
 }

@@ -11,7 +11,7 @@ struct GroupSuccession: Sendable {
         case follower(name: ItemName, Node)
         /// There is no other message, so the group ends.
         case none
-        /// Only nodes are left that nobody can use. The group's node has this version.
+        /// Only nodes are left that nobody can use. The group's node has this version, and each new follower raises it.
         case unusable(version: Int32)
         /// The group's node does not exist, which only other clients cause.
         case missing
@@ -27,6 +27,17 @@ struct GroupSuccession: Sendable {
 
     private var path: String { tree.group(key) }
 
+    /// The path of the next message.
+    var followerPath: String? {
+        guard case .follower(let name, _) = successor else { return nil }
+        return "\(path)/\(name.untagged)"
+    }
+    /// The bytes of the next message.
+    var bytes: Int {
+        guard case .follower(_, let node) = successor else { return 0 }
+        return node.data?.count ?? 0
+    }
+
     /// Whether the operations create a node in `items`.
     var createsItem: Bool { if case .follower = successor { true } else { false } }
 
@@ -37,11 +48,13 @@ struct GroupSuccession: Sendable {
         return [.set(path, data: GroupState.data(blockedBy: name), version: nil)]
     }
 
-    /// Whether a message that the same transaction stores can take the place of the head.
-    var leavesPlace: Bool {
+    /// Whether a message that the same transaction stores can take the place of the head, and at which version of a node
+    /// that cannot be deleted.
+    var place: (isFree: Bool, version: Int32?) {
         switch successor {
-        case .none, .unusable: true
-        case .follower, .missing: false
+        case .none: (true, nil)
+        case .unusable(let version): (true, version)
+        case .follower, .missing: (false, nil)
         }
     }
 
@@ -61,9 +74,43 @@ struct GroupSuccession: Sendable {
         }
     }
 
+    /// Skips the next message from now on, if ZooKeeper refuses to move it because it has children.
+    func note(_ error: ZooKeeperError, in queue: MessageQueue) {
+        if error.code == .notEmpty, let followerPath { queue.skipped.skip(followerPath, error) }
+    }
+
     /// The group has changed since it was read.
     struct Outdated: Error {
         /// ZooKeeper's refusals that mean so.
         static let codes: [ZooKeeperError.Code] = [.noNode, .nodeExists, .badVersion, .notEmpty]
+    }
+
+    /// The attempts to settle the head of a group: a value.
+    ///
+    /// The group changes during an attempt when a message is sent to it just after it was read. So a few attempts are
+    /// enough, unless the sequence numbers are exhausted.
+    struct Retries {
+        private var count = 0
+
+        private static let limit = 100
+        /// How many attempts follow each other at once.
+        private static let immediate = 3
+
+        /// Waits for the next attempt.
+        ///
+        /// - Returns: the attempts with the next one.
+        /// - Throws: ``QueueError/Code/timedOut`` after too many attempts.
+        func next(in store: any ZooKeeperStore) async throws -> Retries {
+            var next = self
+            next.count += 1
+            guard next.count < Self.limit else {
+                throw QueueError(
+                    .timedOut,
+                    "Nothing was changed: the message's group changed at each attempt, or the sequence numbers are exhausted. "
+                        + "Run a QueueRecovery, and try again.")
+            }
+            if next.count > Self.immediate { try await store.sleep(for: .milliseconds(50)) }
+            return next
+        }
     }
 }

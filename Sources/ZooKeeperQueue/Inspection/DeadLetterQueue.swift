@@ -70,21 +70,29 @@ struct DeadLetterQueue: Sendable {
         return cause + [.delete(tree.dead(name))]
     }
 
-    /// Deletes a dead letter that blocks its group, which goes on then.
+    /// Deletes a dead letter that blocks its group, which goes on then. Skips it when that is refused.
     ///
-    /// - Returns: `false` when it is gone already.
+    /// - Returns: `false` when it was gone already, or was skipped.
     private func delete(_ name: String, blocking key: GroupKey) async throws -> Bool {
+        var (wasSent, retries) = (false, GroupSuccession.Retries())
         while true {
-            guard let succession = try await queue.groups.succession(of: key, deadLetter: name) else { return false }
+            guard let succession = try await queue.groups.succession(of: key, deadLetter: name) else { return wasSent }
             let epoch = try await reader.sequenceEpoch()
-            let operations = [epoch.check(in: tree)] + (try await deletion(of: name)) + succession.operations
+            // Another client may have deleted the dead letter, and left its group blocked.
+            let deletion = try await store.exists(tree.dead(name)) == nil ? [] : try await deletion(of: name)
             do {
-                _ = try await store.multi(operations)
-                return true
+                _ = try await store.multi([epoch.check(in: tree)] + deletion + succession.operations)
+                return !deletion.isEmpty
             } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                // The next attempt resolves this: the group is not blocked by this dead letter any more.
+                // The next attempt resolves this: a group that is not blocked any more goes on.
+                wasSent = true
+            } catch let error as ZooKeeperError where error.code == .notEmpty && error.operationIndex == deletion.count
+            {
+                queue.skipped.skip(tree.dead(name), error)
+                return false
             } catch let error as ZooKeeperError where GroupSuccession.Outdated.codes.contains(error.code) {
-                // The group or the dead letter has changed.
+                succession.note(error, in: queue)
+                retries = try await retries.next(in: store)
             }
         }
     }
@@ -179,7 +187,7 @@ struct DeadLetterQueue: Sendable {
                     // comes from a foreign client.
                     switch error.operationIndex {
                     case 0 where try await store.exists(tree.dead(name)) != nil: try await addCause(name)
-                    case 3 where rejoining.isEmpty: if try await !queue.folders.restoreMissing() { throw error }
+                    case 3 + rejoining.count: if try await !queue.folders.restoreMissing() { throw error }
                     default: break
                     }
                 } catch let error as ZooKeeperError

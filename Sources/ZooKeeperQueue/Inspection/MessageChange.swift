@@ -12,7 +12,13 @@ struct MessageChange: Sendable {
 
     /// - Returns: the message as it was before.
     func cancel(_ key: MessageSearch.Key) async throws -> MessageStatus {
-        try await change(key, while: "cancelling a message") { found in
+        if case .waitingName = key {
+            throw QueueError(
+                .invalidArgument,
+                "A message that waits in its group can only be cancelled by its ID, because the group uses the name again."
+            )
+        }
+        return try await change(key, while: "cancelling a message") { found in
             try await deletion(of: found) + succession(of: found) + freeingID(of: found)
         }.status
     }

@@ -7,7 +7,8 @@ extension MessageQueue {
     ///
     /// - Parameter nodeName: the message's name, for example from its ``SendReceipt``. The count of deliveries in it,
     ///   or its lack, makes no difference. A message that was sent with a delay gets another name when it becomes
-    ///   ready.
+    ///   ready, and so does one that waits in its group. The name of the latter means the message that has it now: when
+    ///   the group has ended since, it can be a later one.
     /// - Returns: `nil` when there is no such message, for example because it was acknowledged.
     /// - Throws: ``QueueError``; ``QueueError/Code/invalidArgument`` when it is not the name of a message, or old
     ///   clients have given the name to several. `CancellationError` when the task was cancelled.
@@ -46,10 +47,11 @@ extension MessageQueue {
     /// When a later message was sent with the ID, the ID stays remembered, unless this message was requeued or moved
     /// since.
     ///
-    /// - Parameter nodeName: the message's name. See ``message(nodeName:)``.
+    /// - Parameter nodeName: the message's name. See ``message(nodeName:)``. A message that waits in its group has none
+    ///   that is its own: cancel it by its ID.
     /// - Returns: the message as it was before.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message,
-    ///   ``QueueError/Code/invalidArgument`` when its consumer belongs to a release that does not notice, or the store
+    ///   ``QueueError/Code/invalidArgument`` when it waits in its group, its consumer belongs to a release that does not notice, or the store
     ///   has no transactions, ``QueueError/Code/timedOut`` when the message moves all the time,
     ///   ``QueueError/Code/outcomeUnknown`` when no response arrived: look the message up to find out.
     ///   `CancellationError` when the task was cancelled during the search.

@@ -11,17 +11,24 @@ struct QueuePurge: Sendable {
             while true {
                 let (entries, epoch) = try await queue.reader.readyEntries()
                 let heads = try await heads(among: entries)
-                for (entry, key) in heads where try await delete(entry, of: key, epoch) { done += 1 }
-                let single = entries.filter { heads[$0] == nil }
-                let groups = single.map { [ZooKeeperOperation.delete($0.path(in: queue.tree))] }
-                let outcome = try await queue.writer.apply(groups, guardedBy: [epoch.check(in: queue.tree)]) {
-                    progress(done + $0, done + $1)
+                var missed = 0
+                for (entry, key) in heads {
+                    if try await delete(entry, of: key, epoch) { done += 1 } else { missed += 1 }
+                }
+                let singles = entries.filter { heads[$0] == nil }
+                let deletions = singles.map { [ZooKeeperOperation.delete($0.path(in: queue.tree))] }
+                let before = done
+                let outcome = try await queue.writer.apply(deletions, guardedBy: [epoch.check(in: queue.tree)]) {
+                    progress(before + $0, before + $1)
                 }
                 done += outcome.done
+                missed += deletions.count - outcome.done
                 // In another epoch the same names mean other messages, and messages may have moved to another folder. A
-                // node that cannot be deleted stays. When a pass deletes nothing, another pass would not either.
-                let hasMoved = epoch.phase != .open && outcome.done < groups.count
-                if outcome.isComplete, !hasMoved || outcome.done == 0 { return done }
+                // node that cannot be deleted stays. When a pass deletes nothing, another pass in the same epoch would
+                // not either.
+                let isOver = try await queue.reader.sequenceEpoch().version != epoch.version
+                let hasMoved = isOver || epoch.phase != .open && missed < entries.count
+                if outcome.isComplete, missed == 0 || !hasMoved { return done }
             }
         }
     }
@@ -56,6 +63,7 @@ struct QueuePurge: Sendable {
     /// - Returns: `false` when the head is gone, or the epoch has changed.
     private func delete(_ entry: ReadyList.Entry, of key: GroupKey, _ epoch: SequenceEpoch) async throws -> Bool {
         let path = entry.path(in: queue.tree)
+        var (wasSent, retries) = (false, GroupSuccession.Retries())
         while true {
             let succession = try await queue.groups.succession(of: key)
             do {
@@ -63,9 +71,19 @@ struct QueuePurge: Sendable {
                     [epoch.check(in: queue.tree), .delete(path)] + (succession?.operations ?? []))
                 return true
             } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
-                // The next attempt resolves this.
+                // The next attempt resolves this: a head that is gone was deleted, or claimed at the same time.
+                wasSent = true
             } catch let error as ZooKeeperError where GroupSuccession.Outdated.codes.contains(error.code) {
-                if error.operationIndex.map({ $0 < 2 }) ?? true { return false }
+                switch error.operationIndex {
+                case 0: return false
+                case 1 where error.code == .notEmpty:
+                    queue.skipped.skip(path, error)
+                    return false
+                case 1: return wasSent
+                default:
+                    succession?.note(error, in: queue)
+                    retries = try await retries.next(in: queue.store)
+                }
             }
         }
     }

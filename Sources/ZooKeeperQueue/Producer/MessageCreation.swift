@@ -43,11 +43,11 @@ struct MessageCreation: Sendable {
         for index in entries.indices {
             guard let key = entries[index].group else { continue }
             let state = states[key] ?? .missing
-            entries[index].waitsInGroup = state.versionForFollowers != nil || seen.contains(key)
+            entries[index].waitsInGroup = state.hasHead || seen.contains(key)
             guard seen.insert(key).inserted else { continue }
-            guard let operation = state.guarding(tree.group(key)) else { continue }
-            guards.append(operation)
-            guardedGroups.append(key)
+            let operations = state.guarding(tree.group(key))
+            guards += operations
+            guardedGroups += operations.map { _ in key }
         }
         nodes = packer.nodes(entries)
         operations = [epoch.check(in: tree)]
@@ -141,7 +141,8 @@ struct MessageCreation: Sendable {
 
     private func refusal(of group: GroupKey, _ cause: ZooKeeperError) -> Refusal? {
         switch cause.code {
-        case .noNode, .nodeExists, .badVersion: .groupsHaveChanged(messages: entries.count { $0.group != nil })
+        case .noNode, .nodeExists, .badVersion, .notEmpty:
+            .groupsHaveChanged(messages: entries.count { $0.group != nil })
         case _ where cause.isRefusal && cause.code != .quotaExceeded: .groupIsUnusable(group, cause)
         default: nil
         }

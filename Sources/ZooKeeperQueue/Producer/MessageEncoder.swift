@@ -120,7 +120,7 @@ struct MessageEncoder: Sendable {
 
     /// One transaction can move two messages of a group: the head to the dead letters, and the next one to the ready
     /// messages.
-    private var maximumGroupedSize: Int { maximumPayloadSize / 2 - 4_096 }
+    var maximumGroupedSize: Int { maximumPayloadSize / 2 - 4_096 }
 
     private func group(of message: OutgoingMessage) throws -> GroupKey? {
         guard let group = message.group else { return nil }

@@ -39,7 +39,8 @@ public struct OutgoingMessage: Sendable, Hashable {
     /// The messages of a group are delivered one after the other, in the order in which they were stored: the next one
     /// becomes ready when the one before it was acknowledged, dead-lettered or expired, whatever happened to its
     /// consumers. Groups take turns, so a group with many messages does not delay the others. A message of a group can
-    /// have half the size of another one, and neither ``delay`` nor ``deliverAt``.
+    /// have half the size of another one, and neither ``delay`` nor ``deliverAt``. One that expires stays until a consumer
+    /// would hand it out. A store without transactions refuses it.
     public var group: String?
 
     /// Creates a message from bytes. Each property describes its setting.

@@ -54,9 +54,14 @@ struct ProducerSequence: Sendable {
         let version: Int32
         var entries: [Entry]
         /// How many of the messages belong to a group.
-        var grouped: Int { entries.count { $0.group != nil } }
+        let grouped: Int
         /// The result of the last attempt: the messages' names, or an error.
         var result: Result<[String?], any Error>?
+
+        init(version: Int32, entries: [Entry]) {
+            (self.version, self.entries) = (version, entries)
+            grouped = entries.count { $0.group != nil }
+        }
     }
 
     /// The waiting messages, in the order of the sends. Messages of withdrawn sends can be among

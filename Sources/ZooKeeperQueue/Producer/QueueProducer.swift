@@ -20,6 +20,8 @@ public actor QueueProducer {
 
     /// The producer's whole state. Only ``handle(_:)`` changes it.
     private var state: StateMachine
+    /// Whether the store is known to have transactions, which groups need.
+    private var hasTransactions = false
     /// Ends the sends whose deadlines have passed. `close()` waits for it.
     private var timer: Task<Void, Never>?
     /// The callers of `close()`, until no send waits or is in flight.
@@ -168,11 +170,26 @@ public actor QueueProducer {
     public func send(contentsOf messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
         try Task.checkCancellation()
         let messages = try messages.map { try encoder.encode($0) }
+        if !hasTransactions, messages.contains(where: { $0.group != nil }) { try await requireTransactions() }
         try handle { try $0.accept(messages.count) }
         if messages.isEmpty { return [] }
         let (now, timeout) = (now, timeout ?? sendTimeout)
         return try await waiting { waiter in
             handle { $0.send(messages, deadline: now + timeout, waiter: waiter, now: now) }
+        }
+    }
+
+    /// Throws for a store that applies the operations of a transaction one by one, because a group needs them together.
+    private func requireTransactions() async throws {
+        do {
+            guard try await queue.store.capabilities.contains(.transactions) else {
+                throw QueueError.storeHasNoTransactions
+            }
+            hasTransactions = true
+        } catch let error as ZooKeeperError {
+            throw QueueError(
+                .timedOut, "Not sent: it could not be determined whether the store has transactions. Try again.",
+                cause: error)
         }
     }
 

@@ -90,6 +90,7 @@ struct MessageMover: Sendable {
     ) async throws {
         if rest[failed].concernsGroup(operation), GroupSuccession.Outdated.codes.contains(error.code) {
             // The next pass reads the group again.
+            rest[failed].succession?.note(error, in: queue)
             rest.remove(at: failed)
         } else if error.code == .nodeExists, operation > 0 {
             guard rest[failed].takeNextName(ofOperation: operation) else { throw FolderRefusal(cause: error) }

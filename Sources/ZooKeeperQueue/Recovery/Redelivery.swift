@@ -44,13 +44,19 @@ struct Redelivery: RecoveryDuty {
 
     /// Adds what happens to the groups of messages that become dead letters.
     private func withSuccessions(_ moves: [MessageMove], _ attributes: QueueAttributes) async throws -> [MessageMove] {
-        var moves = moves
-        for index in moves.indices {
-            guard let key = moves[index].messages.first?.data.flatMap(Envelope.group(in:)) else { continue }
-            moves[index].succession = try await queue.groups.succession(of: key)
-            moves[index].succession?.stopsAtDeadLetters = attributes.deadLetterBlocksGroup
+        var complete: [MessageMove] = []
+        for var move in moves {
+            if let key = move.messages.first?.data.flatMap(Envelope.group(in:)) {
+                // A group that cannot be read must not keep the other messages from being moved.
+                try await queue.skipped.handle(move.from) {
+                    move.succession = try await queue.groups.succession(of: key)
+                }
+                guard move.succession != nil else { continue }
+                move.succession?.stopsAtDeadLetters = attributes.deadLetterBlocksGroup
+            }
+            complete.append(move)
         }
-        return moves
+        return complete
     }
 
     private func move(

@@ -12,7 +12,7 @@ struct PreparedSends: Sendable {
     private var buckets = DeduplicationBuckets()
     private var packer: BatchPacker
     private var groupStates: [GroupKey: GroupState] = [:]
-    private var handedOver: GroupKey?
+    private var handedOver: [GroupKey: GroupState] = [:]
 
     init(_ messages: [(index: Int, message: OutgoingMessage)], to queue: MessageQueue) throws {
         self.queue = queue
@@ -32,7 +32,7 @@ struct PreparedSends: Sendable {
     var creation: MessageCreation? {
         if entries.isEmpty { return nil }
         var creation = MessageCreation(entries, epoch: epoch, buckets: buckets, packer: packer, in: queue.tree)
-        creation.use(handedOver.map { groupStates.merging([$0: .handedOver]) { $1 } } ?? groupStates)
+        creation.use(groupStates.merging(handedOver) { $1 })
         return creation
     }
 
@@ -41,7 +41,11 @@ struct PreparedSends: Sendable {
 
     /// Lets the first message of the group take the place of the head, which the same transaction removes; `nil` for no
     /// group.
-    mutating func handOver(_ group: GroupKey?) { handedOver = group }
+    ///
+    /// - Parameter version: the version of the group's node, if the node has children that nobody can use.
+    mutating func handOver(_ group: GroupKey?, at version: Int32?) {
+        handedOver = group.map { [$0: version.map(GroupState.handedOverAt(version:)) ?? .handedOver] } ?? [:]
+    }
 
     // MARK: Reading
 

@@ -8,17 +8,22 @@ struct PreparedTransaction: Sendable {
     /// When to give up, by the store's clock.
     private let end: Duration
     private var parts: [PreparedSends]
+    /// The bytes to leave for the next message of the group whose head is acknowledged.
+    private let bytesOfGroup: Int
 
     /// Checks the messages, and reads what the operations depend on.
     ///
     /// - Parameters:
     ///   - queue: the queue whose store sends the transaction.
     ///   - limit: how long the transaction may take.
+    ///   - bytesOfGroup: the bytes to leave for the next message of the group whose head is acknowledged.
     ///   - isAlone: whether it is a transaction of its own, and not a part of an acknowledgement.
     /// - Throws: ``QueueError`` before anything is stored.
     init(
-        _ transaction: QueueTransaction, on queue: MessageQueue, within limit: Duration, isAlone: Bool = false
+        _ transaction: QueueTransaction, on queue: MessageQueue, within limit: Duration, bytesOfGroup: Int = 0,
+        isAlone: Bool = false
     ) async throws {
+        self.bytesOfGroup = bytesOfGroup
         self.transaction = transaction
         self.queue = queue
         end = queue.store.now + limit
@@ -84,9 +89,11 @@ struct PreparedTransaction: Sendable {
 
     /// Lets the first message of the group take the place of the head, which the same transaction removes; `nil` for no
     /// group.
-    mutating func handOver(_ group: GroupKey?, of tree: QueueTree) {
+    ///
+    /// - Parameter version: the version of the group's node, if the node has children that nobody can use.
+    mutating func handOver(_ group: GroupKey?, at version: Int32?, of tree: QueueTree) {
         for index in parts.indices where ExactString(parts[index].queue.path) == ExactString(tree.root) {
-            parts[index].handOver(group)
+            parts[index].handOver(group, at: version)
         }
     }
 
@@ -99,7 +106,7 @@ struct PreparedTransaction: Sendable {
         let bytes = operations.reduce(0) { $0 + queue.store.size(of: $1) }
         let limit = (
             operations: Request.maximumOperations - Self.reserve.operations,
-            bytes: queue.store.maximumRequestSize - Self.reserve.bytes
+            bytes: queue.store.maximumRequestSize - Self.reserve.bytes - bytesOfGroup
         )
         if operations.count <= limit.operations, bytes <= limit.bytes { return }
         throw QueueError(

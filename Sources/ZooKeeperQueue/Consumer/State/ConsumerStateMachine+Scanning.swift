@@ -78,7 +78,7 @@ extension ConsumerStateMachine {
         preparedAt = now
         if !found.isEmpty {
             largest = (
-                found.reduce(1) { max($0, $1.messages.count) }, found.reduce(1) { max($0, $1.data.count) }
+                found.reduce(1) { max($0, $1.messages.count) }, found.reduce(1) { max($0, $1.bytes) }
             )
         }
         commitIfNeeded(now: now)
@@ -109,7 +109,7 @@ extension ConsumerStateMachine {
             incomplete.insert(entry.name.untagged)
             return nil
         }
-        if let readable = MessageNode(entry, node: node) { return readable }
+        if let readable = MessageNode(entry, node: node), handlesGroups || !readable.isHeadOfGroup { return readable }
         emit(.skip(path: entry.path(in: queue.tree), .unknownContent))
         return nil
     }

@@ -172,6 +172,12 @@ extension ConsumerStateMachine {
     /// Whether the epoch must be read before the transaction is sent.
     func needsEpoch(for commit: ConsumerTransaction) -> Bool { needsEpoch && commit.usesNames }
 
+    /// Whether to wait briefly for the end of a rollover, like a producer: at the rate of acknowledgements, new nodes
+    /// would keep the recovery from completing it.
+    func mustWaitForEpoch(with commit: ConsumerTransaction) -> Bool {
+        epoch.phase == .closing && commit.settlements.contains { $0.succession?.createsItem ?? false }
+    }
+
     /// Updates a transaction to the current state, just before it is sent.
     mutating func refresh(_ commit: inout ConsumerTransaction) {
         // Claims name messages of the epoch in which they were read, and ZooKeeper refuses them in another one.
@@ -443,7 +449,7 @@ extension ConsumerStateMachine {
         let lease = settlement.lease
         emit(.settlingFailed(lease))
         if error is GroupSuccession.Outdated {
-            // The settlement itself goes on.
+            // The caller reads the group again. A caller that was told that no reply arrived settles the message again.
             resume(settlement, with: .failure(error))
             settlement.waiter = nil
             return

@@ -90,6 +90,9 @@ struct ConsumerStateMachine: Sendable {
     var membership = Membership.unregistered
     /// Whether the queue's folders are known to exist.
     var isPrepared = false
+    /// Whether the consumer claims messages of groups. Without transactions it leaves them alone, because the next message
+    /// of a group moves up together with an acknowledgement.
+    private(set) var handlesGroups = true
     private var actions: [Action] = []
 
     // MARK: Demand
@@ -243,7 +246,8 @@ struct ConsumerStateMachine: Sendable {
     var isUnused: Bool { phase == .open && !iterators.isPositive && leases.isEmpty && !isReading }
 
     mutating func foldersAreMissing() { isPrepared = false }
-    mutating func foldersExist() { isPrepared = true }
+    /// - Parameter isAtomic: whether the store applies all operations of a transaction or none.
+    mutating func foldersExist(inAtomicStore isAtomic: Bool) { (isPrepared, handlesGroups) = (true, isAtomic) }
 }
 
 /// The number of a consumer's iterators. They are created and dropped outside of the actor.

@@ -47,7 +47,7 @@ extension ProducerStateMachine {
             return retryLater(cause)
         case .groupsHaveChanged(let messages):
             // The next attempt reads their states again.
-            groups.refused(messages: messages)
+            if groups.refused(messages: messages) { insert(.sleep(.milliseconds(50))) }
             if sequence.isUnresolved { sequence.firstIsFree() }
             return
         case .groupIsUnusable(let group, let cause):
