@@ -35,7 +35,24 @@ package final class InvariantMonitor: Sendable {
             messages = contents.messages.map { (String(decoding: $0.payload, as: UTF8.self), $0.name, $0.group) }
         }
     }
+    /// What the path of a node says.
+    private typealias Place = (path: String, parts: [String], location: Location?)
+
     private struct State {
+        /// The places of the nodes that were seen, because most transactions concern few of them.
+        private var places: [ExactString: Place?] = [:]
+
+        mutating func place(of path: ExactString, below root: String) -> Place? {
+            if let known = places[path] { return known }
+            var place: Place?
+            if path.string.hasPrefix(root + "/") {
+                let parts = path.string.dropFirst(root.count + 1).split(separator: "/").map(String.init)
+                place = (path.string, parts, InvariantMonitor.location(path.string, parts))
+            }
+            places[path] = .some(place)
+            return place
+        }
+
         var decoded: [String: Decoded] = [:]
         var locations: [String: Location] = [:]
         var owners: [String: Int64] = [:]
@@ -69,15 +86,13 @@ package final class InvariantMonitor: Sendable {
             let known = transaction.isRollback ? [:] : state.decoded
             state.decoded = [:]
             for (exactPath, node) in transaction.nodes {
-                let path = exactPath.string
-                guard path.hasPrefix(root + "/") else { continue }
-                let parts = path.dropFirst(root.count + 1).split(separator: "/").map(String.init)
+                guard let (path, parts, location) = state.place(of: exactPath, below: root) else { continue }
                 if parts.count == 3, parts[0] == "consumers", parts[2] == "active" {
                     owners[parts[1]] = node.stat.ephemeralOwner
                 }
                 if parts.count == 2, parts[0] == "groups" { groups.insert(parts[1]) }
                 if parts.count == 2, parts[0] == "consumers" { changes[parts[1]] = node.stat.mtime }
-                guard let location = Self.location(path, parts), let data = node.data, !data.isEmpty else { continue }
+                guard let location, let data = node.data, !data.isEmpty else { continue }
                 let consumer = location.consumer.flatMap {
                     transaction.nodes[ExactString("\(root)/consumers/\($0)")]?.data
                 }
