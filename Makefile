@@ -18,7 +18,7 @@ RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections 
 # With BUILT=1, the targets use what is built already: CI builds everything once.
 build = $(if $(BUILT),@true,$(1))
 
-.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page kazoo faults soak release install benchmark benchmark-gateway benchmark-delays benchmark-groups benchmark-check setup build examples \
+.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page kazoo faults faults-program soak release install benchmark benchmark-gateway benchmark-delays benchmark-groups benchmark-check setup build examples \
     lint format docs clean
 
 ## A narrated end-to-end run against a real ZooKeeper that it starts.
@@ -66,6 +66,9 @@ kazoo: setup
 
 ## Every kind of fault on real servers, and an ensemble whose servers are replaced, in about eight minutes.
 faults: faults-standard faults-change
+
+faults-program: setup
+	$(RELEASE) --product faults
 
 faults-standard faults-change: faults-%: setup
 	$(call build,$(RELEASE) --product faults)
@@ -117,7 +120,8 @@ benchmark-groups: setup
 	swift build --package-path Benchmarks -c release --product group-load
 	Benchmarks/.build/release/group-load $(if $(ONCE),--once $(ONCE)) --output Benchmarks/Results/groups.md
 
-## Checks that the benchmarks run, with numbers that are too small for a meaningful result.
+## Checks that the benchmarks run, with numbers that are too small for a meaningful result. CI does not run it, because
+## it compiles for five minutes: run it before a release, and after a change of the benchmarks or of the public API.
 ## Builds only what it runs: the package of `HotPaths` alone takes the compiler seven minutes of processor time.
 benchmark-check: setup
 	for product in compare queue-load floor delay-load group-load gateway-load; do \

@@ -40,13 +40,20 @@ def send(client, queue, key, payload, priority=100):
             state, stat = client.get(group)
         except NoNodeError:
             if client.exists(groups) is None:
-                client.create(groups, acl=client.get_acls(queue + "/items")[0])
+                try:
+                    client.create(groups, acl=client.get_acls(queue + "/items")[0])
+                except NodeExistsError:
+                    pass  # Another client was faster.
             transaction.create(group)
             parent = queue + "/items"
         else:
             if state == b"idle":
                 transaction.set_data(group, b"", version=stat.version)
                 parent = queue + "/items"
+            elif state == b"counted":
+                # Each follower must raise the version: see the wire format.
+                transaction.set_data(group, b"counted", version=stat.version)
+                parent = group
             else:
                 # The head of the group is somewhere in the queue. This message waits for it.
                 transaction.check(group, version=stat.version)

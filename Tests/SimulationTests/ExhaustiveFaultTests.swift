@@ -10,7 +10,8 @@ struct ExhaustiveFaultTests {
     private func makeQueue(_ scenario: Scenario, _ maximumBatchSize: Int) -> OurQueue {
         OurQueue(
             attributes: .init(
-                maximumDeliveries: scenario.maximumDeliveries, leaseTimeout: scenario.leaseTimeout,
+                maximumDeliveries: scenario.maximumDeliveries, retryBlocksGroup: scenario.retryBlocksGroup,
+                leaseTimeout: scenario.leaseTimeout,
                 deduplicationWindow: .seconds(60),
                 maximumBatchSize: maximumBatchSize, capacity: scenario.capacity,
                 sequenceRolloverThreshold: scenario.sequenceRolloverThreshold),

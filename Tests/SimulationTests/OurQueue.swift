@@ -17,7 +17,8 @@ struct OurQueue: QueueUnderTest {
     var leaseTimeout: Duration? { attributes.leaseTimeout }
     /// The groups of the messages.
     var groups = Groups.none
-    func group(of payload: String) -> String? { groups.key(of: payload) }
+    /// Returns `nil` if a message can leave its group, because then the order does not hold.
+    func group(of payload: String) -> String? { attributes.retryBlocksGroup ? groups.key(of: payload) : nil }
     /// Whether each message is sent with its payload as its id.
     var sendsIDs = false
     /// The store of producers.

@@ -83,6 +83,18 @@ extension Scenario {
         try await harness.consume(by: name, store)
     }
 
+    static let requeueOutsideGroup = Scenario(
+        description: "requeue a message of a group, which goes on", isOrdered: false, requeueDelay: .seconds(40),
+        groups: .one, retryBlocksGroup: false
+    ) { harness, store in
+        try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
+        try await harness.consume(by: name, store) {
+            $0.payload == "b" && $0.deliveryCount == 1 ? .requeue : .acknowledge
+        }
+        try await harness.recover(harness.session("recovery"), for: .seconds(50))
+        try await harness.consume(by: name, store)
+    }
+
     static let deadLetterInGroup = Scenario(description: "dead-letter a message of a group", groups: .one) {
         harness, store in
         try await harness.produce(payloads, by: "producer", harness.session("producer"), together: true)
@@ -138,7 +150,8 @@ extension Scenario {
 
     static let grouped = [
         sendToGroup, sendToGroups, sendIDsToGroup, sendToGroupsInTransactions, sendToConsumedGroup, consumeGroup,
-        consumeGrowingGroup, acknowledgeGroupSending, requeueInGroup, requeueInGroupLater, deadLetterInGroup,
+        consumeGrowingGroup, acknowledgeGroupSending, requeueInGroup, requeueInGroupLater, requeueOutsideGroup,
+        deadLetterInGroup,
         groupOfFailedConsumer, overtakenByRecovery, redeliveryOfGroup, groupDuringRollovers, expireInGroup,
     ]
 }

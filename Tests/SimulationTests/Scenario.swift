@@ -33,6 +33,8 @@ struct Scenario: Sendable, CustomStringConvertible {
     /// The copies of the messages that are sent to another queue.
     var copies = Copies.none
     var groups = Groups.none
+    /// Whether a message of a group blocks the group while it waits for a retry.
+    var retryBlocksGroup = true
     /// A message that the process itself must receive, because a consumer must continue after every fault.
     var requiredDelivery: String?
     let body: @Sendable (FaultHarness, InMemorySession) async throws -> Void

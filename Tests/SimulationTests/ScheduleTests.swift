@@ -30,6 +30,7 @@ struct ScheduleTests {
         if seed % 8 < 3 {
             queue.groups = seed % 8 == 0 ? .one : .byFirstLetter
             queue.delay = .zero
+            queue.attributes.retryBlocksGroup = !(seed / 8).isMultiple(of: 4)
         }
         if seed.isMultiple(of: 7) { queue.requeueDelay = .milliseconds(1 + Int(seed / 7 % 15_000)) }
         return queue

@@ -138,6 +138,40 @@ struct GroupTests {
         }
     }
 
+    @Test("A retry lets its group go on, if the queue says so", arguments: [false, true])
+    func retryOutsideGroup(byRecovery: Bool) throws {
+        let retry = RetryPolicy.exponential(initial: .seconds(10), jitter: 0)
+        try simulateQueue(.init(retry: retry, retryBlocksGroup: false)) { simulation, queue in
+            try await Self.send((1...3).map { .init("\($0)", group: "g") }, to: queue)
+            let recovery = QueueRecovery(queue)
+            if byRecovery {
+                // The second crash delays the message.
+                for number in 1...2 {
+                    let crashing = simulation.zookeeper.connect("crashing \(number)")
+                    var messages = QueueConsumer(try MessageQueue(store: crashing)).makeAsyncIterator()
+                    #expect(try await messages.next(within: .seconds(1)).map(Self.text) == "1")
+                    crashing.crash()
+                    try await simulation.clock.sleep(for: .seconds(12))
+                    try await recovery.recover()
+                }
+            } else {
+                var messages = QueueConsumer(queue).makeAsyncIterator()
+                try await messages.next(within: .seconds(1))?.requeue(after: .seconds(10), reason: "tried")
+            }
+            let delayed = try #require(try await queue.delayedMessages().first)
+            #expect(delayed.group == "g" && delayed.payload == Array("1".utf8))
+            #expect(try await queue.drain() == ["2", "3"])
+            #expect(try await queue.statistics().groups == 0)
+            try await simulation.clock.sleep(for: .seconds(60))
+            try await recovery.recover()
+            try await Self.receive(from: queue) { message in
+                #expect(
+                    Self.text(message) == "1" && message.group == "g" && message.deliveryCount == (byRecovery ? 3 : 2))
+                try await message.acknowledge()
+            }
+        }
+    }
+
     @Test("A message that waits in its group can be looked up and cancelled, and a cancelled head lets the group go on")
     func cancel() async throws {
         try await withTestQueue { _, queue in

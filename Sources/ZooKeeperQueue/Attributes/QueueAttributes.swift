@@ -18,6 +18,11 @@ public struct QueueAttributes: Sendable, Hashable {
     /// dead letter is redriven or deleted. Default: the group goes on without it.
     public var deadLetterBlocksGroup: Bool
 
+    /// Whether a message with a ``OutgoingMessage/group`` blocks its group while it waits for a retry, or is requeued with
+    /// a delay. If not, the message leaves its group, which goes on, and is delivered again outside the group's order.
+    /// Default: it blocks the group.
+    public var retryBlocksGroup: Bool
+
     /// How long a recovery holds back the message of a failed consumer before it redelivers the message. Default: zero.
     /// The tree stores whole milliseconds.
     public var redeliveryDelay: Duration
@@ -89,7 +94,8 @@ public struct QueueAttributes: Sendable, Hashable {
     /// Creates attributes. Each property describes its setting.
     public init(
         maximumDeliveries: Int = 10, retry: RetryPolicy = .immediate, whenExpired: WhenExpired = .deadLetter,
-        deadLetterBlocksGroup: Bool = false, redeliveryDelay: Duration = .zero, leaseTimeout: Duration? = .seconds(60),
+        deadLetterBlocksGroup: Bool = false, retryBlocksGroup: Bool = true, redeliveryDelay: Duration = .zero,
+        leaseTimeout: Duration? = .seconds(60),
         deduplicationWindow: Duration = .seconds(600), maximumBatchSize: Int = 1, capacity: QueueCapacity = .init(),
         sequenceRolloverThreshold: Int = 1_500_000_000, paused: Set<Activity> = []
     ) {
@@ -97,6 +103,7 @@ public struct QueueAttributes: Sendable, Hashable {
         self.retry = retry
         self.whenExpired = whenExpired
         self.deadLetterBlocksGroup = deadLetterBlocksGroup
+        self.retryBlocksGroup = retryBlocksGroup
         self.redeliveryDelay = redeliveryDelay
         self.leaseTimeout = leaseTimeout
         self.deduplicationWindow = deduplicationWindow
@@ -152,6 +159,7 @@ extension QueueAttributes {
         static let retry = "retry"
         static let whenExpired = "expired"
         static let deadLetterBlocksGroup = "dead-letter-blocks-group"
+        static let retryBlocksGroup = "retry-blocks-group"
         static let redeliveryDelay = "redelivery-delay-milliseconds"
         static let leaseTimeout = "lease-timeout-milliseconds"
         static let deduplicationWindow = "id-retention-milliseconds"
@@ -179,6 +187,7 @@ extension QueueAttributes {
         whenExpired =
             unknown.removeValue(forKey: Name.whenExpired).flatMap { WhenExpired(rawValue: $0) } ?? whenExpired
         deadLetterBlocksGroup = take(Name.deadLetterBlocksGroup, in: 0...1).map { $0 == 1 } ?? deadLetterBlocksGroup
+        retryBlocksGroup = take(Name.retryBlocksGroup, in: 0...1).map { $0 == 1 } ?? retryBlocksGroup
         redeliveryDelay = take(Name.redeliveryDelay, in: times).map { .milliseconds($0) } ?? redeliveryDelay
         // Zero stands for no timeout.
         let timeout = take(Name.leaseTimeout, in: 0...times.upperBound)
@@ -208,6 +217,7 @@ extension QueueAttributes {
         write(Name.retry, \.retry) { $0.encoded }
         write(Name.whenExpired, \.whenExpired) { $0.rawValue }
         write(Name.deadLetterBlocksGroup, \.deadLetterBlocksGroup) { $0 ? "1" : "0" }
+        write(Name.retryBlocksGroup, \.retryBlocksGroup) { $0 ? "1" : "0" }
         write(Name.redeliveryDelay, \.redeliveryDelay, milliseconds)
         write(Name.leaseTimeout, \.leaseTimeout) { milliseconds($0 ?? .zero) }
         // A window of less than a millisecond must not become none.

@@ -58,7 +58,7 @@ extension QueueConsumer {
         while true {
             do {
                 var succession = try await queue.groups.succession(of: group, knowing: known, expecting: lease.next)
-                succession?.stopsAtDeadLetters = state.attributes.deadLetterBlocksGroup
+                succession?.use(state.attributes)
                 return succession
             } catch let error as ZooKeeperError where error.outcome == .unknown && error.code != .deadlineExceeded {
                 // Repeating it is harmless, and it waits for a connection.

@@ -19,7 +19,7 @@ public struct QueueMessage: Sendable {
     /// The ID that the message was sent with. See ``OutgoingMessage/id``.
     public var id: String? { lease.envelope.id }
     /// The key of the message's group. See ``OutgoingMessage/group``.
-    public var group: String? { lease.envelope.group }
+    public var group: String? { lease.envelope.sentGroup }
     /// The name of the message's node. Across deliveries only the count at its end changes.
     public var nodeName: String { lease.name.string }
     /// 0…999; a lower number is delivered first.

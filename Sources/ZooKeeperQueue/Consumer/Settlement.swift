@@ -37,7 +37,14 @@ struct Settlement {
     private func groupOperations(maximumDeliveries: Int) -> [ZooKeeperOperation] {
         guard let succession else { return [] }
         if case .acknowledge = kind { return succession.operations }
+        if leavesGroup(maximumDeliveries) { return succession.operations }
         return deadName(maximumDeliveries).map(succession.operations(deadLettering:)) ?? []
+    }
+
+    /// Whether the message waits for a retry outside its group.
+    private func leavesGroup(_ maximumDeliveries: Int) -> Bool {
+        guard case .requeue = kind, due != nil, !isLastDelivery(maximumDeliveries) else { return false }
+        return succession?.goesOnDuringRetries ?? false
     }
 
     /// The name of the dead letter that the message becomes; `nil` when it does not become one.
@@ -69,11 +76,11 @@ struct Settlement {
             if let deadName = deadName(maximumDeliveries) {
                 let cause = "delivered \(redeliveries) times" + (reason.map { ": \($0)" } ?? "")
                 return DeadLetter.operations(
-                    at: tree.dead(deadName), data: data(in: queue), cause: cause, in: queue.store)
+                    at: tree.dead(deadName), data: data(in: queue, maximumDeliveries), cause: cause, in: queue.store)
             }
             let name = lease.name.with(redeliveries: redeliveries)
             let path = due.map { tree.delayed(name.string, due: $0) } ?? epoch.path(of: name, in: tree)
-            return [.create(path, data: Envelope.restored(data(in: queue)))]
+            return [.create(path, data: Envelope.restored(data(in: queue, maximumDeliveries)))]
         case .deadLetter(let reason):
             let name = deadName(maximumDeliveries) ?? lease.name.string
             return DeadLetter.operations(at: tree.dead(name), data: lease.data, cause: reason, in: queue.store)
@@ -91,11 +98,14 @@ struct Settlement {
     }
 
     /// Returns the data of the message, with the failure of this delivery if it fits.
-    private func data(in queue: MessageQueue) -> [UInt8] {
-        guard let failure else { return lease.data }
+    private func data(in queue: MessageQueue, _ maximumDeliveries: Int) -> [UInt8] {
+        let leaves = leavesGroup(maximumDeliveries)
+        let (envelope, data) =
+            leaves ? (lease.envelope.outsideGroup, lease.envelope.outsideGroup.encoded()) : (lease.envelope, lease.data)
+        guard let failure else { return data }
         // The remainder is always enough for the other operations of the transaction.
         let limit = queue.store.maximumRequestSize - 4_096 - (succession?.bytes ?? 0)
-        return lease.envelope.encoded(adding: failure, limit: limit) ?? lease.data
+        return envelope.encoded(adding: failure, limit: limit) ?? data
     }
 
     /// Records that the settlement was sent without a reply.

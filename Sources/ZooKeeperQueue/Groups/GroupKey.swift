@@ -1,4 +1,4 @@
-/// The key of a message group, which has a valid length: a value.
+/// The key of a message group, of valid length: a value.
 struct GroupKey: Sendable, Hashable {
     let key: String
     /// The name of the group's node below `groups`.
@@ -14,7 +14,8 @@ struct GroupKey: Sendable, Hashable {
         nodeName = DeduplicationBuckets.nodeName(of: key)
     }
 
-    // Swift's strings can be equal although their bytes, and so their nodes, differ.
+    // Swift compares strings by canonical equivalence, so equal keys can have different bytes, and therefore different
+    // nodes.
     static func == (a: GroupKey, b: GroupKey) -> Bool { a.nodeName == b.nodeName }
     func hash(into hasher: inout Hasher) { hasher.combine(nodeName) }
 }

@@ -4,8 +4,8 @@
 /// in the meantime. A producer that sends to groups whose states stay the same, because consumers lag behind, does not
 /// read the states again for each batch. Otherwise it reads them just before it sends.
 struct GroupMemory: Sendable {
-    /// The most messages of groups in one batch. The more groups, the more often ZooKeeper refuses a batch, so the limit
-    /// falls with each refusal and rises with each success.
+    /// The maximum number of messages of groups in a batch. The more groups a batch has, the more often ZooKeeper refuses
+    /// it, so the limit falls with each refusal and rises with each success.
     private(set) var maximumMessages = largestLimit
 
     private var states: [GroupKey: GroupState] = [:]

@@ -6,7 +6,7 @@ struct GroupReader: Sendable {
 
     private var tree: QueueTree { queue.tree }
 
-    /// How often a group is listed whose followers are all gone when they are read.
+    /// How often to list a group again when all listed followers have moved before they could be read.
     private static let attempts = 10
 
     /// Returns the states of groups. Creates the folder of all groups when it is missing.
@@ -23,7 +23,7 @@ struct GroupReader: Sendable {
         }
     }
 
-    /// Returns where a dead letter goes that is redriven.
+    /// Returns the destination of a redriven dead letter.
     ///
     /// A head that blocks its group keeps its place. Otherwise the group has gone on, and the message becomes its last
     /// one.
@@ -135,7 +135,8 @@ struct GroupReader: Sendable {
             }
             // The node names the dead letter.
             if isBlocked { return .unusable(version: children.stat.version) }
-            // A follower that is stored from now on must be noticed, so each one raises the version of the node.
+            // From now on, each new follower raises the node's version, because this client must notice it before it marks
+            // the group idle.
             if case .counted(let version) = GroupState(try await queue.reader.node(path)) {
                 if version == children.stat.version { return .unusable(version: version) }
             } else {

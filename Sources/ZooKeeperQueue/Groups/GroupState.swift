@@ -18,7 +18,7 @@ enum GroupState: Sendable, Hashable {
     case blocked(by: String, version: Int32)
     /// The client may not read the node, which exists.
     case unreadable
-    /// The same transaction removes the head, and the next message takes its place. There is no follower.
+    /// There is no follower. The same transaction removes the head and stores a message, which becomes the new head.
     case handedOver
     /// The same, at a version of a counted group.
     case handedOverAt(version: Int32)
@@ -75,7 +75,7 @@ enum GroupState: Sendable, Hashable {
         }
     }
 
-    /// The data of a group's node whose head is a dead letter.
+    /// The data of the node of a group that a dead letter blocks.
     static func data(blockedBy deadLetter: String) -> [UInt8] { Array((blockedPrefix + deadLetter).utf8) }
 
     /// The data of a group's node without a head.

@@ -13,7 +13,7 @@ struct GroupSuccession: Sendable {
         case none
         /// Only nodes are left that nobody can use. The group's node has this version, and each new follower raises it.
         case unusable(version: Int32)
-        /// The group's node does not exist, which only other clients cause.
+        /// The group's node is missing, because another client deleted it.
         case missing
     }
 
@@ -24,6 +24,15 @@ struct GroupSuccession: Sendable {
     var blockedVersion: Int32?
     /// Whether a dead letter blocks its group.
     var stopsAtDeadLetters = false
+    /// Whether a head that waits for a retry leaves its group.
+    var goesOnDuringRetries = false
+
+    /// Adopts the queue's policy.
+    mutating func use(_ attributes: QueueAttributes) {
+        (stopsAtDeadLetters, goesOnDuringRetries) = (
+            attributes.deadLetterBlocksGroup, !attributes.retryBlocksGroup
+        )
+    }
 
     private var path: String { tree.group(key) }
 
@@ -48,8 +57,8 @@ struct GroupSuccession: Sendable {
         return [.set(path, data: GroupState.data(blockedBy: name), version: nil)]
     }
 
-    /// Whether a message that the same transaction stores can take the place of the head, and at which version of a node
-    /// that cannot be deleted.
+    /// Whether a message stored in the same transaction can become the head. `version` is set if the group's node cannot
+    /// be deleted, and must be set at that version instead.
     var place: (isFree: Bool, version: Int32?) {
         switch successor {
         case .none: (true, nil)
@@ -81,7 +90,7 @@ struct GroupSuccession: Sendable {
 
     /// The group has changed since it was read.
     struct Outdated: Error {
-        /// ZooKeeper's refusals that mean so.
+        /// The ZooKeeper errors that mean that the group has changed.
         static let codes: [ZooKeeperError.Code] = [.noNode, .nodeExists, .badVersion, .notEmpty]
     }
 

@@ -23,7 +23,7 @@ struct DeadLetterQueue: Sendable {
                 letters.append(
                     DeadLetter(
                         nodeName: name, payload: envelope.payload, headers: envelope.headers,
-                        id: envelope.id, group: envelope.group, reason: String(decoding: cause, as: UTF8.self),
+                        id: envelope.id, group: envelope.sentGroup, reason: String(decoding: cause, as: UTF8.self),
                         failures: envelope.failures, expiresAt: envelope.expiresAt,
                         deadLetteredAt: EnsembleTime(millisecondsSince1970: node.stat.ctime)))
             }

@@ -30,7 +30,7 @@ struct DelayedQueue: Sendable {
         return DelayedMessage(
             nodeName: name.string, dueAt: name.due, priority: name.item.priority,
             deliveryCount: name.item.redeliveries + 1, payload: envelope.payload, headers: envelope.headers,
-            id: envelope.id, group: envelope.group, failures: envelope.failures, expiresAt: envelope.expiresAt)
+            id: envelope.id, group: envelope.sentGroup, failures: envelope.failures, expiresAt: envelope.expiresAt)
     }
 
     /// Returns the number of delayed messages, how many of them were delivered before, and when the first one is due.

@@ -6,9 +6,9 @@ extension MessageQueue {
     /// can be missed. It does not see messages in nodes that cannot be read: see ``skippedNodes()``.
     ///
     /// - Parameter nodeName: the message's name, for example from its ``SendReceipt``. The count of deliveries in it,
-    ///   or its lack, makes no difference. A message that was sent with a delay gets another name when it becomes
-    ///   ready, and so does one that waits in its group. The name of the latter means the message that has it now: when
-    ///   the group has ended since, it can be a later one.
+    ///   or its lack, makes no difference. A message that was sent with a delay, or that waits in its group, gets another
+    ///   name when it becomes ready. A name of the form `<group>/item-…` belongs to a waiting message and can be reused:
+    ///   once the group has ended, it can name a later message.
     /// - Returns: `nil` when there is no such message, for example because it was acknowledged.
     /// - Throws: ``QueueError``; ``QueueError/Code/invalidArgument`` when it is not the name of a message, or old
     ///   clients have given the name to several. `CancellationError` when the task was cancelled.
@@ -47,11 +47,11 @@ extension MessageQueue {
     /// When a later message was sent with the ID, the ID stays remembered, unless this message was requeued or moved
     /// since.
     ///
-    /// - Parameter nodeName: the message's name. See ``message(nodeName:)``. A message that waits in its group has none
-    ///   that is its own: cancel it by its ID.
+    /// - Parameter nodeName: the message's name. See ``message(nodeName:)``. The name of a message that waits in its
+    ///   group is not unique: cancel it by its ID.
     /// - Returns: the message as it was before.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message,
-    ///   ``QueueError/Code/invalidArgument`` when it waits in its group, its consumer belongs to a release that does not notice, or the store
+    ///   ``QueueError/Code/invalidArgument`` for the name of a message that waits in its group, or when its consumer belongs to a release that does not notice, or the store
     ///   has no transactions, ``QueueError/Code/timedOut`` when the message moves all the time,
     ///   ``QueueError/Code/outcomeUnknown`` when no response arrived: look the message up to find out.
     ///   `CancellationError` when the task was cancelled during the search.
@@ -77,8 +77,8 @@ extension MessageQueue {
     ///   - nodeName: the message's name. See ``message(nodeName:)``.
     ///   - priority: 0…999; a lower number is delivered first.
     /// - Returns: the new name; `nil` when the message has moved, and the reply with the name was lost.
-    /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message, or it is leased or a dead
-    ///   letter; ``QueueError/Code/invalidArgument``, ``QueueError/Code/timedOut``; ``QueueError/Code/outcomeUnknown``
+    /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message, or it is neither ready nor
+    ///   delayed; ``QueueError/Code/invalidArgument``, ``QueueError/Code/timedOut``; ``QueueError/Code/outcomeUnknown``
     ///   when no response arrived: look the message up to find out. `CancellationError` when the task was cancelled
     ///   during the search.
     @discardableResult

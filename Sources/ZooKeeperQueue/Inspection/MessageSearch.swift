@@ -243,7 +243,7 @@ struct MessageSearch: Sendable {
         let (item, envelope) = (found.message.name, found.message.envelope)
         return MessageStatus(
             nodeName: name, place: place, priority: item.priority, redeliveries: item.redeliveries,
-            payload: envelope.payload, headers: envelope.headers, id: envelope.id, group: envelope.group,
+            payload: envelope.payload, headers: envelope.headers, id: envelope.id, group: envelope.sentGroup,
             failures: envelope.failures, expiresAt: envelope.expiresAt)
     }
 }

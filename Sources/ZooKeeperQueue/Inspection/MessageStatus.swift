@@ -10,7 +10,7 @@ public struct MessageStatus: Sendable, Hashable {
         case leased(by: String, since: EnsembleTime)
         /// Its consumer has failed or was silent, and a recovery will redeliver it.
         case recovering
-        /// It waits until the earlier messages of its group have left the queue.
+        /// It waits behind earlier messages of its group.
         case waiting
         /// It became a dead letter for this reason at this time.
         case deadLettered(reason: String, at: EnsembleTime)

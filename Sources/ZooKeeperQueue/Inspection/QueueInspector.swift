@@ -126,7 +126,7 @@ struct QueueInspector: Sendable {
                         nodeName: message.name.string, priority: entry.name.priority,
                         deliveryCount: entry.name.redeliveries + 1,
                         payload: message.envelope.payload, headers: message.envelope.headers,
-                        id: message.envelope.id, group: message.envelope.group, failures: message.envelope.failures,
+                        id: message.envelope.id, group: message.envelope.sentGroup, failures: message.envelope.failures,
                         expiresAt: message.envelope.expiresAt,
                         enqueuedAt: EnsembleTime(millisecondsSince1970: node.stat.ctime))
                 }

@@ -24,8 +24,8 @@ public struct QueueStatistics: Sendable, Hashable {
     public var delayed = 0
     /// The delayed messages that were delivered before: they wait after a failed delivery.
     public var retrying = 0
-    /// Message groups with a message. One message of each is counted elsewhere. The others wait for it, and are not
-    /// counted.
+    /// The number of message groups. The head of each group is counted by its state, for example in ``ready``. The
+    /// messages behind it are not counted.
     public var groups = 0
     /// When the first delayed message is due; `nil` when there is none. When this time has passed by seconds, no
     /// recovery is running.

@@ -36,11 +36,13 @@ public struct OutgoingMessage: Sendable, Hashable {
     public var expiresAt: EnsembleTime?
     /// The key of the message's group, for example a customer's number: 1 to 255 bytes of UTF-8. Default: none.
     ///
-    /// The messages of a group are delivered one after the other, in the order in which they were stored: the next one
-    /// becomes ready when the one before it was acknowledged, dead-lettered or expired, whatever happened to its
-    /// consumers. Groups take turns, so a group with many messages does not delay the others. A message of a group can
-    /// have half the size of another one, and neither ``delay`` nor ``deliverAt``. One that expires stays until a consumer
-    /// would hand it out. A store without transactions refuses it.
+    /// The messages of a group are delivered one at a time, in the order in which they were stored. The next message
+    /// becomes ready when the one before it has been acknowledged, cancelled or dead-lettered, or has expired.
+    /// ``QueueAttributes/deadLetterBlocksGroup`` and ``QueueAttributes/retryBlocksGroup`` change this. Groups take turns,
+    /// so a long group does not delay the others.
+    ///
+    /// A message with a group cannot have a ``delay`` or ``deliverAt``, and its size limit is a little less than half of
+    /// the usual one. If it expires, it is removed only when its turn comes. A store without transactions refuses it.
     public var group: String?
 
     /// Creates a message from bytes. Each property describes its setting.

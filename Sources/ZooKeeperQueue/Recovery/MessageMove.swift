@@ -16,8 +16,10 @@ struct MessageMove {
     var slot: DelaySlot?
     /// Why the messages are dead-lettered; `nil` when they are not.
     var cause: String?
-    /// What happens to the group of a message that is dead-lettered.
+    /// What happens to the group that the message leaves.
     var succession: GroupSuccession?
+    /// The group that the message leaves, or of which it becomes a dead letter.
+    var group: GroupKey?
     /// How many messages end with the node without being moved.
     var deleted = 0
     var count: Int { messages.count + deleted }
@@ -29,6 +31,7 @@ struct MessageMove {
 
     private var groupOperations: [ZooKeeperOperation] {
         guard let succession, let letter = messages.first else { return [] }
+        if cause == nil { return succession.operations }
         return succession.operations(deadLettering: NodePath.name(of: letter.path))
     }
 

@@ -27,14 +27,18 @@ struct Redelivery: RecoveryDuty {
                 guard ages.isOlder(node.stat.ctime, than: attributes.redeliveryDelay) else { return nil }
                 return move(of: name, node, epoch, attributes)
             }
-            let deadLetters = try await withSuccessions(moves.filter { $0.cause != nil }, attributes)
-            let singles = deadLetters.filter { $0.succession == nil }
-            report.deadLettered += try await mover.apply(singles, guardedBy: .nothing).count
-            let grouped = try await mover.apply(
-                deadLetters.filter { $0.succession != nil }, guardedBy: .epoch(epoch))
-            report.deadLettered += grouped.count
-            guard grouped.isComplete else { return }
-            let outcome = try await mover.apply(moves.filter { $0.cause == nil }, guardedBy: .epoch(epoch))
+            let complete = try await withSuccessions(moves, attributes)
+            let deadLetters = complete.filter { $0.cause != nil }
+            // The next message of a group goes to a folder of this epoch.
+            for (moves, moveGuard) in [
+                (deadLetters.filter { $0.succession == nil }, MoveGuard.nothing),
+                (deadLetters.filter { $0.succession != nil }, .epoch(epoch)),
+            ] {
+                let outcome = try await mover.apply(moves, guardedBy: moveGuard)
+                report.deadLettered += outcome.count
+                if !outcome.isComplete { return }
+            }
+            let outcome = try await mover.apply(complete.filter { $0.cause == nil }, guardedBy: .epoch(epoch))
             report.redelivered += outcome.count
             // In another epoch the messages belong into other folders. The next pass tries again.
             if !outcome.isComplete { return }
@@ -42,17 +46,17 @@ struct Redelivery: RecoveryDuty {
         }
     }
 
-    /// Adds what happens to the groups of messages that become dead letters.
+    /// Adds what happens to the groups that messages leave.
     private func withSuccessions(_ moves: [MessageMove], _ attributes: QueueAttributes) async throws -> [MessageMove] {
         var complete: [MessageMove] = []
         for var move in moves {
-            if let key = move.messages.first?.data.flatMap(Envelope.group(in:)) {
+            if let key = move.group {
                 // A group that cannot be read must not keep the other messages from being moved.
                 try await queue.skipped.handle(move.from) {
                     move.succession = try await queue.groups.succession(of: key)
                 }
                 guard move.succession != nil else { continue }
-                move.succession?.stopsAtDeadLetters = attributes.deadLetterBlocksGroup
+                move.succession?.use(attributes)
             }
             complete.append(move)
         }
@@ -66,6 +70,7 @@ struct Redelivery: RecoveryDuty {
         let data = Envelope.restored(node.data)
         guard let item = ItemName(name) else {
             move.messages = [.init(path: tree.dead(name), data: data)]
+            move.group = Envelope.group(in: data)
             move.cause = "its name is not the name of a message"
             return move
         }
@@ -74,10 +79,15 @@ struct Redelivery: RecoveryDuty {
         let delay = next.redeliveries > 1 ? attributes.retry.delay(after: next.redeliveries) : .zero
         if next.redeliveries >= attributes.maximumDeliveries {
             move.messages = [.init(path: tree.dead(next.string), data: data)]
+            move.group = Envelope.group(in: data)
             move.cause = "delivered \(next.redeliveries) times, and its last consumer failed"
         } else if delay > .zero {
             let due = EnsembleTime(millisecondsSince1970: ages.now).advanced(by: delay)
-            move.messages = [.init(path: tree.delayed(next.string, due: due), data: data)]
+            var delayed = data
+            if !attributes.retryBlocksGroup, case .message(let envelope) = Envelope.read(data), envelope.group != nil {
+                (move.group, delayed) = (Envelope.group(in: data), envelope.outsideGroup.encoded())
+            }
+            move.messages = [.init(path: tree.delayed(next.string, due: due), data: delayed)]
             move.slot = DelaySlot(due)
         } else {
             move.messages = [.init(path: epoch.path(of: next, in: tree), data: data)]

@@ -16,7 +16,7 @@
 /// Tag 1 is a header: the length of its name (2 bytes), its name and its value, both in UTF-8. Tag 2 is the key of the
 /// message's group in UTF-8. Tag 128 is the message's ID in UTF-8. Tag 129 is the time from which on the message is expired, in milliseconds since 1970 (8 bytes). Tag 130
 /// is a ``DeliveryFailure``; of several, the last ten count. Tag 131 is the message's sequence number in its group (4
-/// bytes). A reader ignores an unknown tag from 128 on. An envelope
+/// bytes), and tag 132 the key of a group that the message has left. A reader ignores an unknown tag from 128 on. An envelope
 /// with an unknown tag below 128 counts as one of an unknown kind.
 struct Envelope: Sendable, Hashable {
     var headers: [String: String]
@@ -29,6 +29,8 @@ struct Envelope: Sendable, Hashable {
     var groupNumber: Int32?
     var expiresAt: EnsembleTime?
     var failures: [DeliveryFailure] = []
+    /// The key of the group that the message has left, because the group goes on while the message waits for a retry.
+    var formerGroup: String?
     /// The optional fields of later releases, with their tags and lengths. A message that is stored again keeps them.
     var unknownFields: [UInt8] = []
 
@@ -45,6 +47,7 @@ struct Envelope: Sendable, Hashable {
     private static let expiryTag: UInt8 = 129
     private static let failureTag: UInt8 = 130
     private static let groupNumberTag: UInt8 = 131
+    private static let formerGroupTag: UInt8 = 132
 
     /// The result of decoding a node's data.
     enum Reading: Sendable, Hashable {
@@ -61,7 +64,7 @@ struct Envelope: Sendable, Hashable {
     func encoded() -> [UInt8] {
         let isBare =
             headers.isEmpty && id == nil && group == nil && groupNumber == nil && expiresAt == nil
-            && failures.isEmpty && unknownFields.isEmpty
+            && failures.isEmpty && formerGroup == nil && unknownFields.isEmpty
         if isBare, !payload.isEmpty, !payload.starts(with: Self.magic) { return payload }
         var fields: [UInt8] = []
         func append(_ tag: UInt8, _ bytes: some Collection<UInt8>) {
@@ -86,6 +89,7 @@ struct Envelope: Sendable, Hashable {
             bytes.append(bigEndian: groupNumber)
             append(Self.groupNumberTag, bytes)
         }
+        if let formerGroup { append(Self.formerGroupTag, formerGroup.utf8) }
         fields += unknownFields
         return Self.head(kind: Self.singleMessage, fieldsLength: fields.count) + fields + payload
     }
@@ -158,6 +162,16 @@ struct Envelope: Sendable, Hashable {
         return envelope.encoded()
     }
 
+    /// The key with which the message was sent, also after it has left its group.
+    var sentGroup: String? { group ?? formerGroup }
+
+    /// The message without its group, which goes on.
+    var outsideGroup: Envelope {
+        var envelope = self
+        (envelope.formerGroup, envelope.group, envelope.groupNumber) = (sentGroup, nil, nil)
+        return envelope
+    }
+
     /// Returns the data of a message that becomes the head of its group, with its number among the followers.
     static func promoted(_ data: [UInt8]?, in group: GroupKey, number: Int32) -> [UInt8] {
         guard case .message(var envelope) = read(data ?? []) else { return restored(data) }
@@ -201,6 +215,8 @@ struct Envelope: Sendable, Hashable {
                 envelope.expiresAt = EnsembleTime(millisecondsSince1970: Int64(bigEndian: data[start..<offset]))
             } else if tag == groupNumberTag, length == 4 {
                 envelope.groupNumber = Int32(bigEndian: data[start..<offset])
+            } else if tag == formerGroupTag, let text = String(validating: data[start..<offset], as: UTF8.self) {
+                envelope.formerGroup = text
             } else if tag == failureTag, let failure = DeliveryFailure(data[start..<offset]) {
                 envelope.failures.append(failure)
                 if envelope.failures.count > DeliveryFailure.maximumCount { envelope.failures.removeFirst() }

@@ -6,8 +6,8 @@ struct Put: AsyncParsableCommand {
         abstract: "Store messages, and print the name of each one when it is stored.",
         discussion: """
             Prints "-" for a stored message when the reply with its name was lost. A delayed message becomes ready when \
-            its time has come and a recovery runs. It gets another name then, and so does a message that waits for others of \
-            its group when it becomes ready.
+            its time has come and a recovery runs. It then gets another name. So does a message that had to wait for its \
+            group.
             """)
 
     @OptionGroup var options: QueueOptions
@@ -27,8 +27,8 @@ struct Put: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             """
-            The key of the messages' group. The messages of a group are delivered one after the other, in the order in \
-            which they were stored.
+            The key of the group to which the messages belong. The messages of a group are delivered one at a time, in \
+            the order in which they were stored. Cannot be combined with --delay or --at.
             """, valueName: "key"))
     var group: String?
 
