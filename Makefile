@@ -18,7 +18,7 @@ RELEASE = swift build -c release --static-swift-stdlib -Xcc -ffunction-sections 
 # With BUILT=1, the targets use what is built already: CI builds everything once.
 build = $(if $(BUILT),@true,$(1))
 
-.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page kazoo faults faults-program soak release install benchmark benchmark-gateway benchmark-delays benchmark-groups benchmark-check setup build examples \
+.PHONY: api build-tests minimal-user faults-standard faults-change demo test test-servers proof proof-in-memory proof-previous previous-release page kazoo faults faults-legacy faults-everything soak release install benchmark benchmark-gateway benchmark-delays benchmark-groups benchmark-check setup build examples \
     lint format docs clean
 
 ## A narrated end-to-end run against a real ZooKeeper that it starts.
@@ -67,12 +67,14 @@ kazoo: setup
 ## Every kind of fault on real servers, and an ensemble whose servers are replaced, in about eight minutes.
 faults: faults-standard faults-change
 
-faults-program: setup
-	$(RELEASE) --product faults
-
 faults-standard faults-change: faults-%: setup
 	$(call build,$(RELEASE) --product faults)
 	.build/release/faults $*
+
+## The two runs of faults-standard, which CI does at the same time.
+faults-legacy faults-everything: faults-%: setup
+	$(call build,$(RELEASE) --product faults)
+	.build/release/faults standard --only $*
 
 ## The same faults for a given time, with a kill every ten seconds: make soak DURATION=30m
 DURATION ?= 30m

@@ -26,35 +26,46 @@ struct Faults: AsyncParsableCommand {
                 "The number of messages that a node may hold in the second run. Default: 1 or 16, decided by the seed.")
         var maximumBatchSize: Int?
 
+        @Option(help: "Only one of the two runs: legacy or everything.")
+        var only: Part?
+
+        enum Part: String, ExpressibleByArgument, CaseIterable { case legacy, everything }
+
         func run() async throws {
-            // The scenario of the legacy Python client: messages are sent and checked while servers are killed, one
-            // after the other.
-            let legacyScenario =
-                try await TestRun(
-                    title: "legacy client's scenario", servers: servers, messages: 500, rest: 60, isOrdered: true,
-                    seed: seed
-                ).run { nemesis in
-                    let cycle = [ClusterFault.killRandomServer, .killLeader, .wipeServer]
-                    var done = 0
-                    while done < 40, await !nemesis.pool.haveExited(.producer) {
-                        try await nemesis.perform(cycle[done % cycle.count])
-                        done += 1
-                        // Without a pause between two kills, the whole run would be an outage.
-                        try await Task.sleep(for: .seconds(2))
-                    }
+            var verdicts: [Verdict] = []
+            if only != .everything { verdicts.append(try await legacyScenario()) }
+            if only != .legacy { verdicts.append(try await everything()) }
+            try verdicts.max()?.exit()
+        }
+
+        /// The scenario of the legacy Python client: messages are sent and checked while servers are killed, one after
+        /// the other.
+        private func legacyScenario() async throws -> Verdict {
+            try await TestRun(
+                title: "legacy client's scenario", servers: servers, messages: 500, rest: 60, isOrdered: true, seed: seed
+            ).run { nemesis in
+                let cycle = [ClusterFault.killRandomServer, .killLeader, .wipeServer]
+                var done = 0
+                while done < 40, await !nemesis.pool.haveExited(.producer) {
+                    try await nemesis.perform(cycle[done % cycle.count])
+                    done += 1
+                    // Without a pause between two kills, the whole run would be an outage.
+                    try await Task.sleep(for: .seconds(2))
                 }
-            let everything =
-                try await TestRun(
-                    title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
-                    messages: 16_700, rest: 330, concurrency: 32,
-                    maximumBatchSize: maximumBatchSize ?? (seed.isMultiple(of: 2) ? 16 : 1), seed: seed
-                ).run { nemesis in
-                    var generator = SeededGenerator(seed: seed)
-                    for fault in ClusterFault.allCases.shuffled(using: &generator) {
-                        try await nemesis.perform(fault)
-                    }
+            }
+        }
+
+        private func everything() async throws -> Verdict {
+            try await TestRun(
+                title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
+                messages: 16_700, rest: 330, concurrency: 32,
+                maximumBatchSize: maximumBatchSize ?? (seed.isMultiple(of: 2) ? 16 : 1), seed: seed
+            ).run { nemesis in
+                var generator = SeededGenerator(seed: seed)
+                for fault in ClusterFault.allCases.shuffled(using: &generator) {
+                    try await nemesis.perform(fault)
                 }
-            try max(legacyScenario, everything).exit()
+            }
         }
     }
 

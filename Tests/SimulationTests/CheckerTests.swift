@@ -105,6 +105,29 @@ struct CheckerTests {
         #expect(broken(events).isEmpty)
     }
 
+    @Test("The checker finds messages of a group that overtake each other, and accepts redeliveries before the next one")
+    func checksGroups() {
+        func broken(_ messages: [String], group: @escaping (String) -> String? = { _ in "g" }) -> Set<Invariant> {
+            let sent = ["a", "b"].flatMap { [HistoryEvent(.sending, by: "p", $0), HistoryEvent(.sent, by: "p", $0)] }
+            var counts: [String: Int] = [:]
+            let deliveries = messages.enumerated().map { number, message in
+                counts[message, default: 0] += 1
+                return HistoryEvent(
+                    .delivered, by: "c", message, token: Int64(number), deliveryCount: counts[message] ?? 0,
+                    name: "item-\(message)")
+            }
+            let dead = FinalState(dead: ["a", "b"].map { .init(name: "item-\($0)", payload: $0) })
+            // The order in which processes record deliveries is not that of the claims.
+            let checker = Checker(sent + deliveries.reversed(), finalState: dead, group: group)
+            return Set(checker.violations().map(\.invariant)).intersection([.groupOrderKept])
+        }
+        #expect(broken(["a", "a", "b", "b"]).isEmpty)
+        #expect(broken(["b", "a"]) == [.groupOrderKept])
+        #expect(broken(["a", "b", "a"]) == [.groupOrderKept])
+        #expect(broken(["b", "a", "b"], group: { $0 }).isEmpty)
+        #expect(broken(["b", "a", "b"], group: { _ in nil }).isEmpty)
+    }
+
     @Test("A history event is parsed from its line, and an incomplete line gives no event")
     func parsesLines() {
         let event = delivery(.delivered, "two words", token: 5, count: 3)
