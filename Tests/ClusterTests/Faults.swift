@@ -42,7 +42,8 @@ struct Faults: AsyncParsableCommand {
         /// the other.
         private func legacyScenario() async throws -> Verdict {
             try await TestRun(
-                title: "legacy client's scenario", servers: servers, messages: 500, rest: 60, isOrdered: true, seed: seed
+                title: "legacy client's scenario", servers: servers, messages: 500, rest: 60, isOrdered: true,
+                seed: seed
             ).run { nemesis in
                 let cycle = [ClusterFault.killRandomServer, .killLeader, .wipeServer]
                 var done = 0

@@ -105,7 +105,8 @@ struct CheckerTests {
         #expect(broken(events).isEmpty)
     }
 
-    @Test("The checker finds messages of a group that overtake each other, and accepts redeliveries before the next one")
+    @Test(
+        "The checker finds messages of a group that overtake each other, and accepts redeliveries before the next one")
     func checksGroups() {
         func broken(_ messages: [String], group: @escaping (String) -> String? = { _ in "g" }) -> Set<Invariant> {
             let sent = ["a", "b"].flatMap { [HistoryEvent(.sending, by: "p", $0), HistoryEvent(.sent, by: "p", $0)] }
