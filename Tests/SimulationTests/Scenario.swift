@@ -22,8 +22,8 @@ struct Scenario: Sendable, CustomStringConvertible {
     var requeueDelay = Duration.zero
     /// How long after its send a message expires.
     var expiry: Duration?
-    /// Whether the number of messages in a node makes a difference. A message that is sent with a delay, or belongs to a
-    /// group, is alone in its node.
+    /// Whether the number of messages in a node makes a difference. A message that is sent with a delay, or belongs to
+    /// a group, is alone in its node.
     var dependsOnBatches: Bool {
         if case .none = groups { return delay == .zero }
         return false

@@ -88,8 +88,8 @@ struct GroupedQueue {
         await producer.close()
     }
 
-    /// Receives messages with several consumers, each with a client of its own. Each acknowledges up to 32 messages at the
-    /// same time.
+    /// Receives messages with several consumers, each with a client of its own. Each acknowledges up to 32 messages at
+    /// the same time.
     private func receive(_ count: Int) async throws {
         let remaining = Countdown(count)
         try await withThrowingDiscardingTaskGroup { group in

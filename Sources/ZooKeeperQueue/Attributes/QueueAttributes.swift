@@ -14,13 +14,13 @@ public struct QueueAttributes: Sendable, Hashable {
     /// What happens to a message that has expired. Default: it moves to the dead letters.
     public var whenExpired: WhenExpired
 
-    /// Whether a dead letter with a ``OutgoingMessage/group`` blocks its group: the group's other messages wait until the
-    /// dead letter is redriven or deleted. Default: the group goes on without it.
+    /// Whether a dead letter with a ``OutgoingMessage/group`` blocks its group: the group's other messages wait until
+    /// the dead letter is redriven or deleted. Default: the group goes on without it.
     public var deadLetterBlocksGroup: Bool
 
-    /// Whether a message with a ``OutgoingMessage/group`` blocks its group while it waits for a retry, or is requeued with
-    /// a delay. If not, the message leaves its group, which goes on, and is delivered again outside the group's order.
-    /// Default: it blocks the group.
+    /// Whether a message with a ``OutgoingMessage/group`` blocks its group while it waits for a retry, or is requeued
+    /// with a delay. If not, the message leaves its group, which goes on, and is delivered again outside the group's
+    /// order. Default: it blocks the group.
     public var retryBlocksGroup: Bool
 
     /// How long a recovery holds back the message of a failed consumer before it redelivers the message. Default: zero.
@@ -28,8 +28,8 @@ public struct QueueAttributes: Sendable, Hashable {
     public var redeliveryDelay: Duration
 
     /// How long a consumer that holds messages may send nothing before a recovery takes its leases away, although its
-    /// session lives: at least a second. Default: 60 seconds. `nil` means that it keeps its leases as long as its session
-    /// lives. The tree stores whole milliseconds.
+    /// session lives: at least a second. Default: 60 seconds. `nil` means that it keeps its leases as long as its
+    /// session lives. The tree stores whole milliseconds.
     ///
     /// A session lives as long as the client's own threads do, also in a process whose other threads are all blocked. A
     /// consumer therefore renews its leases, with at most one write in each third of this time, however many leases it

@@ -7,8 +7,8 @@
 /// the dead letters, are never refused.
 public struct QueueCapacity: Sendable, Hashable {
     /// The most messages that are ready; `nil` means no limit. The servers count nodes, so a producer multiplies that
-    /// count by the average number of messages in the nodes that it has stored. Delayed messages, and messages that wait
-    /// in their groups, do not count: limit ``bytes`` for them.
+    /// count by the average number of messages in the nodes that it has stored. Delayed messages, and messages that
+    /// wait in their groups, do not count: limit ``bytes`` for them.
     public var messages: Int?
     /// The most bytes that the queue keeps, whether ready, leased or dead: payloads, headers and the queue's own
     /// nodes. `nil` means no limit.

@@ -4,8 +4,8 @@
 /// in the meantime. A producer that sends to groups whose states stay the same, because consumers lag behind, does not
 /// read the states again for each batch. Otherwise it reads them just before it sends.
 struct GroupMemory: Sendable {
-    /// The maximum number of messages of groups in a batch. The more groups a batch has, the more often ZooKeeper refuses
-    /// it, so the limit falls with each refusal and rises with each success.
+    /// The maximum number of messages of groups in a batch. The more groups a batch has, the more often ZooKeeper
+    /// refuses it, so the limit falls with each refusal and rises with each success.
     private(set) var maximumMessages = largestLimit
 
     private var states: [GroupKey: GroupState] = [:]
@@ -16,8 +16,8 @@ struct GroupMemory: Sendable {
     private var refusals = 0
 
     private static let largestLimit = 400
-    /// How many attempts follow each other at once. A single message needs more only if its group begins and ends all the
-    /// time.
+    /// How many attempts follow each other at once. A single message needs more only if its group begins and ends all
+    /// the time.
     private static let immediateAttempts = 10
     /// The most groups that are remembered.
     private static let maximumGroups = 100_000

@@ -65,8 +65,8 @@ struct GroupReader: Sendable {
         return blocking
     }
 
-    /// Reads the followers of the heads among nodes, where their names can be predicted: many at a time, which takes less
-    /// work than one at a time when the heads are settled.
+    /// Reads the followers of the heads among nodes, where their names can be predicted: many at a time, which takes
+    /// less work than one at a time when the heads are settled.
     func followers(of nodes: [Node?], named names: [ItemName]) async throws -> [ItemName: GroupSuccession.Successor] {
         let expected = zip(names, nodes).compactMap { name, node -> (head: ItemName, next: ItemName, path: String)? in
             guard let data = node?.data, data.starts(with: Envelope.magic),
@@ -135,8 +135,8 @@ struct GroupReader: Sendable {
             }
             // The node names the dead letter.
             if isBlocked { return .unusable(version: children.stat.version) }
-            // From now on, each new follower raises the node's version, because this client must notice it before it marks
-            // the group idle.
+            // From now on, each new follower raises the node's version, because this client must notice it before it
+            // marks the group idle.
             if case .counted(let version) = GroupState(try await queue.reader.node(path)) {
                 if version == children.stat.version { return .unusable(version: version) }
             } else {

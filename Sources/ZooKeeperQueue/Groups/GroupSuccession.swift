@@ -57,8 +57,8 @@ struct GroupSuccession: Sendable {
         return [.set(path, data: GroupState.data(blockedBy: name), version: nil)]
     }
 
-    /// Whether a message stored in the same transaction can become the head. `version` is set if the group's node cannot
-    /// be deleted, and must be set at that version instead.
+    /// Whether a message stored in the same transaction can become the head. `version` is set if the group's node
+    /// cannot be deleted, and must be set at that version instead.
     var place: (isFree: Bool, version: Int32?) {
         switch successor {
         case .none: (true, nil)

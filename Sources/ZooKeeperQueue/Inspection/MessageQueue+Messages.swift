@@ -6,9 +6,9 @@ extension MessageQueue {
     /// can be missed. It does not see messages in nodes that cannot be read: see ``skippedNodes()``.
     ///
     /// - Parameter nodeName: the message's name, for example from its ``SendReceipt``. The count of deliveries in it,
-    ///   or its lack, makes no difference. A message that was sent with a delay, or that waits in its group, gets another
-    ///   name when it becomes ready. A name of the form `<group>/item-…` belongs to a waiting message and can be reused:
-    ///   once the group has ended, it can name a later message.
+    ///   or its lack, makes no difference. A message that was sent with a delay, or that waits in its group, gets
+    ///   another name when it becomes ready. A name of the form `<group>/item-…` belongs to a waiting message and can
+    ///   be reused: once the group has ended, it can name a later message.
     /// - Returns: `nil` when there is no such message, for example because it was acknowledged.
     /// - Throws: ``QueueError``; ``QueueError/Code/invalidArgument`` when it is not the name of a message, or old
     ///   clients have given the name to several. `CancellationError` when the task was cancelled.
@@ -51,10 +51,10 @@ extension MessageQueue {
     ///   group is not unique: cancel it by its ID.
     /// - Returns: the message as it was before.
     /// - Throws: ``QueueError``; ``QueueError/Code/notFound`` when there is no such message,
-    ///   ``QueueError/Code/invalidArgument`` for the name of a message that waits in its group, or when its consumer belongs to a release that does not notice, or the store
-    ///   has no transactions, ``QueueError/Code/timedOut`` when the message moves all the time,
-    ///   ``QueueError/Code/outcomeUnknown`` when no response arrived: look the message up to find out.
-    ///   `CancellationError` when the task was cancelled during the search.
+    ///   ``QueueError/Code/invalidArgument`` for the name of a message that waits in its group, or when its consumer
+    ///   belongs to a release that does not notice, or the store has no transactions, ``QueueError/Code/timedOut`` when
+    ///   the message moves all the time, ``QueueError/Code/outcomeUnknown`` when no response arrived: look the message
+    ///   up to find out. `CancellationError` when the task was cancelled during the search.
     @discardableResult
     public func cancelMessage(nodeName: String) async throws -> MessageStatus {
         try await MessageChange(queue: self).cancel(try MessageSearch.Key(nodeName: nodeName))

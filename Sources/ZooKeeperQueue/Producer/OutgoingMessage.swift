@@ -38,11 +38,12 @@ public struct OutgoingMessage: Sendable, Hashable {
     ///
     /// The messages of a group are delivered one at a time, in the order in which they were stored. The next message
     /// becomes ready when the one before it has been acknowledged, cancelled or dead-lettered, or has expired.
-    /// ``QueueAttributes/deadLetterBlocksGroup`` and ``QueueAttributes/retryBlocksGroup`` change this. Groups take turns,
-    /// so a long group does not delay the others.
+    /// ``QueueAttributes/deadLetterBlocksGroup`` and ``QueueAttributes/retryBlocksGroup`` change this. Groups take
+    /// turns, so a long group does not delay the others.
     ///
-    /// A message with a group cannot have a ``delay`` or ``deliverAt``, and its size limit is a little less than half of
-    /// the usual one. If it expires, it is removed only when its turn comes. A store without transactions refuses it.
+    /// A message with a group cannot have a ``delay`` or ``deliverAt``, and its size limit is a little less than half
+    /// of the usual one. If it expires, it is removed only when its turn comes. A store without transactions refuses
+    /// it.
     public var group: String?
 
     /// Creates a message from bytes. Each property describes its setting.

@@ -149,8 +149,8 @@ struct ProducerSequence: Sendable {
 
     /// Takes the next batch to send: as many waiting messages as fit.
     ///
-    /// - Parameter maximumGrouped: the most messages of groups. A batch with such messages is in flight alone, because it
-    ///   depends on the states of the groups, which are read just before it is sent.
+    /// - Parameter maximumGrouped: the most messages of groups. A batch with such messages is in flight alone, because
+    ///   it depends on the states of the groups, which are read just before it is sent.
     mutating func nextBatch(overhead: Int, maximumGrouped: Int = .max) -> Batch? {
         guard !isHalted, !waiting.isEmpty, batches.count < maximumBatchesInFlight,
             batches.isEmpty || waiting.count - withdrawnMessages >= minimumBatch,

@@ -1,8 +1,8 @@
 import CoreMetrics
 import ZooKeeper
 
-/// Settles expired messages of a queue that hands out none, because it has no consumer or is paused. Otherwise consumers
-/// settle them.
+/// Settles expired messages of a queue that hands out none, because it has no consumer or is paused. Otherwise
+/// consumers settle them.
 ///
 /// Each sweep reads one part of the ready messages, and sweeps that follow each other read different parts. So its cost
 /// does not depend on the length of the queue. A node with several messages is left to consumers until all of them have

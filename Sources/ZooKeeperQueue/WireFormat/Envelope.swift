@@ -14,10 +14,11 @@
 /// | 10 + L | rest | payload |
 ///
 /// Tag 1 is a header: the length of its name (2 bytes), its name and its value, both in UTF-8. Tag 2 is the key of the
-/// message's group in UTF-8. Tag 128 is the message's ID in UTF-8. Tag 129 is the time from which on the message is expired, in milliseconds since 1970 (8 bytes). Tag 130
-/// is a ``DeliveryFailure``; of several, the last ten count. Tag 131 is the message's sequence number in its group (4
-/// bytes), and tag 132 the key of a group that the message has left. A reader ignores an unknown tag from 128 on. An envelope
-/// with an unknown tag below 128 counts as one of an unknown kind.
+/// message's group in UTF-8. Tag 128 is the message's ID in UTF-8. Tag 129 is the time from which on the message is
+/// expired, in milliseconds since 1970 (8 bytes). Tag 130 is a ``DeliveryFailure``; of several, the last ten count. Tag
+/// 131 is the message's sequence number in its group (4 bytes), and tag 132 the key of a group that the message has
+/// left. A reader ignores an unknown tag from 128 on. An envelope with an unknown tag below 128 counts as one of an
+/// unknown kind.
 struct Envelope: Sendable, Hashable {
     var headers: [String: String]
     var payload: [UInt8]
@@ -150,8 +151,8 @@ struct Envelope: Sendable, Hashable {
         return data
     }
 
-    /// Returns a dead letter's data for writing it into `items` again: without its expiry, which may have made it a dead
-    /// letter, and without its number in a group that has gone on.
+    /// Returns a dead letter's data for writing it into `items` again: without its expiry, which may have made it a
+    /// dead letter, and without its number in a group that has gone on.
     static func redriven(_ data: [UInt8]?) -> [UInt8] {
         guard let data, case .message(var envelope) = read(data),
             envelope.expiresAt != nil || envelope.groupNumber != nil

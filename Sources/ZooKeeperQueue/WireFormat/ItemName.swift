@@ -178,8 +178,8 @@ struct ItemName: Sendable, Hashable {
         return ItemName(rank: rank, epoch: epoch, count: UInt32(clamping: redeliveries), odd: odd)
     }
 
-    /// Returns the name that the server gives to a node of the same priority after the one with this number; `nil` after
-    /// the last number.
+    /// Returns the name that the server gives to a node of the same priority after the one with this number; `nil`
+    /// after the last number.
     func next(after number: Int32) -> ItemName? {
         let (next, isTooLarge) = number.addingReportingOverflow(1)
         guard !isTooLarge else { return nil }

@@ -90,8 +90,8 @@ struct ConsumerStateMachine: Sendable {
     var membership = Membership.unregistered
     /// Whether the queue's folders are known to exist.
     var isPrepared = false
-    /// Whether the consumer claims messages of groups. Without transactions it leaves them alone, because the next message
-    /// of a group moves up together with an acknowledgement.
+    /// Whether the consumer claims messages of groups. Without transactions it leaves them alone, because the next
+    /// message of a group moves up together with an acknowledgement.
     private(set) var handlesGroups = true
     private var actions: [Action] = []
 
