@@ -43,8 +43,9 @@ struct ReadyListTests {
         }
         for rank in 0..<consumers {
             let before = part(rank, of: all[...])
-            #expect(part(rank, of: all.dropFirst(31)) == before.subtracting(all.prefix(31)))
-            #expect(part(rank, of: all.dropFirst(32 * consumers)) == before.subtracting(all.prefix(32 * consumers)))
+            for count in [31, 32, 100, 128] {
+                #expect(part(rank, of: all.dropFirst(count)) == before.subtracting(all.prefix(count)))
+            }
         }
         let parts = (0..<consumers).map { part($0, of: all.shuffled()[...]) }
         #expect(Set(parts.joined()) == Set(all) && parts.joined().count == all.count)
@@ -56,12 +57,23 @@ struct ReadyListTests {
         #expect(list(1, rank: 2, of: 3) == entries(1))
     }
 
-    @Test("A consumer takes mostly its own part, and sometimes the part of a lower rank")
+    @Test("A consumer takes mostly its own part of a long list, and sometimes that of another one")
+    func otherPartsOfLongList() {
+        for consumers in 2...5 {
+            let parts = (0..<consumers).map { list(200, rank: $0, of: consumers).first }
+            for rank in 0..<consumers {
+                let seen = (1...4 * consumers).map { list(200, rank: rank, of: consumers, refills: $0).first }
+                #expect(Set(seen) == Set(parts) && seen.count { $0 == parts[rank] } > seen.count / 2)
+            }
+        }
+    }
+
+    @Test("A consumer takes mostly its own part of a short list, and sometimes the part of a lower rank")
     func otherParts() {
         for consumers in 2...5 {
-            let parts = (0..<consumers).map { list(100, rank: $0, of: consumers).first }
+            let parts = (0..<consumers).map { list(50, rank: $0, of: consumers).first }
             for rank in 0..<consumers {
-                let seen = (1...4 * consumers).map { list(100, rank: rank, of: consumers, refills: $0).first }
+                let seen = (1...4 * consumers).map { list(50, rank: rank, of: consumers, refills: $0).first }
                 #expect(Set(seen) == Set(parts[...rank]) && seen.count { $0 == parts[rank] } > seen.count / 2)
             }
         }

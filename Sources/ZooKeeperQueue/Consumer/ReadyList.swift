@@ -44,25 +44,25 @@ struct ReadyList {
             entries = sorted[...]
             return
         }
-        // Every fourth time, each consumer takes the part of a consumer before it, because the part of a busy
-        // consumer would otherwise wait for ever. The first consumer stays at the head, which preserves the order as
-        // far as the other consumers allow.
-        let rank = refills % 4 == 0 && share.rank > 0 ? (refills / 4) % share.rank : share.rank
-        let mine = part(rank, of: sorted, share.consumers, prefetch)
+        let mine = part(of: share, sorted, prefetch)
         // With fewer messages than consumers, the consumers without a part try for any message.
         entries = (mine.isEmpty ? sorted : mine)[...]
     }
 
     /// Returns the part of a consumer.
-    private func part(_ rank: Int, of sorted: [Entry], _ consumers: Int, _ prefetch: Int) -> [Entry] {
-        if sorted.count >= Self.blockSize * consumers, let first = sorted.first {
+    private func part(of share: Share, _ sorted: [Entry], _ prefetch: Int) -> [Entry] {
+        let consumers = share.consumers
+        // Every fourth time, each consumer takes the part of another one, because the part of a busy consumer would
+        // otherwise wait for ever.
+        let turn = refills % 4 == 0 ? refills / 4 : 0
+        if sorted.count >= Self.blockSize * consumers {
             // Blocks of sequence numbers: messages that were claimed since another consumer listed the queue shift the
             // positions of the others, and then two consumers would try the same ones.
-            return sorted.filter { entry in
-                let block = (Int(entry.name.sequence) >> Self.blockBits) - (Int(first.name.sequence) >> Self.blockBits)
-                return block % consumers == rank || block % consumers + consumers == rank
-            }
+            let rank = (share.rank + turn) % consumers
+            return sorted.filter { Int(UInt32(bitPattern: $0.name.sequence)) / Self.blockSize % consumers == rank }
         }
+        // The first consumer stays at the head, which preserves the order as far as the other consumers allow.
+        let rank = turn > 0 && share.rank > 0 ? turn % share.rank : share.rank
         let size = max(1, min(prefetch, (sorted.count + consumers - 1) / consumers))
         var part: [Entry] = []
         for start in stride(from: rank * size, to: sorted.count, by: size * consumers) {
@@ -71,8 +71,7 @@ struct ReadyList {
         return part
     }
 
-    private static let blockBits = 5
-    private static let blockSize = 1 << blockBits
+    private static let blockSize = 32
 
     /// Whether the list is so old that a message of higher priority may have arrived since.
     func isStale(now: Duration) -> Bool { validUntil.map { now >= $0 } ?? true }
