@@ -310,7 +310,7 @@ struct GroupTests {
         }
     }
 
-    @Test("A node that nobody can use does not keep its group from ending")
+    @Test("An unusable node does not keep its group from ending")
     func oddFollower() async throws {
         try await withTestQueue { client, queue in
             try await Self.send([.init("1", group: "g"), .init("2", group: "g")], to: queue)

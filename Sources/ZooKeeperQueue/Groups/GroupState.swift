@@ -9,10 +9,10 @@ enum GroupState: Sendable, Hashable {
     case missing
     /// The group has a head. A follower is added at this version of the node.
     case live(version: Int32)
-    /// The same, but each follower raises the version, because the node has children that nobody can use, and will
-    /// become idle. See ``GroupSuccession/Successor/unusable(version:)``.
+    /// The same, but each follower raises the version, because the node has unusable children, and will become
+    /// idle. See ``GroupSuccession/Successor/unusable(version:)``.
     case counted(version: Int32)
-    /// The group has no head, but children that nobody can use, so its node cannot be deleted.
+    /// The group has no head, but its node has unusable children and cannot be deleted.
     case idle(version: Int32)
     /// The head is the dead letter with this name, and the followers wait until it is redriven or deleted.
     case blocked(by: String, version: Int32)

@@ -11,7 +11,8 @@ struct GroupSuccession: Sendable {
         case follower(name: ItemName, Node)
         /// There is no other message, so the group ends.
         case none
-        /// Only nodes are left that nobody can use. The group's node has this version, and each new follower raises it.
+        /// Only unusable children are left: their names are not those of messages, or they cannot be read or moved. The
+        /// group's node has this version, and each new follower raises it.
         case unusable(version: Int32)
         /// The group's node is missing, because another client deleted it.
         case missing
@@ -115,8 +116,8 @@ struct GroupSuccession: Sendable {
             guard next.count < Self.limit else {
                 throw QueueError(
                     .timedOut,
-                    "Nothing was changed: the message's group changed at each attempt, or the sequence numbers are exhausted. "
-                        + "Run a QueueRecovery, and try again.")
+                    "The message is unchanged: its group changed at each attempt, or the sequence numbers are "
+                        + "exhausted. Run a QueueRecovery, and try again.")
             }
             if next.count > Self.immediate { try await store.sleep(for: .milliseconds(50)) }
             return next

@@ -128,16 +128,11 @@ struct MessageChange: Sendable {
     /// Returns the operations that let the message's group go on without it.
     private func succession(of found: MessageSearch.Found) async throws -> [ZooKeeperOperation] {
         guard let group = found.message.envelope.group.flatMap({ GroupKey($0) }) else { return [] }
-        switch found.location {
-        case .waiting: return []
-        case .ready, .delayed, .leased, .recovering:
-            guard let succession = try await queue.groups.succession(of: group) else { return [] }
-            return [try await queue.reader.sequenceEpoch().check(in: tree)] + succession.operations
-        case .dead:
-            let name = NodePath.name(of: found.path)
-            guard let succession = try await queue.groups.succession(of: group, deadLetter: name) else { return [] }
-            return [try await queue.reader.sequenceEpoch().check(in: tree)] + succession.operations
-        }
+        if case .waiting = found.location { return [] }
+        // A dead letter has left its group, unless it blocks the group.
+        let deadLetter: String? = if case .dead = found.location { NodePath.name(of: found.path) } else { nil }
+        guard let succession = try await queue.groups.succession(of: group, deadLetter: deadLetter) else { return [] }
+        return [try await queue.reader.sequenceEpoch().check(in: tree)] + succession.operations
     }
 
     /// Returns the operations that make the queue forget the message's ID. A later message can have the same ID, when

@@ -59,9 +59,9 @@ struct MessageEncoder: Sendable {
         guard group == nil || data.count <= maximumGroupedSize else {
             throw QueueError(
                 .payloadTooLarge,
-                "The message has \(data.count) bytes with its headers, its ID and its group, but the limit for messages of "
-                    + "a group is \(maximumGroupedSize). Store large payloads elsewhere and send a reference, or raise the "
-                    + "client's maximumRequestSize.")
+                "The message has \(data.count) bytes with its headers, its ID and its group, but the limit for "
+                    + "messages of a group is \(maximumGroupedSize). Store large payloads elsewhere and send a "
+                    + "reference, or raise the client's maximumRequestSize.")
         }
         guard data.count + sizeOfID <= maximumPayloadSize else {
             throw QueueError(
@@ -132,8 +132,8 @@ struct MessageEncoder: Sendable {
         guard message.delay == .zero, message.deliverAt == nil else {
             throw QueueError(
                 .invalidArgument,
-                "A message of a group cannot be delayed, because the group delivers its messages in the order in which they "
-                    + "were sent. Send it later, or without a group.")
+                "A message of a group cannot be delayed, because the group delivers its messages in the order in "
+                    + "which they were sent. Send it later, or without a group.")
         }
         return key
     }

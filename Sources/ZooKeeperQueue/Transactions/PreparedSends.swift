@@ -42,7 +42,7 @@ struct PreparedSends: Sendable {
     /// Lets the first message of the group take the place of the head, which the same transaction removes; `nil` for no
     /// group.
     ///
-    /// - Parameter version: the version of the group's node, if the node has children that nobody can use.
+    /// - Parameter version: the version of the group's node, if the node has unusable children.
     mutating func handOver(_ group: GroupKey?, at version: Int32?) {
         handedOver = group.map { [$0: version.map(GroupState.handedOverAt(version:)) ?? .handedOver] } ?? [:]
     }

@@ -90,7 +90,7 @@ struct PreparedTransaction: Sendable {
     /// Lets the first message of the group take the place of the head, which the same transaction removes; `nil` for no
     /// group.
     ///
-    /// - Parameter version: the version of the group's node, if the node has children that nobody can use.
+    /// - Parameter version: the version of the group's node, if the node has unusable children.
     mutating func handOver(_ group: GroupKey?, at version: Int32?, of tree: QueueTree) {
         for index in parts.indices where ExactString(parts[index].queue.path) == ExactString(tree.root) {
             parts[index].handOver(group, at: version)

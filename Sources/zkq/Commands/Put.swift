@@ -6,8 +6,8 @@ struct Put: AsyncParsableCommand {
         abstract: "Store messages, and print the name of each one when it is stored.",
         discussion: """
             Prints "-" for a stored message when the reply with its name was lost. A delayed message becomes ready when \
-            its time has come and a recovery runs. It then gets another name. So does a message that had to wait for its \
-            group.
+            its time has come and a recovery runs. It then gets another name. So does a message that had to wait for \
+            its group.
             """)
 
     @OptionGroup var options: QueueOptions

@@ -6,8 +6,8 @@ struct Show: AsyncParsableCommand {
         abstract: "Print one message, and where it is.",
         discussion: """
             The first line is the name. The place is ready, delayed, leased, partial (a recovery will redeliver it), \
-            waiting (for earlier messages of its group), dead, or finished: a message with this ID was sent within the deduplication window, and is not in the queue any \
-            more.
+            waiting (for earlier messages of its group), dead, or finished: a message with this ID was sent within the \
+            deduplication window, and is not in the queue any more.
             """)
 
     @OptionGroup var options: QueueOptions
