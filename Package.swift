@@ -20,30 +20,39 @@ let commit =
     ?? Context.gitInformation.map { $0.currentCommit.prefix(12) + ($0.hasUncommittedChanges ? "-dirty" : "") }
     ?? "unknown"
 
-// A user of the client and the queue alone leaves out everything else, and the packages that only the rest needs, with
-// `traits: []`. It is one trait, because the package manager passes the names of several traits to the compiler in a
-// random order, and then compiles everything again.
-let extras = TargetDependencyCondition.when(traits: ["Extras"])
+// A user enables one trait, which alone determines what is built, because the package manager passes the names of
+// several traits to the compiler in a random order, and then compiles everything again.
+let extras = TargetDependencyCondition.when(traits: ["Extras", "Portable"])
+let nio = TargetDependencyCondition.when(traits: ["Extras", "Portable", "NIO"])
+let cclient = TargetDependencyCondition.when(traits: ["Extras", "CClient"])
 
 let package = Package(
     name: "zookeeper-queue",
+    platforms: [.macOS(.v26)],
     products: [
         .library(name: "ZooKeeper", targets: ["ZooKeeper"]),
         .library(name: "ZooKeeperQueue", targets: ["ZooKeeperQueue"]),
+        .library(name: "ZooKeeperJobs", targets: ["ZooKeeperJobs"]),
         .library(name: "ZooKeeperGateway", targets: ["ZooKeeperGateway"]),
+        .library(name: "ZooKeeperNIO", targets: ["ZooKeeperNIO"]),
+        .library(name: "ZooKeeperRecipes", targets: ["ZooKeeperRecipes"]),
         .library(name: "ZooKeeperREST", targets: ["ZooKeeperREST"]),
         .library(name: "ZooKeeperServer", targets: ["ZooKeeperServer"]),
         .library(name: "ZooKeeperTestKit", targets: ["ZooKeeperTestKit"]),
         .executable(name: "zkq", targets: ["zkq"]),
     ],
     traits: [
-        .trait(name: "Extras", description: "The gateway, the REST client, local servers, and the program zkq."),
+        .trait(name: "Extras", description: "Everything: also the gateway, the REST client, local servers and zkq."),
+        .trait(name: "Portable", description: "Everything but the C client, so without libzookeeper-mt-dev."),
+        .trait(name: "CClient", description: "The client and the queue over the C client, without SwiftNIO."),
+        .trait(name: "NIO", description: "The client and the queue over SwiftNIO, without libzookeeper-mt-dev."),
         .default(enabledTraits: ["Extras"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.3.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0", traits: []),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.2.0"),
         .package(url: "https://github.com/apple/swift-http-types", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.3"),
         .package(url: "https://github.com/apple/swift-metrics", from: "2.7.0"),
@@ -61,7 +70,7 @@ let package = Package(
         .target(
             name: "ZooKeeper",
             dependencies: [
-                "CZooKeeper",
+                .target(name: "CZooKeeper", condition: cclient),
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "DequeModule", package: "swift-collections"),
@@ -78,13 +87,36 @@ let package = Package(
                 .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
             ]
         ),
+        .target(
+            name: "ZooKeeperJobs",
+            dependencies: [
+                "ZooKeeper", "ZooKeeperQueue",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            ]
+        ),
+        .target(
+            name: "ZooKeeperNIO",
+            dependencies: [
+                "ZooKeeper",
+                .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "NIOCore", package: "swift-nio", condition: nio),
+                .product(name: "NIOPosix", package: "swift-nio", condition: nio),
+                .product(name: "NIOSSL", package: "swift-nio-ssl", condition: nio),
+            ]
+        ),
+        .target(name: "ZooKeeperRecipes", dependencies: ["ZooKeeper"]),
         .target(name: "GatewayProtocol", dependencies: ["ZooKeeper"]),
         .target(
             name: "ZooKeeperGateway",
             dependencies: [
                 "GatewayProtocol", "ZooKeeper", "ZooKeeperQueue",
+                .product(name: "CoreMetrics", package: "swift-metrics"),
                 .product(name: "HTTPTypes", package: "swift-http-types", condition: extras),
                 .product(name: "HummingbirdCore", package: "hummingbird", condition: extras),
                 .product(name: "HummingbirdTLS", package: "hummingbird", condition: extras),
@@ -120,7 +152,10 @@ let package = Package(
         ),
         .target(
             name: "ZooKeeperTestKit",
-            dependencies: ["ZooKeeper", .product(name: "HeapModule", package: "swift-collections")]
+            dependencies: [
+                "ZooKeeper", "ZooKeeperJobs", "ZooKeeperQueue",
+                .product(name: "HeapModule", package: "swift-collections"),
+            ]
         ),
         .target(name: "CVersion", cSettings: [.define("ZKQ_COMMIT", to: "\"\(commit)\"")]),
         .executableTarget(
@@ -130,6 +165,7 @@ let package = Package(
                 "GatewayProtocol",
                 "ZooKeeper",
                 "ZooKeeperGateway",
+                "ZooKeeperNIO",
                 "ZooKeeperQueue",
                 "ZooKeeperREST",
                 "ZooKeeperServer",
@@ -160,12 +196,25 @@ let package = Package(
             ],
             path: "Examples/Service"
         ),
+        .executableTarget(
+            name: "orders",
+            dependencies: [
+                "ZooKeeper", "ZooKeeperJobs", "ZooKeeperQueue",
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+            ],
+            path: "Examples/Orders"
+        ),
         .executableTarget(name: "put-all", dependencies: ["ZooKeeper", "ZooKeeperQueue"], path: "Examples/PutAll"),
         .executableTarget(name: "check-all", dependencies: ["ZooKeeper", "ZooKeeperQueue"], path: "Examples/CheckAll"),
         .target(
             name: "TestSupport",
             dependencies: [
-                "CZooKeeper", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                .target(name: "CZooKeeper", condition: cclient), "ZooKeeper", "ZooKeeperNIO", "ZooKeeperQueue",
+                "ZooKeeperServer",
                 .product(name: "Logging", package: "swift-log"),
             ],
             path: "Tests/TestSupport"
@@ -179,7 +228,7 @@ let package = Package(
         .executableTarget(
             name: "faults",
             dependencies: [
-                "QueueHistory", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
+                "QueueHistory", "ZooKeeper", "ZooKeeperNIO", "ZooKeeperQueue", "ZooKeeperServer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser", condition: extras),
                 .product(name: "Logging", package: "swift-log"),
             ],
@@ -197,6 +246,18 @@ let package = Package(
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
                 .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
             ]
+        ),
+        .target(
+            name: "ProtocolFuzzing", dependencies: ["ZooKeeper", "ZooKeeperNIO"], path: "Tests/ProtocolFuzzing"),
+        .testTarget(
+            name: "ZooKeeperNIOTests",
+            dependencies: [
+                "ProtocolFuzzing", "QueueHistory", "TestSupport", "ZooKeeper", "ZooKeeperNIO", "ZooKeeperServer",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "NIOCore", package: "swift-nio", condition: extras),
+                .product(name: "NIOPosix", package: "swift-nio", condition: extras),
+            ],
+            resources: [.copy("Corpus")]
         ),
         .testTarget(
             name: "GatewayTests",
@@ -232,6 +293,23 @@ let package = Package(
                 "QueueHistory", "Simulation", "TestSupport", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
                 "ZooKeeperTestKit",
                 .product(name: "DequeModule", package: "swift-collections"),
+                .product(name: "InMemoryTracing", package: "swift-distributed-tracing"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "MetricsTestKit", package: "swift-metrics"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle"),
+                .product(name: "Tracing", package: "swift-distributed-tracing"),
+            ]
+        ),
+        .testTarget(
+            name: "ZooKeeperRecipesTests",
+            dependencies: ["Simulation", "TestSupport", "ZooKeeper", "ZooKeeperRecipes", "ZooKeeperTestKit"]
+        ),
+        .testTarget(
+            name: "ZooKeeperJobsTests",
+            dependencies: [
+                "QueueHistory", "Simulation", "TestSupport", "ZooKeeper", "ZooKeeperJobs", "ZooKeeperQueue",
+                "ZooKeeperServer", "ZooKeeperTestKit",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "MetricsTestKit", package: "swift-metrics"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -241,8 +319,8 @@ let package = Package(
         .testTarget(
             name: "TestKitTests",
             dependencies: [
-                "QueueHistory", "TestSupport", "Simulation", "ZooKeeper", "ZooKeeperQueue", "ZooKeeperServer",
-                "ZooKeeperTestKit",
+                "QueueHistory", "TestSupport", "Simulation", "ZooKeeper", "ZooKeeperNIO", "ZooKeeperQueue",
+                "ZooKeeperServer", "ZooKeeperTestKit",
             ]
         ),
         .testTarget(
@@ -292,6 +370,15 @@ for (index, file) in tutorialFiles.enumerated() {
                 path: path, exclude: others, sources: [file]))
 }
 
+// libFuzzer has the main function, so no other command can build the target. `make fuzz` sets the variable.
+if Context.environment["ZKQ_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "protocol-fuzzer", dependencies: ["ProtocolFuzzing"], path: "Tests/ProtocolFuzzer",
+            swiftSettings: [.unsafeFlags(["-parse-as-library", "-sanitize=fuzzer"])],
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]))
+}
+
 // The project's own commands build without warnings; a package that depends on this one need not.
 // https://github.com/swiftlang/swift-evolution/blob/main/proposals/0480-swiftpm-warning-control.md
 let isStrict = Context.environment["ZKQ_STRICT"] != nil
@@ -299,7 +386,10 @@ let strict: [SwiftSetting] = isStrict ? [.treatAllWarnings(as: .error)] : []
 
 // They optimize what the simulations run, also for debugging, which takes 167 s of processor time then instead of 557
 // s. The compiler needs 60 s more. The checks of overflow, bounds and preconditions stay.
-let simulated: Set = ["ZooKeeper", "ZooKeeperQueue", "ZooKeeperTestKit", "QueueHistory", "Simulation"]
+let simulated: Set = [
+    "ZooKeeper", "ZooKeeperQueue", "ZooKeeperJobs", "ZooKeeperRecipes", "ZooKeeperTestKit", "QueueHistory",
+    "Simulation",
+]
 let optimized: [SwiftSetting] = isStrict ? [.unsafeFlags(["-O"], .when(configuration: .debug))] : []
 
 for target in package.targets where target.type != .system {

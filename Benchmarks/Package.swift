@@ -25,6 +25,7 @@ let package = Package(
             dependencies: [
                 "LoadSupport",
                 .product(name: "ZooKeeper", package: "zookeeper-queue"),
+                .product(name: "ZooKeeperNIO", package: "zookeeper-queue"),
                 .product(name: "ZooKeeperQueue", package: "zookeeper-queue"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),

@@ -1,9 +1,9 @@
 package import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    package import FoundationEssentials
+package import FoundationEssentials
 #else
-    package import Foundation
+package import Foundation
 #endif
 
 // The ZooKeeper client's values as they are written in JSON.

@@ -50,12 +50,16 @@ extension ZooKeeperClient {
     /// Returns the data and metadata of several nodes, in the order of the paths. The element of a
     /// node that does not exist is `nil`.
     ///
-    /// Sends all requests at once and resumes the caller once. The result is not an atomic snapshot, because the
-    /// server reads each node separately.
+    /// Sends all requests at once and resumes the caller once: a request for each node, or, with a transport that can
+    /// read several nodes, one for 64 nodes. The result is not an atomic snapshot, because the server reads each node
+    /// separately.
     ///
     /// - Throws: The ``ZooKeeperError`` of the first path whose read failed, after all reads have ended.
     public func get(_ paths: [String], timeout: Duration? = nil) async throws -> [Node?] {
         try await localizing {
+            if configuration.transport.readsSeveralNodes, paths.count > 1 {
+                return try await readSeveral(paths, timeout: timeout)
+            }
             let requests = try paths.map { Request.get(path: try full($0), watch: false) }
             return try zip(requests, try await gather(requests, timeout: timeout, expecting: [.noNode])).map {
                 request, result in
@@ -64,6 +68,37 @@ extension ZooKeeperClient {
                     return node
                 } catch let error as ZooKeeperError where error.code == .noNode {
                     return nil
+                }
+            }
+        }
+    }
+
+    /// How many nodes one request reads. A node may have a mebibyte, and the response has them all.
+    private static let nodesInMultiRead = 64
+
+    private func readSeveral(_ paths: [String], timeout: Duration?) async throws -> [Node?] {
+        var rest = try paths.map { try full($0) }[...]
+        var groups: [[String]] = []
+        let empty = Request.multiRead([]).encodedSize
+        while !rest.isEmpty {
+            var size = empty
+            let group = rest.prefix(Self.nodesInMultiRead).prefix { path in
+                size += Request.multiRead([path]).encodedSize - empty
+                return size <= configuration.maximumRequestSize
+            }
+            // A path that is too long for a request is refused by itself.
+            groups.append(group.isEmpty ? [rest[rest.startIndex]] : Array(group))
+            rest = rest.dropFirst(max(1, group.count))
+        }
+        let requests = groups.map { Request.multiRead($0) }
+        let results = try await gather(requests, timeout: timeout, expecting: [])
+        return try zip(groups, results).flatMap { group, result -> [Node?] in
+            guard case .nodes(let nodes) = try result.get() else { throw Self.mismatch(.multiRead(group)) }
+            return try zip(group, nodes).map { path, result -> Node? in
+                switch result {
+                case .node(let node): return node
+                case .failed(.noNode): return nil
+                case .failed(let code): throw ZooKeeperError(code: code, path: path, sent: true)
                 }
             }
         }
@@ -121,6 +156,19 @@ extension ZooKeeperClient {
     /// call. Later reads see those writes.
     public func sync(_ path: String = "/", timeout: Duration? = nil) async throws {
         _ = try await localizing { try await perform(.sync(path: full(path)), timeout: timeout) }
+    }
+
+    /// Returns the identities under which the server has authenticated this session.
+    ///
+    /// Only a transport that has the request supports it, such as the one of the module `ZooKeeperNIO`, and servers
+    /// since 3.7.
+    ///
+    /// - Throws: ``ZooKeeperError``: ``ZooKeeperError/Code/unimplemented`` with the C client and with older servers.
+    public func identities(timeout: Duration? = nil) async throws -> [ClientIdentity] {
+        guard case .identities(let identities) = try await perform(.whoAmI, timeout: timeout) else {
+            throw Self.mismatch(.whoAmI)
+        }
+        return identities
     }
 
     /// Changes the servers of the ensemble while it runs (ZooKeeper's dynamic reconfiguration), in one atomic change.
@@ -221,7 +269,7 @@ extension ZooKeeperClient {
         return children
     }
 
-    /// Returns the error for a response of the wrong kind, which means that the C client has mixed up responses.
+    /// Returns the error for a response of the wrong kind, which means that responses were mixed up.
     private static func mismatch(_ request: Request) -> ZooKeeperError {
         ZooKeeperError(code: .runtimeInconsistency, path: request.path, sent: !request.isRead)
     }

@@ -46,6 +46,29 @@ extension ZooKeeperClient {
         WatchSequence(connection.watches, path: try? full(path), stat: watchedStat(path))
     }
 
+    /// Returns the changes of a node and of all nodes below it, or, with `recursively: false`, of the node and its list
+    /// of children.
+    ///
+    /// The elements say which node was created or deleted, or has other data, not what it holds now. Changes of access
+    /// control lists are not reported. The node need not exist. Only a transport with
+    /// persistent watches supports it, such as the one of the module `ZooKeeperNIO`, and servers since 3.6.
+    ///
+    /// - Parameters:
+    ///   - path: The path of the node.
+    ///   - recursively: Whether to watch all nodes below it too. Default: true.
+    public func changes(below path: String, recursively: Bool = true) -> TreeChanges {
+        let key = try? WatchKey(kind: recursively ? .recursive : .persistent, path: full(path))
+        return TreeChanges(
+            source: TreeChanges.Source(
+                table: connection.watches, key: key,
+                arm: { [self] in
+                    let request = Request.addWatch(path: try full(path), isRecursive: recursively)
+                    _ = try await localizing { try await perform(request, timeout: nil) }
+                },
+                cleanUp: { [connection] in connection.onQueue { $0.removeAbandonedWatches() } },
+                local: { [self] in local($0) }))
+    }
+
     private func watchedNode(_ path: String) -> @Sendable () async throws -> Node {
         { [self] in
             try await localizing { try await node(full(path), watch: true, timeout: nil, expecting: [.noNode]) }

@@ -3,7 +3,7 @@ public import Logging
 public import ServiceLifecycle
 import Synchronization
 
-/// An async client of a ZooKeeper ensemble, over the C client `libzookeeper_mt`.
+/// An async client of a ZooKeeper ensemble, over the C client `libzookeeper_mt`, or another ``ZooKeeperTransport``.
 ///
 /// ```swift
 /// try await ZooKeeperClient.withClient(configuration: .init(servers: "127.0.0.1:2181")) { zookeeper in
@@ -108,7 +108,8 @@ public final class ZooKeeperClient: Sendable {
     /// - Parameter expected: Errors that are a valid response for the caller, and that the
     ///   metrics do not count as failures.
     func perform(
-        _ request: Request, timeout: Duration?, expecting expected: [ZooKeeperError.Code] = []
+        _ request: Request, timeout: Duration?, expecting expected: [ZooKeeperError.Code] = [],
+        isolation: isolated (any Actor)? = #isolation
     ) async throws -> Reply {
         try Task.checkCancellation()
         try request.validate(maximumSize: configuration.maximumRequestSize)
@@ -130,7 +131,9 @@ public final class ZooKeeperClient: Sendable {
             connection.submit(
                 PendingRequest(token: token, request: request, deadline: deadline, waiter: .reply(promise)))
             let reply = try await withTaskCancellationHandler {
-                try await promise.value
+                // Captured, because the closure would otherwise run off the caller's actor, which wakes another thread.
+                _ = isolation
+                return try await promise.value
             } onCancel: {
                 cancel(token)
             }
@@ -151,7 +154,8 @@ public final class ZooKeeperClient: Sendable {
     /// - Returns: The results, in the order of the requests.
     /// - Throws: `CancellationError`, or the error of an invalid request, in which case nothing was sent.
     func gather(
-        _ requests: [Request], timeout: Duration?, expecting expected: [ZooKeeperError.Code]
+        _ requests: [Request], timeout: Duration?, expecting expected: [ZooKeeperError.Code],
+        isolation: isolated (any Actor)? = #isolation
     ) async throws -> [ReplyResult] {
         try Task.checkCancellation()
         for request in requests { try request.validate(maximumSize: configuration.maximumRequestSize) }
@@ -160,7 +164,9 @@ public final class ZooKeeperClient: Sendable {
         let deadline = start + self.deadline(timeout)
         let tokens = requests.map { _ in connection.nextToken() }
         let results = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
+            // Captured for the same reason as in `perform`.
+            _ = isolation
+            return await withCheckedContinuation { continuation in
                 let group = ReplyGroup(count: requests.count, continuation)
                 connection.submit(
                     requests.indices.map {

@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 import ZooKeeper
 
@@ -10,6 +11,8 @@ struct Endpoint: Sendable {
     let client: ZooKeeperClient
     let sessions: RESTSessions
     let queues: HTTPQueues
+    /// What the library records for the endpoint.
+    let metrics: PrometheusMetrics
     let responseTimeout: Duration
     /// The maximum number of bytes of data in one request.
     let maximumBodySize: Int
@@ -19,9 +22,11 @@ struct Endpoint: Sendable {
         authentication = BasicAuthentication(users: endpoint.users.isEmpty ? gateway.users : endpoint.users)
         var zookeeper = endpoint.zookeeper
         zookeeper.requestTimeout = min(zookeeper.requestTimeout, gateway.responseTimeout)
-        client = try ZooKeeperClient(configuration: zookeeper, logger: logger)
+        metrics = PrometheusMetrics(labels: ["endpoint": endpoint.path])
+        let factory = MultiplexMetricsHandler(factories: [MetricsSystem.factory, metrics])
+        client = try ZooKeeperClient(configuration: zookeeper, logger: logger, metricsFactory: factory)
         sessions = RESTSessions(zookeeper, maximum: gateway.maximumSessions, logger: logger)
-        queues = HTTPQueues(client, gateway, logger: logger)
+        queues = HTTPQueues(client, gateway, logger: logger, metrics: factory)
         responseTimeout = gateway.responseTimeout
         maximumBodySize = gateway.maximumBodySize
     }

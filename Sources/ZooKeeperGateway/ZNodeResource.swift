@@ -3,9 +3,9 @@ import HTTPTypes
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The resource `/znodes/v1/<path>`: a node of ZooKeeper. It follows specification version 2, and answers as Apache's

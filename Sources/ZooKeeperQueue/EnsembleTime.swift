@@ -1,4 +1,10 @@
+#if canImport(Glibc)
 import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
 
 /// A moment by the ensemble's clock: the clock of the server that leads, in milliseconds since 1970 in UTC.
 ///

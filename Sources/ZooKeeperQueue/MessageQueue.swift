@@ -1,5 +1,6 @@
 public import CoreMetrics
 public import Logging
+public import Tracing
 public import ZooKeeper
 
 /// A queue in ZooKeeper, named by its path.
@@ -30,11 +31,13 @@ public struct MessageQueue: Sendable {
     public let createIfMissing: Bool
     /// The attributes with which members create the queue.
     private(set) var initialAttributes = QueueAttributes()
-    let store: any ZooKeeperStore
+    package let store: any ZooKeeperStore
     let tree: QueueTree
-    let logger: Logger
+    package let logger: Logger
     let skipped: SkippedNodeRegistry
-    let metrics: ProcessingMetrics
+    let metrics: QueueMetrics
+    let tracing: QueueTracing?
+    package let metricsFactory: any MetricsFactory
 
     /// Creates a queue value. Sends nothing to the ensemble.
     ///
@@ -45,25 +48,28 @@ public struct MessageQueue: Sendable {
     ///     default attributes. To choose the attributes, call ``createIfNeeded(_:)`` before. Default: `true`.
     ///   - logger: receives the log messages of this queue's producers, consumers and recoveries.
     ///     They never contain a payload.
-    ///   - metricsFactory: creates the gauge `zookeeper_queue_skipped_nodes`, with the number of nodes that this process
-    ///     skips, and the counters `zookeeper_queue_failed_deliveries`, `zookeeper_queue_handler_timeouts` and
-    ///     `zookeeper_queue_expired`, all with the dimension `queue`. Default: the factory of the `MetricsSystem`.
+    ///   - metricsFactory: creates the metrics of the queue, which <doc:Operating> lists. Default: the factory of the
+    ///     `MetricsSystem`, which the program must bootstrap before.
+    ///   - tracer: records a span for each send and each handler, and puts their context into the messages' headers.
+    ///     Default: the tracer of the `InstrumentationSystem`, which the program must bootstrap before.
     /// - Throws: ``QueueError`` with ``QueueError/Code/invalidArgument`` when the path is invalid.
     public init(
         _ client: ZooKeeperClient, path: String = "/queue", createIfMissing: Bool = true,
-        logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
+        logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory,
+        tracer: any Tracer = InstrumentationSystem.tracer
     ) throws {
         try self.init(
             store: client, path: path, createIfMissing: createIfMissing, logger: logger,
-            metricsFactory: metricsFactory)
+            metricsFactory: metricsFactory, tracer: tracer)
     }
 
     /// Creates a queue value on another kind of store, such as ZooKeeper over REST or an in-memory tree.
     ///
-    /// - Throws: the same errors as ``init(_:path:createIfMissing:logger:metricsFactory:)``.
+    /// - Throws: the same errors as ``init(_:path:createIfMissing:logger:metricsFactory:tracer:)``.
     public init(
         store: any ZooKeeperStore, path: String = "/queue", createIfMissing: Bool = true,
-        logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory
+        logger: Logger = Logger(label: "zookeeper.queue"), metricsFactory: any MetricsFactory = MetricsSystem.factory,
+        tracer: any Tracer = InstrumentationSystem.tracer
     ) throws {
         do {
             try NodePath.validate(path)
@@ -79,7 +85,9 @@ public struct MessageQueue: Sendable {
         self.tree = QueueTree(root: path)
         self.logger = logger
         skipped = SkippedNodeRegistry(queue: path, store: store, logger: logger, metricsFactory: metricsFactory)
-        metrics = ProcessingMetrics(queue: path, factory: metricsFactory)
+        metrics = QueueMetrics(queue: path, factory: metricsFactory)
+        tracing = QueueTracing(queue: path, tracer: tracer)
+        self.metricsFactory = metricsFactory
     }
 
     /// Returns the same queue with other attributes for members that create it.
@@ -132,6 +140,11 @@ public struct MessageQueue: Sendable {
         guard try await store.exists(tree.items) != nil else { throw QueueError.missingQueue(at: path) }
         try await prepare()
     }
+
+    /// Checks a message as a send does, and sends nothing.
+    ///
+    /// - Throws: ``QueueError``.
+    package func validate(_ message: OutgoingMessage) throws { _ = try MessageEncoder(self).encode(message) }
 
     // MARK: Components
 

@@ -73,7 +73,7 @@ public struct QueueError: Error, Sendable {
     /// The send whose outcome is unknown. Wait for its outcome with ``QueueProducer/resume(_:timeout:)``.
     public let unresolvedSend: UnresolvedSend?
 
-    init(_ code: Code, _ message: String, cause: ZooKeeperError? = nil, unresolvedSend: UnresolvedSend? = nil) {
+    package init(_ code: Code, _ message: String, cause: ZooKeeperError? = nil, unresolvedSend: UnresolvedSend? = nil) {
         self.code = code
         self.message = message
         self.cause = cause
@@ -165,7 +165,7 @@ extension QueueError {
     }
 
     /// Runs `body` and translates the store's errors to queue errors.
-    static func translating<T>(
+    package static func translating<T>(
         while operation: String, queue: String, _ body: () async throws -> T
     ) async throws -> T {
         do {
@@ -173,27 +173,5 @@ extension QueueError {
         } catch let error as ZooKeeperError {
             throw QueueError(error, while: operation, queue: queue)
         }
-    }
-}
-
-extension ZooKeeperError {
-    /// Whether the same request may succeed later without any intervention.
-    var isRetryable: Bool {
-        if outcome == .unknown { return true }
-        switch code {
-        case .deadlineExceeded, .overloaded, .throttled, .notReadOnly, .sessionMoved, .sessionExpired, .unknownSession,
-            .connectionLoss,
-            .operationTimeout, .runtimeInconsistency:
-            return true
-        default: return false
-        }
-    }
-
-    /// Pauses for 50 milliseconds after a refusal that came back at once, because there is no event to wait for
-    /// and the caller would otherwise retry in a tight loop. Every other retryable error has already waited for
-    /// a connection or a deadline.
-    func pauseIfRefusedAtOnce(_ store: any ZooKeeperStore) async {
-        guard outcome == .notApplied, code != .deadlineExceeded else { return }
-        try? await store.sleep(for: .milliseconds(50))
     }
 }

@@ -18,8 +18,7 @@ public struct QueueWorker: Service {
     private let concurrency: Int
     private let gracePeriod: Duration
     private let retry: RetryPolicy?
-    private let handlerTimeout: Duration?
-    private let handler: @Sendable (QueueMessage) async throws -> Void
+    private let process: @Sendable (QueueMessage) async throws -> Void
 
     /// Creates a worker.
     ///
@@ -41,8 +40,21 @@ public struct QueueWorker: Service {
         self.concurrency = max(1, concurrency)
         self.gracePeriod = gracePeriod
         self.retry = retry
-        self.handlerTimeout = handlerTimeout
-        self.handler = handler
+        process = { message in
+            try await message.process(retry: retry, timeout: handlerTimeout) { try await handler($0) }
+        }
+    }
+
+    /// Creates a worker whose closure also settles the message.
+    package init(
+        settledByHandler consumer: QueueConsumer, concurrency: Int, gracePeriod: Duration,
+        process: @escaping @Sendable (QueueMessage) async throws -> Void
+    ) {
+        self.consumer = consumer
+        self.concurrency = concurrency
+        self.gracePeriod = gracePeriod
+        retry = nil
+        self.process = process
     }
 
     /// The event that a child task of ``run()`` ended with.
@@ -116,7 +128,7 @@ public struct QueueWorker: Service {
     private func handleAll() async throws {
         for try await message in consumer {
             do {
-                try await message.process(retry: retry, timeout: handlerTimeout) { try await handler($0) }
+                try await process(message)
             } catch {
                 // The message was requeued, or its lease was lost. Neither affects the next message.
                 await report(error, of: message)

@@ -1,9 +1,9 @@
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// How to connect to gateways, what they must support, and limits. Every value but the gateways has a default.

@@ -1,7 +1,7 @@
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// Real ZooKeeper servers on loopback, as child processes. For development, demonstrations and tests.
@@ -14,6 +14,13 @@ public actor LocalEnsemble {
     public nonisolated let connectString: String
     /// The client ports of the initial servers.
     public nonisolated let ports: [Int]
+    /// The addresses for encrypted connections to the initial servers. `nil` without
+    /// ``LocalEnsembleConfiguration/usesTLS``.
+    public nonisolated let secureConnectString: String?
+    /// The ports for encrypted connections to the initial servers.
+    package nonisolated let securePorts: [Int]?
+    /// The certificates for encrypted connections, once the servers were started.
+    public nonisolated let certificates: LocalCertificates?
     private var servers: [LocalServer]
     private var members: [LocalMember]
     private var chooser: PortChooser
@@ -33,8 +40,17 @@ public actor LocalEnsemble {
         let ports = try (0..<configuration.servers).map { index in
             try configuration.firstPort.map { try chooser.reserve($0 + index) } ?? chooser.free()
         }
-        let members = try ports.enumerated().map { try LocalMember(id: $0 + 1, port: $1, chooser: &chooser) }
+        let members = try ports.enumerated().map {
+            try LocalMember(id: $0 + 1, port: $1, isSecure: configuration.usesTLS, chooser: &chooser)
+        }
         let directory = try LocalDirectory(configuration.dataDirectory)
+        // In the folder of a server, which is deleted even when this process is killed.
+        let certificates =
+            configuration.usesTLS
+            ? configuration.sharedCertificates ?? LocalCertificates(in: directory.path + "/server-1/tls") : nil
+        self.certificates = certificates
+        securePorts = configuration.usesTLS ? members.compactMap(\.securePort) : nil
+        secureConnectString = securePorts?.map { "127.0.0.1:\($0)" }.joined(separator: ",")
         self.directory = directory
         self.members = members
         self.chooser = chooser
@@ -44,7 +60,8 @@ public actor LocalEnsemble {
         connectString = ports.map { "127.0.0.1:\($0)" }.joined(separator: ",")
         servers = try members.map {
             try LocalServer(
-                $0, of: members, configuration: configuration, directory: directory, installation: installation)
+                $0, of: members, configuration: configuration, directory: directory, installation: installation,
+                certificates: certificates)
         }
     }
 
@@ -69,10 +86,11 @@ public actor LocalEnsemble {
     ///
     /// - Returns: The server's index, and its definition for `reconfigure` of `ZooKeeperClient`.
     package func join() async throws -> (index: Int, member: String) {
-        let member = try LocalMember(id: members.count + 1, port: try chooser.free(), chooser: &chooser)
+        let member = try LocalMember(
+            id: members.count + 1, port: try chooser.free(), isSecure: configuration.usesTLS, chooser: &chooser)
         let server = try LocalServer(
             member, of: members + [member], configuration: configuration, directory: directory,
-            installation: installation)
+            installation: installation, certificates: certificates)
         members.append(member)
         servers.append(server)
         try await start(servers.count - 1)
@@ -87,6 +105,7 @@ public actor LocalEnsemble {
     /// - Throws: ``LocalServerError`` with the end of the server's log when a server ends, or
     ///   does not respond within a minute.
     public func start() async throws {
+        try await certificates?.make()
         for server in servers { try await server.start() }
         for server in servers { try await server.waitUntilServing() }
     }
@@ -120,6 +139,9 @@ public actor LocalEnsemble {
 
     /// Returns the folder of a server's snapshots and logs.
     package func dataFolder(_ index: Int) async -> String { await servers[index].dataFolder }
+
+    /// Returns the end of a server's log.
+    package func logTail(_ index: Int, bytes: Int) async -> String { await servers[index].logTail(bytes: bytes) }
 
     /// Makes a server's disk appear full until the server is killed and started again.
     package func fillDisk(_ index: Int) async throws { try await servers[index].limitFileSize(1) }

@@ -18,6 +18,15 @@ public struct LocalEnsembleConfiguration: Sendable {
     public var systemProperties: [String: String]
     /// Whether any client may reconfigure the ensemble while it runs (`reconfigEnabled`, `skipACL`). Default: false.
     public var isReconfigurable = false
+    /// Whether the servers also accept TLS connections at ``LocalEnsemble/secureConnectString``, from clients with a
+    /// certificate. ``LocalEnsemble/certificates`` has what a client needs. Requires Debian's package `libnetty-java`,
+    /// and OpenSSL. Default: false.
+    public var usesTLS = false
+
+    /// Certificates of several ensembles with ``usesTLS``. The servers then accept TLS connections at their plain ports
+    /// too, and do not ask for client certificates, because those would add an identity. For tests that choose the
+    /// transport elsewhere.
+    package var sharedCertificates: LocalCertificates?
 
     /// Replaces the quorum port in a server's configuration, at which it follows another server as its leader. For
     /// tests that disconnect servers from each other. The first two arguments are indices from 0.

@@ -4,9 +4,12 @@ struct LocalMember: Sendable {
     let port: Int
     var quorum: Int
     let election: Int
+    /// The port for encrypted connections, if there is one.
+    let securePort: Int?
 
-    init(id: Int, port: Int, chooser: inout PortChooser) throws {
+    init(id: Int, port: Int, isSecure: Bool, chooser: inout PortChooser) throws {
         (self.id, self.port) = (id, port)
+        securePort = isSecure ? try chooser.free() : nil
         (quorum, election) = (try chooser.free(), try chooser.free())
     }
 

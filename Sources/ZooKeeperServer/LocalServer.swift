@@ -3,9 +3,9 @@ import Subprocess
 import SystemPackage
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// One server process.
@@ -29,7 +29,7 @@ actor LocalServer {
 
     init(
         _ member: LocalMember, of members: [LocalMember], configuration: LocalEnsembleConfiguration,
-        directory: LocalDirectory, installation: Installation
+        directory: LocalDirectory, installation: Installation, certificates: LocalCertificates?
     ) throws {
         self.id = member.id
         self.port = member.port
@@ -56,6 +56,12 @@ actor LocalServer {
                 lines["server.\(peer.id)"] = configuration.isReconfigurable ? peer.address : peer.plainAddress
             }
             try Data("\(id)\n".utf8).write(to: URL(filePath: self.directory + "/data/myid"))
+        }
+        if let port = member.securePort, let certificates {
+            lines.merge(certificates.settings(port: port)) { $1 }
+            if configuration.sharedCertificates != nil {
+                lines.merge(["client.portUnification": "true", "ssl.clientAuth": "none"]) { $1 }
+            }
         }
         lines.merge(configuration.settings) { $1 }
         let text = lines.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)\n" }.joined()
@@ -96,7 +102,9 @@ actor LocalServer {
             [installation.java, "-Xmx\(configuration.heapMegabytes)m"]
             + properties.sorted { $0.key < $1.key }.map { "-D\($0.key)=\($0.value)" }
             + [
-                "-cp", installation.classPath, "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+                "-cp",
+                ([installation.classPath] + (configuration.usesTLS ? LocalCertificates.jars : []))
+                    .joined(separator: ":"), "org.apache.zookeeper.server.quorum.QuorumPeerMain",
                 directory + "/zoo.cfg",
             ]
         let guarded = ["-c", Self.guardScript, "zookeeper-server", deletesDirectory ? directory : ""] + command
@@ -204,8 +212,9 @@ actor LocalServer {
 
     private var logPath: String { directory + "/server.log" }
 
-    private func logTail() -> String {
+    /// Returns the end of the server's log.
+    func logTail(bytes: Int = 2_000) -> String {
         guard let data = FileManager.default.contents(atPath: logPath) else { return "(no log)" }
-        return String(decoding: data.suffix(2_000), as: UTF8.self)
+        return String(decoding: data.suffix(bytes), as: UTF8.self)
     }
 }

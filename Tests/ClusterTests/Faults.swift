@@ -28,6 +28,8 @@ struct Faults: AsyncParsableCommand {
 
         @Option(help: "Only one of the two runs: legacy or everything.")
         var only: Part?
+        @Option(help: "What connects the workers to the servers.")
+        var transport = WorkerTransport.cclient
 
         enum Part: String, ExpressibleByArgument, CaseIterable { case legacy, everything }
 
@@ -42,8 +44,8 @@ struct Faults: AsyncParsableCommand {
         /// the other.
         private func legacyScenario() async throws -> Verdict {
             try await TestRun(
-                title: "legacy client's scenario", servers: servers, messages: 500, rest: 60, isOrdered: true,
-                seed: seed
+                title: "legacy client's scenario", servers: servers, messages: 500, rest: 60, transport: transport,
+                isOrdered: true, seed: seed
             ).run { nemesis in
                 let cycle = [ClusterFault.killRandomServer, .killLeader, .wipeServer]
                 var done = 0
@@ -60,7 +62,8 @@ struct Faults: AsyncParsableCommand {
             try await TestRun(
                 title: "everything fails", servers: servers, producers: 3, consumers: 3, recoveries: 2,
                 messages: 16_700, rest: 330, concurrency: 32,
-                maximumBatchSize: maximumBatchSize ?? (seed.isMultiple(of: 2) ? 16 : 1), seed: seed
+                maximumBatchSize: maximumBatchSize ?? (seed.isMultiple(of: 2) ? 16 : 1), transport: transport,
+                seed: seed
             ).run { nemesis in
                 var generator = SeededGenerator(seed: seed)
                 for fault in ClusterFault.allCases.shuffled(using: &generator) {
@@ -78,11 +81,13 @@ struct Faults: AsyncParsableCommand {
 
         @Option(help: "A number that the report shows.")
         var seed = UInt64.random(in: 0...UInt64.max)
+        @Option(help: "What connects the workers to the servers: cclient or nio.")
+        var transport = WorkerTransport.cclient
 
         func run() async throws {
             try await TestRun(
                 title: "the ensemble changes", servers: 3, producers: 2, consumers: 2, recoveries: 2, rest: 20,
-                concurrency: 4, isReconfigurable: true, seed: seed
+                concurrency: 4, transport: transport, isReconfigurable: true, seed: seed
             ).run { nemesis in
                 let address = nemesis.cluster.ensemble.connectString
                 let configuration = try ZooKeeperConfiguration(servers: address)
@@ -109,9 +114,14 @@ struct Faults: AsyncParsableCommand {
         var seed = UInt64.random(in: 0...UInt64.max)
         @Option(help: "The number of servers.")
         var servers = Faults.servers
+        @Option(
+            parsing: .upToNextOption,
+            help: "Injects only these faults, one after the other: --only isolateLeader stopLeader.")
+        var only: [ClusterFault] = []
 
         func run() async throws {
             let duration = duration
+            let only = only
             let verdict = try await TestRun(
                 title: "soak of \(duration.inSeconds)", servers: servers, producers: 2, consumers: 3, recoveries: 2,
                 rest: 50, concurrency: 4, seed: seed
@@ -119,6 +129,9 @@ struct Faults: AsyncParsableCommand {
                 var generator = SeededGenerator(seed: seed &+ 1)
                 let end = ContinuousClock.now + duration
                 var rest: [ClusterFault] = []
+                while !only.isEmpty, ContinuousClock.now < end {
+                    for fault in only { try await nemesis.perform(fault) }
+                }
                 while ContinuousClock.now < end {
                     let next = ContinuousClock.now + .seconds(10)
                     try await nemesis.perform(ClusterFault.kills.randomElement(using: &generator) ?? .killLeader)

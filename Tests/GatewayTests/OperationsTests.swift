@@ -54,11 +54,18 @@ struct OperationsTests {
                 "zookeeper_gateway_requests_total{status=\"2xx\"} 3",
                 "zookeeper_gateway_requests_total{status=\"4xx\"} 1",
                 "zookeeper_gateway_connected{endpoint=\"/\"} 1", "zookeeper_gateway_sessions{endpoint=\"/\"} 0",
-                "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/a\\\"b\"} 1",
-                "zookeeper_queue_messages{endpoint=\"/\",place=\"delayed\",queue=\"/a\\\"b\"} 1",
+                "zookeeper_queue_messages{endpoint=\"/\",queue=\"/a\\\"b\",state=\"ready\"} 1",
+                "zookeeper_queue_messages{endpoint=\"/\",queue=\"/a\\\"b\",state=\"delayed\"} 1",
                 "zookeeper_queue_paused{activity=\"send\",endpoint=\"/\",queue=\"/a\\\"b\"} 0",
                 "zookeeper_queue_paused{activity=\"consume\",endpoint=\"/\",queue=\"/a\\\"b\"} 1",
+                "# TYPE zookeeper_queue_sent_total counter",
+                "zookeeper_queue_sent_total{endpoint=\"/\",queue=\"/a\\\"b\"} 2",
+                "# TYPE zookeeper_queue_send_duration_seconds histogram",
+                "zookeeper_queue_send_duration_seconds_count{endpoint=\"/\",queue=\"/a\\\"b\"} 2",
+                "zookeeper_queue_batch_size_bucket{endpoint=\"/\",le=\"1\",queue=\"/a\\\"b\"} 2",
             ] { #expect(text.contains(line + "\n"), "\(text)") }
+            let types = text.split(separator: "\n").filter { $0.hasPrefix("# TYPE") }
+            #expect(Set(types).count == types.count)
             #expect(try await gateway("POST", "/metrics").status == 405)
         }
     }
@@ -119,7 +126,7 @@ struct OperationsTests {
                 #expect(list.status == 200 && list.fields["queues"] as? [String] == ["/bad", "/good"])
                 #expect(try await gateway("GET", "/queues/v1/good").status == 200)
                 let metrics = try await gateway("GET", "/metrics").body
-                let ready = "zookeeper_queue_messages{endpoint=\"/\",place=\"ready\",queue=\"/good\"} 1\n"
+                let ready = "zookeeper_queue_messages{endpoint=\"/\",queue=\"/good\",state=\"ready\"} 1\n"
                 #expect(metrics.contains(ready), "\(metrics)")
                 #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/good\"} 1\n"))
                 #expect(metrics.contains("zookeeper_gateway_queue_readable{endpoint=\"/\",queue=\"/bad\"} "))

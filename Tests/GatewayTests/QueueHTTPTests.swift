@@ -569,4 +569,38 @@ struct QueueHTTPTests {
             }
         }
     }
+
+    @Test("A valid trace context of a request travels with its messages, and one that a message has already stays")
+    func traceContext() async throws {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        try await withGateway { gateway in
+            func headers(_ traceparent: String, _ body: String, json: Bool) async throws -> [String: String]? {
+                var fields = ["traceparent": traceparent, "tracestate": "vendor=1"]
+                if json { fields["Content-Type"] = "application/json" }
+                let sent = try await gateway("POST", "/queues/v1/t/messages", headers: fields, body: body)
+                #expect(sent.status == 201)
+                let leased = try await gateway.json("POST", "/queues/v1/t/leases")
+                let message = try #require((leased.fields["leases"] as? [[String: Any]])?.first)
+                let (lease, token) = (message["lease"] ?? "", message["token"] ?? "")
+                _ = try await gateway("POST", "/queues/v1/t/leases/\(lease)/acknowledge?token=\(token)")
+                return message["headers"] as? [String: String]
+            }
+            let carried = ["traceparent": parent, "tracestate": "vendor=1"]
+            #expect(try await headers(parent, "raw", json: false) == carried)
+            let json = #"{"messages": [{"payload": "x", "headers": {"a": "b"}}]}"#
+            #expect(try await headers(parent, json, json: true) == carried.merging(["a": "b"]) { $1 })
+            let own = #"{"messages": [{"payload": "x", "headers": {"traceparent": "own", "tracestate": "own"}}]}"#
+            #expect(try await headers(parent, own, json: true) == ["traceparent": "own", "tracestate": "own"])
+            for invalid in [
+                "", "x", parent + "-00", "ff" + parent.dropFirst(2), parent.uppercased(),
+                "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            ] {
+                let found = try await headers(invalid, "raw", json: false)
+                #expect(found == [:], "\(invalid)")
+            }
+            let later = try await headers("cc" + parent.dropFirst(2) + "-0a", "raw", json: false)
+            #expect(later?.count == 2)
+        }
+    }
 }

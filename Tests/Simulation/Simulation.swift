@@ -1,3 +1,4 @@
+import ZooKeeper
 import QueueHistory
 import Synchronization
 import ZooKeeperQueue

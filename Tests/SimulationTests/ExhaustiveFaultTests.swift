@@ -58,7 +58,7 @@ struct ExhaustiveFaultTests {
         let pairs = (1..<last).flatMap { first in (first + 1...last).map { (first, $0) } }
         // Each test run plays one pair in `part`, chosen at random. `EXHAUSTIVE=1 make test` plays all.
         let total = pairs.count * faults.count * faults.count
-        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"].flatMap(Int.init) ?? 40
+        let part = ProcessInfo.processInfo.environment["EXHAUSTIVE"].flatMap(Int.init) ?? 100
         let offset = Int.random(in: 0..<part)
         let found = await concurrently((total - offset + part - 1) / part) { index -> String? in
             let number = index * part + offset

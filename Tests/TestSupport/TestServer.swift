@@ -1,5 +1,6 @@
 import Foundation
 public import ZooKeeper
+import ZooKeeperNIO
 public import ZooKeeperServer
 
 /// The real server that the tests of one process share. It ends with the process, because the process holds its
@@ -33,12 +34,45 @@ public actor TestServer {
     }
 }
 
+/// The transport of all tests that name none.
+enum TestTransport {
+    /// Uses the transport that the environment variable names, if any.
+    static func use() {
+        switch ProcessInfo.processInfo.environment["ZKQ_TRANSPORT"] {
+        case nil, "", "cclient": break
+        case "nio": ZooKeeperTransport.standard = .nio
+        case "tls": ZooKeeperTransport.standard = tls
+        case let name?: preconditionFailure("ZKQ_TRANSPORT must be cclient, nio or tls, not \(name).")
+        }
+    }
+
+    /// The certificates of all servers, if the tests connect by TLS.
+    static let certificates: LocalCertificates? = {
+        guard ProcessInfo.processInfo.environment["ZKQ_TRANSPORT"] == "tls" else { return nil }
+        atexit { try? FileManager.default.removeItem(at: TestTransport.certificateFolder) }
+        return LocalCertificates(in: certificateFolder.path(percentEncoded: false))
+    }()
+    private static let certificateFolder = FileManager.default.temporaryDirectory
+        .appending(path: "zookeeper-tests-\(getpid())")
+
+    private static let tls: ZooKeeperTransport? = certificates.map { certificates in
+        var transport = ZooKeeperTransport.nio(tls: .serverCertificate(trust: certificates.authority))
+        // The plain ports of these servers accept TLS.
+        transport.usesReportedAddresses = true
+        return transport
+    }
+}
+
 extension LocalEnsembleConfiguration {
     /// Returns a configuration with short ticks, which allows session timeouts of 1 to 10 seconds.
     public static func forTests(servers: Int = 1) -> LocalEnsembleConfiguration {
-        LocalEnsembleConfiguration(
+        TestTransport.use()
+        var configuration = LocalEnsembleConfiguration(
             servers: servers, tickTime: .milliseconds(500), heapMegabytes: 256,
             systemProperties: ["zookeeper.extendedTypesEnabled": "true"])
+        configuration.sharedCertificates = TestTransport.certificates
+        configuration.usesTLS = TestTransport.certificates != nil
+        return configuration
     }
 }
 

@@ -32,7 +32,8 @@ struct SnippetTests {
             + comments.flatMap { try Self.blocks(in: $0, prefix: "///") }
         // A part of a manifest is no program.
         let programs = blocks.filter { $0.code.first != "// Package.swift" }
-        let slices = try Self.files(below: "Snippets").flatMap { try Self.slices(in: $0) }
+        let snippets = try Self.files(below: "Snippets") + ["Tests/ZooKeeperJobsTests/JobSnippetTests.swift"]
+        let slices = try snippets.flatMap { try Self.slices(in: $0) }
 
         let compiled = Set(slices.map(\.code))
         let missing = programs.filter { !compiled.contains($0.code) }

@@ -50,14 +50,28 @@ struct CapacityBudgetTests {
         }
     }
 
+    @Test("Shares that others do not see exceed the capacity by at most a tenth", arguments: [1, 4, 100])
+    func unusedShares(producers: Int) {
+        var budgets = (0..<producers).map { _ in budget() }
+        // All of them measure an empty queue, another producer fills it, and then they use what they have taken.
+        for index in budgets.indices {
+            budgets[index].update(with: .init(nodes: 0, bytes: nil, producers: producers), now: .zero)
+        }
+        var stored = 10_000
+        for index in budgets.indices {
+            while budgets[index].admits(entry(stored), now: .milliseconds(99)) { stored += 1 }
+        }
+        #expect(stored > 10_000 && stored <= 11_000)
+    }
+
     @Test("A producer returns to half its share after a pause, after an unused share, and after a full queue")
     func smallShareAgain() {
         var budget = budget()
-        #expect(fill(&budget, nodes: 0, producers: 100, now: .zero) == 50)
-        #expect(fill(&budget, nodes: 50, producers: 100, now: .milliseconds(10)) == 99)
-        #expect(fill(&budget, nodes: 149, producers: 100, now: .seconds(10)) == 49)
-        #expect(fill(&budget, nodes: 198, producers: 100, now: .seconds(10), atMost: 5) == 5)
-        #expect(fill(&budget, nodes: 203, producers: 100, now: .seconds(10)) == 48)
+        #expect(fill(&budget, nodes: 0, producers: 100, now: .zero) == 10)
+        #expect(fill(&budget, nodes: 10, producers: 100, now: .milliseconds(10)) == 20)
+        #expect(fill(&budget, nodes: 30, producers: 100, now: .seconds(10)) == 10)
+        #expect(fill(&budget, nodes: 40, producers: 100, now: .seconds(10), atMost: 5) == 5)
+        #expect(fill(&budget, nodes: 45, producers: 100, now: .seconds(10)) == 10)
         #expect(fill(&budget, nodes: 10_000, producers: 100, now: .seconds(10)) == 0)
         #expect(fill(&budget, nodes: 10_000, producers: 100, now: .seconds(10)) == 0)
         #expect(fill(&budget, nodes: 9_000, producers: 100, now: .seconds(10)) == 5)

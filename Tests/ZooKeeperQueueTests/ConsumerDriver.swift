@@ -568,7 +568,8 @@ struct ConsumerDriver {
         case .update(let lease, let state): lease.update(state)
         case .settlingFailed(let lease): lease.settlingFailed()
         case .expire(let lease): handedOut.append(lease)
-        case .oversee, .restartOversight, .renew, .restartRenewal, .becameEmpty, .stopWatching, .countFailure, .skip,
+        case .oversee, .restartOversight, .renew, .restartRenewal, .becameEmpty, .stopWatching, .count, .countRenewal,
+            .skip,
             .handled, .log:
             break
         }

@@ -298,13 +298,15 @@ struct SessionTests {
         let client = try ZooKeeperClient(configuration: .init(servers: address), metricsFactory: metrics)
         try await client.create("/a")
         _ = try? await client.create("/a")
-        let requests = try metrics.expectCounter("zookeeper_client_requests", [("operation", "create")])
-        let failures = try metrics.expectCounter("zookeeper_client_failures", [("operation", "create")])
+        let requests = try metrics.expectCounter("zookeeper_client_requests_total", [("operation", "create")])
+        let failures = try metrics.expectCounter("zookeeper_client_failures_total", [("operation", "create")])
         #expect(requests.totalValue == 2 && failures.totalValue == 1)
-        #expect(try metrics.expectTimer("zookeeper_client_latency", [("operation", "create")]).values.count == 2)
+        #expect(
+            try metrics.expectTimer("zookeeper_client_request_duration_seconds", [("operation", "create")]).values.count
+                == 2)
         try await expireSession(of: client)
         for await state in client.sessionStates where state.expirations == 1 && state.phase == .connected { break }
-        #expect(try metrics.expectCounter("zookeeper_client_expirations").totalValue == 1)
+        #expect(try metrics.expectCounter("zookeeper_client_expirations_total").totalValue == 1)
         await client.close()
     }
 
@@ -318,12 +320,23 @@ struct SessionTests {
             }) {
                 log.clear()
                 let client = try ZooKeeperClient(
-                    configuration: .init(servers: "127.0.0.1:1", requestTimeout: .milliseconds(200)),
+                    configuration: .init(
+                        servers: "127.0.0.1:1", transport: .cclient, requestTimeout: .milliseconds(200)),
                     logger: log.logger())
                 await expect(.deadlineExceeded) { try await client.sync() }
                 await client.close()
             }
         }
         #expect(log.entries.count < 40)
+    }
+
+    @Test("Closing a probe leaves the memory of other handles' multis alone")
+    func closedProbe() {
+        let (handle, probe) = (HandleID(client: 77, generation: 1), HandleID(client: 77, generation: 2))
+        MultiRegistry.shared.add(MultiBuffers([.delete("/a")]), token: 77 << 40 | 5, of: handle)
+        MultiRegistry.shared.removeAll(of: probe)
+        #expect(MultiRegistry.shared.count(of: handle) == 1)
+        MultiRegistry.shared.removeAll(of: handle)
+        #expect(MultiRegistry.shared.count(of: handle) == 0)
     }
 }

@@ -143,11 +143,11 @@ struct TreeTests {
             try await client.ensurePath("/a/b")
             try await client.deleteRecursively("/a")
             for operation in Request.names {
-                let failures = try metrics.expectCounter("zookeeper_client_failures", [("operation", operation)])
+                let failures = try metrics.expectCounter("zookeeper_client_failures_total", [("operation", operation)])
                 #expect(failures.totalValue == 0, "\(operation)")
             }
             await expect(.noNode) { _ = try await client.get("/none") }
-            let failures = try metrics.expectCounter("zookeeper_client_failures", [("operation", "get")])
+            let failures = try metrics.expectCounter("zookeeper_client_failures_total", [("operation", "get")])
             #expect(failures.totalValue == 1)
         }
     }

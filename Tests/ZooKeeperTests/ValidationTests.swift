@@ -140,11 +140,11 @@ struct ValidationTests {
     @Test("Settings outside their limits are refused")
     func settingLimits() throws {
         let make = ZooKeeperConfiguration.init(
-            servers:followsReconfiguration:sessionTimeout:authentication:defaultACL:maximumInFlightRequests:
+            servers:transport:followsReconfiguration:sessionTimeout:authentication:defaultACL:maximumInFlightRequests:
             maximumInFlightBytes:
             maximumQueuedRequests:
             requestTimeout:maximumRequestSize:)
-        let good = try make("h:1", true, .seconds(1), nil, .open, 1, 1_024, 1, .seconds(1), 1_024)
+        let good = try make("h:1", nil, true, .seconds(1), nil, .open, 1, 1_024, 1, .seconds(1), 1_024)
         for change: (inout ZooKeeperConfiguration) -> Void in [
             { $0.sessionTimeout = .zero }, { $0.sessionTimeout = .seconds(1e9) }, { $0.maximumInFlightRequests = 0 },
             { $0.maximumInFlightRequests = 4_097 }, { $0.maximumInFlightBytes = 0 }, { $0.maximumQueuedRequests = 0 },

@@ -18,8 +18,8 @@ package final class RequestCounts: MetricsFactory {
     package func makeCounter(label: String, dimensions: [(String, String)]) -> any CounterHandler {
         let kind =
             switch label {
-            case "zookeeper_client_requests": ""
-            case "zookeeper_client_failures": " failed"
+            case "zookeeper_client_requests_total": ""
+            case "zookeeper_client_failures_total": " failed"
             default: " " + label
             }
         return Handler(name: (dimensions.first?.1 ?? "") + kind, owner: self)

@@ -3,6 +3,7 @@ import Foundation
 import Histogram
 import LoadSupport
 import ZooKeeper
+import ZooKeeperNIO
 import ZooKeeperQueue
 
 /// Puts load on a queue, and prints a line of JSON for each phase.
@@ -20,12 +21,22 @@ struct QueueLoad: AsyncParsableCommand {
     @Option(help: "The number of tasks that send at the same time.") var tasks = 256
     @Option(help: "The number of waiting consumers in the phase idle.") var consumers = 200
     @Option(help: "The number of messages that a consumer holds. Default: the library's.") var prefetch: Int?
+    @Flag(help: "Connect by SwiftNIO instead of the C client.") var nio = false
+    @Option(
+        parsing: .upToNextOption,
+        help: "Encrypt. The files of the trusted certificates, of the client's certificate, and of its key.")
+    var tls: [String] = []
     @Flag(help: "Skip the warm-up, whose messages are not measured.") var cold = false
     @Option(parsing: .upToNextOption, help: "The phases to run, in this order.") var phases: [Phase]
 
     func run() async throws {
         let counts = RequestCounts()
-        try await ZooKeeperClient.withClient(configuration: .init(servers: servers), metricsFactory: counts) { client in
+        let transport: ZooKeeperTransport =
+            tls.count == 3
+            ? .nio(tls: .clientCertificate(chain: tls[1], key: tls[2], trust: tls[0])) : nio ? .nio : .cclient
+        try await ZooKeeperClient.withClient(
+            configuration: .init(servers: servers, transport: transport), metricsFactory: counts
+        ) { client in
             let queue = try MessageQueue(client, path: self.queue)
             try await queue.createIfNeeded(.init(maximumBatchSize: perNode))
             let load = Load(queue: queue, payload: [UInt8](repeating: 120, count: bytes), tasks: tasks)

@@ -1,3 +1,4 @@
+#if canImport(CZooKeeper)
 import CZooKeeper
 
 // The functions that the C client calls on its own threads. They are nonisolated and in a file of their own, because a
@@ -13,7 +14,7 @@ nonisolated func cclientWatcher(
     let id = HandleID(rawValue: czk_token_value(context))
     guard let target = CallbackRegistry.shared[id.client] else { return }
     if type == ZOO_SESSION_EVENT {
-        target.sessionEvent(id, state: state)
+        target.sessionEvent(id, phase: SessionHandlePhase(cclientState: state))
     } else if let path, let kind = WatchEvent.Kind(cclientType: type) {
         target.watchEvent(WatchEvent(kind: kind, path: String(cString: path)))
     }
@@ -33,6 +34,12 @@ nonisolated func cclientRemovedWatches(code: Int32, data: UnsafeRawPointer?) {
 
 nonisolated func cclientCompletedVoid(code: Int32, data: UnsafeRawPointer?) {
     deliver(code, nil, data)
+}
+
+nonisolated func cclientCompletedMulti(code: Int32, data: UnsafeRawPointer?) {
+    let token = czk_token_value(data)
+    let (code, reply) = MultiRegistry.shared.remove(token)?.reply(code) ?? (code, nil)
+    deliver(code, reply, data)
 }
 
 nonisolated func cclientCompletedStat(code: Int32, stat: UnsafePointer<CZooKeeper.Stat>?, data: UnsafeRawPointer?) {
@@ -101,3 +108,4 @@ private nonisolated func deliver(_ code: Int32, _ reply: Reply?, _ data: UnsafeR
     let token = czk_token_value(data)
     CallbackRegistry.shared[HandleID.client(ofToken: token)]?.completed(token, code: code, reply: reply)
 }
+#endif

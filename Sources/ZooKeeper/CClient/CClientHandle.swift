@@ -1,3 +1,4 @@
+#if canImport(CZooKeeper)
 import CZooKeeper
 import Glibc
 
@@ -8,79 +9,62 @@ import Glibc
 /// `@unchecked Sendable` is safe. Requests are sent under the submission lock, and the queue removes the handle from
 /// the lock before it closes it. The other properties only read a word of the handle, and `authenticate` takes the C
 /// client's own lock.
-struct CClientHandle: @unchecked Sendable {
+struct CClientHandle: SessionHandle, @unchecked Sendable {
     let id: HandleID
     private let handle: OpaquePointer
 
     /// Opens a handle. Blocks while host names are resolved. Callbacks may run before it returns.
     ///
-    /// - Parameter session: The session to continue, whose previous handle is closed. `nil` opens a new session.
     /// - Throws: The system's error message when none of the hosts can be resolved.
-    init(id: HandleID, servers: String, sessionTimeout: Duration, session: SessionIdentity?) throws(CClientOpenError) {
+    init(_ options: SessionHandleOptions) throws(SessionHandleOpenError) {
         // The level is process-wide. At INFO the C client can crash on a reserved xid,
         // and at DEBUG it uses freed memory.
         zoo_set_debug_level(ZOO_LOG_LEVEL_WARN)
         errno = 0
         // The C client splits an address at the last colon, and treats brackets as part of the name.
-        let hosts = String(servers.filter { $0 != "[" && $0 != "]" })
-        let timeout = Int32(clamping: sessionTimeout.milliseconds)
+        let hosts = String(options.servers.filter { $0 != "[" && $0 != "]" })
+        let timeout = Int32(clamping: options.sessionTimeout.milliseconds)
         // The C client copies the identity.
-        let identity = session.map { [$0.clientID] }
-        guard let handle = czk_open(hosts, cclientWatcher, timeout, identity, id.rawValue, cclientLogged) else {
-            throw CClientOpenError(reason: errno == 0 ? "unknown reason" : String(cString: strerror(errno)))
+        let identity = options.session.map { [clientid_t($0)] }
+        guard let handle = czk_open(hosts, cclientWatcher, timeout, identity, options.id.rawValue, cclientLogged) else {
+            throw SessionHandleOpenError(reason: errno == 0 ? "unknown reason" : String(cString: strerror(errno)))
         }
         // Without this, every iteration of the C client's loop resolves the hosts again; see
         // "Sessions and credentials" in <doc:OverTheCClient>.
         zoo_set_servers_resolution_delay(handle, -1)
-        self.id = id
+        id = options.id
         self.handle = handle
     }
 
-    /// Whether the session is established. Requests are then sent at once.
     var isConnected: Bool { zoo_state(handle) == ZOO_CONNECTED_STATE }
-    /// Whether the handle has no connection, not even one on which it waits for the server to accept the session.
     var isDisconnected: Bool {
         let state = zoo_state(handle)
         return state != ZOO_CONNECTED_STATE && state != ZOO_ASSOCIATING_STATE
     }
-    /// Whether the handle will never connect again, because its session has expired or the
-    /// ensemble refused its credentials.
     var hasEnded: Bool { [ZOO_EXPIRED_SESSION_STATE, ZOO_AUTH_FAILED_STATE].contains(zoo_state(handle)) }
-    /// The session's id. 0 before the first connection.
-    var sessionID: Int64 { zoo_client_id(handle)?.pointee.client_id ?? 0 }
-    /// The session's id and password, with which another handle takes the session over.
-    /// `nil` before the first connection.
     var sessionIdentity: SessionIdentity? {
         guard let id = zoo_client_id(handle), id.pointee.client_id != 0 else { return nil }
-        return SessionIdentity(clientID: id.pointee)
+        return SessionIdentity(id.pointee)
     }
-    /// The session timeout that the server and the client negotiated.
     var sessionTimeout: Duration { .milliseconds(Int(zoo_recv_timeout(handle))) }
 
-    /// Adds the credentials. The C client sends them again on each new connection.
     func authenticate(scheme: String, credentials: String) -> Int32 {
         zoo_add_auth(
             handle, scheme, credentials, Int32(credentials.utf8.count), cclientAuthenticated, czk_token(id.rawValue))
     }
 
-    /// Closes the session. Blocks for up to some seconds. Completions run before it returns, and none runs afterwards.
+    /// Completions run before it returns, and none runs afterwards.
     func close() {
         // Closing consumes an xid too. It needs no guard, because no response is matched by that number.
         XidGuard.shared.count()
         _ = zookeeper_close(handle)
+        MultiRegistry.shared.removeAll(of: id)
     }
 
-    /// Passes a request to the C client.
-    ///
-    /// - Returns: 0 when a completion will follow. Otherwise the code with which the C client refused the
-    ///   request, of which nothing was sent.
-    func send(_ pending: PendingRequest) -> Int32 {
-        guarded { submit(pending) }
+    func send(_ request: Request, token: UInt64) -> Int32 {
+        guarded { submit(request, number: token) }
     }
 
-    /// Requests the removal of the session's watches on a path. The token identifies the completion.
-    ///
-    /// - Returns: 0 when a completion will follow. Otherwise the code with which the C client refused the request.
     func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
         let type = key.kind == .children ? ZWATCHTYPE_CHILD : ZWATCHTYPE_DATA
         return guarded { czk_remove_watches(handle, key.path, type, cclientRemovedWatches, token) }
@@ -90,10 +74,10 @@ struct CClientHandle: @unchecked Sendable {
         XidGuard.shared.guarding(skip: { zoo_aget(handle, "", 0, cclientCompletedData, nil) }, call: call)
     }
 
-    private func submit(_ pending: PendingRequest) -> Int32 {
-        let token = czk_token(pending.token)
+    private func submit(_ request: Request, number: UInt64) -> Int32 {
+        let token = czk_token(number)
         let context = czk_context(id.rawValue)
-        switch pending.request {
+        switch request {
         case .create(let path, let data, let mode, let acl):
             let bytes = CArena(capacity: max(1, data?.count ?? 1))
             let (value, count) = bytes.data(data)
@@ -136,24 +120,30 @@ struct CClientHandle: @unchecked Sendable {
             return zoo_async(handle, path, cclientCompletedString, token)
         case .reconfigure(let joining, let leaving):
             return zoo_areconfig(handle, joining, leaving, nil, -1, cclientCompletedData, token)
-        case .multi:
-            guard let multi = pending.multi else { return Int32(ZBADARGUMENTS.rawValue) }
-            return multi.withOperations { count, operations, results in
-                czk_amulti(handle, count, operations, results, cclientCompletedVoid, pending.token)
+        case .multiRead, .addWatch, .whoAmI: return Int32(ZUNIMPLEMENTED.rawValue)
+        case .multi(let operations):
+            let buffers = MultiBuffers(operations)
+            MultiRegistry.shared.add(buffers, token: number, of: id)
+            let code = buffers.withOperations { count, operations, results in
+                czk_amulti(handle, count, operations, results, cclientCompletedMulti, number)
             }
+            if code != 0 { MultiRegistry.shared.remove(number) }
+            return code
         }
     }
 }
 
-/// A session's id and password.
-struct SessionIdentity: Sendable {
-    let clientID: clientid_t
-
-    var number: Int64 { clientID.client_id }
-    var password: [UInt8] { withUnsafeBytes(of: clientID.passwd) { Array($0) } }
+extension SessionIdentity {
+    fileprivate init(_ id: clientid_t) {
+        self.init(number: id.client_id, password: withUnsafeBytes(of: id.passwd) { Array($0) })
+    }
 }
 
-/// Thrown when the C client cannot open a handle.
-struct CClientOpenError: Error {
-    let reason: String
+extension clientid_t {
+    fileprivate init(_ session: SessionIdentity) {
+        self.init()
+        client_id = session.number
+        withUnsafeMutableBytes(of: &passwd) { $0.copyBytes(from: session.password.prefix($0.count)) }
+    }
 }
+#endif

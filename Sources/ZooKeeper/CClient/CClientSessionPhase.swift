@@ -1,9 +1,8 @@
+#if canImport(CZooKeeper)
 import CZooKeeper
 
-/// The meaning of a session event of the C client.
-enum CClientSessionPhase: Sendable {
-    case connecting, connected, expired, authenticationFailed, other
-
+extension SessionHandlePhase {
+    /// The meaning of a session event of the C client.
     init(cclientState: Int32) {
         switch cclientState {
         case ZOO_CONNECTED_STATE: self = .connected
@@ -14,3 +13,4 @@ enum CClientSessionPhase: Sendable {
         }
     }
 }
+#endif

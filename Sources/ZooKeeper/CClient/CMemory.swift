@@ -1,3 +1,4 @@
+#if canImport(CZooKeeper)
 import CZooKeeper
 
 /// Memory for the strings and bytes of one call of the C client, freed all at once.
@@ -66,21 +67,6 @@ final class CACL {
     }
 }
 
-extension CreateMode {
-    /// The C client's flags for the mode.
-    var flags: Int32 {
-        switch kind {
-        case .persistent: ZOO_PERSISTENT
-        case .ephemeral: ZOO_EPHEMERAL
-        case .persistentSequential: ZOO_PERSISTENT_SEQUENTIAL
-        case .ephemeralSequential: ZOO_EPHEMERAL_SEQUENTIAL
-        case .container: ZOO_CONTAINER
-        case .persistentWithTTL: ZOO_PERSISTENT_WITH_TTL
-        case .persistentSequentialWithTTL: ZOO_PERSISTENT_SEQUENTIAL_WITH_TTL
-        }
-    }
-}
-
 extension Stat {
     init(_ stat: CZooKeeper.Stat) {
         self.init(
@@ -89,3 +75,4 @@ extension Stat {
             ephemeralOwner: stat.ephemeralOwner, dataLength: stat.dataLength, numChildren: stat.numChildren)
     }
 }
+#endif

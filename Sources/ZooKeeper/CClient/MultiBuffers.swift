@@ -1,13 +1,15 @@
+#if canImport(CZooKeeper)
 import CZooKeeper
+import Synchronization
 
 /// The memory into which the C client writes the results of one multi.
 ///
 /// The C client writes through these pointers until the multi's completion has run or the handle is closed, so the
-/// entry of the call owns this object and lives as long. The C client copies the operations, paths and data inside
+/// ``MultiRegistry`` owns this object as long. The C client copies the operations, paths and data inside
 /// `zoo_amulti`, so those live only as long as `withOperations`. See "Requests and results" in <doc:OverTheCClient>.
 ///
 /// `@unchecked Sendable` is safe. After `zoo_amulti`, only the C client's threads write, and they have finished before
-/// the completion reads. Only one thread at a time reads, under the lock around the call queue.
+/// the completion reads, on one of them.
 final class MultiBuffers: @unchecked Sendable {
     private let operations: [ZooKeeperOperation]
     private let results: UnsafeMutableBufferPointer<zoo_op_result_t>
@@ -92,8 +94,16 @@ final class MultiBuffers: @unchecked Sendable {
 
     // MARK: Results
 
+    /// Returns the code and the reply for the code of the completion. A multi that a server refused has the code of its
+    /// failed operation.
+    func reply(_ code: Int32) -> (Int32, Reply?) {
+        if code == 0 { return (0, .multi(outcome())) }
+        if ZooKeeperError.Code(rawValue: code).leavesOutcomeUnknown { return (code, nil) }
+        return failure().map { ($0.code, .multiFailed(at: $0.index)) } ?? (code, nil)
+    }
+
     /// Returns the results, after the completion has reported success.
-    func outcome() -> [OperationResult] {
+    private func outcome() -> [OperationResult] {
         var nameOffset = 0
         return operations.enumerated().map { index, operation in
             switch operation {
@@ -111,10 +121,33 @@ final class MultiBuffers: @unchecked Sendable {
     /// Returns the operation that made the multi fail: the first with a real error code. Operations before
     /// it report 0 although they were rolled back, and operations after it report -2; see
     /// "Requests and results" in <doc:OverTheCClient>.
-    func failure() -> (index: Int, code: ZooKeeperError.Code, path: String)? {
+    private func failure() -> (index: Int, code: Int32)? {
         guard let index = results.firstIndex(where: { $0.err != 0 && $0.err != ZRUNTIMEINCONSISTENCY.rawValue }) else {
             return nil
         }
-        return (index, ZooKeeperError.Code(rawValue: results[index].err), operations[index].path)
+        return (index, results[index].err)
     }
 }
+
+/// The memory of the process's multis in flight, by their tokens. It is not the handle's, because a completion knows
+/// only its token.
+final class MultiRegistry: Sendable {
+    static let shared = MultiRegistry()
+
+    private let buffers = Mutex<[UInt64: (handle: HandleID, MultiBuffers)]>([:])
+
+    func add(_ buffer: MultiBuffers, token: UInt64, of handle: HandleID) {
+        buffers.withLock { $0[token] = (handle, buffer) }
+    }
+
+    @discardableResult
+    func remove(_ token: UInt64) -> MultiBuffers? { buffers.withLock { $0.removeValue(forKey: token)?.1 } }
+
+    /// Removes what is left of a handle that is closed. The C client may drop completions when it closes. The memory of
+    /// other handles of the same client is still in use.
+    func removeAll(of handle: HandleID) { buffers.withLock { $0 = $0.filter { $0.value.handle != handle } } }
+
+    /// The number of multis in flight. For tests.
+    func count(of handle: HandleID) -> Int { buffers.withLock { $0.values.count { $0.handle == handle } } }
+}
+#endif

@@ -1,3 +1,4 @@
+#if canImport(CZooKeeper)
 import CZooKeeper
 
 extension WatchEvent.Kind {
@@ -12,3 +13,4 @@ extension WatchEvent.Kind {
         }
     }
 }
+#endif

@@ -1,7 +1,7 @@
 /// The validated parts of a connect string. The validation is necessary because the C client reads past
 /// the end of a host without a port.
 struct ServerList: Sendable, Hashable {
-    /// `host:port,…` for the C client.
+    /// `host:port,…` for the transport.
     let servers: String
     /// The chroot, or an empty string. The C client never receives it, because its own handling of a chroot frees
     /// memory twice; see "Sessions and credentials" in <doc:OverTheCClient>.

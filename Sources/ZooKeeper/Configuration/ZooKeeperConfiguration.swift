@@ -33,6 +33,8 @@ public struct ZooKeeperConfiguration: Sendable {
     /// The path below which the client works as if it were the root, or an empty string. The node must exist;
     /// ``ZooKeeperClient/ensurePath(_:acl:timeout:)`` of `"/"` creates it.
     public internal(set) var chroot: String
+    /// What connects the client to the servers. Default: the C client. In a build without it there is no default.
+    public var transport: ZooKeeperTransport
     /// Whether the client follows a reconfiguration of the ensemble. Default: true.
     ///
     /// The client reads the current servers from `/zookeeper/config`. When its connection is lost, it continues on them
@@ -73,6 +75,7 @@ public struct ZooKeeperConfiguration: Sendable {
     /// - Throws: ``ZooKeeperError`` (``ZooKeeperError/Code/invalidArgument``) with the reason.
     public init(
         servers: String,
+        transport: ZooKeeperTransport? = nil,
         followsReconfiguration: Bool = true,
         sessionTimeout: Duration = .seconds(10),
         authentication: Authentication? = nil,
@@ -86,6 +89,15 @@ public struct ZooKeeperConfiguration: Sendable {
         let address = try ServerList(parsing: servers)
         self.servers = address.servers
         self.chroot = address.chroot
+        guard let transport = transport ?? .standard else {
+            throw ZooKeeperError(
+                code: .invalidArgument,
+                message: """
+                    There is no transport, because the package was built without the C client. Pass one: \
+                    transport: .nio, of the module ZooKeeperNIO.
+                    """, path: nil, outcome: .notApplied)
+        }
+        self.transport = transport
         self.followsReconfiguration = followsReconfiguration
         self.sessionTimeout = sessionTimeout
         self.authentication = authentication

@@ -49,6 +49,19 @@ public struct CreateMode: Sendable, Hashable {
         }
     }
 
+    /// ZooKeeper's number of the mode.
+    package var flags: Int32 {
+        switch kind {
+        case .persistent: 0
+        case .ephemeral: 1
+        case .persistentSequential: 2
+        case .ephemeralSequential: 3
+        case .container: 4
+        case .persistentWithTTL: 5
+        case .persistentSequentialWithTTL: 6
+        }
+    }
+
     /// Whether a multi may contain the mode. In a multi, the C client aborts the process for a
     /// container, and refuses a time to live.
     var isAllowedInMulti: Bool { kind != .container && timeToLive == nil }

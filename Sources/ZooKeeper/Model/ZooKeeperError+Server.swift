@@ -53,9 +53,12 @@ extension ZooKeeperError {
         case .operationTimeout: "The server sent nothing for two thirds of the session timeout."
         case .runtimeInconsistency:
             "The responses did not match the requests, so the connection was closed. Report this as a bug if it recurs."
+        case .invalidResponse:
+            "The server's response is invalid or too large, so the connection was closed. Read less at a time, or look "
+                + "for what changes responses on their way."
         case .unimplemented:
-            "The server does not support the operation, or is not configured to allow it. Use a newer server, or "
-                + "change its configuration."
+            "The server or the client's transport does not support the operation, or the server is not configured to "
+                + "allow it. Use a newer server, change its configuration, or use the transport nio."
         case .badArguments: "The server or the C client refused the arguments of the request. Correct them."
         default:
             "ZooKeeper reported the error \(code.rawValue), which this client does not know. See ZOO_ERRORS in "

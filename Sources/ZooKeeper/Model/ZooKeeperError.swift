@@ -64,7 +64,7 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         /// The server sent nothing for two thirds of the session timeout. Check
         /// ``ZooKeeperError/outcome-swift.property`` before you repeat the request.
         public static let operationTimeout = Code(rawValue: -7)
-        /// Responses no longer matched requests, so the C client closed the connection. Check
+        /// Responses no longer matched requests, so the client closed the connection. Check
         /// ``ZooKeeperError/outcome-swift.property`` before you repeat the request.
         public static let runtimeInconsistency = Code(rawValue: -2)
         /// The server could not decode the request. Raise its `jute.maxbuffer` if the request is too large for it.
@@ -94,6 +94,9 @@ public struct ZooKeeperError: Error, Sendable, Hashable {
         /// The session would have too many ephemeral nodes to delete in one transaction. Delete some of them, or use
         /// several clients.
         public static let tooManyEphemerals = Code(rawValue: 8)
+        /// A server's response to a read is invalid, or larger than the transport accepts (128 MiB). Read less at a
+        /// time, or look for what changes the server's responses on their way.
+        public static let invalidResponse = Code(rawValue: 9)
         /// `run()` was called a second time. Create another client to run again.
         public static let alreadyRunning = Code(rawValue: 7)
     }

@@ -5,12 +5,10 @@ struct PendingRequest: Sendable {
     let size: Int
     let deadline: ContinuousClock.Instant
     /// `nil` for a heartbeat, and after the caller was cancelled or the deadline has passed. The entry stays until the
-    /// C client calls back, because the C client cannot be told to forget a request.
+    /// transport calls back, because it cannot be told to forget a request.
     var waiter: Waiter?
-    /// When the request was passed to the C client. `nil` while it waits to be sent.
+    /// When the request was passed to the transport. `nil` while it waits to be sent.
     var sentAt: ContinuousClock.Instant?
-    /// The memory into which the C client writes the results of a multi. It lives as long as this entry.
-    var multi: MultiBuffers?
 
     init(
         token: UInt64, request: Request, deadline: ContinuousClock.Instant,

@@ -1,4 +1,4 @@
-/// A server's response, copied from the memory of the C client.
+/// A server's response.
 package enum Reply: Sendable {
     case done
     case created(CreatedNode)
@@ -7,6 +7,17 @@ package enum Reply: Sendable {
     case children(NodeChildren)
     case acl(NodeACL)
     case multi([OperationResult])
+    /// The results of a read of several nodes, in the order of the paths.
+    case nodes([NodeResult])
+    case identities([ClientIdentity])
+    /// The operation at the index made the multi fail, with the code of the response.
+    case multiFailed(at: Int)
+}
+
+/// What the read of one of several nodes has found.
+package enum NodeResult: Sendable, Hashable {
+    case node(Node)
+    case failed(ZooKeeperError.Code)
 }
 
 /// The result of a request: a response or an error.

@@ -5,7 +5,7 @@ enum Waiter: Sendable {
     case reply(ReplyPromise)
     /// One of several requests that a caller awaits together, with its index among them.
     case group(ReplyGroup, Int)
-    /// The connection itself. The closure runs on the C client's thread, so it must only hand the result on.
+    /// The connection itself. The closure runs on the transport's thread, so it must only hand the result on.
     case inner(@Sendable (ReplyResult) -> Void)
 
     func resume(with result: ReplyResult) {
@@ -19,9 +19,8 @@ enum Waiter: Sendable {
 
 /// The result of a request, which may arrive before the caller waits for it.
 ///
-/// The client submits a request before the caller waits, and not in the closure that waits.
-/// `withTaskCancellationHandler` runs that closure off the caller's actor, where the requests of one
-/// actor could overtake each other.
+/// The client submits a request before the caller waits, and not in the closure that waits, so that the requests of one
+/// actor never overtake each other.
 final class ReplyPromise: Sendable {
     private struct State {
         var result: ReplyResult?

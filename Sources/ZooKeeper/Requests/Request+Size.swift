@@ -17,6 +17,9 @@ extension Request {
         case .multi(let operations):
             // Each operation, and the end of the multi, has a header of nine bytes: type, done, error.
             return operations.reduce(header + 9) { $0 + 9 + $1.encodedSize }
+        case .addWatch(let path, _): return header + Self.size(path) + 4
+        case .whoAmI: return header
+        case .multiRead(let paths): return paths.reduce(header + 9) { $0 + 9 + Self.size($1) + 1 }
         }
     }
 

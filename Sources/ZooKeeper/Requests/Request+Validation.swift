@@ -15,7 +15,7 @@ extension Request {
             try Self.validate(acl)
         case .delete(let path, _), .exists(let path, _), .get(let path, _), .children(let path, _),
             .set(let path, _, _),
-            .getACL(let path), .sync(let path):
+            .getACL(let path), .sync(let path), .addWatch(let path, _):
             try NodePath.validate(path)
         case .reconfigure(let joining, let leaving):
             for list in [joining, leaving] where list?.utf8.contains(0) ?? false {
@@ -23,6 +23,9 @@ extension Request {
             }
         case .multi(let operations):
             try Self.validate(operations)
+        case .whoAmI: break
+        case .multiRead(let paths):
+            for path in paths { try NodePath.validate(path) }
         }
         let size = encodedSize
         if size > maximumSize {
@@ -85,7 +88,7 @@ extension Request {
 extension Duration {
     /// The duration in whole milliseconds, rounded towards zero. Clamped, because a conversion of a
     /// nonsensical duration would trap.
-    var milliseconds: Int64 {
+    package var milliseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000)
         if overflow { return seconds < 0 ? .min : .max }

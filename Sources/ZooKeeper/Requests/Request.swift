@@ -13,21 +13,28 @@ package enum Request: Sendable {
     case reconfigure(joining: String?, leaving: String?)
     /// The operations carry their access control lists.
     case multi([ZooKeeperOperation])
+    /// Reads the data of several nodes with one request. The C client has no such request.
+    case multiRead([String])
+    /// Sets a persistent watch. The C client has no such request.
+    case addWatch(path: String, isRecursive: Bool)
+    /// Asks for the identities under which the server has authenticated the session. The C client has no such request.
+    case whoAmI
 
     /// The path to name in an error. `nil` for a multi, whose operations have paths of their own.
     package var path: String? {
         switch self {
         case .create(let path, _, _, _), .delete(let path, _), .exists(let path, _), .get(let path, _),
-            .children(let path, _), .set(let path, _, _), .getACL(let path), .setACL(let path, _, _), .sync(let path):
+            .children(let path, _), .set(let path, _, _), .getACL(let path), .setACL(let path, _, _), .sync(let path),
+            .addWatch(let path, _):
             path
-        case .reconfigure, .multi: nil
+        case .reconfigure, .multi, .multiRead, .whoAmI: nil
         }
     }
 
     /// Whether the request changes nothing. The client then repeats it after a lost response.
     package var isRead: Bool {
         switch self {
-        case .exists, .get, .children, .getACL, .sync: true
+        case .exists, .get, .children, .getACL, .sync, .multiRead, .addWatch, .whoAmI: true
         case .create, .delete, .set, .setACL, .reconfigure, .multi: false
         }
     }
@@ -43,12 +50,13 @@ package enum Request: Sendable {
         }
     }
 
-    /// The watch that the C client is asked to set with this read.
+    /// The watch that the transport is asked to set with this read.
     var watch: WatchKey? {
         switch self {
         case .exists(let path, watch: true): WatchKey(kind: .existence, path: path)
         case .get(let path, watch: true): WatchKey(kind: .data, path: path)
         case .children(let path, watch: true): WatchKey(kind: .children, path: path)
+        case .addWatch(let path, let isRecursive): WatchKey(kind: isRecursive ? .recursive : .persistent, path: path)
         default: nil
         }
     }
@@ -67,11 +75,15 @@ package enum Request: Sendable {
         case .sync: "sync"
         case .reconfigure: "reconfigure"
         case .multi: "multi"
+        case .multiRead: "multiRead"
+        case .addWatch: "addWatch"
+        case .whoAmI: "whoAmI"
         }
     }
 
     /// All values of the metrics' dimension `operation`.
     static let names = [
         "create", "delete", "exists", "get", "children", "set", "getACL", "setACL", "sync", "reconfigure", "multi",
+        "multiRead", "addWatch", "whoAmI",
     ]
 }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// The lock around the requests of one client, and the timer that ends requests whose deadline has passed.
 ///
-/// Callers, the connection's queue and the threads of the C client take the lock. Neither a waiter nor the C client is
-/// called while the lock is held, only afterwards.
+/// Callers, the connection's queue and the threads of the transport take the lock. Neither a waiter nor the transport
+/// is called while the lock is held, only afterwards.
 final class RequestRegistry: Sendable {
     private struct State {
         var queue: RequestStateMachine
@@ -43,7 +43,7 @@ final class RequestRegistry: Sendable {
     /// would find nothing and would not schedule another.
     func submit(_ pending: PendingRequest) { add(pending) { $0.submit(pending) } }
 
-    /// Adds a request that is passed to the C client at once, and schedules its deadline check.
+    /// Adds a request that is passed to the transport at once, and schedules its deadline check.
     func begin(_ pending: PendingRequest) {
         add(pending) { queue in
             queue.begin(pending)
@@ -69,7 +69,9 @@ final class RequestRegistry: Sendable {
 
     /// Settles the watch before it resumes the waiter, because the waiter may remove its interest immediately.
     private func finish(_ completion: RequestStateMachine.Completion) {
-        if let watch = completion.watch { watches.settle(watch.key, isArmed: watch.isArmed) }
+        if let watch = completion.watch {
+            watches.settle(watch.key, isArmed: watch.isArmed, isOnMissingNode: watch.isOnMissingNode)
+        }
         completion.waiter?.resume(with: completion.result)
     }
 

@@ -1,17 +1,17 @@
 import DequeModule
 
 /// The state machine of all requests of a client, from submission to completion. It is a value, and
-/// never calls the C client itself.
+/// never calls the transport itself.
 ///
 /// A request has these transitions:
 ///
 /// - waiting → in flight → completed
 /// - waiting → completed, when it was cancelled, its deadline has passed, or the client was closed. The outcome is
 ///   definite, because nothing was sent.
-/// - in flight → waiting, for a read whose response was lost, and for a request that the C client did not
+/// - in flight → waiting, for a read whose response was lost, and for a request that the transport did not
 ///   accept because it was not connected
 /// - in flight → abandoned, when it was cancelled or its deadline has passed
-/// - abandoned → removed, when the C client calls back
+/// - abandoned → removed, when the transport calls back
 ///
 /// Methods return the waiter, which the caller resumes after it has released the lock around this value.
 struct RequestStateMachine {
@@ -20,9 +20,9 @@ struct RequestStateMachine {
         /// The waiter to resume with the result.
         let waiter: Waiter?
         let result: ReplyResult
-        /// The request's watch, and whether the C client has set it. `nil` when the request sets no watch, and when
+        /// The request's watch, and whether the transport has set it. `nil` when the request sets no watch, and when
         /// only its caller has stopped waiting.
-        var watch: (key: WatchKey, isArmed: Bool)?
+        var watch: (key: WatchKey, isArmed: Bool, isOnMissingNode: Bool)?
     }
 
     private var requests: [UInt64: PendingRequest] = [:]
@@ -107,15 +107,15 @@ struct RequestStateMachine {
             requests[token] = nil
         } else {
             requests[token] = pending
-            // The C client will still call back, and that completion settles the watch.
+            // The transport will still call back, and that completion settles the watch.
             completion.watch = nil
         }
         return completion
     }
 
-    // MARK: To the C client
+    // MARK: To the transport
 
-    /// Adds a request that is passed to the C client at once, ahead of the waiting ones.
+    /// Adds a request that is passed to the transport at once, ahead of the waiting ones.
     mutating func begin(_ pending: PendingRequest) {
         var pending = pending
         pending.sentAt = .now
@@ -124,8 +124,8 @@ struct RequestStateMachine {
         inFlightBytes += pending.size
     }
 
-    /// Returns the next request to pass to the C client. The request counts as in flight from now on, because its
-    /// completion may run before the C client's function has returned.
+    /// Returns the next request to pass to the transport. The request counts as in flight from now on, because its
+    /// completion may run before the transport's function has returned.
     mutating func nextToSend(now: ContinuousClock.Instant) -> PendingRequest? {
         while inFlight < window, let token = waiting.first {
             guard var pending = requests[token] else {
@@ -136,7 +136,6 @@ struct RequestStateMachine {
             if inFlight > 0, inFlightBytes + pending.size > windowBytes { return nil }
             waiting.removeFirst()
             pending.sentAt = now
-            if case .multi(let operations) = pending.request { pending.multi = MultiBuffers(operations) }
             requests[token] = pending
             inFlight += 1
             inFlightBytes += pending.size
@@ -145,39 +144,37 @@ struct RequestStateMachine {
         return nil
     }
 
-    /// Puts back a request that the C client did not accept because it is not connected. Nothing was sent.
+    /// Puts back a request that the transport did not accept because it is not connected. Nothing was sent.
     mutating func postpone(_ token: UInt64) -> Completion? {
         guard let pending = removeInFlight(token) else { return nil }
         return requeue(pending)
     }
 
-    /// Ends a request that the C client refused. Nothing was sent.
+    /// Ends a request that the transport refused. Nothing was sent.
     mutating func refuse(_ token: UInt64, _ code: ZooKeeperError.Code) -> Completion? {
         guard let pending = removeInFlight(token) else { return nil }
         return Self.completion(
             of: pending, .failure(ZooKeeperError(code: code, path: pending.request.path, sent: false)))
     }
 
-    // MARK: From the C client
+    // MARK: From the transport
 
-    /// Handles a completion of the C client. Ignores an unknown token.
+    /// Handles a completion of the transport. Ignores an unknown token.
     mutating func complete(_ token: UInt64, code: Int32, reply: Reply?) -> Completion? {
         guard let pending = removeInFlight(token) else { return nil }
         let code = ZooKeeperError.Code(rawValue: code)
         if !code.leavesOutcomeUnknown, let sentAt = pending.sentAt { lastHeard = max(lastHeard ?? sentAt, sentAt) }
-        if code.rawValue == 0 {
-            if let multi = pending.multi { return Self.completion(of: pending, .success(.multi(multi.outcome()))) }
-            return Self.completion(of: pending, .success(reply ?? .done), isArmed: true)
-        }
+        if code.rawValue == 0 { return Self.completion(of: pending, .success(reply ?? .done), isArmed: true) }
         if code.leavesOutcomeUnknown || code == .sessionMoved, pending.request.isRead, code != .authenticationFailed {
             return requeue(pending)
         }
         // For `exists`, the response that there is no node also sets the watch; see "Watches" in <doc:OverTheCClient>.
         let isArmed = code == .noNode && pending.request.watch?.kind == .existence
-        return Self.completion(of: pending, .failure(Self.error(for: pending, code: code)), isArmed: isArmed)
+        return Self.completion(
+            of: pending, .failure(Self.error(for: pending, code, reply)), isArmed: isArmed, isOnMissingNode: isArmed)
     }
 
-    /// Ends every request that was sent through a closed handle, because the C client will not call back.
+    /// Ends every request that was sent through a closed handle, because the transport will not call back.
     mutating func handleClosed() -> [Completion] {
         requests.values.filter { $0.sentAt != nil }.map(\.token).sorted().compactMap {
             complete($0, code: ZooKeeperError.Code.closing.rawValue, reply: nil)
@@ -226,17 +223,16 @@ struct RequestStateMachine {
         if isClosing { return Self.completion(of: pending, .failure(Self.closed(pending))) }
         var pending = pending
         pending.sentAt = nil
-        pending.multi = nil
         requests[pending.token] = pending
         let index = waiting.firstIndex { $0 > pending.token } ?? waiting.endIndex
         waiting.insert(pending.token, at: index)
         return nil
     }
 
-    private static func completion(of pending: PendingRequest, _ result: ReplyResult, isArmed: Bool = false)
-        -> Completion?
-    {
-        let watch = pending.request.watch.map { (key: $0, isArmed: isArmed) }
+    private static func completion(
+        of pending: PendingRequest, _ result: ReplyResult, isArmed: Bool = false, isOnMissingNode: Bool = false
+    ) -> Completion? {
+        let watch = pending.request.watch.map { (key: $0, isArmed: isArmed, isOnMissingNode: isOnMissingNode) }
         if pending.waiter == nil, watch == nil { return nil }
         return Completion(waiter: pending.waiter, result: result, watch: watch)
     }
@@ -247,10 +243,12 @@ struct RequestStateMachine {
             outcome: .notApplied)
     }
 
-    private static func error(for pending: PendingRequest, code: ZooKeeperError.Code) -> ZooKeeperError {
-        guard let multi = pending.multi, !code.leavesOutcomeUnknown, let failed = multi.failure() else {
-            return ZooKeeperError(code: code, path: pending.request.path, sent: true)
-        }
-        return ZooKeeperError(code: failed.code, path: failed.path, operationIndex: failed.index, sent: true)
+    private static func error(
+        for pending: PendingRequest, _ code: ZooKeeperError.Code, _ reply: Reply?
+    ) -> ZooKeeperError {
+        guard case .multi(let operations) = pending.request, case .multiFailed(let index)? = reply,
+            operations.indices.contains(index)
+        else { return ZooKeeperError(code: code, path: pending.request.path, sent: true) }
+        return ZooKeeperError(code: code, path: operations[index].path, operationIndex: index, sent: true)
     }
 }

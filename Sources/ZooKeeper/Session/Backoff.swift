@@ -1,22 +1,22 @@
 /// An exponential backoff between attempts to open a session. It has full jitter, because otherwise all clients of a
 /// restarted ensemble would connect at once.
-struct Backoff: Sendable {
+package struct Backoff: Sendable {
     let base: Duration
     let maximum: Duration
     private(set) var attempts = 0
 
-    init(base: Duration, maximum: Duration) {
+    package init(base: Duration, maximum: Duration) {
         self.base = base
         self.maximum = maximum
     }
 
     /// Returns the delay before the next attempt.
-    mutating func next(random: (ClosedRange<Double>) -> Double = { .random(in: $0) }) -> Duration {
+    package mutating func next(random: (ClosedRange<Double>) -> Double = { .random(in: $0) }) -> Duration {
         defer { attempts += 1 }
         let ceiling = min(maximum, base * (1 << min(attempts, 16)))
         return ceiling * random(0...1)
     }
 
     /// Resets the backoff after a successful attempt.
-    mutating func reset() { attempts = 0 }
+    package mutating func reset() { attempts = 0 }
 }

@@ -13,7 +13,7 @@ import Logging
 /// four-letter word, which a server may not allow, and no zxid, of which responses show only a lower bound.
 extension Connection {
     /// Ends the session after the servers have refused it for longer than it can live.
-    func checkForLostData(_ handle: CClientHandle) {
+    func checkForLostData(_ handle: any SessionHandle) {
         let (id, timeout) = (session.current.sessionID, session.current.timeout)
         guard id != 0, timeout > .zero, let disconnectedSince, !handle.isConnected else { return }
         guard let probe, !probe.hasEnded else {

@@ -9,7 +9,9 @@ extension Connection {
     /// Reads the ensemble's servers, and watches for changes. An ensemble before ZooKeeper 3.5, or one that denies
     /// access to its configuration, reveals no servers.
     func readMembers() {
-        guard configuration.followsReconfiguration, mayReadMembers, case .open(let handle) = phase else { return }
+        guard configuration.followsReconfiguration, configuration.transport.usesReportedAddresses, mayReadMembers,
+            case .open(let handle) = phase
+        else { return }
         let request = Request.get(path: EnsembleMembers.path, watch: true)
         guard let watch = request.watch, (try? watches.reserve(watch, isKept: true)) != nil else { return }
         let pending = PendingRequest(
@@ -30,18 +32,18 @@ extension Connection {
     }
 
     /// Reads the servers again, unless a newer connection has already done so.
-    private func readMembers(through handle: CClientHandle) {
+    private func readMembers(through handle: any SessionHandle) {
         if case .open(let current) = phase, current.id == handle.id, handle.isConnected { readMembers() }
     }
 
-    /// Returns how long the C client tries its own list after a lost connection, before
+    /// Returns how long the transport tries its own list after a lost connection, before
     /// the client tries the other list.
     func firstPatience(_ timeout: Duration) -> Duration { timeout / 10 }
 
     /// Tries the other list when no server of the current one responds: first after a short delay, then
-    /// each list in turn for a third of the session timeout, because the C client needs two thirds for a
+    /// each list in turn for a third of the session timeout, because a transport needs two thirds for a
     /// server that does not respond at all.
-    func tryOtherServers(_ handle: CClientHandle) {
+    func tryOtherServers(_ handle: any SessionHandle) {
         let timeout = session.current.timeout
         guard timeout > .zero, let triedSince else { return }
         let patience = isFirstTry ? firstPatience(timeout) : timeout / 3
@@ -56,7 +58,7 @@ extension Connection {
     /// Closing a connected handle would end the session, so the client also leaves alone a handle that is about to
     /// connect. If the handle connects at this very moment, closing it ends the session: the new handle finds it
     /// expired, and the client opens a new one.
-    private func moveSession(from handle: CClientHandle) {
+    private func moveSession(from handle: any SessionHandle) {
         guard handle.isDisconnected, choice.tryOther() else { return }
         inherited = handle.sessionIdentity
         phase = .opening
@@ -68,7 +70,7 @@ extension Connection {
 
     /// Makes the server of a new handle catch up, with the first request that is sent through the handle. A new handle
     /// does not know what its session has seen, so the C client would accept a server that is behind it.
-    func catchUp(_ handle: CClientHandle) {
+    func catchUp(_ handle: any SessionHandle) {
         let pending = PendingRequest(
             token: nextToken(), request: .sync(path: "/"), deadline: .now + max(session.current.timeout, .seconds(1)),
             waiter: .inner { [weak self] result in
@@ -79,20 +81,20 @@ extension Connection {
                 }
             })
         requests.begin(pending)
-        let code = handle.send(pending)
+        let code = handle.send(pending.request, token: pending.token)
         if code != 0 { requests.update { $0.refuse(pending.token, ZooKeeperError.Code(rawValue: code)) } }
     }
 
-    private func catchUpAgain(_ handle: CClientHandle) {
+    private func catchUpAgain(_ handle: any SessionHandle) {
         if mustCatchUp(handle), handle.isConnected { catchUp(handle) }
     }
 
-    private func mustCatchUp(_ handle: CClientHandle) -> Bool {
+    private func mustCatchUp(_ handle: any SessionHandle) -> Bool {
         guard case .open(let current) = phase else { return false }
         return current.id == handle.id && mustSync
     }
 
-    private func caughtUp(_ handle: CClientHandle) {
+    private func caughtUp(_ handle: any SessionHandle) {
         guard mustCatchUp(handle) else { return }
         mustSync = false
         submissionLock.use(handle)

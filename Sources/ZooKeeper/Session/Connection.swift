@@ -3,9 +3,9 @@ import Dispatch
 import Logging
 import Synchronization
 
-/// Owns the handle of the C client, and opens and closes it on its own queue. Requests go through a ``SubmissionLock``,
-/// one thread at a time; see "Calls and callbacks" in <doc:OverTheCClient>. The threads of the C client call only the
-/// ``CallbackTarget`` methods, which do not wait.
+/// Owns the handle of a session, and opens and closes it on its own queue. Requests go through a ``SubmissionLock``,
+/// one thread at a time; see "Calls and callbacks" in <doc:OverTheCClient>. The threads of the transport call only the
+/// ``SessionHandleDelegate`` methods, which do not wait.
 ///
 /// It opens a session at the first call, opens another one when the session has expired, and closes once.
 actor Connection {
@@ -16,9 +16,9 @@ actor Connection {
         case opening
         /// There is a handle, connected or not. Can transition to opening (the session has ended, or another
         /// handle takes it over) and closing.
-        case open(CClientHandle)
+        case open(any SessionHandle)
         /// `close()` is in progress. Can transition to closed.
-        case closing(CClientHandle?)
+        case closing((any SessionHandle)?)
         case closed
     }
 
@@ -35,6 +35,8 @@ actor Connection {
     nonisolated let heartbeatToken = Atomic<UInt64>(0)
     /// Raised when a client that is being closed has no request left in flight.
     private nonisolated let drained = WatchSignal()
+    /// Why the last attempt to connect has failed, as far as the transport knows. For an error message.
+    private nonisolated let lastFailure: FailureReason
     let configuration: ZooKeeperConfiguration
     let logger: Logger
     private let metrics: ClientMetrics
@@ -51,7 +53,7 @@ actor Connection {
     /// The handle that tests whether servers accept new sessions, and since when every check has found that they do.
     var probe: SessionProbe?
     var acceptedSince: ContinuousClock.Instant?
-    /// Whether the connection was lost only recently. The C client then still tries its own list of servers.
+    /// Whether the connection was lost only recently. The transport then still tries its own list of servers.
     var isFirstTry = false
     /// The session that the next handle continues.
     var inherited: SessionIdentity?
@@ -75,6 +77,8 @@ actor Connection {
         let watches = WatchTable()
         self.watches = watches
         let session = session
+        let lastFailure = FailureReason()
+        self.lastFailure = lastFailure
         requests = RequestRegistry(
             queue: RequestStateMachine(
                 window: configuration.maximumInFlightRequests, windowBytes: configuration.maximumInFlightBytes,
@@ -86,7 +90,7 @@ actor Connection {
                 case .connecting, .disconnected, .suspended:
                     """
                     No server responds. Check the configured addresses (\(configuration.servers)), and whether a \
-                    majority of the servers is up.
+                    majority of the servers is up.\(lastFailure.sentence)
                     """
                 case .closed: "The ZooKeeper client is closed. Create another one."
                 }
@@ -152,8 +156,9 @@ actor Connection {
         let id = nextHandleID()
         do {
             let timeout = inherited == nil ? configuration.sessionTimeout : session.current.timeout
-            let handle = try CClientHandle(
-                id: id, servers: choice.current, sessionTimeout: timeout, session: inherited)
+            let handle = try configuration.transport.open(
+                SessionHandleOptions(
+                    id: id, servers: choice.current, sessionTimeout: timeout, session: inherited), self)
             phase = .open(handle)
             triedSince = .now
             mustSync = inherited != nil
@@ -162,6 +167,7 @@ actor Connection {
             authenticateIfNeeded(handle)
             startHeartbeat()
         } catch {
+            lastFailure.set(error.reason)
             logger.info(
                 "Cannot resolve the addresses of the ZooKeeper servers", metadata: ["reason": "\(error.reason)"])
             _ = choice.tryOther()
@@ -178,10 +184,13 @@ actor Connection {
     /// every handle but the current one.
     func openProbe() {
         probe = SessionProbe(
-            id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout)
+            configuration.transport,
+            SessionHandleOptions(
+                id: nextHandleID(), servers: choice.current, sessionTimeout: configuration.sessionTimeout,
+                session: nil))
     }
 
-    private func authenticateIfNeeded(_ handle: CClientHandle) {
+    private func authenticateIfNeeded(_ handle: any SessionHandle) {
         guard mustAuthenticate, let authentication = configuration.authentication else { return }
         submissionLock.isAuthenticating = true
         let code = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
@@ -205,12 +214,13 @@ actor Connection {
 
     // MARK: The session
 
-    private func sessionEvent(_ id: HandleID, phase event: CClientSessionPhase, at instant: ContinuousClock.Instant) {
+    private func sessionEvent(_ id: HandleID, phase event: SessionHandlePhase, at instant: ContinuousClock.Instant) {
         guard case .open(let handle) = phase, handle.id == id else { return }
         switch event {
         case .connected: connected(handle, at: instant)
         case .connecting:
             authenticateIfNeeded(handle)
+            submissionLock.sessionIsConnected(false)
             session.update { state in
                 if state.phase == .connected { state.phase = .disconnected }
             }
@@ -226,13 +236,14 @@ actor Connection {
         }
     }
 
-    private func connected(_ handle: CClientHandle, at instant: ContinuousClock.Instant) {
+    private func connected(_ handle: any SessionHandle, at instant: ContinuousClock.Instant) {
         authenticateIfNeeded(handle)
         if !submissionLock.isAuthenticating { backoff.reset() }
         (triedSince, disconnectedSince) = (nil, nil)
+        lastFailure.set(nil)
         closeProbe()
         requests.read { $0.heard(at: instant) }
-        let (id, timeout) = (handle.sessionID, handle.sessionTimeout)
+        let (id, timeout) = (handle.sessionIdentity?.number ?? 0, handle.sessionTimeout)
         let isFirst =
             session.current.reconnections == 0 && session.current.sessionID == 0 && session.current.expirations == 0
         session.update { state in
@@ -245,13 +256,15 @@ actor Connection {
         logger.debug(
             "Connected to ZooKeeper", metadata: ["session": "0x\(String(id, radix: 16))", "timeout": "\(timeout)"])
         watches.reconnected()
+        submissionLock.sessionIsConnected(true)
+        if watches.hasAbandonedPersistent { removeAbandonedWatches() }
         if mustSync { catchUp(handle) }
         drain()
         readMembers()
     }
 
     /// Closes a dead handle at once and opens a new session; see "Sessions and credentials" in <doc:OverTheCClient>.
-    func ended(_ handle: CClientHandle, reason: String) {
+    func ended(_ handle: any SessionHandle, reason: String) {
         logger.info(
             "The ZooKeeper session has ended: ephemeral nodes and leases are gone", metadata: ["reason": "\(reason)"])
         metrics.expirations.increment()
@@ -267,10 +280,10 @@ actor Connection {
         reopen()
     }
 
-    func closeHandle(_ handle: CClientHandle) {
+    func closeHandle(_ handle: any SessionHandle) {
         submissionLock.use(nil)
         handle.close()
-        // The C client may drop completions when it closes (ZOOKEEPER-2894), so this ends the remaining requests.
+        // A transport may drop completions when it closes (ZOOKEEPER-2894), so this ends the remaining requests.
         requests.updateAll { $0.handleClosed() }
         watches.handleClosed()
         drainLog(force: true)
@@ -322,7 +335,7 @@ actor Connection {
         }
         if case .closing(.some) = phase, requests.read({ $0.inFlight > 0 }) {
             let state = session.current
-            // The C client itself gives up requests after two thirds of the session timeout.
+            // The transport itself gives up requests after two thirds of the session timeout.
             let patience = (state.timeout == .zero ? configuration.sessionTimeout : state.timeout) * 2 / 3
             onQueue(after: min(patience, Self.drainLimit)) { $0.drained.end() }
             while requests.read({ $0.inFlight > 0 }), !drained.hasEnded { await drained.wait() }
@@ -357,13 +370,12 @@ actor Connection {
     }
 }
 
-// MARK: - From the C client's threads
+// MARK: - From the transport's threads
 
-extension Connection: CallbackTarget {
-    nonisolated func sessionEvent(_ handle: HandleID, state: Int32) {
-        let phase = CClientSessionPhase(cclientState: state)
+extension Connection: SessionHandleDelegate {
+    nonisolated func sessionEvent(_ handle: HandleID, phase: SessionHandlePhase) {
         let instant = ContinuousClock.now
-        // A dispatch queue keeps the order of the C client's thread, and tasks would not; see
+        // A dispatch queue keeps the order of the transport's thread, and tasks would not; see
         // "Calls and callbacks" in <doc:OverTheCClient>.
         onQueue { $0.sessionEvent(handle, phase: phase, at: instant) }
     }
@@ -373,7 +385,21 @@ extension Connection: CallbackTarget {
         if event.path.isIdentical(to: EnsembleMembers.path) { onQueue { $0.readMembers() } }
     }
 
-    nonisolated func watchesRemoved(_ token: UInt64, code: Int32) { watches.removed(token, code: code) }
+    nonisolated func armedWatches() -> [WatchKey] { watches.armed }
+
+    nonisolated func attemptFailed(_ handle: HandleID, reason: String) {
+        onQueue { connection in
+            guard case .open(let current) = connection.phase, current.id == handle else { return }
+            connection.lastFailure.set(reason)
+        }
+        logger.debug("No connection to a ZooKeeper server", metadata: ["reason": "\(reason)"])
+    }
+
+    nonisolated func watchesRemoved(_ token: UInt64, code: Int32) {
+        let path = watches.removed(token, code: code)
+        // The client's own watch may be gone too.
+        if path?.isIdentical(to: EnsembleMembers.path) == true { onQueue { $0.readMembers() } }
+    }
 
     nonisolated func authenticated(_ handle: HandleID, code: Int32) {
         onQueue { connection in
@@ -389,6 +415,7 @@ extension Connection: CallbackTarget {
         let (hasWork, isIdle) = requests.read { ($0.hasWork, $0.inFlight == 0) }
         if hasWork { scheduleDrain() }
         if isIdle { drained.raise() }
+        if watches.hasAbandonedPersistent { onQueue { $0.removeAbandonedWatches() } }
         if token == heartbeatToken.load(ordering: .relaxed), session.current.phase == .suspended {
             onQueue { $0.updateSuspension() }
         }

@@ -3,7 +3,7 @@
 struct EnsembleMembers: Sendable, Hashable {
     static let path = "/zookeeper/config"
 
-    /// `host:port,…` for the C client.
+    /// `host:port,…` for the transport.
     let servers: String
 
     /// Parses the data of the node.

@@ -8,16 +8,16 @@ import Synchronization
 final class SessionProbe: Sendable {
     private enum State {
         case opening
-        case open(CClientHandle)
+        case open(any SessionHandle)
         /// The handle could not be opened, or was closed.
         case ended
     }
     private let state = Mutex(State.opening)
     private let queue = DispatchQueue(label: "zookeeper.probe")
 
-    init(id: HandleID, servers: String, sessionTimeout: Duration) {
+    init(_ transport: ZooKeeperTransport, _ options: SessionHandleOptions) {
         queue.async { [self] in
-            let handle = try? CClientHandle(id: id, servers: servers, sessionTimeout: sessionTimeout, session: nil)
+            let handle = try? transport.open(options, IgnoringDelegate())
             state.withLock { $0 = handle.map(State.open) ?? .ended }
         }
     }
@@ -39,7 +39,7 @@ final class SessionProbe: Sendable {
     /// Closes the handle without waiting until it is closed.
     func close() {
         queue.async { [self] in
-            let handle = state.withLock { state -> CClientHandle? in
+            let handle = state.withLock { state -> (any SessionHandle)? in
                 defer { state = .ended }
                 if case .open(let handle) = state { return handle }
                 return nil
@@ -47,4 +47,15 @@ final class SessionProbe: Sendable {
             handle?.close()
         }
     }
+}
+
+/// Ignores the events of a probe, whose session has no watches and sends no requests.
+private final class IgnoringDelegate: SessionHandleDelegate {
+    func sessionEvent(_ handle: HandleID, phase: SessionHandlePhase) {}
+    func watchEvent(_ event: WatchEvent) {}
+    func authenticated(_ handle: HandleID, code: Int32) {}
+    func watchesRemoved(_ token: UInt64, code: Int32) {}
+    func completed(_ token: UInt64, code: Int32, reply: Reply?) {}
+    func attemptFailed(_ handle: HandleID, reason: String) {}
+    func armedWatches() -> [WatchKey] { [] }
 }

@@ -1,9 +1,12 @@
 // The protocol's methods have no timeout. Each call here passes `timeout`, because a call
 // without it would be the method itself.
 extension ZooKeeperClient: ZooKeeperStore {
-    /// Transactions, watches and quotas. The client has no multi-read, because the C client has no request for several
-    /// nodes. It sends one request for each node, all at once.
-    public var capabilities: ZooKeeperCapabilities { [.transactions, .watches, .quotas] }
+    /// Transactions, watches and quotas, and multi-reads if the transport has them. The C client does not: it sends one
+    /// request for each node, all at once.
+    public var capabilities: ZooKeeperCapabilities {
+        configuration.transport.readsSeveralNodes
+            ? [.transactions, .watches, .quotas, .multiRead] : [.transactions, .watches, .quotas]
+    }
 
     /// Creates a node with the default access control list. See ``create(_:data:mode:acl:timeout:)``.
     @discardableResult

@@ -4,9 +4,9 @@ import ServiceLifecycle
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The resource `/extensions/v1`: transactions, watches, and whatever else the queue's full guarantee needs and

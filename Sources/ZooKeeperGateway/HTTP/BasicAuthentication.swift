@@ -2,9 +2,9 @@ import HTTPTypes
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The users of an endpoint: names and passwords, for HTTP basic authentication (RFC 7617).

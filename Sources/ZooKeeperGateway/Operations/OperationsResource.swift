@@ -99,10 +99,10 @@ struct OperationsResource {
                 readable.add("zookeeper_gateway_queue_readable", queue, statistics == nil ? 0 : 1)
                 guard let statistics else { continue }
                 for (state, count) in [
-                    ("ready", statistics.ready), ("leased", statistics.leased), ("partial", statistics.recovering),
-                    ("dead", statistics.deadLettered), ("delayed", statistics.delayed),
+                    ("ready", statistics.ready), ("leased", statistics.leased), ("recovering", statistics.recovering),
+                    ("dead_lettered", statistics.deadLettered), ("delayed", statistics.delayed),
                 ] {
-                    lines.add("zookeeper_queue_messages", queue.merging(["place": state]) { $1 }, count)
+                    lines.add("zookeeper_queue_messages", queue.merging(["state": state]) { $1 }, count)
                 }
                 retrying.add("zookeeper_queue_retrying", queue, statistics.retrying)
                 groups.add("zookeeper_queue_groups", queue, statistics.groups)
@@ -113,31 +113,6 @@ struct OperationsResource {
             }
         }
         return lines.text + readable.text + retrying.text + groups.text + paused.text
-    }
-}
-
-/// Lines in Prometheus' text format.
-struct MetricLines {
-    private(set) var text = ""
-
-    mutating func type(_ name: String, _ type: String, _ help: String) {
-        text += "# HELP \(name) \(help)\n# TYPE \(name) \(type)\n"
-    }
-
-    mutating func add(_ name: String, _ labels: [String: String], _ value: Int) {
-        let pairs = labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(Self.escaped($0.value))\"" }
-        text += name + (pairs.isEmpty ? "" : "{\(pairs.joined(separator: ","))}") + " \(value)\n"
-    }
-
-    /// Escapes scalar by scalar, because a quote that is followed by a combining mark is part of another character.
-    private static func escaped(_ text: String) -> String {
-        text.unicodeScalars.reduce(into: "") { escaped, scalar in
-            switch scalar {
-            case "\\": escaped += "\\\\"
-            case "\"": escaped += "\\\""
-            case "\n": escaped += "\\n"
-            default: escaped.unicodeScalars.append(scalar)
-            }
-        }
+            + PrometheusMetrics.text(of: endpoints.map(\.metrics))
     }
 }

@@ -2,9 +2,9 @@ import ZooKeeper
 import ZooKeeperQueue
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The leases that HTTP clients hold on one queue.

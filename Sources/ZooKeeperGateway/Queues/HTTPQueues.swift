@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 import ZooKeeper
 import ZooKeeperQueue
@@ -17,21 +18,26 @@ actor HTTPQueues {
     private let client: ZooKeeperClient
     private let configuration: GatewayConfiguration
     private let logger: Logger
+    private let metrics: any MetricsFactory
     /// The served queues by path.
     private var served: [ExactString: ServedQueue] = [:]
     private var isClosed = false
 
-    init(_ client: ZooKeeperClient, _ configuration: GatewayConfiguration, logger: Logger) {
+    init(_ client: ZooKeeperClient, _ configuration: GatewayConfiguration, logger: Logger, metrics: any MetricsFactory)
+    {
         self.client = client
         self.configuration = configuration
         self.logger = logger
+        self.metrics = metrics
     }
 
     /// Returns a queue that is not created when it is missing.
     ///
     /// - Throws: ``QueueError`` for an invalid path.
     nonisolated func queue(_ path: String) throws -> MessageQueue {
-        try MessageQueue(client, path: path, createIfMissing: false, logger: logger)
+        // Without metrics, because a request can name any path.
+        try MessageQueue(
+            client, path: path, createIfMissing: false, logger: logger, metricsFactory: NOOPMetricsHandler.instance)
     }
 
     /// Returns a served queue. Begins to serve the queue when necessary.
@@ -41,9 +47,10 @@ actor HTTPQueues {
     func servedQueue(_ path: String) async throws -> ServedQueue? {
         let key = ExactString(path)
         if let queue = served[key] { return queue }
-        let existing = try queue(path)
+        let existing = try MessageQueue(
+            client, path: path, createIfMissing: false, logger: logger, metricsFactory: metrics)
         // A producer creates a missing queue, but a consumer does not.
-        let created = try MessageQueue(client, path: path, logger: logger)
+        let created = try MessageQueue(client, path: path, logger: logger, metricsFactory: metrics)
         if served.count >= configuration.maximumQueues { await evictIdleQueue() }
         if let queue = served[key] { return queue }
         guard !isClosed, served.count < configuration.maximumQueues else { return nil }

@@ -2,9 +2,9 @@ import GatewayProtocol
 import ZooKeeperQueue
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The JSON bodies of requests and responses. A payload that is UTF-8 is the string `payload`. Any other payload is

@@ -4,9 +4,9 @@ import ZooKeeper
 import ZooKeeperQueue
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The resource `/queues/v1/<queue path>`: a queue, for programs that speak HTTP.
@@ -117,11 +117,16 @@ struct QueueResource {
         let time = try milliseconds("deliverAt").map { EnsembleTime(millisecondsSince1970: $0) }
         let lifetime = try milliseconds("expiresAfterMilliseconds").map { Duration.milliseconds($0) }
         let expiry = try milliseconds("expiresAt").map { EnsembleTime(millisecondsSince1970: $0) }
+        let trace = TraceHeaders.messageHeaders(request.headers)
         let receipts: [SendReceipt]
         if request.isJSON {
             let body = try QueueDTOs.Send(reading: request.body)
             var messages: [OutgoingMessage] = []
             for message in body.messages { messages.append(try message.outgoing()) }
+            // The headers of one context belong together.
+            for index in messages.indices where trace.keys.allSatisfy({ messages[index].headers[$0] == nil }) {
+                messages[index].headers.merge(trace) { _, added in added }
+            }
             let size = messages.reduce(0) { $0 + $1.payload.count }
             guard size <= endpoint.maximumBodySize else {
                 return .problem(
@@ -138,7 +143,7 @@ struct QueueResource {
                     message: "The Idempotency-Key is not valid. Use only printable ASCII characters.")
             }
             let message = OutgoingMessage(
-                request.body, priority: priority, id: id, delay: .milliseconds(delay), deliverAt: time,
+                request.body, priority: priority, headers: trace, id: id, delay: .milliseconds(delay), deliverAt: time,
                 expiresAfter: lifetime, expiresAt: expiry, group: request.query["group"])
             receipts = [try await queue.producer.send(message)]
         }

@@ -2,9 +2,9 @@ import Logging
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The sessions that clients have opened. Each has a separate session at the ensemble, which owns the client's

@@ -1,4 +1,12 @@
+import ZooKeeper
+
+#if canImport(Glibc)
 import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
 
 /// How long a message waits after a failed delivery before it is delivered again.
 public struct RetryPolicy: Sendable, Hashable {
@@ -50,7 +58,7 @@ public struct RetryPolicy: Sendable, Hashable {
     }
 
     /// Throws for a value outside its limits.
-    func validate() throws {
+    package func validate() throws {
         if self == .immediate { return }
         func require(_ isValid: Bool, _ message: String) throws {
             if !isValid { throw QueueError(.invalidArgument, message) }

@@ -1,5 +1,5 @@
 /// Describes a handler's error for the log and for a dead letter.
-enum FailureReason {
+package enum FailureReason {
     /// The longest description, in characters. A dead letter's reason is cut further down.
     private static let maximumLength = 1_024
 
@@ -7,7 +7,7 @@ enum FailureReason {
     static func requeue(after error: any Error) -> String { "the handler threw \(description(of: error))" }
 
     /// Returns the type of an error and the error's own description. Nothing of the message is added to it.
-    static func description(of error: any Error) -> String {
+    package static func description(of error: any Error) -> String {
         let (type, text) = (String(reflecting: type(of: error)), String(describing: error).prefix(maximumLength))
         // Swift's own description of a structure begins with the name of its type.
         let name = type.split(separator: ".").last ?? ""

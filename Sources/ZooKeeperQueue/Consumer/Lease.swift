@@ -30,6 +30,8 @@ final class Lease: Sendable {
         var lease = LeaseState.held
         /// Whether a settlement is in progress, so that a second one is refused.
         var isSettling = false
+        /// Whether the consumer settles the message because it has expired.
+        var isExpiring = false
         /// The caller of the last settlement.
         var settler: SettlementWaiter?
         /// How many settlements have begun.
@@ -65,6 +67,12 @@ final class Lease: Sendable {
     var path: String { registration.paths.lease(node) }
 
     var state: LeaseState { storage.withLock { $0.lease } }
+
+    /// Whether the consumer settles the message because it has expired. It then counts only as expired.
+    var isExpiring: Bool {
+        get { storage.withLock { $0.isExpiring } }
+        set { storage.withLock { $0.isExpiring = newValue } }
+    }
 
     // MARK: Settling
 

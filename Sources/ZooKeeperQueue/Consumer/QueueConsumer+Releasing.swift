@@ -46,6 +46,7 @@ extension QueueConsumer {
     func expire(_ lease: Lease) async {
         let kind: Settlement.Kind =
             state.attributes.whenExpired == .delete ? .acknowledge() : .deadLetter(reason: "expired")
+        lease.isExpiring = true
         await settleWithRetry(on: kind, for: lease)
         if lease.state == .settled { queue.metrics.expired.increment() }
         guard lease.state == .held || lease.state == .suspended else { return }

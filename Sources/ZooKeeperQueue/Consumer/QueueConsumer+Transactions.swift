@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 import ZooKeeper
 
@@ -58,6 +59,7 @@ extension QueueConsumer {
                 }
             }
         }.value
+        for send in transaction.sends { send.queue.metrics.sent.increment() }
     }
 
     /// Prepares a settlement. However definite a failure is, an earlier attempt to settle may have been applied.

@@ -98,7 +98,8 @@ public actor QueueConsumer {
         case .settlingFailed(let lease): lease.settlingFailed()
         case .becameEmpty: becameEmpty()
         case .stopWatching: stopWatching()
-        case .countFailure: queue.metrics.failedDeliveries.increment()
+        case .count(let end): queue.metrics.count(end)
+        case .countRenewal: queue.metrics.leaseRenewals.increment()
         // An unstructured task, because its caller goes on. `close()` waits for its settlement.
         case .expire(let lease): Task { await expire(lease) }
         case .skip(let path, let reason): queue.skipped.skip(path, reason)
@@ -206,6 +207,8 @@ public actor QueueConsumer {
             switch handle({ $0.answer(request, now: now) }) {
             case .message(let lease):
                 isPending = false
+                queue.metrics.received.increment()
+                if lease.name.redeliveries > 0 { queue.metrics.redelivered.increment() }
                 return QueueMessage(lease: lease, consumer: self)
             case .failure(let error): throw error
             case .nothing: return nil

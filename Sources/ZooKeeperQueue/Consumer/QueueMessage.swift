@@ -141,7 +141,30 @@ public struct QueueMessage: Sendable {
         retry: RetryPolicy? = nil, timeout: Duration? = nil, cancelsWhenSuspended: Bool = false,
         _ body: @escaping @Sendable (QueueMessage) async throws -> Result
     ) async throws -> Result {
+        try await process(retry: retry, timeout: timeout, cancelsWhenSuspended: cancelsWhenSuspended, job: nil, body)
+    }
+
+    /// - Parameter job: the name of the job that the message is, for traces.
+    package func process<Result: Sendable>(
+        retry: RetryPolicy?, timeout: Duration?, cancelsWhenSuspended: Bool = false, job: String?,
+        _ body: @escaping @Sendable (QueueMessage) async throws -> Result
+    ) async throws -> Result {
         try retry?.validate()
+        let queue = holder.consumer.queue
+        let start = queue.metrics.isEnabled ? ContinuousClock.now : nil
+        defer { if let start { queue.metrics.handlerDuration.record(start.duration(to: .now)) } }
+        guard let tracing = queue.tracing else {
+            return try await settle(retry, timeout, cancelsWhenSuspended, body)
+        }
+        return try await tracing.process(self, job: job) {
+            try await settle(retry, timeout, cancelsWhenSuspended, body)
+        }
+    }
+
+    private func settle<Result: Sendable>(
+        _ retry: RetryPolicy?, _ timeout: Duration?, _ cancelsWhenSuspended: Bool,
+        _ body: @escaping @Sendable (QueueMessage) async throws -> Result
+    ) async throws -> Result {
         let run = HandlerRun(self, limit: timeout, retry: retry)
         let outcome = await run.outcome(of: body, cancelsWhenSuspended: cancelsWhenSuspended)
         switch outcome {
@@ -182,7 +205,7 @@ public struct QueueMessage: Sendable {
         }
     }
 
-    var metrics: ProcessingMetrics { holder.consumer.queue.metrics }
+    var metrics: QueueMetrics { holder.consumer.queue.metrics }
     func untilLost(orSuspended: Bool) async { await lease.untilLost(orSuspended: orSuspended) }
     func sleep(for duration: Duration) async throws { try await holder.consumer.queue.store.sleep(for: duration) }
 }

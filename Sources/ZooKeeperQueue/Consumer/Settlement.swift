@@ -57,6 +57,19 @@ struct Settlement {
         }
     }
 
+    /// How the settlement ends the lease, for the metrics; `nil` for a message that was not delivered.
+    func end(maximumDeliveries: Int) -> ConsumerStateMachine.LeaseEnd? {
+        if lease.isExpiring { return nil }
+        return switch kind {
+        case .acknowledge: .acknowledged
+        case .release: nil
+        case .requeue(let reason, _):
+            isLastDelivery(maximumDeliveries)
+                ? .deadLettered(isFailure: reason != nil) : .requeued(isFailure: reason != nil)
+        case .deadLetter: .deadLettered(isFailure: false)
+        }
+    }
+
     /// Whether a refused operation, by its index among the consequences, concerns the message's group.
     func concernsGroup(_ operation: Int, _ queue: MessageQueue, _ epoch: SequenceEpoch, maximumDeliveries: Int) -> Bool
     {

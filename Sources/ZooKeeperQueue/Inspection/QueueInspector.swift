@@ -100,14 +100,14 @@ struct QueueInspector: Sendable {
 
     // MARK: Ready messages
 
-    func oldestMessageAge() async throws -> Duration? {
+    func oldestMessageAge(at now: EnsembleTime = .ofThisMachine) async throws -> Duration? {
         try await QueueError.translating(while: "finding the oldest message", queue: queue.path) {
             let entries = try await reader.readyEntries().entries.sorted {
                 ($0.name.epoch, $0.name.sequence) < ($1.name.epoch, $1.name.sequence)
             }
             for entry in entries {
                 guard let stat = try await reader.usableStat(entry.path(in: tree)) else { continue }
-                return max(.zero, EnsembleTime(millisecondsSince1970: stat.ctime).duration(to: .ofThisMachine))
+                return max(.zero, EnsembleTime(millisecondsSince1970: stat.ctime).duration(to: now))
             }
             return nil
         }

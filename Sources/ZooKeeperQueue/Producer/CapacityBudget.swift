@@ -4,11 +4,12 @@ import ZooKeeper
 ///
 /// A producer takes half of its share of the free capacity. All producers together then do not take more than is free,
 /// even when some of them started at the same moment and do not see each other yet. Crashed producers count as long as
-/// their nodes are in the tree.
+/// their nodes are in the tree. A share is also at most a tenth of the capacity divided by the number of producers,
+/// because other producers do not see a share that is not used yet, and may fill the queue meanwhile.
 ///
 /// A producer that used up its share while no other producer stored anything takes twice as much the next time, up to
-/// all free capacity. It returns to the careful share as soon as another producer stores a message. The overshoot is
-/// then at most what consumers took between two measurements.
+/// a fifth of the capacity. It returns to the careful share as soon as another producer stores a message. The overshoot
+/// is then at most what consumers took between two measurements, and a tenth of the capacity.
 struct CapacityBudget: Sendable {
     /// The fill level of a queue.
     struct Fill: Sendable, Hashable {
@@ -18,7 +19,9 @@ struct CapacityBudget: Sendable {
     }
 
     /// Unused credit expires after this time.
-    static let validity = Duration.milliseconds(250)
+    static let validity = Duration.milliseconds(100)
+    /// A share is at most this part of the capacity, divided as the free capacity is.
+    private static let largestPart = 5
     /// How long the last measurement can tell whether other producers are storing.
     private static let comparisonTime = Duration.seconds(1)
 
@@ -53,7 +56,7 @@ struct CapacityBudget: Sendable {
         let divisor = divisor
         func share(of capacity: Int?, less used: Int) -> Int {
             guard let capacity else { return .max }
-            return capacity <= used ? 0 : max(1, (capacity - used) / divisor)
+            return capacity <= used ? 0 : max(1, min(capacity - used, capacity / Self.largestPart) / divisor)
         }
         messages = share(of: capacity.messages, less: messages(in: fill))
         bytes = share(of: capacity.bytes, less: fill.bytes ?? 0)

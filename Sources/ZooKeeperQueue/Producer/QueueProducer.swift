@@ -1,3 +1,4 @@
+import CoreMetrics
 import Logging
 import ZooKeeper
 
@@ -50,6 +51,7 @@ public actor QueueProducer {
     ) rethrows -> Value {
         let result = try event(&state)
         while let action = state.nextAction() { run(action) }
+        if queue.metrics.isEnabled { queue.metrics.waitingSends.record(state.pending.messages) }
         return result
     }
 
@@ -62,6 +64,9 @@ public actor QueueProducer {
                 let start = now
                 var plan = plan
                 let reply = await send(&plan)
+                if case .success = reply, queue.metrics.isEnabled {
+                    queue.metrics.batchSize.record(plan.batch.entries.count)
+                }
                 handle { $0.answered(plan, reply, sentAt: start, now: now) }
             }
         case .maintain: Task.immediate { await maintain() }
@@ -168,6 +173,26 @@ public actor QueueProducer {
     ///   lasting reason, such as ``QueueError/Code/permissionDenied``, the first messages may have been stored.
     @discardableResult
     public func send(contentsOf messages: [OutgoingMessage], timeout: Duration? = nil) async throws -> [SendReceipt] {
+        guard let tracing = queue.tracing, !messages.isEmpty else { return try await measured(messages, timeout) }
+        return try await tracing.send(messages) { try await measured($0, timeout) }
+    }
+
+    private func measured(_ messages: [OutgoingMessage], _ timeout: Duration?) async throws -> [SendReceipt] {
+        let metrics = queue.metrics
+        guard metrics.isEnabled else { return try await store(messages, timeout) }
+        let start = ContinuousClock.now
+        do {
+            let receipts = try await store(messages, timeout)
+            metrics.sendDuration.record(start.duration(to: .now))
+            metrics.sent.increment(by: receipts.count { !$0.isDuplicate })
+            return receipts
+        } catch {
+            metrics.countFailure(of: messages.count, error)
+            throw error
+        }
+    }
+
+    private func store(_ messages: [OutgoingMessage], _ timeout: Duration?) async throws -> [SendReceipt] {
         try Task.checkCancellation()
         let messages = try messages.map { try encoder.encode($0) }
         if !hasTransactions, messages.contains(where: { $0.group != nil }) { try await requireTransactions() }

@@ -23,6 +23,8 @@ public actor QueueRecovery {
     private var isPrepared = false
     private let mover: MessageMover
     private let observations = Observations()
+    /// When the recovery last counted the messages for the metrics, by the store's clock.
+    private var lastCount: Duration?
     /// When the recovery last looked for unneeded nodes, by the store's clock.
     private var lastCleaning: Duration?
 
@@ -71,6 +73,10 @@ public actor QueueRecovery {
         _ = try await queue.reader.sequenceEpoch()
         let ages = NodeAges(now: now, store: queue.store, observations: observations)
         var pass = RecoveryPass()
+        defer {
+            queue.metrics.recovered.increment(by: pass.report.recovered)
+            queue.metrics.deadLettered.increment(by: pass.report.deadLettered)
+        }
         try await pass.run([
             ConsumerRecovery(queue: queue, mover: mover, ages: ages),
             Redelivery(queue: queue, mover: mover, ages: ages),
@@ -89,11 +95,13 @@ public actor QueueRecovery {
                     queue: queue, mover: mover, now: time, interval: configuration.cleaningInterval),
             ])
             await recordSequenceUsage()
+            await recordOldestMessage(time)
             lastCleaning = queue.store.now
             observations.forgetUnseen()
         }
         try await pass.run([DeduplicationExpiry(queue: queue, ages: ages)])
         let report = try pass.result()
+        await recordMessages()
         if !report.isEmpty {
             queue.logger.info(
                 "Completed a recovery pass",
@@ -113,6 +121,32 @@ public actor QueueRecovery {
 }
 
 extension QueueRecovery {
+    /// How often the messages are counted for the metrics.
+    private static let countingInterval = Duration.seconds(15)
+
+    /// Records the messages by state.
+    private func recordMessages() async {
+        let now = queue.store.now
+        guard queue.metrics.isEnabled, lastCount.map({ now - $0 >= Self.countingInterval }) ?? true else { return }
+        lastCount = now
+        do {
+            queue.metrics.record(try await queue.statistics())
+        } catch {
+            queue.logger.debug("Could not count the messages", metadata: ["error": "\(error)"])
+        }
+    }
+
+    /// Records the age of the oldest message, which lists all ready messages.
+    private func recordOldestMessage(_ now: EnsembleTime) async {
+        guard queue.metrics.isEnabled else { return }
+        do {
+            let age = try await queue.inspector.oldestMessageAge(at: now) ?? .zero
+            queue.metrics.oldestMessageAge.record(age / .seconds(1))
+        } catch {
+            queue.logger.debug("Could not find the oldest message", metadata: ["error": "\(error)"])
+        }
+    }
+
     private func recordSequenceUsage() async {
         do {
             metrics.record(try await queue.sequenceUsage())

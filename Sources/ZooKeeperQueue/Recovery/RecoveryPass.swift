@@ -7,7 +7,7 @@ import ZooKeeper
 /// throws the first refusal after the last duty. Every other error ends the pass, because the next duty would meet it
 /// too: a lost connection, a deadline, a closed client, a cancellation.
 struct RecoveryPass {
-    private var report = RecoveryReport()
+    private(set) var report = RecoveryReport()
     private var refusal: ZooKeeperError?
 
     /// Runs the duties one after the other.
@@ -15,6 +15,8 @@ struct RecoveryPass {
     /// - Throws: the error that ends the pass. Keeps a refusal for ``result()``.
     mutating func run(_ duties: [any RecoveryDuty]) async throws {
         for var duty in duties {
+            // Also what a duty did before it met an error.
+            defer { report += duty.report }
             do {
                 try await duty.run()
             } catch let error as FolderRefusal {
@@ -22,7 +24,6 @@ struct RecoveryPass {
             } catch let error as ZooKeeperError where error.isRefusal {
                 refusal = refusal ?? error
             }
-            report += duty.report
         }
     }
 

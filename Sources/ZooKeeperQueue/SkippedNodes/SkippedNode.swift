@@ -28,6 +28,11 @@ public struct SkippedNode: Sendable, Hashable {
         /// A position in the wait queue of idle consumers belongs to no session.
         public static let notEphemeral = Reason(
             description: "it is not ephemeral, so it belongs to no live consumer", remedy: "delete it")
+        /// This consumer holds a message with the same name. Names repeat after a rollover, and foreign producers
+        /// choose their own.
+        static let nameInUse = Reason(
+            description: "this consumer holds another message with that name",
+            remedy: "none is needed: it is claimed once the other message is settled")
         /// The connection breaks whenever a request for this node is sent.
         static func connectionClosed(bytes: Int) -> Reason {
             Reason(

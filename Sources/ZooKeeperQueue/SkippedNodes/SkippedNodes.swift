@@ -30,7 +30,9 @@ struct SkippedNodes: Sendable {
         let known = folders[ExactString(folder)]?[ExactString(name)]
         // Several clients of this process may meet the node at the same time. One pause is enough.
         if let known, known.reason == reason, now < known.retryTime { return false }
-        let pause = known.map { min($0.pause * 2, Self.longestPause) } ?? Self.shortestPause
+        var pause = Self.shortestPause
+        // A name is free again once the other message is settled, so a longer pause would delay a good message.
+        if let known, reason != .nameInUse { pause = min(known.pause * 2, Self.longestPause) }
         folders[ExactString(folder), default: [:]][ExactString(name)] = Entry(
             reason: reason, pause: pause, retryTime: now + pause)
         if known == nil { count += 1 }

@@ -1,3 +1,4 @@
+import CoreMetrics
 import ZooKeeper
 
 extension MessageQueue {
@@ -35,8 +36,33 @@ extension MessageQueue {
                 .invalidArgument, "The timeout of a transaction must be at most ten minutes, not \(timeout).")
         }
         try Task.checkCancellation()
-        let (prepared, results) = try await applyOnce(transaction, within: timeout)
-        return prepared.receipts(results)
+        // The metrics and the span are those of the queue that gets the messages, if there is one such queue.
+        let paths = Set(transaction.sends.map { ExactString($0.queue.path) })
+        let target = paths.count == 1 ? transaction.sends[0].queue : self
+        guard let tracing = target.tracing, !paths.isEmpty else {
+            return try await store(transaction, timeout, target.metrics)
+        }
+        return try await tracing.send(transaction.sends.map(\.message)) { _ in
+            try await store(transaction, timeout, target.metrics)
+        }
+    }
+
+    private func store(
+        _ transaction: QueueTransaction, _ timeout: Duration, _ metrics: QueueMetrics
+    ) async throws -> [SendReceipt] {
+        let start = metrics.isEnabled && !transaction.sends.isEmpty ? ContinuousClock.now : nil
+        do {
+            let (prepared, results) = try await applyOnce(transaction, within: timeout)
+            let receipts = prepared.receipts(results)
+            if let start { metrics.sendDuration.record(start.duration(to: .now)) }
+            for (send, receipt) in zip(transaction.sends, receipts) where !receipt.isDuplicate {
+                send.queue.metrics.sent.increment()
+            }
+            return receipts
+        } catch {
+            for send in transaction.sends { send.queue.metrics.countFailure(of: 1, error) }
+            throw error
+        }
     }
 
     /// Applies a transaction, and returns the results of its operations; `nil` when the reply was lost. Cancellation

@@ -13,9 +13,11 @@ struct PreparedSends: Sendable {
     private var packer: BatchPacker
     private var groupStates: [GroupKey: GroupState] = [:]
     private var handedOver: [GroupKey: GroupState] = [:]
+    private let ignoresCapacity: Bool
 
-    init(_ messages: [(index: Int, message: OutgoingMessage)], to queue: MessageQueue) throws {
+    init(_ messages: [(index: Int, message: OutgoingMessage)], to queue: MessageQueue, ignoresCapacity: Bool) throws {
         self.queue = queue
+        self.ignoresCapacity = ignoresCapacity
         packer = BatchPacker(maximumBytes: queue.store.maximumRequestSize / 2)
         let encoder = MessageEncoder(queue)
         entries = try messages.map { index, message in
@@ -55,7 +57,7 @@ struct PreparedSends: Sendable {
     ///   message that would expire before it is delivered; `ZooKeeperError`.
     mutating func prepare(_ clock: EnsembleClock) async throws {
         let attributes = try await readEpoch()
-        if !attributes.capacity.isNone {
+        if !attributes.capacity.isNone, !ignoresCapacity {
             let fill = try await queue.usage.fill(countingBytes: attributes.capacity.bytes != nil)
             if attributes.capacity.isReached(by: fill) {
                 throw attributes.capacity.fullError(messages: fill.nodes, bytes: fill.bytes, queue: queue.path)

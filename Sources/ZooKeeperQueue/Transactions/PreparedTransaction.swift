@@ -57,9 +57,12 @@ struct PreparedTransaction: Sendable {
             }
             let path = ExactString(send.queue.path)
             if messages[path] == nil { queues.append(send.queue) }
-            messages[path, default: []].append((index, send.message))
+            messages[path, default: []].append((index, send.queue.tracing?.inject(send.message) ?? send.message))
         }
-        return try queues.map { try PreparedSends(messages[ExactString($0.path)] ?? [], to: $0) }
+        return try queues.map {
+            try PreparedSends(
+                messages[ExactString($0.path)] ?? [], to: $0, ignoresCapacity: transaction.ignoresCapacity)
+        }
     }
 
     /// Reads the ensemble's clock, if a message depends on it.

@@ -22,6 +22,11 @@ public struct QueueTransaction: Sendable {
     public private(set) var operations: [ZooKeeperOperation] = []
     private(set) var sends: [Send] = []
 
+    /// How many messages it stores.
+    package var messageCount: Int { sends.count }
+    /// Whether it is applied also while a queue has reached its capacity.
+    package var ignoresCapacity = false
+
     /// Creates a transaction that does nothing.
     public init() {}
 

@@ -2,9 +2,9 @@ import GatewayProtocol
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The calls to a gateway with transactions and watches: each call is one request.

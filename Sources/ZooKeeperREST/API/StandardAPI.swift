@@ -2,9 +2,9 @@ import GatewayProtocol
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The calls to a gateway with ZooKeeper's REST interface alone: each operation is a separate request.

@@ -1,9 +1,9 @@
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 // The structures of ZooKeeper's REST interface, as far as they are read here. Apache's gateway omits an empty list, and

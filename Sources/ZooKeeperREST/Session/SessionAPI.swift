@@ -2,9 +2,9 @@ import GatewayProtocol
 import ZooKeeper
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The requests that open, check and close a session.

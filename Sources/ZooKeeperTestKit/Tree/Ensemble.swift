@@ -124,7 +124,7 @@ struct Ensemble: Sendable {
                 }
                 reply = .multi(results)
             case .reconfigure: throw ZNodeTree.OperationError(.reconfigDisabled)
-            case .exists, .get, .children, .getACL, .sync: reply = .done
+            case .exists, .get, .children, .getACL, .sync, .multiRead, .addWatch, .whoAmI: reply = .done
             }
             return Response(result: .success(reply), notifications: notifications(for: tree.commit()))
         } catch {
@@ -159,6 +159,18 @@ struct Ensemble: Sendable {
                 let node = try tree.node(path, as: [.read, .admin], for: identities)
                 let entries = node.allows(.admin, to: identities) ? node.acl : node.acl.map(\.withoutPassword)
                 reply = .acl(NodeACL(entries: entries, stat: node.stat))
+            case .multiRead(let paths):
+                reply = .nodes(
+                    paths.map { path in
+                        do throws(ZNodeTree.OperationError) {
+                            let node = try tree.node(path, as: .read, for: identities)
+                            return .node(Node(data: node.data, stat: node.stat))
+                        } catch {
+                            return .failed(error.code)
+                        }
+                    })
+            // A store has neither.
+            case .addWatch, .whoAmI: throw ZNodeTree.OperationError(.unimplemented)
             case .sync, .create, .delete, .set, .setACL, .reconfigure, .multi: reply = .done
             }
             return Response(result: .success(reply), notifications: missed)

@@ -3,9 +3,9 @@ import ZooKeeper
 import ZooKeeperGateway
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// A gateway's configuration file, in JSON. A missing value has its default. An unknown name is an error,

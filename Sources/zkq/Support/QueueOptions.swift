@@ -6,9 +6,9 @@ import ZooKeeperQueue
 import ZooKeeperREST
 
 #if canImport(FoundationEssentials)
-    import FoundationEssentials
+import FoundationEssentials
 #else
-    import Foundation
+import Foundation
 #endif
 
 /// The options of every command that works on a queue.
@@ -44,6 +44,9 @@ struct QueueOptions: ParsableArguments {
             """
     )
     var auth: String?
+
+    @OptionGroup(title: "Transport")
+    var transport: TransportOptions
 
     @Option(
         help: "The log level on stderr: trace, debug, info, notice, warning, error or critical.",
@@ -91,7 +94,7 @@ struct QueueOptions: ParsableArguments {
             }
         }
         let configuration = try ZooKeeperConfiguration(
-            servers: servers, sessionTimeout: .seconds(sessionTimeout),
+            servers: servers, transport: transport.value, sessionTimeout: .seconds(sessionTimeout),
             authentication: try credentials.map { try .init(parsing: $0) })
         return try await ZooKeeperClient.withClient(configuration: configuration, logger: logger) { [logger] client in
             let queue = try MessageQueue(client, path: self.queue, createIfMissing: createIfMissing, logger: logger)

@@ -1,5 +1,7 @@
+import ArgumentParser
+
 /// A fault that a run injects for some time and then ends.
-enum ClusterFault: String, CaseIterable, Sendable {
+enum ClusterFault: String, CaseIterable, ExpressibleByArgument, Sendable {
     case killFollower, killLeader, killRandomServer
     /// A server is killed, its data is deleted, and it is started again.
     case wipeServer

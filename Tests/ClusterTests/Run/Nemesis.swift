@@ -88,10 +88,15 @@ struct Nemesis {
     /// Waits until these servers serve clients and have logged every acknowledged write. Only then does the ensemble
     /// promise to survive the next fault.
     func waitUntilStable(_ servers: [Int]) async throws {
-        try await cluster.waitUntilReady(servers)
-        var folders: [String] = []
-        for server in servers { folders.append(await cluster.ensemble.dataFolder(server)) }
-        try await durability.wait(for: folders)
+        do {
+            try await cluster.waitUntilReady(servers)
+            var folders: [String] = []
+            for server in servers { folders.append(await cluster.ensemble.dataFolder(server)) }
+            try await durability.wait(for: folders)
+        } catch let failure as TestCluster.Failure {
+            for server in servers { printLine(await cluster.description(of: server)) }
+            throw failure
+        }
     }
 
     private func waitUntilStable() async throws { try await waitUntilStable(Array(0..<cluster.count)) }

@@ -1,3 +1,4 @@
+import Foundation
 import ZooKeeperServer
 
 /// The servers of a run, with proxies between clients and servers and between the servers.
@@ -12,13 +13,14 @@ struct TestCluster: Sendable {
 
     /// The connect string through the proxies, or the servers' own addresses when the servers are reconfigurable.
     var address: String {
+        // Only the fixed servers have proxies, and they pass on to the secure ports if there are any.
         proxies.isEmpty ? ensemble.connectString : proxies.map { "127.0.0.1:\($0.port)" }.joined(separator: ",")
     }
     var count: Int { proxies.count }
 
     /// Runs `body` with servers that can join and leave, without proxies.
     static func withReconfigurableServers(
-        servers: Int, heap: Int, _ body: @Sendable (TestCluster) async throws -> Void
+        servers: Int, heap: Int, transport: WorkerTransport, _ body: @Sendable (TestCluster) async throws -> Void
     ) async throws {
         var configuration = LocalEnsembleConfiguration(
             servers: servers, tickTime: tick, heapMegabytes: heap, settings: ["syncLimit": "6"])
@@ -30,16 +32,17 @@ struct TestCluster: Sendable {
 
     /// Runs `body` with a fixed set of servers behind proxies.
     static func with(
-        servers: Int, heap: Int, _ body: @Sendable (TestCluster) async throws -> Void
+        servers: Int, heap: Int, transport: WorkerTransport, _ body: @Sendable (TestCluster) async throws -> Void
     ) async throws {
         let links = Links()
         var configuration = LocalEnsembleConfiguration(
             servers: servers, tickTime: tick, heapMegabytes: heap,
             // Frequent snapshots, because restarts are to use them.
             settings: ["autopurge.purgeInterval": "1", "snapCount": "20000", "syncLimit": "6"])
+        configuration.usesTLS = transport == .tls
         configuration.peerPort = { server, peer, port in try links.add(from: server, to: peer, port) }
         try await LocalEnsemble.withEnsemble(configuration) { ensemble in
-            let proxies = try ensemble.ports.map { try FaultyProxy(to: $0) }
+            let proxies = try (ensemble.securePorts ?? ensemble.ports).map { try FaultyProxy(to: $0) }
             try await body(TestCluster(ensemble: ensemble, proxies: proxies, links: links))
         }
     }
@@ -94,6 +97,16 @@ struct TestCluster: Sendable {
             try await Task.sleep(for: .milliseconds(50))
         }
         throw Failure(description: "The servers were not ready within two minutes.")
+    }
+
+    /// Describes a server for the report of a failure: its mode, its files, and the end of its log.
+    func description(of server: Int) async -> String {
+        let folder = await ensemble.dataFolder(server)
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return """
+            Server \(server): \(await mode(server) ?? "does not serve"); files \(files.sorted().joined(separator: ", "))
+            \(await ensemble.logTail(server, bytes: 4_000))
+            """
     }
 
     private func areReady(_ servers: [Int]) async -> Bool {

@@ -23,6 +23,8 @@ struct TestRun: Sendable {
     var concurrency = 1
     /// The number of messages that a node may hold.
     var maximumBatchSize = 1
+    /// What connects the workers to the servers.
+    var transport = WorkerTransport.cclient
     /// Whether servers join and leave.
     var isReconfigurable = false
     /// Whether to check the order of the messages too, which needs a single producer and a single consumer.
@@ -35,14 +37,14 @@ struct TestRun: Sendable {
     /// - Returns: whether every promise was kept, and if not, whether the queue or the servers have failed.
     func run(_ inject: @escaping @Sendable (inout Nemesis) async throws -> Void) async throws -> Verdict {
         printLine(
-            "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries, \(maximumBatchSize) messages a node; seed \(seed)"
+            "\n\(title): \(servers) servers, \(producers) producers, \(consumers) consumers, \(recoveries) recoveries, \(maximumBatchSize) messages a node, transport \(transport.rawValue); seed \(seed)"
         )
         let folder = FileManager.default.temporaryDirectory.appending(path: "faults-\(UUID().uuidString)").path()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let outcome = Outcome()
         let make = isReconfigurable ? TestCluster.withReconfigurableServers : TestCluster.with
-        try await make(servers, heap) { cluster in
+        try await make(servers, heap, transport) { cluster in
             try await run(at: cluster, folder: folder, outcome, inject)
         }
         return await outcome.verdict
@@ -116,12 +118,17 @@ struct TestRun: Sendable {
 
     private func pool(_ cluster: TestCluster, _ folder: String) async throws -> WorkerPool {
         let tasks = ["--concurrency", "\(concurrency)"]
+        let connection =
+            ["--transport", transport.rawValue]
+            + (cluster.ensemble.certificates.map { ["--certificates", $0.folder] } ?? [])
         // Delayed messages come out of order.
         let delays = isOrdered ? [] : ["--delays"]
         let producer = (messages.map { ["--count", "\($0)"] } ?? []) + ["--rest", "\(rest)"] + delays + tasks
         let pool = WorkerPool(
             servers: cluster.address, folder: folder, sessionTimeout: sessionTimeout,
-            options: [.producer: producer, .consumer: tasks],
+            options: [
+                .producer: producer + connection, .consumer: tasks + connection, .recovery: connection,
+            ],
             preload: MovingClock.library(in: folder))
         for (role, count) in [(Worker.Role.recovery, recoveries), (.consumer, consumers), (.producer, producers)] {
             for index in 0..<count { try await pool.start(role, index) }

@@ -5,6 +5,7 @@ import Logging
 import QueueHistory
 import ZooKeeper
 import ZooKeeperQueue
+import ZooKeeperServer
 
 /// A producer, a consumer or a recovery in a separate process. A producer and a consumer record a history.
 struct Worker: AsyncParsableCommand {
@@ -17,6 +18,9 @@ struct Worker: AsyncParsableCommand {
     @Option var servers: String
     @Option var history: String
     @Option var sessionTimeout: Int
+    @Option var transport: WorkerTransport
+    /// The folder of the certificates for encrypted connections.
+    @Option var certificates: String?
     /// The number of messages that a producer sends.
     @Option var count = Int.max
     /// The pause of a producer's task after each message, in milliseconds.
@@ -34,7 +38,9 @@ struct Worker: AsyncParsableCommand {
         endWithParent()
         let log = try HistoryFile(path: history, process: name)
         let configuration = try ZooKeeperConfiguration(
-            servers: servers, sessionTimeout: .milliseconds(sessionTimeout), requestTimeout: .seconds(20))
+            servers: servers, transport: transport.transport(certificates.map { LocalCertificates(in: $0) }),
+            followsReconfiguration: transport != .tls, sessionTimeout: .milliseconds(sessionTimeout),
+            requestTimeout: .seconds(20))
         var logger = Logger(label: name)
         logger.logLevel = .error
         let (role, workerLogger) = (role, logger)

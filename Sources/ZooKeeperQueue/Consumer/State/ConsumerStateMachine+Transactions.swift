@@ -228,6 +228,7 @@ extension ConsumerStateMachine {
         guard registration == commit.registration else { return }
         heldLeases = plan.heldLeases
         if let sentAt = commit.sentAt { renewedAt = max(renewedAt, sentAt) }
+        if commit.renews { emit(.countRenewal) }
         // The transaction gives up the position together with claims, which may have been dropped since.
         if let left = commit.position, !commit.claims.isEmpty { positionIsGone(left) }
         if leases.isEmpty { leasesListedAt = now }
@@ -373,7 +374,7 @@ extension ConsumerStateMachine {
             dropClaims(&commit)
             return .parentIsGone
         case .nodeExists:
-            skipClaim(number, of: &commit, .refused("this consumer already has a lease with that name"))
+            skipClaim(number, of: &commit, .nameInUse)
         default:
             if error.concernsOneNode {
                 skipClaim(number, of: &commit, SkippedNode.Reason(error))
@@ -407,9 +408,9 @@ extension ConsumerStateMachine {
     private mutating func succeed(_ settlement: Settlement) {
         emit(.update(settlement.lease, .settled))
         forget(settlement.lease)
+        if let end = settlement.end(maximumDeliveries: maximumDeliveries) { emit(.count(end)) }
         if case .requeue(let reason, _) = settlement.kind {
             noteRequeued(settlement)
-            if reason != nil { emit(.countFailure) }
             emit(
                 .log(
                     .debug, "Requeued a message",

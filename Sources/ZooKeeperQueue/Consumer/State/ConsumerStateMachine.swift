@@ -41,8 +41,10 @@ struct ConsumerStateMachine: Sendable {
         case becameEmpty
         /// Changes of the session and the epoch no longer concern this consumer.
         case stopWatching
-        /// A delivery has failed.
-        case countFailure
+        /// A settlement has ended a lease.
+        case count(LeaseEnd)
+        /// The leases were renewed.
+        case countRenewal
         /// Settles a message that has expired.
         case expire(Lease)
         /// Skips a node for a while.
@@ -50,6 +52,13 @@ struct ConsumerStateMachine: Sendable {
         /// The node was claimed, even if it was skipped before.
         case handled(path: String)
         case log(Logger.Level, Logger.Message, Logger.Metadata)
+    }
+
+    /// How a settlement has ended a lease, for the metrics.
+    enum LeaseEnd: Sendable, Hashable {
+        case acknowledged
+        case requeued(isFailure: Bool)
+        case deadLettered(isFailure: Bool)
     }
 
     /// Whether the consumer is in the tree.
