@@ -33,8 +33,11 @@ demo: setup
 	$(call build,$(RELEASE) --product demo)
 	.build/release/demo
 
+# The product of all tests. `swift build --build-tests` would also build every snippet and example.
+TESTS = zookeeper-queuePackageTests
+
 build-tests: setup
-	$(call build,swift build --build-tests)
+	$(call build,swift build $(DEBUG_FLAGS) --product $(TESTS))
 
 ## The tests, against real ZooKeeper servers. SCHEDULES=, ROLLOVERS= and FUZZ= set the numbers of random runs.
 ## SEED= repeats the same schedules.
@@ -67,13 +70,13 @@ proof-previous: previous-release build-tests
 page: setup
 	scripts/setup-browser
 	scripts/setup-axe
-	$(call build,swift build --build-tests)
+	$(call build,swift build $(DEBUG_FLAGS) --product $(TESTS))
 	scripts/test --filter PageTests
 
 ## The test of a foreign producer in Python, whose client it installs.
 kazoo: setup
 	scripts/setup-kazoo
-	$(call build,swift build --build-tests)
+	$(call build,swift build $(DEBUG_FLAGS) --product $(TESTS))
 	scripts/test --filter KazooTests
 
 ## Tries the alert rules and the dashboard of Examples/Monitoring against a real Prometheus, which it installs.
@@ -189,9 +192,9 @@ format:
 	swift format --in-place --recursive Package.swift Sources Tests Examples Snippets Benchmarks/Package.swift \
 	    Benchmarks/Sources Benchmarks/Benchmarks
 
-docs:
-	swift package generate-documentation --warnings-as-errors $(foreach library, \
-	    ZooKeeper ZooKeeperQueue ZooKeeperJobs ZooKeeperRecipes ZooKeeperNIO ZooKeeperTestKit ZooKeeperGateway ZooKeeperREST, --target $(library))
+## Makes the documentation of the libraries in .build/docs.
+docs: build-tests
+	scripts/docs
 
 clean:
 	swift package clean

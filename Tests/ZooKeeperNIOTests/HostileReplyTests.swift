@@ -107,11 +107,11 @@ struct HostileReplyTests {
             connection.send(request, token: 1)
             connection.send(.sync(path: "/"), token: 2)
             let error = #expect(throws: ProtocolError.self) { try connection.receive(packet("\(header) 01")) }
-            let codes = connection.end(code: .runtimeInconsistency, error).compactMap { event -> Int32? in
+            let codes = connection.end(code: .runtimeInconsistency, error).compactMap { event -> ZooKeeperError.Code? in
                 if case .completed(_, let code, nil) = event { code } else { nil }
             }
             let first = request.isRead ? ZooKeeperError.Code.invalidResponse : .runtimeInconsistency
-            #expect(codes == [first.rawValue, ZooKeeperError.Code.runtimeInconsistency.rawValue])
+            #expect(codes == [first, .runtimeInconsistency])
         }
     }
 

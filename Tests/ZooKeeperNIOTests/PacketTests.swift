@@ -101,7 +101,7 @@ struct PacketTests {
                 00000001 0000000000000001 00000000 00000004 00 00000000 00000001 07 \(String(repeating: "00", count: 68)) \
                 ffffffff 00 ffffff9b ffffff9b ffffffff 01 ffffffff
                 """))
-        guard case .completed(1, 0, .nodes(let nodes)?) = events.first else { throw UnexpectedEvents(events) }
+        guard case .completed(1, nil, .nodes(let nodes)?) = events.first else { throw UnexpectedEvents(events) }
         #expect(nodes == [.node(Node(data: [7], stat: Stat())), .failed(.noNode)])
     }
 
@@ -162,12 +162,12 @@ struct PacketTests {
                     00000003 000000000000000b 00000000 ffffffff 00 00000000 00000000 ffffffff 00 ffffff91 ffffff91 \
                     ffffffff 01 ffffffff
                     """))
-        guard case .completed(11, 0, .node(let node)?) = events[0] else { throw UnexpectedEvents(events) }
+        guard case .completed(11, nil, .node(let node)?) = events[0] else { throw UnexpectedEvents(events) }
         #expect(
             node.data == nil && node.stat.czxid == 0x0101_0101_0101_0101 && node.stat.pzxid == 0x0b0b_0b0b_0b0b_0b0b)
         #expect(node.stat.version == 0x0505_0505 && node.stat.ephemeralOwner == 0x0808_0808_0808_0808)
-        guard case .completed(12, -101, nil) = events[1] else { throw UnexpectedEvents(events) }
-        guard case .completed(13, -111, .multiFailed(at: 1)?) = events[2] else { throw UnexpectedEvents(events) }
+        guard case .completed(12, .noNode, nil) = events[1] else { throw UnexpectedEvents(events) }
+        guard case .completed(13, .notEmpty, .multiFailed(at: 1)?) = events[2] else { throw UnexpectedEvents(events) }
         #expect(connection.lastZxid == 11)
     }
 
@@ -189,7 +189,7 @@ struct PacketTests {
         var tokens: [UInt64] = []
         for start in stride(from: 0, to: bytes.count, by: size) {
             for event in try connection.receive(Array(bytes[start..<min(start + size, bytes.count)])) {
-                if case .completed(let token, 0, _) = event { tokens.append(token) }
+                if case .completed(let token, nil, _) = event { tokens.append(token) }
             }
         }
         #expect(tokens == Array(1...20))
@@ -259,7 +259,7 @@ extension String {
 }
 
 extension [UInt8] {
-    fileprivate var hex: String { map { String($0, radix: 16).padded }.joined() }
+    var hex: String { map { String($0, radix: 16).padded }.joined() }
 
     /// The sizes of the packets.
     fileprivate var packetSizes: [Int] {

@@ -38,17 +38,17 @@ struct RequestStateMachineTests {
     }
 
     private let write = Request.set(path: "/a", data: [1], version: nil)
-    private let loss = ZooKeeperError.Code.connectionLoss.rawValue
+    private let loss = ZooKeeperError.Code.connectionLoss
 
     @Test("A request completes exactly once")
     func completesOnce() async throws {
         let requests = requests()
         async let reply = call(requests, 1)
         #expect(await sent(requests, 1) == [1])
-        requests.update { $0.complete(1, code: 0, reply: .stat(Stat(version: 7))) }
+        requests.update { $0.complete(1, error: nil, reply: .stat(Stat(version: 7))) }
         // A second completion, and one with an unknown token, have no effect.
-        requests.update { $0.complete(1, code: 0, reply: nil) }
-        requests.update { $0.complete(99, code: -4, reply: nil) }
+        requests.update { $0.complete(1, error: nil, reply: nil) }
+        requests.update { $0.complete(99, error: .connectionLoss, reply: nil) }
         guard case .stat(let stat) = try await reply else {
             Issue.record("The reply is not the one that the server gave.")
             return
@@ -64,9 +64,9 @@ struct RequestStateMachineTests {
         for _ in 0..<2 {
             let tokens = await sent(requests, 2)
             #expect(requests.read { $0.nextToSend(now: .now) }?.token == nil)
-            for token in tokens { requests.update { $0.complete(token, code: 0, reply: nil) } }
+            for token in tokens { requests.update { $0.complete(token, error: nil, reply: nil) } }
         }
-        for token in await sent(requests, 1) { requests.update { $0.complete(token, code: 0, reply: nil) } }
+        for token in await sent(requests, 1) { requests.update { $0.complete(token, error: nil, reply: nil) } }
         for task in tasks { _ = try await task.value }
     }
 
@@ -79,9 +79,9 @@ struct RequestStateMachineTests {
         async let second = call(requests, 2)
         while !requests.read({ $0.hasWork }) { await Task.yield() }
         #expect(requests.read { $0.nextToSend(now: .now) }?.token == nil)
-        requests.update { $0.complete(1, code: 0, reply: nil) }
+        requests.update { $0.complete(1, error: nil, reply: nil) }
         #expect(await sent(requests, 1) == [2])
-        requests.update { $0.complete(2, code: 0, reply: nil) }
+        requests.update { $0.complete(2, error: nil, reply: nil) }
         _ = try await (first, second)
     }
 
@@ -90,30 +90,32 @@ struct RequestStateMachineTests {
         let requests = requests()
         let tasks = (1...3).map { token in Task { try await call(requests, UInt64(token)) } }
         _ = await sent(requests, 3)
-        for token in [2, 1, 3] as [UInt64] { requests.update { $0.complete(token, code: loss, reply: nil) } }
+        for token in [2, 1, 3] as [UInt64] { requests.update { $0.complete(token, error: loss, reply: nil) } }
         #expect(await sent(requests, 3) == [1, 2, 3])
-        for token in 1...3 as ClosedRange<UInt64> { requests.update { $0.complete(token, code: 0, reply: nil) } }
+        for token in 1...3 as ClosedRange<UInt64> { requests.update { $0.complete(token, error: nil, reply: nil) } }
         for task in tasks { _ = try await task.value }
     }
 
-    @Test("A write whose reply was lost has an unknown outcome", arguments: [-4, -7, -112, -115, -116, -2] as [Int32])
-    func lostReply(code: Int32) async throws {
+    @Test(
+        "A write whose reply was lost has an unknown outcome",
+        arguments: [-4, -7, -112, -115, -116, -2].map(ZooKeeperError.Code.init(rawValue:)))
+    func lostReply(code: ZooKeeperError.Code) async throws {
         let requests = requests()
         let task = Task { try await call(requests, 1, write) }
         _ = await sent(requests, 1)
-        requests.update { $0.complete(1, code: code, reply: nil) }
-        await expect(.init(rawValue: code), outcome: .unknown) { _ = try await task.value }
+        requests.update { $0.complete(1, error: code, reply: nil) }
+        await expect(code, outcome: .unknown) { _ = try await task.value }
     }
 
     @Test(
         "A write that the server refused was not applied",
-        arguments: [-101, -102, -103, -110, -111, -118, -127] as [Int32])
-    func refusedWrite(code: Int32) async throws {
+        arguments: [-101, -102, -103, -110, -111, -118, -127].map(ZooKeeperError.Code.init(rawValue:)))
+    func refusedWrite(code: ZooKeeperError.Code) async throws {
         let requests = requests()
         let task = Task { try await call(requests, 1, write) }
         _ = await sent(requests, 1)
-        requests.update { $0.complete(1, code: code, reply: nil) }
-        await expect(.init(rawValue: code), outcome: .notApplied) { _ = try await task.value }
+        requests.update { $0.complete(1, error: code, reply: nil) }
+        await expect(code, outcome: .notApplied) { _ = try await task.value }
     }
 
     @Test("A request that is cancelled before it is sent is never sent")
@@ -135,7 +137,7 @@ struct RequestStateMachineTests {
         requests.update { $0.cancel(1) }
         await #expect(throws: CancellationError.self) { try await task.value }
         #expect(requests.read { !$0.isEmpty && $0.inFlight == 1 })
-        requests.update { $0.complete(1, code: 0, reply: nil) }
+        requests.update { $0.complete(1, error: nil, reply: nil) }
         #expect(requests.read { $0.isEmpty && $0.inFlight == 0 })
     }
 
@@ -193,7 +195,7 @@ struct RequestStateMachineTests {
         requests.updateAll { $0.close() }
         await expect(.closed, outcome: .notApplied) { _ = try await call(requests, 3) }
         await expect(.closed, outcome: .notApplied) { _ = try await waiting.value }
-        requests.update { $0.complete(1, code: loss, reply: nil) }
+        requests.update { $0.complete(1, error: loss, reply: nil) }
         await expect(.closed) { _ = try await inFlight.value }
         #expect(requests.read { $0.isEmpty })
     }
@@ -211,9 +213,9 @@ struct RequestStateMachineTests {
     @Test("A watch counts as set only after a reply that sets it")
     func watchesByReply() async throws {
         for (code, request, isArmed) in [
-            (0, Request.get(path: "/w", watch: true), true), (-101, .get(path: "/w", watch: true), false),
-            (-101, .exists(path: "/w", watch: true), true), (-102, .children(path: "/w", watch: true), false),
-        ] as [(Int32, Request, Bool)] {
+            (nil, .get(path: "/w", watch: true), true), (.noNode, .get(path: "/w", watch: true), false),
+            (.noNode, .exists(path: "/w", watch: true), true), (.noAuth, .children(path: "/w", watch: true), false),
+        ] as [(ZooKeeperError.Code?, Request, Bool)] {
             let requests = requests()
             let key = try #require(request.watch)
             try watches.reserve(key)
@@ -222,8 +224,8 @@ struct RequestStateMachineTests {
             // The reply counts although the caller no longer waits.
             requests.update { $0.cancel(1) }
             _ = await task.result
-            requests.update { $0.complete(1, code: code, reply: nil) }
-            #expect((watches.watchedBytes > 0) == isArmed, "\(code) \(request)")
+            requests.update { $0.complete(1, error: code, reply: nil) }
+            #expect((watches.watchedBytes > 0) == isArmed, "\(String(describing: code)) \(request)")
             watches.received(WatchEvent(kind: .deleted, path: "/w"))
             #expect(watches.watchedBytes == 0)
         }
@@ -237,13 +239,13 @@ struct RequestStateMachineTests {
         let sentAt = ContinuousClock.now
         _ = requests.read { $0.nextToSend(now: sentAt) }
         #expect(requests.read { $0.lastHeard } == nil)
-        requests.update { $0.complete(1, code: -103, reply: nil) }
+        requests.update { $0.complete(1, error: .badVersion, reply: nil) }
         // This is the time of sending, not the time of the reply.
         #expect(requests.read { $0.lastHeard } == sentAt)
         _ = await task.result
         let lost = Task { try await call(requests, 2, write) }
         _ = await sent(requests, 1)
-        requests.update { $0.complete(2, code: loss, reply: nil) }
+        requests.update { $0.complete(2, error: loss, reply: nil) }
         _ = await lost.result
         #expect(requests.read { $0.lastHeard } == sentAt)
     }

@@ -177,11 +177,11 @@ struct WatchTests {
         table.add(signal, for: [first.key, second.key])
         try table.reserve(first.key)
         table.settle(first.key, isArmed: true)
-        table.removed(second.token, code: -4)
+        table.removed(second.token, error: .connectionLoss)
         #expect(!signal.isRaised)
-        table.removed(first.token, code: 0)
+        table.removed(first.token, error: nil)
         #expect(signal.isRaised)
-        for removal in removals { table.removed(removal.token, code: 0) }
+        for removal in removals { table.removed(removal.token, error: nil) }
         // One removal failed, so the C client still holds that watch.
         #expect(table.watchedBytes == 8 + second.key.path.utf8.count + configuration.path.utf8.count)
     }

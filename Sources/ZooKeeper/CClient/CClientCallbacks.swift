@@ -24,12 +24,13 @@ nonisolated func cclientAuthenticated(code: Int32, data: UnsafeRawPointer?) {
     // Can run under the C client's lock, so it only records the result; see
     // "Calls and callbacks" in <doc:OverTheCClient>.
     let id = HandleID(rawValue: czk_token_value(data))
-    CallbackRegistry.shared[id.client]?.authenticated(id, code: code)
+    CallbackRegistry.shared[id.client]?.authenticated(id, error: ZooKeeperError.Code(result: code))
 }
 
 nonisolated func cclientRemovedWatches(code: Int32, data: UnsafeRawPointer?) {
     let token = czk_token_value(data)
-    CallbackRegistry.shared[HandleID.client(ofToken: token)]?.watchesRemoved(token, code: code)
+    CallbackRegistry.shared[HandleID.client(ofToken: token)]?.watchesRemoved(
+        token, error: ZooKeeperError.Code(result: code))
 }
 
 nonisolated func cclientCompletedVoid(code: Int32, data: UnsafeRawPointer?) {
@@ -106,6 +107,7 @@ nonisolated func cclientLogged(message: UnsafePointer<CChar>?) {
 
 private nonisolated func deliver(_ code: Int32, _ reply: Reply?, _ data: UnsafeRawPointer?) {
     let token = czk_token_value(data)
-    CallbackRegistry.shared[HandleID.client(ofToken: token)]?.completed(token, code: code, reply: reply)
+    let error = ZooKeeperError.Code(result: code)
+    CallbackRegistry.shared[HandleID.client(ofToken: token)]?.completed(token, error: error, reply: reply)
 }
 #endif

@@ -48,9 +48,11 @@ struct CClientHandle: SessionHandle, @unchecked Sendable {
     }
     var sessionTimeout: Duration { .milliseconds(Int(zoo_recv_timeout(handle))) }
 
-    func authenticate(scheme: String, credentials: String) -> Int32 {
-        zoo_add_auth(
-            handle, scheme, credentials, Int32(credentials.utf8.count), cclientAuthenticated, czk_token(id.rawValue))
+    func authenticate(scheme: String, credentials: String) -> ZooKeeperError.Code? {
+        ZooKeeperError.Code(
+            result: zoo_add_auth(
+                handle, scheme, credentials, Int32(credentials.utf8.count), cclientAuthenticated, czk_token(id.rawValue)
+            ))
     }
 
     /// Completions run before it returns, and none runs afterwards.
@@ -61,17 +63,18 @@ struct CClientHandle: SessionHandle, @unchecked Sendable {
         MultiRegistry.shared.removeAll(of: id)
     }
 
-    func send(_ request: Request, token: UInt64) -> Int32 {
+    func send(_ request: Request, token: UInt64) -> ZooKeeperError.Code? {
         guarded { submit(request, number: token) }
     }
 
-    func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
+    func removeWatches(_ key: WatchKey, token: UInt64) -> ZooKeeperError.Code? {
         let type = key.kind == .children ? ZWATCHTYPE_CHILD : ZWATCHTYPE_DATA
         return guarded { czk_remove_watches(handle, key.path, type, cclientRemovedWatches, token) }
     }
 
-    private func guarded(_ call: () -> Int32) -> Int32 {
-        XidGuard.shared.guarding(skip: { zoo_aget(handle, "", 0, cclientCompletedData, nil) }, call: call)
+    private func guarded(_ call: () -> Int32) -> ZooKeeperError.Code? {
+        let skip = { zoo_aget(handle, "", 0, cclientCompletedData, nil) }
+        return ZooKeeperError.Code(result: XidGuard.shared.guarding(skip: skip, call: call))
     }
 
     private func submit(_ request: Request, number: UInt64) -> Int32 {

@@ -160,11 +160,12 @@ struct RequestStateMachine {
     // MARK: From the transport
 
     /// Handles a completion of the transport. Ignores an unknown token.
-    mutating func complete(_ token: UInt64, code: Int32, reply: Reply?) -> Completion? {
+    mutating func complete(_ token: UInt64, error code: ZooKeeperError.Code?, reply: Reply?) -> Completion? {
         guard let pending = removeInFlight(token) else { return nil }
-        let code = ZooKeeperError.Code(rawValue: code)
-        if !code.leavesOutcomeUnknown, let sentAt = pending.sentAt { lastHeard = max(lastHeard ?? sentAt, sentAt) }
-        if code.rawValue == 0 { return Self.completion(of: pending, .success(reply ?? .done), isArmed: true) }
+        if code?.leavesOutcomeUnknown != true, let sentAt = pending.sentAt {
+            lastHeard = max(lastHeard ?? sentAt, sentAt)
+        }
+        guard let code else { return Self.completion(of: pending, .success(reply ?? .done), isArmed: true) }
         if code.leavesOutcomeUnknown || code == .sessionMoved, pending.request.isRead, code != .authenticationFailed {
             return requeue(pending)
         }
@@ -177,7 +178,7 @@ struct RequestStateMachine {
     /// Ends every request that was sent through a closed handle, because the transport will not call back.
     mutating func handleClosed() -> [Completion] {
         requests.values.filter { $0.sentAt != nil }.map(\.token).sorted().compactMap {
-            complete($0, code: ZooKeeperError.Code.closing.rawValue, reply: nil)
+            complete($0, error: .closing, reply: nil)
         }
     }
 

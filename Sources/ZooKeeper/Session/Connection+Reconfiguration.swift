@@ -81,8 +81,8 @@ extension Connection {
                 }
             })
         requests.begin(pending)
-        let code = handle.send(pending.request, token: pending.token)
-        if code != 0 { requests.update { $0.refuse(pending.token, ZooKeeperError.Code(rawValue: code)) } }
+        guard let error = handle.send(pending.request, token: pending.token) else { return }
+        requests.update { $0.refuse(pending.token, error) }
     }
 
     private func catchUpAgain(_ handle: any SessionHandle) {

@@ -193,10 +193,10 @@ actor Connection {
     private func authenticateIfNeeded(_ handle: any SessionHandle) {
         guard mustAuthenticate, let authentication = configuration.authentication else { return }
         submissionLock.isAuthenticating = true
-        let code = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
+        let error = handle.authenticate(scheme: authentication.scheme, credentials: authentication.credentials)
         // The C client refuses credentials between two attempts to connect. The next session event tries again; see
         // "Sessions and credentials" in <doc:OverTheCClient>.
-        mustAuthenticate = code != 0
+        mustAuthenticate = error != nil
     }
 
     private func reopen() {
@@ -207,8 +207,7 @@ actor Connection {
     /// Removes abandoned watches when there are many.
     func removeAbandonedWatches() {
         for (token, key) in watches.takeAbandoned(token: nextToken) {
-            let code = submissionLock.removeWatches(key, token: token)
-            if code != 0 { watches.removed(token, code: code) }
+            if let error = submissionLock.removeWatches(key, token: token) { watches.removed(token, error: error) }
         }
     }
 
@@ -395,23 +394,23 @@ extension Connection: SessionHandleDelegate {
         logger.debug("No connection to a ZooKeeper server", metadata: ["reason": "\(reason)"])
     }
 
-    nonisolated func watchesRemoved(_ token: UInt64, code: Int32) {
-        let path = watches.removed(token, code: code)
+    nonisolated func watchesRemoved(_ token: UInt64, error: ZooKeeperError.Code?) {
+        let path = watches.removed(token, error: error)
         // The client's own watch may be gone too.
         if path?.isIdentical(to: EnsembleMembers.path) == true { onQueue { $0.readMembers() } }
     }
 
-    nonisolated func authenticated(_ handle: HandleID, code: Int32) {
+    nonisolated func authenticated(_ handle: HandleID, error: ZooKeeperError.Code?) {
         onQueue { connection in
             guard case .open(let current) = connection.phase, current.id == handle else { return }
             connection.submissionLock.isAuthenticating = false
-            if code == 0 { connection.backoff.reset() }
+            if error == nil { connection.backoff.reset() }
             connection.drain()
         }
     }
 
-    nonisolated func completed(_ token: UInt64, code: Int32, reply: Reply?) {
-        requests.update { $0.complete(token, code: code, reply: reply) }
+    nonisolated func completed(_ token: UInt64, error: ZooKeeperError.Code?, reply: Reply?) {
+        requests.update { $0.complete(token, error: error, reply: reply) }
         let (hasWork, isIdle) = requests.read { ($0.hasWork, $0.inFlight == 0) }
         if hasWork { scheduleDrain() }
         if isIdle { drained.raise() }

@@ -53,9 +53,9 @@ final class SessionProbe: Sendable {
 private final class IgnoringDelegate: SessionHandleDelegate {
     func sessionEvent(_ handle: HandleID, phase: SessionHandlePhase) {}
     func watchEvent(_ event: WatchEvent) {}
-    func authenticated(_ handle: HandleID, code: Int32) {}
-    func watchesRemoved(_ token: UInt64, code: Int32) {}
-    func completed(_ token: UInt64, code: Int32, reply: Reply?) {}
+    func authenticated(_ handle: HandleID, error: ZooKeeperError.Code?) {}
+    func watchesRemoved(_ token: UInt64, error: ZooKeeperError.Code?) {}
+    func completed(_ token: UInt64, error: ZooKeeperError.Code?, reply: Reply?) {}
     func attemptFailed(_ handle: HandleID, reason: String) {}
     func armedWatches() -> [WatchKey] { [] }
 }

@@ -55,24 +55,24 @@ final class SubmissionLock: Sendable {
 
     /// Requests the removal of watches.
     ///
-    /// - Returns: 0 when a completion will follow.
-    func removeWatches(_ key: WatchKey, token: UInt64) -> Int32 {
+    /// - Returns: `nil` when a completion will follow. Otherwise, why nothing was sent.
+    func removeWatches(_ key: WatchKey, token: UInt64) -> ZooKeeperError.Code? {
         state.withLock { state in
-            state.ready?.removeWatches(key, token: token) ?? ZooKeeperError.Code.invalidState.rawValue
+            guard let handle = state.ready else { return .invalidState }
+            return handle.removeWatches(key, token: token)
         }
     }
 
     private static func drain(_ state: State, _ requests: RequestRegistry) {
         guard let handle = state.ready else { return }
         while let pending = requests.read({ $0.nextToSend(now: .now) }) {
-            let code = handle.send(pending.request, token: pending.token)
-            if code == 0 { continue }
-            if ZooKeeperError.Code(rawValue: code) == .invalidState {
+            guard let error = handle.send(pending.request, token: pending.token) else { continue }
+            if error == .invalidState {
                 // The connection was lost a moment ago. The next connection sends the request.
                 requests.update { $0.postpone(pending.token) }
                 return
             }
-            requests.update { $0.refuse(pending.token, ZooKeeperError.Code(rawValue: code)) }
+            requests.update { $0.refuse(pending.token, error) }
         }
     }
 }

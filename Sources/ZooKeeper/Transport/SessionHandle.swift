@@ -20,32 +20,32 @@ package protocol SessionHandle: Sendable {
 
     /// Adds the credentials, which are sent on each new connection.
     ///
-    /// - Returns: 0 when the delegate will be told the result. Otherwise, retry after the next session event.
-    func authenticate(scheme: String, credentials: String) -> Int32
+    /// - Returns: `nil` when the delegate will be told the result. Otherwise, retry after the next session event.
+    func authenticate(scheme: String, credentials: String) -> ZooKeeperError.Code?
 
     /// Sends a request. The token identifies the completion.
     ///
-    /// - Returns: 0 when a completion will follow. Otherwise an error code; nothing was sent.
-    func send(_ request: Request, token: UInt64) -> Int32
+    /// - Returns: `nil` when a completion will follow. Otherwise, why nothing was sent.
+    func send(_ request: Request, token: UInt64) -> ZooKeeperError.Code?
 
     /// Requests the removal of the session's watches on a path. The token identifies the completion.
     ///
-    /// - Returns: 0 when a completion will follow. Otherwise an error code; nothing was sent.
-    func removeWatches(_ key: WatchKey, token: UInt64) -> Int32
+    /// - Returns: `nil` when a completion will follow. Otherwise, why nothing was sent.
+    func removeWatches(_ key: WatchKey, token: UInt64) -> ZooKeeperError.Code?
 
     /// Closes the session. Blocks for a few seconds at most. Requests without a response may get no completion.
     func close()
 }
 
 /// Receives the events of a handle on the threads of its transport, in the order in which the server sent them.
-/// Implementations neither block nor call the handle.
+/// Implementations neither block nor call the handle. An error of `nil` means success.
 package protocol SessionHandleDelegate: AnyObject, Sendable {
     func sessionEvent(_ handle: HandleID, phase: SessionHandlePhase)
     func watchEvent(_ event: WatchEvent)
-    func authenticated(_ handle: HandleID, code: Int32)
-    func watchesRemoved(_ token: UInt64, code: Int32)
+    func authenticated(_ handle: HandleID, error: ZooKeeperError.Code?)
+    func watchesRemoved(_ token: UInt64, error: ZooKeeperError.Code?)
     /// - Parameter reply: For a multi that failed, ``Reply/multiFailed(at:)`` with the index of the failed operation.
-    func completed(_ token: UInt64, code: Int32, reply: Reply?)
+    func completed(_ token: UInt64, error: ZooKeeperError.Code?, reply: Reply?)
     /// An attempt to connect has failed, or a connection was lost.
     func attemptFailed(_ handle: HandleID, reason: String)
     /// The watches of the session, for a handle that sets them again on a new connection.
@@ -103,4 +103,12 @@ extension ZooKeeperError.Code {
     /// The code with which a handle that is not connected refuses a request. Callers never see it, because the client
     /// postpones such a request.
     package static let invalidState = Self(rawValue: -9)
+
+    /// Creates a code from the result of an operation.
+    ///
+    /// - Returns: `nil` if the operation has succeeded.
+    package init?(result: Int32) {
+        if result == 0 { return nil }
+        self.init(rawValue: result)
+    }
 }

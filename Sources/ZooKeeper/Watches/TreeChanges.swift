@@ -77,21 +77,20 @@ private final class TreeChangeReader {
     deinit { end() }
 
     func next() async throws -> TreeChange? {
-        if !hasBegun {
+        if hasEnded { return nil }
+        do {
+            if !hasBegun, let key = source.key { try source.table.add(buffer, for: key) }
             hasBegun = true
-            do {
-                if let key = source.key { try source.table.add(buffer, for: key) }
-            } catch {
-                hasEnded = true
-                throw error
+            while !Task.isCancelled, !buffer.signal.hasEnded {
+                switch buffer.take() {
+                case .event(let event): return change(event)
+                case .restart: if try await restart() { return .restarted }
+                case nil: await buffer.signal.wait()
+                }
             }
-        }
-        while !hasEnded, !Task.isCancelled, !buffer.signal.hasEnded {
-            switch buffer.take() {
-            case .event(let event): return change(event)
-            case .restart: if try await restart() { return .restarted }
-            case nil: await buffer.signal.wait()
-            }
+        } catch {
+            end()
+            throw error
         }
         end()
         return nil
@@ -104,20 +103,10 @@ private final class TreeChangeReader {
         do {
             try await source.arm()
             return true
-        } catch is CancellationError {
-            buffer.failed()
-            return false
-        } catch let error as ZooKeeperError where error.code == .closed {
-            buffer.signal.end()
-            return false
-        } catch let error as ZooKeeperError where error.code == .deadlineExceeded || error.code == .overloaded {
-            // The client does not report when its queue of requests has room again.
-            if error.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
-            buffer.failed()
-            return false
         } catch {
-            end()
-            throw error
+            buffer.failed()
+            try await buffer.signal.handle(error)
+            return false
         }
     }
 

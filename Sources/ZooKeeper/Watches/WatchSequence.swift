@@ -88,17 +88,8 @@ private final class WatchReader<Element: Sendable> {
             if let last, source.isSame(last, element) { return nil }
             last = element
             return element
-        } catch is CancellationError {
-            return nil
-        } catch let error as ZooKeeperError where error.code == .closed {
-            signal.end()
-            return nil
-        } catch let error as ZooKeeperError where error.code == .deadlineExceeded || error.code == .overloaded {
-            // The client does not report when its queue of requests has room again.
-            if error.code == .overloaded { try? await Task.sleep(for: .milliseconds(50)) }
-            // No server responds for now. A reconnect raises the signal. Raising it here repeats the read at once,
-            // which then waits for a connection itself.
-            signal.raise()
+        } catch {
+            try await signal.handle(error)
             return nil
         }
     }

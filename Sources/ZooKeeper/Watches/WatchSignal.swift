@@ -48,6 +48,24 @@ package final class WatchSignal: Sendable {
         clear()
     }
 
+    /// Handles the error of a request that sets a watch: raises the signal if the request must be repeated.
+    ///
+    /// - Throws: The error, if waiting cannot fix it.
+    func handle(_ error: any Error) async throws {
+        if error is CancellationError { return }
+        switch (error as? ZooKeeperError)?.code {
+        case .closed: end()
+        case .deadlineExceeded:
+            // No server responds for now. The repeated request waits for a connection itself.
+            raise()
+        case .overloaded:
+            // The client does not report when its queue of requests has room again.
+            try? await Task.sleep(for: .milliseconds(50))
+            raise()
+        default: throw error
+        }
+    }
+
     private func wake(_ change: (inout State) -> Void) {
         let waiter = state.withLock { state in
             change(&state)

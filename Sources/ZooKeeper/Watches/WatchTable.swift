@@ -148,7 +148,7 @@ package final class WatchTable: Sendable {
     var hasAbandonedPersistent: Bool { mustRemovePersistent.load(ordering: .relaxed) }
 
     /// Takes all abandoned persistent watches, and up to 500 others if there are many and no removal is in progress.
-    /// The caller asks the transport to remove each of them, and passes the result to ``removed(_:code:)``.
+    /// The caller asks the transport to remove each of them, and passes the result to ``removed(_:error:)``.
     func takeAbandoned(token: () -> UInt64) -> [(token: UInt64, key: WatchKey)] {
         state.withLock { state in
             var keys = Array(state.abandonedPersistent)
@@ -170,12 +170,11 @@ package final class WatchTable: Sendable {
     ///
     /// - Returns: The path of the removed watch.
     @discardableResult
-    func removed(_ token: UInt64, code: Int32) -> String? {
+    func removed(_ token: UInt64, error: ZooKeeperError.Code?) -> String? {
         let (path, signals) = state.withLock { state -> (String?, [WatchSignal]) in
             guard let key = state.removals.removeValue(forKey: token) else { return (nil, []) }
-            let error = ZooKeeperError.Code(rawValue: code)
             // Otherwise the server has removed it, or had none (-121).
-            let isLost = code != 0 && (!key.isPersistent || error == .invalidState || error.leavesOutcomeUnknown)
+            let isLost = error.map { !key.isPersistent || $0 == .invalidState || $0.leavesOutcomeUnknown } ?? false
             let kinds: [WatchKey.Kind] =
                 switch key.kind {
                 case .children: [.children]

@@ -38,8 +38,8 @@ enum ReplyFormat: Sendable, Equatable {
 extension JuteReader {
     /// Reads the record of a successful response.
     ///
-    /// - Returns: The code of a multi's failed operation, or 0, and the reply.
-    mutating func reply(_ format: ReplyFormat) throws(ProtocolError) -> (code: Int32, reply: Reply) {
+    /// - Returns: The error of a multi's failed operation, and the reply.
+    mutating func reply(_ format: ReplyFormat) throws(ProtocolError) -> (error: ZooKeeperError.Code?, reply: Reply) {
         let reply: Reply
         switch format {
         case .empty: reply = .done
@@ -71,7 +71,7 @@ extension JuteReader {
                 })
         }
         try end()
-        return (0, reply)
+        return (nil, reply)
     }
 
     mutating func stat() throws(ProtocolError) -> Stat {
@@ -94,16 +94,16 @@ extension JuteReader {
     /// before the failed one, its code, and -2 for those after it.
     private mutating func multi(
         _ operations: [ZooKeeperOperation]
-    ) throws(ProtocolError) -> (code: Int32, reply: Reply) {
+    ) throws(ProtocolError) -> (error: ZooKeeperError.Code?, reply: Reply) {
         var results: [OperationResult] = []
         results.reserveCapacity(operations.count)
-        var failure: (index: Int, code: Int32)?
+        var failure: (index: Int, error: ZooKeeperError.Code)?
         for (index, operation) in operations.enumerated() {
             let type = try multiHeader()
             if type == OpCode.error {
-                let code = try int32()
-                if failure == nil, code != 0, code != ZooKeeperError.Code.runtimeInconsistency.rawValue {
-                    failure = (index, code)
+                if let error = ZooKeeperError.Code(result: try int32()), failure == nil, error != .runtimeInconsistency
+                {
+                    failure = (index, error)
                 }
                 continue
             }
@@ -121,9 +121,9 @@ extension JuteReader {
         let last = try multiHeader()
         guard last == OpCode.error else { throw .unexpectedResult(last) }
         try end()
-        if let failure { return (failure.code, .multiFailed(at: failure.index)) }
+        if let failure { return (failure.error, .multiFailed(at: failure.index)) }
         guard results.count == operations.count else { throw .unexpectedResult(OpCode.error) }
-        return (0, .multi(results))
+        return (nil, .multi(results))
     }
 
     private mutating func nodes(_ count: Int) throws(ProtocolError) -> [NodeResult] {

@@ -3,14 +3,14 @@ package import ZooKeeper
 
 /// A value type that turns requests into bytes and bytes into events, for one connection. It does no I/O.
 package struct ServerConnection: Sendable {
-    /// What a server has sent.
+    /// What a server has sent. An error of `nil` means success.
     package enum Event: Sendable {
         /// The server has accepted the session, or has created it.
         case connected(SessionIdentity, timeout: Duration)
         case expired
-        case authenticated(code: Int32)
-        case completed(token: UInt64, code: Int32, Reply?)
-        case watchesRemoved(token: UInt64, code: Int32)
+        case authenticated(error: ZooKeeperError.Code?)
+        case completed(token: UInt64, error: ZooKeeperError.Code?, Reply?)
+        case watchesRemoved(token: UInt64, error: ZooKeeperError.Code?)
         case watch(WatchEvent)
         case sessionClosed
     }
@@ -128,17 +128,17 @@ package struct ServerConnection: Sendable {
         if state == .handshake { return events.append(try connected(&reader)) }
         let xid = try reader.int32()
         let zxid = try reader.int64()
-        let code = try reader.int32()
+        let error = ZooKeeperError.Code(result: try reader.int32())
         switch xid {
         case ReservedXID.watchEvent:
             // Since 3.9 its header has the zxid of the event, whose transaction may have more events to come.
             if let event = try reader.watchEvent() { events.append(.watch(event)) }
         case ReservedXID.ping, ReservedXID.setWatches: try saw(zxid)
-        case ReservedXID.auth: events.append(.authenticated(code: code))
+        case ReservedXID.auth: events.append(.authenticated(error: error))
         default:
             guard let (oldest, response) = expected.first, oldest == xid else { throw .unexpectedXID(xid) }
             try saw(zxid)
-            events.append(try completed(response, code: code, &reader))
+            events.append(try completed(response, error, &reader))
             // Removed only after decoding, because `end` must still find the request when decoding throws.
             expected.removeFirst()
         }
@@ -174,14 +174,14 @@ package struct ServerConnection: Sendable {
     }
 
     private func completed(
-        _ response: Expected, code: Int32, _ reader: inout JuteReader
+        _ response: Expected, _ error: ZooKeeperError.Code?, _ reader: inout JuteReader
     ) throws(ProtocolError) -> Event {
         switch response {
         case .reply(let token, let format, _):
-            guard code == 0 else { return .completed(token: token, code: code, nil) }
-            let (failure, reply) = try reader.reply(format)
-            return .completed(token: token, code: failure, reply)
-        case .removal(let token): return .watchesRemoved(token: token, code: code)
+            if let error { return .completed(token: token, error: error, nil) }
+            let (error, reply) = try reader.reply(format)
+            return .completed(token: token, error: error, reply)
+        case .removal(let token): return .watchesRemoved(token: token, error: error)
         case .close: return .sessionClosed
         }
     }
@@ -195,9 +195,9 @@ package struct ServerConnection: Sendable {
         return expected.enumerated().compactMap { index, element in
             switch element.1 {
             case .reply(let token, _, isRead: true) where index == 0 && error?.concernsOneResponse == true:
-                .completed(token: token, code: ZooKeeperError.Code.invalidResponse.rawValue, nil)
-            case .reply(let token, _, _): .completed(token: token, code: code.rawValue, nil)
-            case .removal(let token): .watchesRemoved(token: token, code: code.rawValue)
+                .completed(token: token, error: .invalidResponse, nil)
+            case .reply(let token, _, _): .completed(token: token, error: code, nil)
+            case .removal(let token): .watchesRemoved(token: token, error: code)
             case .close: nil
             }
         }
