@@ -120,7 +120,7 @@ final class NIOSessionHandle: SessionHandle {
             case .authenticated(let error): delegate.authenticated(id, error: error)
             case .phaseChanged(let phase): delegate.sessionEvent(id, phase: phase)
             case .establish:
-                // Not under the lock, because the delegate may hold its own one while it sends a request.
+                // Not under the lock, because the delegate may hold its own lock while it sends a request.
                 let watches = delegate.armedWatches()
                 let actions = session.withLock { $0.establish(watches: watches, now: .now) }
                 flush()

@@ -8,12 +8,15 @@ import ZooKeeper
 import ZooKeeperNIO
 import ZooKeeperServer
 
+/// The number of damaged replies, for a longer run.
+private let damages = ProcessInfo.processInfo.environment["DAMAGES"].flatMap(Int.init)
+
 /// Servers that are damaged, silent, or no ZooKeeper servers. Real sockets.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(damages == nil ? 5 : 60)))
 struct HostileServerTests {
     @Test("Damaged replies under load end connections, and lose no write that was acknowledged")
     func damagedReplies() async throws {
-        let limit = ProcessInfo.processInfo.environment["DAMAGES"].flatMap(Int.init) ?? 100
+        let limit = damages ?? 100
         let address = try await TestServer.address()
         let ensemble = try await TestServer.shared.ensemble()
         let seed = UInt64.random(in: 0...UInt64.max)

@@ -140,7 +140,7 @@ struct PacketTests {
                 00000001 00000002 2f72
                 """.packed)
         connection.setWatches([])
-        #expect(!connection.hasOutput)
+        #expect(connection.takeOutput().isEmpty)
         let many = (0..<20_000).map { WatchKey(kind: .existence, path: "/a/long/path/of/a/node-\($0)") }
         connection.setWatches(many)
         let sizes = connection.takeOutput().packetSizes

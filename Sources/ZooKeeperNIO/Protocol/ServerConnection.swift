@@ -54,9 +54,6 @@ package struct ServerConnection: Sendable {
         }
     }
 
-    var isOpen: Bool { state == .open }
-    /// Whether bytes wait to be sent.
-    var hasOutput: Bool { !writer.bytes.isEmpty }
     /// Returns the bytes to send.
     mutating func takeOutput() -> [UInt8] { writer.take() }
 

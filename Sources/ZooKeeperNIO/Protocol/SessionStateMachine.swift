@@ -211,8 +211,9 @@ package struct SessionStateMachine: Sendable {
         _ attempt: Int, reason: String, code: ZooKeeperError.Code, _ error: ProtocolError?, now: Instant
     ) -> [Action] {
         guard attempt == self.attempt, end == nil else { return [] }
-        guard var link else { return [.connectAgain(reason: reason, wasStable: false)] }
+        let lost = link
         dropLink()
+        guard var link = lost else { return [.connectAgain(reason: reason, wasStable: false)] }
         switch link.stage {
         case .associating: return [.closeConnection, .connectAgain(reason: reason, wasStable: false)]
         case .connected(let since):
